@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 import typer
 
-# The order here is the order in --help: the order of a user's tasks.
 from dcsh_pg.cli import app
-from dcsh_pg.cli import demo  # noqa: F401, I001
-from dcsh_pg.cli import train  # noqa: F401
-from dcsh_pg.cli import export  # noqa: F401
-from dcsh_pg.cli import ingest  # noqa: F401
-from dcsh_pg.cli import search  # noqa: F401
-from dcsh_pg.cli import evaluate  # noqa: F401
-from dcsh_pg.cli import archive  # noqa: F401
-from dcsh_pg.cli import model  # noqa: F401
-from dcsh_pg.cli import db  # noqa: F401
 from dcsh_pg.cli.console import say
 from dcsh_pg.errors import INTERRUPTED, DcshError
+
+COMMANDS = (
+    "demo",
+    "train",
+    "export",
+    "ingest",
+    "search",
+    "evaluate",
+    "archive",
+    "model",
+    "db",
+)
+"""One module each, in the order of a user's tasks, which is their order in --help."""
+
+for _command in COMMANDS:
+    import_module(f"dcsh_pg.cli.{_command}")
 
 
 def run() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
+from dcsh_pg.errors import UsageError
+
 Dsn = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--dsn",
         metavar="DSN",
@@ -19,7 +22,7 @@ Dsn = Annotated[
     ),
 ]
 PgBin = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--pg-bin",
         metavar="DIR",
@@ -31,7 +34,62 @@ PgBin = Annotated[
 ]
 ArchiveName = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Name of the archive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Device = Annotated[
-    str, typer.Option("--device", help="Where the model runs: auto, cpu or cuda.")
-]
+Device = Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+def parse_time(text: str | None, option: str) -> datetime | None:
+    """'2021', '2021-05', '2021-05-03' or a full ISO 8601 time; UTC where no zone is told.
+
+    Raises:
+        UsageError: the text is no time; names ``option``.
+    """
+    if text is None:
+        return None
+    parts = text.strip().count("-")
+    full = text.strip() + ("-01" * (2 - parts) if "T" not in text and parts < 2 else "")
+    try:
+        time = datetime.fromisoformat(full.replace("Z", "+00:00"))
+    except ValueError:
+        raise UsageError(
+            f"{option}: not a time: '{text}'",
+            hint="write 2021, 2021-05, 2021-05-03 or 2021-05-03T10:30",
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def parse_integers(
+    text: str | None, option: str, count: int | None = None
+) -> tuple[int, ...] | None:
+    """'1,2,3' -> (1, 2, 3).
+
+    Raises:
+        UsageError: no integers between commas, or not ``count`` of them; names ``option``.
+    """
+    if text is None:
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or count not in (None, len(numbers)):
+        wanted = f"{count} integers" if count else "integers"
+        raise UsageError(f"{option}: not {wanted} with commas between: '{text}'")
+    return numbers
+
+
+def parse_scale(text: str | None) -> tuple[float, float] | str | None:
+    """'auto' or 'LOW,HIGH' as :class:`dcsh_pg.imagery.Reading` takes it.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--scale: '{text}' is not LOW,HIGH", hint="write --scale 0,3000 or --scale auto"
+        ) from None
+    return low, high

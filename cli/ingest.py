@@ -1,0 +1,178 @@
+"""``dcsh-pg ingest``: scenes in, rows out.  Library: :meth:`dcsh_pg.Archive.ingest`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
+
+_CHIPS = "How scenes are cut (fixed when the archive is made)"
+_SCENES = "What is known about the scenes"
+_RUN = "Running"
+
+
+@app.command()
+def ingest(
+    archive: options.ArchiveName,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files, folders (searched through), globs, or anything GDAL opens.",
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", "-m", metavar="FILE", help="ONNX model; needed when the archive is new."
+        ),
+    ] = None,
+    chip_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Width and height of a chip. Default: the model's.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Step between chips. Default: the chip size.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    edge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="POLICY",
+            help="At the right and lower edge: shift (move the last chip inward), pad or drop. "
+            "Default: shift.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,2,3",
+            help="Bands to read, counted from 1. Default: red, green, blue.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH|auto",
+            help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
+            "and 98th percentile of each scene.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    min_valid: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Leave out chips with fewer valid pixels than this. Default: 0.5.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    georeference: Annotated[
+        bool,
+        typer.Option(
+            "--georeference/--no-georeference",
+            help="Refuse rasters without a coordinate system, or take them without footprint.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = True,
+    acquired: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Acquisition time of all scenes. Default: from tags or file names.",
+            rich_help_panel=_SCENES,
+            show_default=False,
+        ),
+    ] = None,
+    date_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Where the date is in file names: '_%Y%m%d_' for example.",
+            rich_help_panel=_SCENES,
+            show_default=False,
+        ),
+    ] = None,
+    sidecar: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV or GeoJSON with a footprint, date and properties per picture.",
+            rich_help_panel=_SCENES,
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Chips hashed at once.", rich_help_panel=_RUN)
+    ] = 64,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads that read ahead.", rich_help_panel=_RUN)
+    ] = 4,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Hash scenes and store their codes and footprints in an archive.
+
+    Makes the archive on first use. Run it again at any time: what is stored already is passed
+    over, also after the run was killed. A scene that cannot be read is recorded and reported, and
+    does not stop the rest (exit code 5).
+
+    [dim]dcsh-pg ingest naip /data/naip --model model.onnx[/dim]
+    """
+    from dcsh_pg.archive import Archive
+
+    opened = Archive.create(
+        archive,
+        model,
+        chip_size=chip_size,
+        stride=stride,
+        edge=edge,
+        bands=options.parse_integers(bands, "--bands"),
+        scale=options.parse_scale(scale),
+        min_valid=min_valid,
+        dsn=dsn,
+        pg_bin=pg_bin,
+        device=device,
+    )
+    with progress("chips", quiet=quiet) as shown:
+        report = opened.ingest(
+            sources,
+            georeference=georeference,
+            acquired=options.parse_time(acquired, "--acquired"),
+            date_pattern=date_pattern,
+            sidecar=sidecar,
+            batch=batch_size,
+            threads=threads,
+            progress=shown,
+        )
+    if as_json:
+        typer.echo(
+            json.dumps({"archive": archive, "provider": opened.hasher.provider} | report.to_json())
+        )
+    else:
+        say(report.summary(archive))
+    report.raise_for_failures()

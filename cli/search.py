@@ -1,0 +1,176 @@
+"""``dcsh-pg search``: the places that look like this one.
+
+Library: :meth:`dcsh_pg.Archive.similar` and its kin; SQL: ``dcsh.similar``, ``dcsh.similar_to``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.errors import UsageError
+
+_QUERY = "What to look for (one of these)"
+_FILTER = "Where and when"
+_OUTPUT = "Output"
+
+
+@app.command()
+def search(
+    archive: options.ArchiveName,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="An image of any size, hashed with the archive's own model.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL,ROW,WIDTH,HEIGHT",
+            help="Only this window of --image, in pixels.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    chip: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ID",
+            help="A chip of the archive; it is left out of the hits.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LON LAT",
+            help="The chip at a place, in degrees.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="A code, as bits or hexadecimal.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[
+        int, typer.Option("-k", min=1, help="How many hits.", rich_help_panel=_FILTER)
+    ] = 10,
+    area: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AREA",
+            help="Footprints must meet this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Acquired at this time or later.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Acquired before this time.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
+    max_distance: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="BITS",
+            help="At most this Hamming distance.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="What to print: table, json, geojson or csv.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = "table",
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Also write a file: .geojson, .json, .csv, .parquet, or .png for a contact sheet. "
+            "May be given several times.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Find the chips most like an image, a chip, a place or a code.
+
+    Exact, ordered by Hamming distance and then by id.
+
+    [dim]dcsh-pg search naip --image pond.png --area -86.5,30.2,-86.1,30.6 --since 2021 -o hits.geojson[/dim]
+    """
+    given = [
+        name
+        for name, value in {"--image": image, "--chip": chip, "--at": at, "--code": code}.items()
+        if value is not None
+    ]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given)} cannot be combined" if given else "nothing to look for",
+            hint="give one of --image FILE, --chip ID, --at LON LAT, --code CODE",
+        )
+    if window is not None and image is None:
+        raise UsageError("--window is a part of --image, which is not given")
+
+    from dcsh_pg import codes, results
+    from dcsh_pg.archive import Archive, Query
+    from dcsh_pg.imagery import parse_area
+
+    for file in out or ():
+        results.check_output(file)
+    filters = {
+        "k": k,
+        "area": parse_area(area) if area else None,
+        "since": options.parse_time(since, "--since"),
+        "until": options.parse_time(until, "--until"),
+        "max_distance": max_distance,
+    }
+    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+    if image is not None:
+        query = opened.query_image(image, window=options.parse_integers(window, "--window", 4))
+    elif code is not None:
+        query = Query(bytes(codes.from_text(code)), "code")
+    else:
+        query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
+    hits = opened.search(query, **filters)
+    results.show(hits, format)
+    for file in out or ():
+        results.write(hits, file, query=query, read_chip=opened.read_chip)

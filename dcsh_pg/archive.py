@@ -1,0 +1,389 @@
+"""The door for programs: an archive together with its model, to ingest into and to search.
+
+Every search here is one SQL function (docs/sql.md), so psql gives the same rows.
+
+    from dcsh_pg import Archive
+
+    archive = Archive.open("naip")
+    for hit in archive.similar_to_image("pond.png", k=5):
+        print(hit.distance, hit.uri, hit.footprint)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dcsh_pg.database import connection, migrate, registry, search
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
+from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery import Reading, SceneRecord, find_scenes, read_query
+from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
+from dcsh_pg.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    import psycopg
+    from shapely import Geometry
+
+    from dcsh_pg.database.search import Hit
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to look for.
+
+    Attributes:
+        code: its packed code, K/8 bytes.
+        caption: what people call it.
+        chip: its id, when it is a chip of the archive.
+        pixels: uint8 (H, W, C), where there is a picture of it.
+    """
+
+    code: bytes
+    caption: str
+    chip: int | None = None
+    pixels: np.ndarray | None = None
+
+
+class Archive:
+    """An archive in the database.
+
+    Attributes:
+        connection: the psycopg connection it uses.
+        record: name, bits, reading, counts, the model's card and SHA-256.
+        reading: how its scenes are cut into chips and turned into uint8.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        record: registry.ArchiveRecord,
+        *,
+        device: str = "auto",
+    ):
+        self.connection = connection
+        self.record = record
+        self.reading = Reading.from_json(record.reading)
+        self._device = device
+
+    # -- open and create ---------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        dsn: str | None = None,
+        pg_bin: Path | None = None,
+        device: str = "auto",
+    ) -> Archive:
+        """Opens an archive that exists.
+
+        Raises:
+            ServerError: the server cannot be reached or lacks pgvector.
+            SchemaError: the database has no dcsh-pg schema, or that of another version.
+            NotFound: no archive of that name.
+        """
+        conn = connection.connect(dsn, pg_bin=pg_bin)
+        migrate.require_current(conn)
+        return cls(conn, registry.get_archive(conn, name), device=device)
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        model: str | Path,
+        *,
+        chip_size: int | None = None,
+        stride: int | None = None,
+        edge: str | None = None,
+        bands: tuple[int, ...] | None = None,
+        scale: tuple[float, float] | str | None = None,
+        min_valid: float | None = None,
+        dsn: str | None = None,
+        pg_bin: Path | None = None,
+        device: str = "auto",
+    ) -> Archive:
+        """Opens the archive, or makes it on first use.
+
+        An archive has one model and one reading: what is given for one that exists must be what it
+        was made with.  What is None is taken from the archive, or from the model for a new one.
+
+        Raises:
+            ModelError: the archive holds codes of another model.
+            UsageError: the archive was made with another reading, or is new and no model is given.
+        """
+        conn = connection.connect(dsn, pg_bin=pg_bin)
+        migrate.require_current(conn)
+        hasher = Hasher(model, device=device) if model is not None else None
+        asked = {
+            key: value
+            for key, value in {
+                "chip_size": chip_size,
+                "stride": stride,
+                "edge": edge,
+                "bands": bands,
+                "scale": scale,
+                "min_valid": min_valid,
+            }.items()
+            if value is not None
+        }
+        with contextlib.suppress(NotFound):
+            archive = cls(conn, registry.get_archive(conn, name), device=device)
+            archive._check_same(hasher, asked)
+            return archive
+        if hasher is None:
+            raise UsageError(
+                f"archive '{name}' does not exist yet and no model is given",
+                hint="name the model to make it with: --model FILE.onnx",
+            )
+        reading = replace(Reading(chip_size=hasher.card.chip_size), **asked)
+        sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
+        archive = cls(
+            conn,
+            registry.create_archive(conn, name, sha256, reading.to_json()),
+            device=device,
+        )
+        archive.__dict__["hasher"] = hasher
+        return archive
+
+    def _check_same(self, hasher: Hasher | None, asked: dict) -> None:
+        name = self.record.name
+        if hasher is not None and hasher.sha256 != self.record.model_sha256:
+            raise ModelError(
+                f"archive '{name}' holds codes of model {self.record.card.name} "
+                f"({self.record.model_sha256[:12]}), not of {hasher.card.name} "
+                f"({hasher.sha256[:12]})",
+                hint="codes of two models cannot be compared: leave out --model to go on with the "
+                "archive's own, or ingest into a new archive",
+            )
+        for key, value in asked.items():
+            if value != getattr(self.reading, key):
+                option = "--" + key.replace("_", "-")
+                raise UsageError(
+                    f"archive '{name}' was made with {option} {_shown(getattr(self.reading, key))}, "
+                    f"not {_shown(value)}",
+                    hint=f"leave out {option}, or ingest into a new archive",
+                )
+
+    # -- model -------------------------------------------------------------------------------
+
+    @cached_property
+    def hasher(self) -> Hasher:
+        """The very model of this archive, from the database, checked by its SHA-256."""
+        return Hasher(self._model_file(), device=self._device)
+
+    def _model_file(self) -> Path:
+        """The model's ONNX file in the user's cache, fetched from the database when missing."""
+        import platformdirs
+
+        sha256 = self.record.model_sha256
+        folder = Path(platformdirs.user_cache_dir("dcsh-pg")) / "models"
+        file = folder / f"{sha256}.onnx"
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
+            return file
+        content = registry.load_model(self.connection, sha256)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_bytes(content)
+        part.replace(file)
+        return file
+
+    def read_image(
+        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
+    ) -> np.ndarray:
+        """An image read the way of this archive, uint8 (1, H, W, C)."""
+        return read_query(path, self.reading, self.record.card.bands, window=window)
+
+    def read_chip(self, hit: Hit) -> np.ndarray:
+        """The pixels of a hit, uint8 (H, W, C), read again from its scene.
+
+        Raises:
+            InputError: the scene's file is no longer there or cannot be read.
+        """
+        return self.read_image(hit.uri, window=hit.window)[0]
+
+    # -- ingest ------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        sources: Sequence[str],
+        *,
+        georeference: bool = True,
+        acquired: datetime | None = None,
+        date_pattern: str | None = None,
+        sidecar: Path | None = None,
+        batch: int = 64,
+        threads: int = 4,
+        progress: Progress = SILENT,
+    ) -> IngestReport:
+        """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
+
+        Raises:
+            InputError: a source does not exist or holds no image.
+        """
+        scenes = find_scenes(
+            sources,
+            reading=self.reading,
+            bands=self.record.card.bands,
+            georeference=georeference,
+            acquired=acquired,
+            date_pattern=date_pattern,
+            sidecar=sidecar,
+        )
+        return ingest(
+            scenes,
+            self.hasher,
+            Loader(self.connection, self.record),
+            min_valid=self.reading.min_valid,
+            batch=batch,
+            threads=threads,
+            progress=progress,
+        )
+
+    def hash_images(
+        self, sources: Sequence[str], *, progress: Progress = SILENT
+    ) -> tuple[np.ndarray, list[SceneRecord]]:
+        """Hashes images without storing them: codes uint8 (N, K/8) and a record for each code.
+
+        Raises:
+            InputError: one of them cannot be read.
+        """
+        scenes = find_scenes(
+            sources, reading=self.reading, bands=self.record.card.bands, georeference=False
+        )
+        codes: list[np.ndarray] = []
+        records: list[SceneRecord] = []
+        progress.start("hashing queries")
+        for done in hash_scenes(scenes, self.hasher, progress=progress):
+            if done.error is not None:
+                raise done.error
+            for part in done.codes:
+                codes.append(part)
+                records.extend([done.record] * len(part))
+        return np.concatenate(codes), records
+
+    # -- search ------------------------------------------------------------------------------
+
+    def similar(
+        self,
+        code: bytes | np.ndarray,
+        *,
+        k: int = 10,
+        area: Geometry | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        max_distance: int | None = None,
+    ) -> list[Hit]:
+        """The ``k`` chips nearest to ``code``, by (distance, id): ``dcsh.similar``.
+
+        ``area`` is a shapely geometry in EPSG:4326 that the footprint must meet; ``since`` is
+        included, ``until`` is not; ``max_distance`` is in bits.
+
+        Raises:
+            ModelError: the code has another length than the archive's.
+        """
+        return search.similar(
+            self.connection,
+            self.record.name,
+            self._checked(code),
+            k=k,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+        )
+
+    def similar_to(self, chip: int, **filters) -> list[Hit]:
+        """The chips nearest to chip ``chip``, itself left out: ``dcsh.similar_to``.
+
+        Takes the filters of :meth:`similar`.
+        """
+        return search.similar_to(self.connection, self.record.name, chip, **filters)
+
+    def similar_to_place(self, lon: float, lat: float, **filters) -> list[Hit]:
+        """The chips nearest to the chip at a place (degrees, EPSG:4326): ``dcsh.chip_at``."""
+        return self.similar_to(self.chip_at(lon, lat), **filters)
+
+    def similar_to_image(
+        self,
+        path: str | Path,
+        *,
+        window: tuple[int, int, int, int] | None = None,
+        **filters,
+    ) -> list[Hit]:
+        """The chips nearest to an image of any size, hashed with the archive's own model."""
+        return self.search(self.query_image(path, window=window), **filters)
+
+    def search(self, query: Query, **filters) -> list[Hit]:
+        """The chips nearest to a query of any kind; a query chip is left out of its own hits."""
+        if query.chip is not None:
+            return self.similar_to(query.chip, **filters)
+        return self.similar(query.code, **filters)
+
+    def query_image(
+        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
+    ) -> Query:
+        """An image file as a query; ``window`` is column, row, width, height in pixels."""
+        pixels = self.read_image(path, window=window)
+        return Query(bytes(self.hasher.hash(pixels)[0]), Path(path).name, pixels=pixels[0])
+
+    def query_chip(self, chip: int) -> Query:
+        """A chip of the archive as a query; without pixels where its file is gone.
+
+        Raises:
+            NotFound: no such chip.
+        """
+        found = search.chip(self.connection, self.record.name, chip)
+        pixels = None
+        with contextlib.suppress(InputError):
+            pixels = self.read_chip(found)
+        return Query(self.code_of(chip), f"chip {chip}", chip=chip, pixels=pixels)
+
+    def within(self, code: bytes | np.ndarray, radius: int, **filters) -> list[Hit]:
+        """All chips within ``radius`` bits of ``code``, by (distance, id): ``dcsh.within``."""
+        return search.within(
+            self.connection, self.record.name, self._checked(code), radius, **filters
+        )
+
+    def chip_at(self, lon: float, lat: float) -> int:
+        """The id of the chip at a place: ``dcsh.chip_at``.
+
+        Raises:
+            NotFound: no chip covers the place.
+        """
+        return search.chip_at(self.connection, self.record.name, lon, lat)
+
+    def code_of(self, chip: int) -> bytes:
+        """The packed code of a chip."""
+        return search.code_of(self.connection, self.record.name, chip)
+
+    def labelled_codes(self, label: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Ids (N,), codes uint8 (N, K/8) and the scenes' property ``label`` for every chip with one."""
+        return search.labelled_codes(self.connection, self.record.name, label)
+
+    def _checked(self, code: bytes | np.ndarray) -> bytes:
+        code = bytes(code)
+        if 8 * len(code) != self.record.bits:
+            raise ModelError(
+                f"the code has {8 * len(code)} bits, archive '{self.record.name}' has "
+                f"{self.record.bits}",
+                hint="a code can only be searched among codes of the model that made it",
+            )
+        return code
+
+
+def _shown(value) -> str:
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
