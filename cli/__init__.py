@@ -1,17 +1,65 @@
 """The command line: one command a file, each a thin wrapper over a documented library call.
 
 Command modules register on ``app`` and import nothing heavy at the top; what a command needs it
-imports when it runs, so that ``dcsh-pg --help`` answers at once.
+imports when it runs, so that ``dcsh-pg --help`` answers at once.  ``dcsh_pg.cli.main`` gathers
+them.
 """
 
 from __future__ import annotations
 
 import typer
+from typer.core import TyperGroup
 
 from dcsh_pg import __version__
+from dcsh_pg.cli.console import say
+from dcsh_pg.errors import INTERRUPTED, DcshError
+
+
+class _Commands(TyperGroup):
+    """Turns every error of a command into one line, a hint and a documented exit code."""
+
+    def invoke(self, ctx):
+        debug = ctx.params.get("debug", False)
+        try:
+            return super().invoke(ctx)
+        except DcshError as error:
+            if debug:
+                raise
+            _complain(error.message, error.hint)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            say("dcsh-pg: interrupted; what was committed is kept")
+            raise typer.Exit(INTERRUPTED) from None
+        except (
+            OSError,
+            ArithmeticError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            if debug or _is_click(error) or isinstance(error, BrokenPipeError):
+                raise
+            _complain(
+                f"{type(error).__name__}: {error}",
+                "this looks like a bug in dcsh-pg; 'dcsh-pg --debug ...' shows where",
+            )
+            raise typer.Exit(DcshError.exit_code) from None
+
+
+def _is_click(error: Exception) -> bool:
+    return isinstance(error, typer.Exit | typer.Abort)
+
+
+def _complain(message: str, hint: str | None) -> None:
+    typer.secho(f"dcsh-pg: {message}", fg="red", err=True)
+    if hint:
+        say(f"  hint: {hint}")
+
 
 app = typer.Typer(
     name="dcsh-pg",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
