@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from dcsh_pg import __version__
 from dcsh_pg.cli.console import say
-from dcsh_pg.errors import INTERRUPTED, DcshError
+from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError
 
 
 class _Commands(TyperGroup):
@@ -30,16 +30,15 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             say("dcsh-pg: interrupted; what was committed is kept")
             raise typer.Exit(INTERRUPTED) from None
-        except (
-            OSError,
-            ArithmeticError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            if debug or _is_click(error) or isinstance(error, BrokenPipeError):
+        except Exception as error:
+            if debug or _is_for_the_shell(error):
                 raise
+            if type(error).__module__.startswith("psycopg"):
+                first_line = str(error).strip().splitlines()[0]
+                _complain(
+                    f"the database said: {first_line}", getattr(error.diag, "message_hint", None)
+                )
+                raise typer.Exit(ServerError.exit_code) from None
             _complain(
                 f"{type(error).__name__}: {error}",
                 "this looks like a bug in dcsh-pg; 'dcsh-pg --debug ...' shows where",
@@ -47,8 +46,9 @@ class _Commands(TyperGroup):
             raise typer.Exit(DcshError.exit_code) from None
 
 
-def _is_click(error: Exception) -> bool:
-    return isinstance(error, typer.Exit | typer.Abort)
+def _is_for_the_shell(error: Exception) -> bool:
+    """Whether typer itself knows what to do: leave, show usage, or a closed pipe."""
+    return hasattr(error, "exit_code") or isinstance(error, typer.Abort | BrokenPipeError)
 
 
 def _complain(message: str, hint: str | None) -> None:

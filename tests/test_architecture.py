@@ -1,0 +1,98 @@
+"""Holds the code to docs/architecture.md: imports run downhill only, the runtime is free of torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LEVELS = {
+    "cli": 6,
+    "demo": 5,
+    "archive": 4,
+    "ingest": 3,
+    "evaluation": 3,
+    "results": 3,
+    "export": 3,
+    "hasher": 2,
+    "database": 2,
+    "methods": 2,
+    "imagery": 1,
+    "learning": 1,
+    "sql": 1,
+    "card": 0,
+    "codes": 0,
+    "progress": 0,
+    "errors": 0,
+    "__init__": 0,
+}
+"""A room may import from its own level only itself, and otherwise from lower levels."""
+
+SAME_LEVEL = {
+    ("learning", "imagery"),  # training images are cut by the readers of imagery
+    ("card", "errors"),
+    ("codes", "errors"),
+    ("database", "sql"),
+}
+TORCH_ROOMS = {"methods", "learning", "export"}
+
+
+def modules():
+    for top in ("dcsh_pg", "export", "sql", "cli"):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            room = parts[1] if top == "dcsh_pg" else top
+            yield pytest.param(room, file, id=str(file.relative_to(ROOT)))
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            for name in node.names:
+                yield f"{node.module}.{name.name}"
+
+
+@pytest.mark.parametrize(("room", "file"), modules())
+def test_imports_run_downhill(room, file):
+    for name in imported(file):
+        parts = name.split(".")
+        if parts[0] != "dcsh_pg" or len(parts) < 2 or parts[1] not in LEVELS:
+            continue
+        other = parts[1]
+        if other == room or room == "__init__":
+            continue
+        assert LEVELS[other] < LEVELS[room] or (room, other) in SAME_LEVEL, (
+            f"{room} must not import {name}"
+        )
+
+
+@pytest.mark.parametrize(("room", "file"), modules())
+def test_only_learning_rooms_import_torch(room, file):
+    if room in TORCH_ROOMS:
+        return
+    assert not [name for name in imported(file) if name.split(".")[0] in ("torch", "torchvision")]
+
+
+def test_the_runtime_does_not_load_torch():
+    code = (
+        "import sys, dcsh_pg.archive, dcsh_pg.cli.main, dcsh_pg.results, dcsh_pg.evaluation\n"
+        "loaded = {'torch', 'torchvision', 'onnx', 'geopandas', 'matplotlib'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, dcsh_pg, dcsh_pg.cli.main\n"
+        "heavy = {'numpy', 'rasterio', 'onnxruntime', 'psycopg', 'sqlalchemy', 'torch', 'shapely'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
