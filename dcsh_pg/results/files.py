@@ -10,6 +10,22 @@ from pathlib import Path
 from dcsh_pg.errors import OutputError
 
 
+def check_writable(path: Path | str) -> None:
+    """Tells whether a file can be made at ``path``, without making one.
+
+    Raises:
+        OutputError: a directory is there, or its folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise _unwritable(path, "it is a directory")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise _unwritable(path, f"{folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(path, "permission denied")
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
@@ -22,10 +38,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         OutputError: the file cannot be written there.
     """
     path = Path(path)
+    check_writable(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "it is a directory")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -33,7 +48,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="choose a folder that you may write to and that has room",
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def _unwritable(path: Path, reason: str) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {reason}",
+        hint="choose a folder that you may write to and that has room",
+    )

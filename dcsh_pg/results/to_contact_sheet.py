@@ -33,7 +33,7 @@ PAPER, INK, GREY, HAIRLINE, EMPTY = "#ffffff", "#1d1f24", "#6c727d", "#dcdfe4", 
 
 
 def contact_sheet(
-    query: np.ndarray | None,
+    query_pixels: np.ndarray | None,
     hits: Sequence[Hit],
     path: Path | str,
     *,
@@ -44,7 +44,7 @@ def contact_sheet(
     """Draws query and hits into a PNG; under each hit its rank, distance, place and date.
 
     Args:
-        query: pixels uint8 (H, W, C), or None for a search that began with no picture.
+        query_pixels: uint8 (H, W, C), or None for a search that began with no picture.
         hits: in the order of the search; the first ``MAX_HITS`` are drawn.
         path: the PNG to write.
         read_chip: gives the pixels of a hit, uint8 (H, W, C), or None.  When it raises a
@@ -65,9 +65,11 @@ def contact_sheet(
     rows = -(-len(shown) // columns)
 
     top = MARGIN + (TITLE_HEIGHT if title else 0)
-    left = MARGIN + (0 if query is None else QUERY + 2 * GUTTER)
+    left = MARGIN + (0 if query_pixels is None else QUERY + 2 * GUTTER)
     grid_height = rows * (cell_height + GAP) - GAP if shown else 0
-    query_height = 0 if query is None else QUERY + CAPTION_GAP + LINE_HEIGHT * len(query_caption)
+    query_height = (
+        0 if query_pixels is None else QUERY + CAPTION_GAP + LINE_HEIGHT * len(query_caption)
+    )
     width = left + columns * (TILE + GAP) - GAP + MARGIN
     height = top + HEADING_HEIGHT + max(grid_height, query_height) + MARGIN
 
@@ -75,9 +77,9 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     if title:
         _line(draw, (MARGIN, MARGIN - 4), title, TITLE_SIZE, INK, width - 2 * MARGIN)
-    if query is not None:
+    if query_pixels is not None:
         _line(draw, (MARGIN, top), "Query", HEADING_SIZE, GREY, QUERY)
-        _tile(sheet, (MARGIN, top + HEADING_HEIGHT), QUERY, query)
+        _tile(sheet, (MARGIN, top + HEADING_HEIGHT), QUERY, query_pixels)
         at = (MARGIN, top + HEADING_HEIGHT + QUERY + CAPTION_GAP)
         _lines(draw, at, query_caption, QUERY)
         rule = left - GUTTER

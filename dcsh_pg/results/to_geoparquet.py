@@ -20,6 +20,18 @@ _TYPES = dict.fromkeys(FIELDS, "int64") | {
 }
 
 
+def check_geopandas(path: Path | str) -> None:
+    """Raises the OutputError for ``path`` where geopandas or pyarrow is not installed."""
+    try:
+        import geopandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.name} is not installed",
+            hint="pip install 'dcsh-pg[geo]'",
+        ) from error
+
+
 def to_geoparquet(hits: Sequence[Hit], path: Path | str) -> None:
     """Writes one row a hit: the flat fields, ``geometry`` (WKB, EPSG:4326) and its ``bbox`` column.
 
@@ -28,15 +40,10 @@ def to_geoparquet(hits: Sequence[Hit], path: Path | str) -> None:
     Raises:
         OutputError: geopandas or pyarrow is not installed, or the file cannot be written.
     """
-    try:
-        import geopandas
-        import pandas
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.name} is not installed",
-            hint="pip install 'dcsh-pg[geo]'",
-        ) from error
+    check_geopandas(path)
+    import geopandas
+    import pandas
+
     table = columns(records(hits))
     table["acquired"] = pandas.to_datetime(table["acquired"], utc=True, format="ISO8601")
     frame = geopandas.GeoDataFrame(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +22,8 @@ def colours(path) -> set[tuple[int, ...]]:
 def test_query_stands_left_of_the_hits(hits, tmp_path):
     path = tmp_path / "sheet.png"
     green = np.full((32, 32, 3), (0, 255, 0), np.uint8)
-    results.write(hits, path, query=green, read_chip=lambda hit: RED, title="Beaches")
+    query = SimpleNamespace(pixels=green, caption="beach.png")
+    results.write(hits, path, query=query, read_chip=lambda hit: RED, title="Beaches")
     pixels = np.asarray(Image.open(path)).astype(int)
     green_at = np.nonzero((pixels == (0, 255, 0)).all(axis=2))[1]
     red_at = np.nonzero((pixels == (255, 0, 0)).all(axis=2))[1]

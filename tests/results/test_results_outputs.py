@@ -77,7 +77,9 @@ def test_geojson_keeps_rfc_7946(hits):
 
 def test_geojson_opens_as_a_layer(hits, tmp_path):
     geopandas = pytest.importorskip("geopandas")
-    layer = geopandas.read_file(results.write(hits, tmp_path / "hits.geojson"))
+    path = tmp_path / "hits.geojson"
+    results.write(hits, path)
+    layer = geopandas.read_file(path)
     assert layer.crs.to_epsg() == 4326
     assert list(layer["rank"]) == [1, 2, 3, 4, 5]
     assert layer.geometry.iloc[0].equals(results.record.geometry(hits[0]))
@@ -97,7 +99,8 @@ def test_csv_tells_nested_properties_as_json(make_hit):
 def test_geoparquet_holds_the_same_rows(hits, tmp_path):
     geopandas = pytest.importorskip("geopandas")
     parquet = pytest.importorskip("pyarrow.parquet")
-    path = results.write(hits, tmp_path / "hits.parquet")
+    path = tmp_path / "hits.parquet"
+    results.write(hits, path)
     frame = geopandas.read_parquet(path)
     assert list(frame["id"]) == [hit.id for hit in hits]
     assert frame["acquired"].iloc[0].isoformat() == "2021-07-04T16:02:00+00:00"
@@ -110,9 +113,11 @@ def test_geoparquet_of_mixed_properties_and_of_nothing(make_hit, tmp_path):
     geopandas = pytest.importorskip("geopandas")
     pytest.importorskip("pyarrow")
     mixed = [make_hit(0, properties={"gsd": 0.5}), make_hit(1, properties={"gsd": "30 m"})]
-    frame = geopandas.read_parquet(results.write(mixed, tmp_path / "mixed.parquet"))
+    results.write(mixed, tmp_path / "mixed.parquet")
+    results.write([], tmp_path / "none.parquet")
+    frame = geopandas.read_parquet(tmp_path / "mixed.parquet")
     assert list(frame["gsd"]) == ["0.5", "30 m"]
-    none = geopandas.read_parquet(results.write([], tmp_path / "none.parquet"))
+    none = geopandas.read_parquet(tmp_path / "none.parquet")
     assert len(none) == 0
     assert none.dtypes["id"] == frame.dtypes["id"]
     assert none.dtypes["acquired"] == frame.dtypes["acquired"]
@@ -148,6 +153,29 @@ def test_no_hits_are_valid_outputs():
         "features": [],
     }
     assert results.dumps([], "csv").startswith("rank,distance,id")
+
+
+def test_show_prints_on_stdout(hits, capsys):
+    results.show(hits, "geojson")
+    assert capsys.readouterr().out == results.dumps(hits, "geojson")
+    results.show(hits)
+    assert "scene_0.tif" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="'xml'") as caught:
+        results.show(hits, "xml")
+    assert "geojson" in caught.value.hint
+
+
+def test_outputs_are_checked_before_the_search(tmp_path, monkeypatch):
+    for suffix in results.SUFFIXES:
+        results.check_output(tmp_path / "new" / f"hits{suffix}")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(UsageError):
+        results.check_output(tmp_path / "hits.shp")
+    with pytest.raises(OutputError):
+        results.check_output("/dev/null/hits.csv")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(OutputError, match="pyarrow"):
+        results.check_output(tmp_path / "hits.parquet")
 
 
 def test_unknown_suffix_names_those_that_are_known(hits, tmp_path):
