@@ -173,4 +173,5 @@ def search(
     hits = opened.search(query, **filters)
     results.show(hits, format)
     for file in out or ():
-        results.write(hits, file, query=query, read_chip=opened.read_chip)
+        title = f"{archive}: the {len(hits)} nearest by Hamming distance"
+        results.write(hits, file, query=query, read_chip=opened.read_chip, title=title)
