@@ -1,0 +1,127 @@
+"""An area of interest, as people write it: GeoJSON, WKT or a bounding box."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.ops import unary_union
+
+from dcsh_pg.errors import DcshError, InputError, UsageError
+
+_HINT = "give a GeoJSON file, GeoJSON, WKT, or west,south,east,north in degrees"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_BBOX = re.compile(rf"\s*\[?\s*({_NUMBER}(?:\s*[,\s]\s*{_NUMBER}){{3}})\s*\]?\s*\Z")
+_LONLAT_CRS = re.compile(r"CRS84|EPSG:+4326", re.IGNORECASE)
+
+
+def parse_area(text: str) -> Polygon | MultiPolygon:
+    """An area in EPSG:4326, (lon, lat).
+
+    Args:
+        text: path of a GeoJSON file, GeoJSON (geometry, Feature or FeatureCollection), WKT of a
+            polygon, or 'west,south,east,north' in degrees.  A box whose west is greater than its
+            east crosses the antimeridian and becomes two.
+
+    Raises:
+        InputError: the file is not there or is no GeoJSON.
+        UsageError: the text is none of these, is no area, or its coordinates are no degrees.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        return _checked(_from_geojson(text, "--area", UsageError), "--area")
+    if match := _BBOX.match(text):
+        west, south, east, north = map(float, re.findall(_NUMBER, match[1]))
+        return _from_bounds(west, south, east, north)
+    if _is_file(text):
+        try:
+            content = Path(text).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"area {text} cannot be read: {error}", hint=_HINT) from None
+        return _checked(_from_geojson(content, f"area {text}", InputError), f"area {text}")
+    if re.search(r"\.(geo)?json$", text, re.IGNORECASE):
+        raise InputError(f"no such file: {text}", hint=_HINT)
+    return _checked(_from_wkt(text), "--area")
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _from_bounds(west: float, south: float, east: float, north: float) -> Polygon | MultiPolygon:
+    if west > east and east >= -180 and west <= 180:
+        parts = [box(west, south, 180, north), box(-180, south, east, north)]
+        return _checked(MultiPolygon(parts), "--area")
+    if west >= east or south >= north:
+        raise UsageError(
+            f"--area {west:g},{south:g},{east:g},{north:g} is no box",
+            hint="the order is west,south,east,north (minx,miny,maxx,maxy)",
+        )
+    return _checked(box(west, south, east, north), "--area")
+
+
+def _from_wkt(text: str) -> shapely.Geometry:
+    srid = re.match(r"SRID\s*=\s*(\d+)\s*;", text, re.IGNORECASE)
+    if srid and srid[1] != "4326":
+        raise UsageError(
+            f"--area is in EPSG:{srid[1]}", hint="give it in EPSG:4326, longitude first"
+        )
+    try:
+        return shapely.from_wkt(text[srid.end() :] if srid else text)
+    except ShapelyError:
+        raise UsageError(f"--area {_short(text)} cannot be read", hint=_HINT) from None
+
+
+def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geometry:
+    try:
+        content = json.loads(text)
+        named = (content.get("crs") or {}).get("properties", {}).get("name", "CRS84")
+        geometries = [shape(part) for part in _geometries(content)]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ShapelyError):
+        raise error(f"{what} is no GeoJSON", hint=_HINT) from None
+    if not _LONLAT_CRS.search(str(named)):
+        raise error(f"{what} is in {named}", hint="bring it to EPSG:4326: ogr2ogr -t_srs EPSG:4326")
+    return unary_union(geometries)
+
+
+def _geometries(content: dict[str, Any]) -> list[dict[str, Any]]:
+    if content["type"] == "FeatureCollection":
+        return [part["geometry"] for part in content["features"] if part["geometry"]]
+    if content["type"] == "Feature":
+        return [content["geometry"]]
+    return [content]
+
+
+def _checked(geometry: shapely.Geometry, what: str) -> Polygon | MultiPolygon:
+    geometry = shapely.force_2d(geometry)
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry)
+    surfaces = [
+        part
+        for part in shapely.get_parts(shapely.get_parts(geometry))
+        if part.geom_type == "Polygon" and part.area > 0
+    ]
+    if not surfaces:
+        raise UsageError(
+            f"{what} is no area but {geometry.geom_type}",
+            hint="draw a polygon, or give a box: west,south,east,north",
+        )
+    west, south, east, north = geometry.bounds
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
+        raise UsageError(
+            f"{what} looks projected: x {west:g} to {east:g}, y {south:g} to {north:g}",
+            hint="give it in degrees (EPSG:4326), longitude first",
+        )
+    return surfaces[0] if len(surfaces) == 1 else MultiPolygon(surfaces)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")

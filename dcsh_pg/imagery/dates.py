@@ -1,0 +1,122 @@
+"""When a scene was taken: from its tags or its file name.  All times are UTC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+
+from dcsh_pg.errors import UsageError
+
+FIRST_YEAR = 1900
+
+TAGS = (
+    "ACQUISITIONDATETIME",
+    "acquisition_datetime",
+    "datetime",
+    "acquired",
+    "EXIF_DateTimeOriginal",
+    "NITF_IDATIM",
+    "TIFFTAG_DATETIME",
+    "EXIF_DateTime",
+)
+"""Tags that tell the time of acquisition, best first; case does not matter."""
+
+_DAY = r"(?P<year>(?:19|20)\d\d)(?P<s>[-_.:]?)(?P<month>0[1-9]|1[0-2])(?P=s)(?P<day>0[1-9]|[12]\d|3[01])"
+_TIME = r"(?P<hour>[01]\d|2[0-3])(?P<t>[:.-]?)(?P<minute>[0-5]\d)(?:(?P=t)(?P<second>[0-5]\d))?"
+_IN_NAME = re.compile(rf"(?<!\d){_DAY}(?:[T_ ]{_TIME}Z?)?(?!\d)")
+_IN_TAG = re.compile(rf"{_DAY}(?:[T ]?{_TIME}(?:\.\d+)?\s*(?P<offset>Z|UTC|[+-]\d\d:?\d\d)?)?\Z")
+_DIRECTIVES = {
+    "Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d",
+    "S": r"\d\d", "j": r"\d{3}", "b": r"[A-Za-z]{3}", "B": r"[A-Za-z]+", "f": r"\d{1,6}",
+}  # fmt: skip
+
+
+def parse_date(text: str) -> datetime | None:
+    """A date as files write it, with or without a time -> UTC, or None.
+
+    Reads '2021-07-14', '20210714', '2021:07:14 10:56:02' and ISO 8601 with an offset; a time
+    without an offset is taken as UTC.
+    """
+    match = _IN_TAG.match(text.strip().strip("\0"))
+    return _moment(match) if match else None
+
+
+def from_tags(tags: Mapping[str, str]) -> datetime | None:
+    """The time of acquisition that a file's tags tell, the best of ``TAGS`` that can be read."""
+    lower = {key.lower(): value for key, value in tags.items()}
+    dates = (parse_date(lower[tag.lower()]) for tag in TAGS if tag.lower() in lower)
+    return next((date for date in dates if date is not None), None)
+
+
+def from_name(name: str) -> datetime | None:
+    """The first date in a file name that exists: YYYYMMDD, YYYY-MM-DD, with THHMMSS or _HHMMSS."""
+    dates = (_moment(match) for match in _IN_NAME.finditer(name))
+    return next((date for date in dates if date is not None), None)
+
+
+class DatePattern:
+    """How the names of the files tell the date.
+
+    Args:
+        text: a strptime format ('scene_%d%m%Y'), searched anywhere in the name, or a regular
+            expression with the group ``date``, or with ``year``, ``month``, ``day`` and perhaps
+            ``hour``, ``minute``, ``second``.
+
+    Raises:
+        UsageError: neither of the two.
+    """
+
+    def __init__(self, text: str):
+        self.format = None if "(?P<" in text else text
+        try:
+            self.regex = re.compile(_format_regex(text) if self.format else text)
+        except (re.error, KeyError) as error:
+            raise UsageError(
+                f"--date-pattern {text!r} cannot be read: {error}",
+                hint="use a strptime format such as %Y%m%d, or a regular expression with (?P<date>...)",
+            ) from None
+        groups = set(self.regex.groupindex)
+        if not (groups & {"date"} or {"year", "month", "day"} <= groups or "%" in text):
+            raise UsageError(
+                f"--date-pattern {text!r} names no date",
+                hint="use a strptime format such as %Y%m%d, or a regular expression with (?P<date>...)",
+            )
+
+    def find(self, name: str) -> datetime | None:
+        """The date in a file name, UTC, or None where the pattern does not fit."""
+        dates = (self._moment(match) for match in self.regex.finditer(name))
+        return next((date for date in dates if date is not None), None)
+
+    def _moment(self, match: re.Match[str]) -> datetime | None:
+        if self.format:
+            try:
+                return datetime.strptime(match[0], self.format).replace(tzinfo=timezone.utc)
+            except ValueError:
+                return None
+        return parse_date(match["date"]) if "date" in self.regex.groupindex else _moment(match)
+
+
+def _format_regex(text: str) -> str:
+    parts = re.split(r"%(.)", text)
+    for index, part in enumerate(parts):
+        if index % 2 == 0:
+            parts[index] = re.escape(part)
+        else:
+            parts[index] = "%" if part == "%" else _DIRECTIVES[part]
+    return "".join(parts)
+
+
+def _moment(match: re.Match[str]) -> datetime | None:
+    found = match.groupdict()
+    clock = [int(found.get(part) or 0) for part in ("hour", "minute", "second")]
+    try:
+        moment = datetime(int(found["year"]), int(found["month"]), int(found["day"]), *clock)
+        zone = timezone.utc
+        offset = (found.get("offset") or "").removeprefix("Z").removeprefix("UTC")
+        if offset:
+            zone = datetime.strptime(offset, "%z").tzinfo
+        moment = moment.replace(tzinfo=zone).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
+    return moment if FIRST_YEAR <= moment.year <= datetime.now(timezone.utc).year + 1 else None

@@ -1,0 +1,92 @@
+"""Opening rasters with GDAL: its settings, its handles, and its errors in our words."""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rasterio
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+
+from dcsh_pg.errors import InputError
+
+# Said once for the process: warnings.catch_warnings() is not safe in threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+_OPTIONS = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+_REMOTE_OPTIONS = {
+    # One request for the header of a COG instead of a listing of its folder.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_VERSION": "2",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "VSI_CACHE": "TRUE",
+}
+_GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+://|[A-Za-z0-9_]{2,}:[^\\]")
+
+
+def is_gdal_name(text: str) -> bool:
+    """Whether ``text`` is a URL or a GDAL name ('/vsizip/...', 's3://...', 'NETCDF:...'), no path."""
+    return bool(_GDAL_NAME.match(text)) and not Path(text).exists()
+
+
+@contextmanager
+def gdal(uri: str) -> Iterator[None]:
+    """GDAL set up for ``uri``; its errors become an InputError that names ``uri``."""
+    options = _OPTIONS | (_REMOTE_OPTIONS if is_gdal_name(uri) else {})
+    try:
+        with rasterio.Env(**options):
+            yield
+    except (RasterioError, CRSError, OSError) as error:
+        raise _told(uri, error) from None
+
+
+def _told(uri: str, error: Exception) -> InputError:
+    path = Path(uri)
+    if not is_gdal_name(uri):
+        if not path.exists():
+            return InputError(f"no such file: {uri}")
+        if path.stat().st_size == 0:
+            return InputError(f"{uri} is empty (0 bytes)", hint="copy or download it again")
+    reason = str(error.__cause__ or error).splitlines()[0]
+    if "not recognized as being in a supported file format" in reason:
+        return InputError(f"{uri} is not an image that GDAL can read")
+    reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
+    return InputError(
+        f"{uri} cannot be read: {reason}",
+        hint="look at it with gdalinfo -checksum; it may be damaged",
+    )
+
+
+class Handles:
+    """Open GDAL handles of one raster, one a thread, because a handle must not be shared."""
+
+    def __init__(self, uri: str):
+        self._uri = uri
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._open: list[rasterio.DatasetReader] = []
+
+    def get(self) -> rasterio.DatasetReader:
+        """This thread's handle, opened when first asked for.  Call it within ``gdal(uri)``."""
+        handle = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._local.handle = rasterio.open(self._uri, sharing=False)
+            with self._lock:
+                self._open.append(handle)
+        return handle
+
+    def close(self) -> None:
+        """Closes the handles of all threads; none may be in use."""
+        with self._lock:
+            for handle in self._open:
+                handle.close()
+            self._open.clear()
+            self._local = threading.local()

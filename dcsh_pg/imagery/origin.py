@@ -1,0 +1,122 @@
+"""What is known of an image besides its own file, and the identity that follows from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shapely.geometry import Polygon
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import dates
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SidecarRecord:
+    """What a sidecar tells of one image.
+
+    Attributes:
+        where: sidecar file and row, for messages.
+        footprint: in EPSG:4326, or None.
+        centre: lon, lat of the middle and metres a pixel, or None; an alternative to ``footprint``.
+        acquired: UTC, or None.
+        properties: all other columns.
+    """
+
+    where: str
+    footprint: Polygon | None = None
+    centre: tuple[float, float, float] | None = None
+    acquired: datetime | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tells_place(self) -> bool:
+        return self.footprint is not None or self.centre is not None
+
+    def digest(self) -> str:
+        """The record as text; equal records give equal text."""
+        return json.dumps(
+            {
+                "footprint": self.footprint and self.footprint.wkt,
+                "centre": self.centre,
+                "acquired": self.acquired and self.acquired.isoformat(),
+                "properties": self.properties,
+            },
+            sort_keys=True,
+            default=str,
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of an image besides its own file.
+
+    Attributes:
+        name: of the file below the source folder, with '/'.
+        label: name of the sub-folder that it lies in, or None.
+        record: of the sidecar, or None.
+        acquired: given for all images, or None.
+        date_pattern: how file names tell the date, or None.
+    """
+
+    name: str
+    label: str | None = None
+    record: SidecarRecord | None = None
+    acquired: datetime | None = None
+    date_pattern: dates.DatePattern | None = None
+
+    def when(self, tags: Mapping[str, str]) -> datetime | None:
+        """Time of acquisition, UTC: what was said explicitly first, then tags, then the name."""
+        base = self.name.rpartition("/")[2]
+        if self.record and self.record.acquired:
+            return self.record.acquired
+        return (
+            self.acquired
+            or (self.date_pattern.find(base) if self.date_pattern else None)
+            or dates.from_tags(tags)
+            or dates.from_name(base)
+        )
+
+    def properties(self) -> dict[str, Any]:
+        """Properties of the scene: ``class`` from the sub-folder, and the sidecar's columns."""
+        label = {"class": self.label} if self.label else {}
+        return label | (self.record.properties if self.record else {})
+
+    def identity(self, path: Path, *, tells_place: bool) -> str:
+        """Content hash of a local image -> 64 hexadecimal characters.
+
+        The SHA-256 of the file's bytes; of an image that does not tell its own place, also of
+        its name and its sidecar record.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        digest = hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        if not tells_place:
+            _update(digest, [self.name, self.record.digest() if self.record else ""])
+        return digest.hexdigest()
+
+
+def remote_identity(parts: Iterable[object]) -> str:
+    """Content hash of an image that is no local file, from what its header tells."""
+    digest = hashlib.sha256()
+    _update(digest, map(repr, parts))
+    return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, parts: Iterable[str]) -> None:
+    for part in parts:
+        digest.update(b"\0" + part.encode())

@@ -1,0 +1,57 @@
+"""Reading a query image the way the scenes of an archive were read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.imagery.discover import find_scenes
+from dcsh_pg.imagery.reading import Reading
+
+MAX_PIXELS = 64_000_000
+"""A query image larger than this needs a window."""
+
+
+def read_query(
+    path: str, *, reading: Reading, bands: int, window: tuple[int, int, int, int] | None = None
+) -> np.ndarray:
+    """A query image as one chip, whatever its size and place.
+
+    Args:
+        path: picture or raster, file, URL or GDAL name.
+        reading: of the archive; its bands and scale are used, its grid is not.
+        bands: channels that the model takes.
+        window: col_off, row_off, width, height in pixels, or None for the whole image.
+
+    Returns:
+        uint8 (1, H, W, C).
+
+    Raises:
+        InputError: the image cannot be read, is too large, or holds no valid pixel.
+        UsageError: the window is empty or reaches out of the image.
+    """
+    whole = dataclasses.replace(reading, chip_size=None, stride=None)
+    scenes = find_scenes([path], reading=whole, bands=bands, georeference=False)
+    if len(scenes) > 1:
+        raise UsageError(f"{path} holds {len(scenes)} images", hint="name one image as the query")
+    with scenes[0] as scene:
+        record = scene.describe()
+        left, top, width, height = window or (0, 0, record.width, record.height)
+        fits = left >= 0 and top >= 0 and width > 0 and height > 0
+        if not (fits and left + width <= record.width and top + height <= record.height):
+            raise UsageError(
+                f"--window {left},{top},{width},{height} reaches out of {path}",
+                hint=f"the image is {record.width} pixels wide and {record.height} high; "
+                "give col,row,width,height",
+            )
+        if width * height > MAX_PIXELS:
+            raise InputError(
+                f"{path} is too large for a query: {width} x {height} pixels",
+                hint="show the place that you mean with --window col,row,width,height",
+            )
+        chips = scene.read(np.array([[left, top, width, height]]))
+    if chips.valid_fraction[0] == 0:
+        raise InputError(f"{path} holds no valid pixel there", hint="choose another --window")
+    return chips.pixels

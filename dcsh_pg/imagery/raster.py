@@ -1,0 +1,248 @@
+"""Scenes that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, remote files and whatever else it knows."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import MaskFlags
+from rasterio.transform import from_gcps
+from rasterio.windows import Window
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import bands as band_rules
+from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.gdal import Handles, gdal, is_gdal_name
+from dcsh_pg.imagery.origin import Origin, remote_identity
+from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
+from dcsh_pg.imagery.sidecar import SidecarPlace, place_of_record
+
+OVERVIEW_SIDE = 1024
+"""Longest side in pixels of the decimated read from which 'auto' scaling takes its percentiles."""
+
+MAX_GCP_RESIDUAL = 1.0
+"""In pixels: how well an affine transform must fit ground control points to stand for them."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What is needed to read pixels, worked out once for a scene."""
+
+    width: int
+    height: int
+    bands: tuple[int, ...]
+    palette: np.ndarray | None
+    limits: np.ndarray | None
+    place: Place | SidecarPlace | None
+
+
+class RasterScene(Scene):
+    """A scene that GDAL reads.
+
+    Args:
+        uri: absolute path, URL or GDAL name.
+        reading: how it is cut and turned into uint8.
+        channels: how many the model takes.
+        origin: what is known besides the file.
+        georeference: refuse a raster that does not tell its place.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        reading: Reading,
+        *,
+        channels: int,
+        origin: Origin,
+        georeference: bool = True,
+    ):
+        super().__init__(uri, reading)
+        self._channels, self._origin, self._georeference = channels, origin, georeference
+        self._handles = Handles(uri)
+        self._lock = threading.Lock()
+        self._layout: _Layout | None = None
+
+    def describe(self) -> SceneRecord:
+        with gdal(self.uri):
+            source = self._handles.get()
+            layout = self._lay_out(source)
+            tags = _tags(source)
+            place = layout.place
+            own_place = isinstance(place, Place) and source.driver not in _PICTURE_DRIVERS
+            return SceneRecord(
+                uri=self.uri,
+                content_hash=self._identity(source, own_place),
+                width=layout.width,
+                height=layout.height,
+                windows=grid.windows(layout.width, layout.height, self.reading),
+                acquired=self._origin.when(tags),
+                proj_code=place.proj_code if place else None,
+                resolution=place.resolution(layout.width, layout.height) if place else None,
+                properties=self._origin.properties() | _properties(source, layout),
+            )
+
+    def read(self, windows: np.ndarray) -> Chips:
+        windows = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
+        with gdal(self.uri):
+            source = self._handles.get()
+            layout = self._lay_out(source)
+            height, width = (windows[0, 3], windows[0, 2]) if len(windows) else (0, 0)
+            pixels = np.zeros((len(windows), height, width, self._channels), np.uint8)
+            valid_fraction = np.zeros(len(windows), np.float32)
+            for index, (left, top, w, h) in enumerate(windows.tolist()):
+                inside = Window(left, top, min(w, layout.width - left), min(h, layout.height - top))
+                data, valid = _read(source, layout.bands, layout.palette, inside)
+                part = pixels[index, : inside.height, : inside.width]
+                part[...] = band_rules.to_uint8(data, valid, layout.limits)
+                valid_fraction[index] = np.count_nonzero(valid) / (w * h)
+        footprints = layout.place.footprints(windows) if layout.place else None
+        return Chips(pixels, windows, footprints, valid_fraction)
+
+    def close(self) -> None:
+        self._handles.close()
+
+    def _lay_out(self, source: rasterio.DatasetReader) -> _Layout:
+        with self._lock:
+            if self._layout is None:
+                self._layout = self._work_out(source)
+            return self._layout
+
+    def _work_out(self, source: rasterio.DatasetReader) -> _Layout:
+        if source.count == 0:
+            parts = ", ".join(source.subdatasets[:3])
+            raise InputError(
+                f"{self.uri} holds no bands of its own",
+                hint=f"name one of its parts: {parts}" if parts else None,
+            )
+        bands, palette = self._choose_bands(source)
+        dtype = np.result_type(*(source.dtypes[band - 1] for band in bands))
+        if dtype.kind == "c":
+            raise InputError(
+                f"{self.uri} holds complex numbers", hint="make an amplitude image of it"
+            )
+        limits = None
+        if palette is None and band_rules.is_scaled(dtype, self.reading):
+            limits = self._stretch_limits(source, bands)
+        place = self._find_place(source)
+        return _Layout(source.width, source.height, bands, palette, limits, place)
+
+    def _choose_bands(
+        self, source: rasterio.DatasetReader
+    ) -> tuple[tuple[int, ...], np.ndarray | None]:
+        colours = [colour.name for colour in source.colorinterp]
+        if self.reading.bands is None and self._channels == 3 and colours[0] == "palette":
+            return (1,), _palette(source)
+        return (
+            band_rules.choose_bands(colours, self._channels, self.reading.bands, uri=self.uri),
+            None,
+        )
+
+    def _stretch_limits(self, source: rasterio.DatasetReader, bands: tuple[int, ...]) -> np.ndarray:
+        step = max(1.0, max(source.width, source.height) / OVERVIEW_SIDE)
+        shape = (max(1, round(source.height / step)), max(1, round(source.width / step)))
+        whole = Window(0, 0, source.width, source.height)
+        data, valid = _read(source, bands, None, whole, shape)
+        return band_rules.stretch_limits(data, valid, self.reading)
+
+    def _find_place(self, source: rasterio.DatasetReader) -> Place | SidecarPlace | None:
+        if source.crs and not source.transform.is_identity:
+            return Place(source.crs.to_wkt(), source.transform, uri=self.uri)
+        points, crs = source.gcps
+        if points and crs:
+            return self._place_of_gcps(points, crs.to_wkt())
+        record = self._origin.record
+        if record and record.tells_place:
+            return place_of_record(record, source.width, source.height, uri=self.uri)
+        if self._georeference:
+            if source.tags(ns="RPC"):
+                raise self._refusal("is placed by RPCs only", "place it first with gdalwarp -rpc")
+            missing = "transform" if source.crs else "coordinate reference system"
+            raise self._refusal(f"has no {missing}", "set it with gdal_edit.py")
+        return None
+
+    def _place_of_gcps(self, points: list[Any], wkt: str) -> Place | None:
+        transform = from_gcps(points)
+        fitted = [~transform * (point.x, point.y) for point in points]
+        actual = [(point.col, point.row) for point in points]
+        residual = np.linalg.norm(np.subtract(fitted, actual), axis=1).max()
+        if residual <= MAX_GCP_RESIDUAL:
+            return Place(wkt, transform, uri=self.uri)
+        if self._georeference:
+            raise self._refusal(
+                f"has ground control points that no affine transform fits ({residual:.1f} pixels off)",
+                "place it first with gdalwarp -tps",
+            )
+        return None
+
+    def _refusal(self, what: str, remedy: str) -> InputError:
+        return InputError(
+            f"{self.uri} {what}",
+            hint=f"{remedy}, or give --no-georeference to take it without a footprint",
+        )
+
+    def _identity(self, source: rasterio.DatasetReader, own_place: bool) -> str:
+        if is_gdal_name(self.uri):
+            shape = (source.width, source.height, source.count, source.dtypes)
+            crs = source.crs.to_wkt() if source.crs else None
+            return remote_identity(
+                [self.uri, shape, tuple(source.transform), crs, sorted(source.tags().items())]
+            )
+        return self._origin.identity(Path(self.uri), tells_place=own_place)
+
+
+_PICTURE_DRIVERS = {"JPEG", "PNG", "WEBP", "BMP", "GIF"}
+"""Formats that keep their place in a side file, so that their bytes alone do not identify them."""
+
+
+def _read(
+    source: rasterio.DatasetReader,
+    bands: tuple[int, ...],
+    palette: np.ndarray | None,
+    window: Window,
+    shape: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Data (B, H, W) of the file's type and validity bool (H, W) of a window within the raster."""
+    distinct = sorted(set(bands))
+    out = (len(distinct), *shape) if shape else None
+    data = source.read(distinct, window=window, out_shape=out)
+    valid = np.ones(data.shape[1:], dtype=bool)
+    flags = [source.mask_flag_enums[band - 1] for band in distinct]
+    if any(MaskFlags.per_dataset in flag for flag in flags):
+        valid &= source.read_masks(distinct[0], window=window, out_shape=shape) > 0
+    elif not all(MaskFlags.all_valid in flag for flag in flags):
+        valid &= (source.read_masks(distinct, window=window, out_shape=out) > 0).any(axis=0)
+    if data.dtype.kind == "f":
+        valid &= np.isfinite(data).all(axis=0)
+    if palette is not None:
+        colours = palette[data[0]]
+        return np.moveaxis(colours[..., :3], -1, 0), valid & (colours[..., 3] > 0)
+    return data[[distinct.index(band) for band in bands]], valid
+
+
+def _palette(source: rasterio.DatasetReader) -> np.ndarray:
+    """The colour table -> uint8 (65536, 4) red, green, blue, alpha."""
+    colours = np.zeros((65536, 4), np.uint8)
+    for index, colour in source.colormap(1).items():
+        colours[index] = colour
+    return colours
+
+
+def _tags(source: rasterio.DatasetReader) -> dict[str, str]:
+    return source.tags(ns="EXIF") | source.tags() | source.tags(ns="IMAGERY")
+
+
+def _properties(source: rasterio.DatasetReader, layout: _Layout) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "driver": source.driver,
+        "dtype": source.dtypes[layout.bands[0] - 1],
+        "bands": list(layout.bands),
+    }
+    if layout.limits is not None:
+        properties["scale"] = layout.limits.tolist()
+    return properties

@@ -1,0 +1,88 @@
+"""How scenes are cut into chips and turned into uint8; stored with the archive.
+
+Every later scene and every query is read by the same ``Reading``, so that codes stay comparable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from dcsh_pg.errors import UsageError
+
+Edge = Literal["shift", "pad", "drop"]
+Scale = Literal["auto"] | tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How scenes are cut into chips and turned into uint8.
+
+    Attributes:
+        chip_size: width and height of a chip in pixels; None makes the whole image one chip.
+        stride: pixels from one chip to the next; None is ``chip_size``, no overlap.
+        edge: what happens where the grid does not fit, see :mod:`dcsh_pg.imagery.grid`.
+        bands: which bands become the model's channels, counted from 1, in the model's order, a
+            band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.bands.choose_bands`.
+        scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
+            and 98th percentile of each band of the scene; None leaves 8-bit data as it is and
+            treats all other data as 'auto'.
+        min_valid: least share of valid pixels, 0..1, that a chip must have to be hashed.
+
+    Raises:
+        UsageError: a value that cannot mean anything; the message names the option.
+    """
+
+    chip_size: int | None = None
+    stride: int | None = None
+    edge: Edge = "shift"
+    bands: tuple[int, ...] | None = None
+    scale: Scale = None
+    min_valid: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.chip_size is not None and self.chip_size < 8:
+            raise UsageError(
+                f"--chip-size {self.chip_size}: a chip has at least 8 pixels a side",
+                hint="use the size that the model was trained on, 128 for example",
+            )
+        if self.stride is not None and self.chip_size is None:
+            raise UsageError("--stride without --chip-size", hint="give --chip-size as well")
+        if self.stride is not None and self.stride < 1:
+            raise UsageError(f"--stride {self.stride}: must be 1 pixel or more")
+        if self.edge not in get_args(Edge):
+            raise UsageError(f"--edge {self.edge!r}", hint="use shift, pad or drop")
+        if self.bands is not None and (not self.bands or min(self.bands) < 1):
+            raise UsageError(
+                f"--bands {','.join(map(str, self.bands))}: bands are counted from 1",
+                hint="--bands 1,2,3 takes the first three bands",
+            )
+        if isinstance(self.scale, str) and self.scale != "auto":
+            raise UsageError(
+                f"--scale {self.scale!r}", hint="use auto or LO,HI, 0,3000 for example"
+            )
+        if isinstance(self.scale, tuple) and not (
+            len(self.scale) == 2 and self.scale[0] < self.scale[1]
+        ):
+            raise UsageError(
+                f"--scale {','.join(map(str, self.scale))}: needs LO,HI with LO below HI",
+                hint="--scale 0,3000 maps 0 to black and 3000 to white",
+            )
+        if not 0.0 <= self.min_valid <= 1.0:
+            raise UsageError(f"--min-valid {self.min_valid}: must lie between 0 and 1")
+
+    @property
+    def step(self) -> int | None:
+        """Pixels from one chip to the next, or None where the whole image is one chip."""
+        return self.stride or self.chip_size
+
+    def to_json(self) -> dict[str, Any]:
+        """The reading as a dictionary that JSON can carry."""
+        fields = dataclasses.asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Reading:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})

@@ -1,0 +1,111 @@
+"""Scenes, and the chips that are cut from them.
+
+A *scene* is one source image.  A *chip* is a window of it that gets one code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from shapely.geometry import Polygon
+
+from dcsh_pg.imagery.reading import Reading
+
+
+@dataclass(frozen=True, eq=False)
+class SceneRecord:
+    """What the header of a scene tells.
+
+    Attributes:
+        uri: absolute path, URL or GDAL name.
+        content_hash: identity of the scene, 64 hexadecimal characters; docs/imagery.md, "Identity".
+        width, height: in pixels.
+        windows: int32 (N, 4), col_off, row_off, width, height of each chip, row-major.
+        acquired: when the picture was taken, UTC, or None where nothing tells.
+        proj_code: authority and code of the raster's own CRS, 'EPSG:26913', or None.
+        resolution: ground size of a pixel at the centre of the scene in metres, or None.
+        collection, item_id: of the STAC item that the scene came from, or None.
+        properties: all else worth keeping; JSON can carry it.
+    """
+
+    uri: str
+    content_hash: str
+    width: int
+    height: int
+    windows: np.ndarray
+    acquired: datetime | None = None
+    proj_code: str | None = None
+    resolution: float | None = None
+    collection: str | None = None
+    item_id: str | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Chips:
+    """Chips of one scene, all of one size.
+
+    Attributes:
+        pixels: uint8 (N, H, W, C); invalid pixels are 0.
+        windows: int32 (N, 4), as in :class:`SceneRecord`.
+        footprints: N polygons in EPSG:4326, (lon, lat), exterior counter-clockwise, or None where
+            the scene does not tell its place.
+        valid_fraction: float32 (N,), share of the window's pixels that are valid; padding is not.
+    """
+
+    pixels: np.ndarray
+    windows: np.ndarray
+    footprints: list[Polygon] | None
+    valid_fraction: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+class Scene(ABC):
+    """One source image, bound to the reading of its archive.  Making one opens nothing.
+
+    Attributes:
+        uri: absolute path, URL or GDAL name.
+        reading: how it is cut and turned into uint8.
+    """
+
+    def __init__(self, uri: str, reading: Reading):
+        self.uri = uri
+        self.reading = reading
+
+    @abstractmethod
+    def describe(self) -> SceneRecord:
+        """Reads the header and hashes the content.
+
+        Raises:
+            InputError: the file cannot be read, has other bands than the model, or tells no place.
+        """
+
+    @abstractmethod
+    def read(self, windows: np.ndarray) -> Chips:
+        """Reads chips.  May be called from several threads at once.
+
+        Args:
+            windows: int (N, 4), some rows of ``describe().windows``.
+
+        Raises:
+            InputError: the pixels cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of open files.  No ``read`` may be running; a later one opens them again."""
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"

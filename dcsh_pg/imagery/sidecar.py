@@ -1,0 +1,214 @@
+"""A sidecar: one CSV or GeoJSON file that tells place, date and properties of plain pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from pyproj import Geod
+from shapely.errors import ShapelyError
+from shapely.geometry import Polygon, box, shape
+from shapely.geometry.polygon import orient
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import dates
+from dcsh_pg.imagery.origin import SidecarRecord
+from dcsh_pg.imagery.place import Place
+
+_FILE_COLUMNS = ("file", "filename", "path")
+_DATE_COLUMNS = ("date", "datetime", "acquired")
+_PLACE_COLUMNS = ("wkt", "bbox", "lon", "lat", "resolution")
+_GEOD = Geod(ellps="WGS84")
+
+
+class SidecarPlace:
+    """The place of an image whose footprint is known only as a whole.
+
+    It has no CRS and no resolution of its own and cannot be divided.
+    """
+
+    proj_code = None
+
+    def __init__(self, footprint: Polygon, width: int, height: int, *, where: str):
+        self._footprint, self._whole, self._where = footprint, (0, 0, width, height), where
+
+    def resolution(self, width: int, height: int) -> float:
+        """Metres a pixel, from the area of the footprint."""
+        area, _ = _GEOD.geometry_area_perimeter(self._footprint)
+        return math.sqrt(abs(area) / (width * height))
+
+    def footprints(self, windows: np.ndarray) -> list[Polygon]:
+        if any(tuple(window) != self._whole for window in np.asarray(windows).tolist()):
+            raise InputError(
+                f"{self._where}: a footprint that is no box cannot be divided into chips",
+                hint="give a bbox, or take each picture whole (no --chip-size)",
+            )
+        return [self._footprint] * len(windows)
+
+
+def place_of_record(
+    record: SidecarRecord, width: int, height: int, *, uri: str
+) -> Place | SidecarPlace:
+    """The place that a record tells for an image of ``width`` x ``height`` pixels, north up."""
+    footprint = record.footprint
+    if footprint is None:
+        lon, lat, resolution = record.centre
+        east, _, _ = _GEOD.fwd(lon, lat, 90, width * resolution / 2)
+        _, north, _ = _GEOD.fwd(lon, lat, 0, height * resolution / 2)
+        dx, dy = east - lon, north - lat
+        footprint = box(lon - dx, lat - dy, lon + dx, lat + dy)
+    if footprint.normalize().equals_exact(box(*footprint.bounds).normalize(), 1e-9):
+        return Place.of_bounds(footprint.bounds, width, height, uri=uri)
+    return SidecarPlace(footprint, width, height, where=record.where)
+
+
+class Sidecar:
+    """Records by file name.
+
+    Args:
+        path: a CSV file whose columns are ``file``, one of ``wkt``, ``bbox`` (minx,miny,maxx,maxy)
+            or ``lon``, ``lat`` and ``resolution`` (centre, metres a pixel), ``date`` and any
+            others; or a GeoJSON FeatureCollection with the property ``file``.
+
+    Raises:
+        InputError: the file cannot be read, or a row cannot mean anything; names the row.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise InputError(f"no such sidecar: {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"sidecar {path} cannot be read: {error}") from None
+        rows = _geojson_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
+        self._records: dict[str, SidecarRecord] = {}
+        for where, row, footprint in rows:
+            name, record = _record(where, row, footprint)
+            if name in self._records:
+                raise InputError(f"{where}: {name} comes twice")
+            self._records[name] = record
+
+    def find(self, name: str) -> SidecarRecord | None:
+        """The record of a file, by its name below the source folder, else by its bare name."""
+        return self._records.get(name) or self._records.get(name.rpartition("/")[2])
+
+    def names(self) -> list[str]:
+        """The file names that have a record."""
+        return list(self._records)
+
+
+_Row = tuple[str, Mapping[str, Any], "Polygon | None"]
+
+
+def _csv_rows(text: str, path: Path) -> list[_Row]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    columns = [column.strip() for column in reader.fieldnames or []]
+    if not set(map(str.lower, columns)) & set(_FILE_COLUMNS):
+        raise InputError(
+            f"sidecar {path} has no column 'file'",
+            hint="its first line must name the columns, for example: file,wkt,date",
+        )
+    reader.fieldnames = columns
+    rows = []
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        if None in row or None in row.values():
+            raise InputError(
+                f"{where}: {'more' if None in row else 'fewer'} values than columns",
+                hint='put a value that holds commas in double quotes: "10.1,50.2,10.3,50.4"',
+            )
+        rows.append((where, row, None))
+    return rows
+
+
+def _geojson_rows(text: str, path: Path) -> list[_Row]:
+    try:
+        features = json.loads(text)["features"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"sidecar {path} is no GeoJSON FeatureCollection") from None
+    rows = []
+    for number, feature in enumerate(features, 1):
+        where = f"{path}, feature {number}"
+        row = dict(feature.get("properties") or {})
+        footprint = None
+        if feature.get("geometry"):
+            try:
+                geometry = shape(feature["geometry"])
+            except (ShapelyError, ValueError, TypeError, KeyError, AttributeError) as error:
+                raise InputError(f"{where}: geometry cannot be read: {error}") from None
+            if geometry.geom_type == "Point":
+                row |= {"lon": geometry.x, "lat": geometry.y}
+            else:
+                footprint = _polygon(geometry, where)
+        rows.append((where, row, footprint))
+    return rows
+
+
+def _record(
+    where: str, row: Mapping[str, Any], footprint: Polygon | None
+) -> tuple[str, SidecarRecord]:
+    known = {key.lower(): value for key, value in row.items() if value not in ("", None)}
+    name = next((str(known[key]) for key in _FILE_COLUMNS if key in known), None)
+    if name is None:
+        raise InputError(f"{where}: no file is named")
+    centre = None
+    try:
+        if "wkt" in known:
+            footprint = _polygon(shapely.from_wkt(known["wkt"]), where)
+        elif "bbox" in known:
+            bbox = known["bbox"]
+            parts = bbox if isinstance(bbox, list) else str(bbox).replace(",", " ").split()
+            west, south, east, north = map(float, parts)
+            footprint = _polygon(box(west, south, east, north), where)
+        elif "lon" in known and "lat" in known:
+            if "resolution" not in known:
+                raise InputError(
+                    f"{where}: lon and lat without resolution give a point, not a footprint",
+                    hint="add a column 'resolution', metres a pixel",
+                )
+            centre = (float(known["lon"]), float(known["lat"]), float(known["resolution"]))
+            _check_degrees(centre[0], centre[1], where)
+    except (ShapelyError, ValueError, TypeError) as error:
+        raise InputError(f"{where}: place cannot be read: {error}") from None
+    acquired = None
+    date = next((str(known[key]) for key in _DATE_COLUMNS if key in known), None)
+    if date is not None and (acquired := dates.parse_date(date)) is None:
+        raise InputError(
+            f"{where}: {date!r} is no date", hint="write 2021-07-14 or 2021-07-14T10:30:00Z"
+        )
+    used = {*_FILE_COLUMNS, *_DATE_COLUMNS, *_PLACE_COLUMNS}
+    properties = {key: value for key, value in row.items() if key.lower() not in used}
+    return name.replace("\\", "/").removeprefix("./"), SidecarRecord(
+        where, footprint, centre, acquired, properties
+    )
+
+
+def _polygon(geometry: shapely.Geometry, where: str) -> Polygon:
+    parts = shapely.get_parts(geometry)
+    if len(parts) != 1 or parts[0].geom_type != "Polygon" or parts[0].is_empty:
+        raise InputError(
+            f"{where}: a footprint must be one polygon, this is a {geometry.geom_type}"
+        )
+    if not parts[0].is_valid:
+        raise InputError(f"{where}: the footprint crosses itself")
+    west, south, east, north = parts[0].bounds
+    _check_degrees(west, south, where)
+    _check_degrees(east, north, where)
+    return orient(parts[0])
+
+
+def _check_degrees(lon: float, lat: float, where: str) -> None:
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise InputError(
+            f"{where}: {lon:g}, {lat:g} is no lon, lat",
+            hint="give coordinates in degrees (EPSG:4326), longitude first",
+        )
