@@ -1,0 +1,113 @@
+"""HashFunction -> one ONNX file that says what it is and is checked against PyTorch.
+
+Needs torch, onnx and onnxscript, which the extra ``train`` installs; see docs/model-file.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcsh_pg import __version__
+from dcsh_pg.card import ModelCard
+from dcsh_pg.export import onnx_file, parity
+from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.hasher import Hasher
+from dcsh_pg.learning import hash_function as hash_functions
+from dcsh_pg.learning.hash_function import HashFunction
+
+
+def export(
+    hash_function: HashFunction,
+    path: Path,
+    *,
+    name: str,
+    chip_size: int,
+    resolution: float | None = None,
+    training: dict[str, Any] | None = None,
+    created: str | None = None,
+    float16: bool = False,
+    parity_images: Sequence[np.ndarray] | None = None,
+) -> ModelCard:
+    """Writes a hash function as a model file and checks it against PyTorch.
+
+    Args:
+        name, chip_size, resolution, training: for the card, see ``ModelCard``.
+        created: ISO 8601, UTC; default: now.  With the same one, the same weights give the same
+            file, and so the same identity.
+        float16: half-precision encoder: half the size, and on a GPU about twice the speed.
+        parity_images: batches uint8 (N, H, W, C) for the check; default:
+            ``parity.synthetic_images``.
+
+    Raises:
+        ModelError: the file's codes are not those of PyTorch.
+        OutputError: ``path`` cannot be written.
+    """
+    graph = CodeGraph(hash_function)
+    traced = CodeGraph(hash_function, float16=True) if float16 else graph
+    model = onnx_file.trace(traced)
+    encoder = hash_function.encoder
+    card = ModelCard(
+        name=name,
+        method=hash_function.method,
+        bits=hash_function.bits,
+        bands=encoder.bands,
+        chip_size=chip_size,
+        input_size=encoder.input_size,
+        mean=encoder.mean,
+        std=encoder.std,
+        encoder=encoder.name,
+        resolution=resolution,
+        precision="float16" if float16 else "float32",
+        training=training or {},
+        versions=_versions(),
+        created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    if parity_images is None:
+        parity_images = parity.synthetic_images(encoder.bands, chip_size)
+    unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
+    card = dataclasses.replace(card, parity=parity.check(unchecked, graph, parity_images).to_dict())
+    onnx_file.write(onnx_file.to_bytes(model, card), Path(path))
+    return card
+
+
+def export_run(
+    run: Path, out: Path, *, name: str | None = None, float16: bool = False
+) -> ModelCard:
+    """Exports what a training run left in its folder; the same run gives the same file.
+
+    Args:
+        run: folder with ``hash_function.pt``.
+        name: default: the folder's name.
+
+    Raises:
+        InputError: there is no hash function in ``run``.
+        ModelError: the file is not ours, or the exported codes are not those of PyTorch.
+        OutputError: ``out`` cannot be written.
+    """
+    file = Path(run) / "hash_function.pt"
+    hash_function, training = hash_functions.load(file)
+    written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    return export(
+        hash_function,
+        out,
+        name=name or Path(run).resolve().name,
+        chip_size=training.get("chip_size", hash_function.encoder.input_size),
+        resolution=training.get("resolution"),
+        training=training,
+        created=training.get("created", written.isoformat(timespec="seconds")),
+        float16=float16,
+    )
+
+
+def _versions() -> dict[str, str]:
+    import onnxruntime
+
+    installed = {package: version(package) for package in ("torch", "torchvision", "onnx")}
+    return {"dcsh-pg": __version__, **installed, "onnxruntime": onnxruntime.__version__}

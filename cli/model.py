@@ -1,0 +1,110 @@
+"""``dcsh-pg model``: what a model file says about itself, and an archive's model as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import say
+
+if TYPE_CHECKING:
+    from dcsh_pg.hasher import Hasher
+
+commands = typer.Typer(no_args_is_help=True, help="Look at model files.")
+app.add_typer(commands, name="model")
+
+
+@commands.command()
+def show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file of dcsh-pg.")],
+    json: options.Json = False,
+) -> None:
+    """Print what a model file says about itself.
+
+    [dim]dcsh-pg model show naip.onnx[/dim]
+    """
+    import dataclasses
+    from json import dumps
+
+    from dcsh_pg.hasher import Hasher
+
+    hasher = Hasher(file, device="cpu")
+    size = file.stat().st_size
+    if json:
+        card = dataclasses.asdict(hasher.card)
+        typer.echo(dumps({**card, "sha256": hasher.sha256, "file_size": size}, indent=2))
+    else:
+        for label, text in _rows(hasher, size):
+            typer.echo(f"{label:<10} {text}")
+
+
+@commands.command()
+def save(
+    archive: options.ArchiveName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Write the model of an archive, as the database keeps it, to a file.
+
+    [dim]dcsh-pg model save naip naip.onnx[/dim]
+    """
+    from dcsh_pg.database import connection, registry
+    from dcsh_pg.errors import OutputError
+
+    with connection.connect(dsn, pg_bin=pg_bin) as conn:
+        content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {file}: {error.strerror}",
+            hint="choose a file in a folder that you may write to",
+        ) from error
+    say(f"wrote {file}, {len(content) / 1e6:.1f} MB")
+
+
+def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
+    card, parity = hasher.card, hasher.card.parity
+    ground = f", {card.resolution:g} m a pixel" if card.resolution else ""
+    rows = [
+        ("name", card.name),
+        ("method", card.method),
+        ("bits", str(card.bits)),
+        ("bands", str(card.bands)),
+        ("chips", f"{card.chip_size} x {card.chip_size} pixels{ground}"),
+        ("encoder", f"{card.encoder}, {card.input_size} x {card.input_size}, {card.precision}"),
+    ]
+    rows += [("training" if not i else "", text) for i, text in enumerate(_facts(card.training))]
+    if parity:
+        rows.append(
+            (
+                "parity",
+                f"{parity['differing']} of {parity['bits']} bits differ from PyTorch on "
+                f"{parity['images']} images, none with |z| over {parity['tolerance']:.2g}",
+            )
+        )
+    made_with = ", ".join(f"{package} {version}" for package, version in card.versions.items())
+    return [
+        *rows,
+        ("made", card.created),
+        ("with", made_with),
+        ("sha256", hasher.sha256),
+        ("size", f"{size / 1e6:.1f} MB"),
+    ]
+
+
+def _facts(training: dict, prefix: str = "") -> list[str]:
+    """Nested facts as lines 'options.epochs: 100'; a long list as its length only."""
+    lines = []
+    for key, value in training.items():
+        if isinstance(value, dict):
+            lines += _facts(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple) and len(value) > 8:
+            lines.append(f"{prefix}{key}: {len(value)} values")
+        else:
+            lines.append(f"{prefix}{key}: {value}")
+    return lines

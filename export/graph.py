@@ -1,0 +1,75 @@
+"""The whole way from pixels to a packed code as one torch module, ready to be traced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dcsh_pg.learning.hash_function import HashFunction
+
+
+class CodeGraph(nn.Module):
+    """Images uint8 (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
+
+    Args:
+        hash_function: any; its BatchNorm behind the head is folded.
+        float16: runs the encoder in half precision.  Resizing and scaling before it and the
+            head behind it stay in float32: they cost little, and the sign of z hangs on them.
+    """
+
+    def __init__(self, hash_function: HashFunction, *, float16: bool = False):
+        super().__init__()
+        self.bands, self.bits = hash_function.encoder.bands, hash_function.bits
+        self.preprocess = hash_function.preprocess()
+        self.hash_function = hash_function.fold().cpu()
+        if float16:
+            self.hash_function.encoder = HalfPrecision(self.hash_function.encoder)
+        self.register_buffer("bit_values", 2 ** torch.arange(7, -1, -1, dtype=torch.int32))
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        # Contiguous: behind a channels-last tensor torch traces global pooling as a gather.
+        z = self.hash_function(self.preprocess(image).contiguous())
+        return self.pack(z), z
+
+    def pack(self, z: Tensor) -> Tensor:
+        """z (N, K) -> uint8 (N, K/8), most significant bit first, as ``dcsh_pg.codes`` has it."""
+        bits = (z >= 0).to(torch.int32).reshape(-1, self.bits // 8, 8)
+        return (bits * self.bit_values).sum(dim=2, dtype=torch.int32).to(torch.uint8)
+
+
+class HalfPrecision(nn.Module):
+    """An encoder in half precision, float32 in and out."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = _with_affine_norms(encoder).half()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.encoder(images.half()).float()
+
+
+class Affine(nn.Module):
+    """BatchNorm2d in evaluation mode: x (N, C, H, W) -> scale * x + shift, per channel.
+
+    Scale and shift are computed in float32.  Running variances need not fit into half precision.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d):
+        super().__init__()
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        self.register_buffer("scale", scale.detach().view(-1, 1, 1))
+        self.register_buffer("shift", shift.detach().view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale + self.shift
+
+
+def _with_affine_norms(module: nn.Module) -> nn.Module:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, Affine(child))
+        else:
+            _with_affine_norms(child)
+    return module

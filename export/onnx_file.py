@@ -1,0 +1,97 @@
+"""A code graph as ONNX: traced, cleaned, given its card, written."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import onnx
+import onnxscript  # noqa: F401  (torch's exporter needs it, and would ask for it late)
+import torch
+
+from dcsh_pg import __version__
+from dcsh_pg.card import ModelCard
+from dcsh_pg.errors import OutputError
+from dcsh_pg.export.graph import CodeGraph
+
+OPSET = 18
+"""The first ONNX operator set whose Resize antialiases."""
+
+
+def trace(graph: CodeGraph) -> onnx.ModelProto:
+    """The graph as an ONNX model whose N, H and W are free.
+
+    The same weights give the same bytes: what the exporter notes about source files and traces
+    is dropped.
+    """
+    example = torch.zeros(2, 37, 53, graph.bands, dtype=torch.uint8)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            input_names=["image"],
+            output_names=["code", "z"],
+            dynamic_shapes=({0: "N", 1: "H", 2: "W"},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    model = program.model_proto
+    _drop_notes(model)
+    model.producer_name, model.producer_version = "dcsh-pg", __version__
+    onnx.checker.check_model(model)
+    return model
+
+
+def to_bytes(model: onnx.ModelProto, card: ModelCard) -> bytes:
+    """The model's file with the card in its ``metadata_props``."""
+    onnx.helper.set_model_props(model, card.to_metadata())
+    return model.SerializeToString(deterministic=True)
+
+
+def write(content: bytes, path: Path) -> None:
+    """Writes ``content`` beside ``path``, then renames it: there is never half a file.
+
+    Raises:
+        OutputError: ``path`` cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}",
+            hint="choose a file in a folder that you may write to",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_exporter():
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
+
+
+def _drop_notes(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")

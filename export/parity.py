@@ -1,0 +1,129 @@
+"""The check that a model file gives the codes that its hash function gives in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dcsh_pg import codes
+from dcsh_pg.errors import ModelError
+from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.hasher import Hasher
+
+TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
+"""Per precision of the file, how near to zero a z may be and its bit still differ; relative to
+the root mean square of z over the images of the check."""
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Outcome of the check.
+
+    Attributes:
+        images: images hashed by both.
+        bits: bits compared.
+        near_zero: of these, the ones with |z| under the tolerance, where either value is right.
+        differing: of these, the ones that differ.
+        tolerance: in units of z.
+    """
+
+    images: int
+    bits: int
+    near_zero: int
+    differing: int
+    tolerance: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.differing} of {self.bits} bits differ from PyTorch on {self.images} images "
+            f"({self.near_zero} bits have |z| < {self.tolerance:.2g})"
+        )
+
+
+def check(hasher: Hasher, graph: CodeGraph, images: Sequence[np.ndarray]) -> Parity:
+    """Compares a model file, run by onnxruntime, with its graph in float32, run by PyTorch.
+
+    Args:
+        images: batches uint8 (N, H, W, C), of any sizes.
+
+    Raises:
+        ModelError: a bit differs where |z| is not under the tolerance, z is not finite, or the
+            packed code does not carry the signs of z.
+    """
+    expected, found = [], []
+    for images_of_a_size in images:
+        for start in range(0, len(images_of_a_size), BATCH):
+            batch = images_of_a_size[start : start + BATCH]
+            with torch.inference_mode():
+                expected.append(graph(torch.from_numpy(batch))[1].numpy())
+            packed, z = hasher.hash_real(batch)
+            if not np.array_equal(packed, codes.from_real(z)):
+                raise ModelError(f"the codes of {hasher.card.name} are not the signs of its z")
+            found.append(z)
+    z, z_found = np.concatenate(expected), np.concatenate(found)
+    if not (np.isfinite(z).all() and np.isfinite(z_found).all()):
+        raise ModelError(
+            f"the hash function {hasher.card.name} gives values that are not finite",
+            hint="train it again with a lower learning rate, or export it without --float16",
+        )
+    tolerance = TOLERANCE[hasher.card.precision] * float(np.sqrt(np.mean(np.square(z))))
+    differs, near_zero = (z >= 0) != (z_found >= 0), np.abs(z) < tolerance
+    if (differs & ~near_zero).any():
+        raise ModelError(
+            f"{np.count_nonzero(differs & ~near_zero)} of {z.size} bits of {hasher.card.name} "
+            f"differ between PyTorch and onnxruntime though |z| is over {tolerance:.2g}",
+            hint="export it without --float16"
+            if hasher.card.precision == "float16"
+            else "upgrade onnxruntime, or report this with the versions that "
+            "'dcsh-pg model show' prints for a file that exports",
+        )
+    return Parity(
+        images=len(z),
+        bits=z.size,
+        near_zero=int(near_zero.sum()),
+        differing=int(differs.sum()),
+        tolerance=float(f"{tolerance:.3g}"),
+    )
+
+
+def synthetic_images(bands: int, chip_size: int) -> list[np.ndarray]:
+    """Batches uint8 (N, H, W, bands) to check with where no imagery is at hand, always the same.
+
+    Plain tones, noise, and smooth fields with edges; at the size of the chips, and at an odd size
+    that is not square.
+    """
+    rng = np.random.default_rng(0)
+    return [
+        np.concatenate(
+            [
+                np.full((1, height, width, bands), 128, np.uint8),
+                rng.integers(0, 256, (3, height, width, bands), dtype=np.uint8),
+                *(_field(rng, height, width, bands) for _ in range(8)),
+            ]
+        )
+        for height, width in (
+            (chip_size, chip_size),
+            (chip_size // 2 + 5, (chip_size // 3 + 4) | 1),
+        )
+    ]
+
+
+def _field(rng: np.random.Generator, height: int, width: int, bands: int) -> np.ndarray:
+    """A sum of waves, its contrast stretched, cut in two by an edge of random height."""
+    y, x = np.mgrid[0:height, 0:width][..., None] / max(height, width)
+    wave = sum(
+        np.sin(2 * np.pi * (fx * x + fy * y) + rng.uniform(0, 2 * np.pi, bands)) / (1 + fx + fy)
+        for fx, fy in rng.integers(0, 12, (6, 2))
+    )
+    wave = wave + rng.uniform(-1, 1, bands) * (x + y > rng.uniform(0.3, 1.2))
+    low, high = wave.min(), wave.max()
+    return ((wave - low) / (high - low) * 255).astype(np.uint8)[None]
