@@ -25,6 +25,7 @@ LEVELS = {
     "sql": 1,
     "card": 0,
     "codes": 0,
+    "files": 0,
     "progress": 0,
     "errors": 0,
     "__init__": 0,
@@ -35,6 +36,7 @@ SAME_LEVEL = {
     ("learning", "imagery"),  # training images are cut by the readers of imagery
     ("card", "errors"),
     ("codes", "errors"),
+    ("files", "errors"),
     ("database", "sql"),
 }
 TORCH_ROOMS = {"methods", "learning", "export"}

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.results.files import check_writable, replacing
+from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.results.to_contact_sheet import contact_sheet
 from dcsh_pg.results.to_csv import to_csv
 from dcsh_pg.results.to_geojson import to_geojson
@@ -22,7 +22,8 @@ from dcsh_pg.results.to_json import to_json
 from dcsh_pg.results.to_table import print_table
 
 if TYPE_CHECKING:
-    from dcsh_pg.archive import Query
+    import numpy as np
+
     from dcsh_pg.database.search import Hit
     from dcsh_pg.results.to_contact_sheet import ReadChip
 
@@ -53,6 +54,18 @@ SUFFIXES = {
     ".png": "contact sheet",
 }
 """What ``write`` makes of a file's suffix."""
+
+
+class Query(Protocol):
+    """What was looked for, as ``dcsh_pg.archive.Query`` tells it.
+
+    Attributes:
+        caption: what people call it.
+        pixels: uint8 (H, W, C), or None where there is no picture of it.
+    """
+
+    caption: str
+    pixels: np.ndarray | None
 
 
 def dumps(hits: Sequence[Hit], format: str) -> str:

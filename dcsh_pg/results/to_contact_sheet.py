@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from dcsh_pg.errors import DcshError
-from dcsh_pg.results.files import replacing
+from dcsh_pg.files import replacing
 from dcsh_pg.results.record import place, scene_name, utc
 
 if TYPE_CHECKING:

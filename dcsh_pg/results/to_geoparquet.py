@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcsh_pg.errors import OutputError
-from dcsh_pg.results.files import replacing
+from dcsh_pg.files import replacing
 from dcsh_pg.results.record import FIELDS, columns, geometry, records
 
 if TYPE_CHECKING:
