@@ -91,9 +91,7 @@ def export_run(
         ModelError: the file is not ours, or the exported codes are not those of PyTorch.
         OutputError: ``out`` cannot be written.
     """
-    file = Path(run) / "hash_function.pt"
-    hash_function, training = hash_functions.load(file)
-    written = datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
+    hash_function, training = hash_functions.load(Path(run) / "hash_function.pt")
     return export(
         hash_function,
         out,
@@ -101,7 +99,7 @@ def export_run(
         chip_size=training.get("chip_size", hash_function.encoder.input_size),
         resolution=training.get("resolution"),
         training=training,
-        created=training.get("created", written.isoformat(timespec="seconds")),
+        created=training.get("created"),
         float16=float16,
     )
 

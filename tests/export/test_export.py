@@ -148,14 +148,14 @@ def test_an_output_that_cannot_be_written(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_a_run_gives_the_same_file_each_time(function, tmp_path):
+def test_a_run_brings_its_own_facts(function, tmp_path):
     run = tmp_path / "ponds"
     run.mkdir()
-    hash_functions.save(run / "hash_function.pt", function, {"chip_size": 40, "images": 3})
+    training = {"chip_size": 40, "images": 3, "created": CREATED}
+    hash_functions.save(run / "hash_function.pt", function, training)
     card = export_run(run, tmp_path / "a.onnx")
-    export_run(run, tmp_path / "b.onnx")
-    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
-    assert (card.name, card.chip_size, card.training["images"]) == ("ponds", 40, 3)
+    assert (card.name, card.chip_size, card.created) == ("ponds", 40, CREATED)
+    assert card.training == training
 
 
 def test_a_folder_without_a_run(tmp_path):
