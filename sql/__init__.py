@@ -1,0 +1,37 @@
+"""Everything that PostgreSQL runs, as SQL files numbered by topic.
+
+Two kinds.  ``migrations/versions/NNNN_*.sql`` changes what is stored (tables, types); such a file
+is frozen once released.  The numbered files here are run at every upgrade: those below 010 prepare
+the database before the migrations, the others (re)make the functions after them, so each function
+stands in one place only.
+
+Where PostGIS and plain PostgreSQL differ there are two files, ``*_postgis.sql`` and ``*_core.sql``,
+with the same names in them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+Layer = Literal["postgis", "core"]
+
+REVISION = "0001"
+"""The newest revision in ``migrations/versions``: the schema that this dcsh-pg works with."""
+
+FOLDER = Path(__file__).parent
+
+
+def preparing(layer: Layer) -> list[Path]:
+    """Files to run before the migrations, in order: schema, extensions, search_path."""
+    return [file for file in _files(layer) if file.name < "010"]
+
+
+def functions(layer: Layer) -> list[Path]:
+    """Files to run after the migrations, in order."""
+    return [file for file in _files(layer) if file.name >= "010"]
+
+
+def _files(layer: Layer) -> list[Path]:
+    other = "core" if layer == "postgis" else "postgis"
+    return sorted(f for f in FOLDER.glob("[0-9]*.sql") if not f.stem.endswith(f"_{other}"))

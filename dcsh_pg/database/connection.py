@@ -1,0 +1,201 @@
+"""Which PostgreSQL to use, and a connection to it that is known to be good enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from pgvector.psycopg.bit import register_bit_info
+from psycopg import errors as sqlstate
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from dcsh_pg.errors import DcshError, NotFound, ServerError, UsageError
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+MIN_SERVER = 14
+MIN_PGVECTOR = (0, 7)
+CONNECT_SECONDS = 10
+
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGDATABASE")
+
+
+def is_embedded(dsn: str | None, *, pg_bin: Path | None = None) -> bool:
+    """True when nothing names a server, so that the embedded one is meant."""
+    if dsn is not None:
+        return False
+    named = any(os.environ.get(name) for name in (*LIBPQ_VARIABLES, "DATABASE_URL"))
+    return pg_bin is not None or not named
+
+
+def resolve(dsn: str | None = None, *, pg_bin: Path | None = None) -> str:
+    """The libpq string of the server to use.
+
+    In this order: ``dsn`` (URL, also in SQLAlchemy's form postgresql+psycopg://, libpq string or
+    service=NAME); the libpq environment (PGHOST, PGSERVICE, ...); DATABASE_URL; the embedded
+    server, started if need be.  ``pg_bin`` asks for the embedded server with those programs.
+
+    Raises:
+        UsageError: ``dsn`` cannot be read, or comes together with ``pg_bin``.
+        ServerError: the embedded server cannot be started.
+    """
+    if dsn is not None and pg_bin is not None:
+        raise UsageError(
+            "--dsn and --pg-bin cannot be combined",
+            hint="--pg-bin is for the embedded server, --dsn for one that runs already",
+        )
+    if is_embedded(dsn, pg_bin=pg_bin):
+        from dcsh_pg.database.embedded import EmbeddedServer
+
+        return EmbeddedServer.of(pg_bin).start()
+    if dsn is not None:
+        return _conninfo(dsn, "--dsn")
+    if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
+        return _conninfo("", "the environment")
+    return _conninfo(os.environ["DATABASE_URL"], "DATABASE_URL")
+
+
+def _conninfo(dsn: str, source: str) -> str:
+    scheme, separator, rest = dsn.partition("://")
+    if separator:
+        dsn = f"{scheme.partition('+')[0]}://{rest}"
+    try:
+        return make_conninfo(**({"connect_timeout": CONNECT_SECONDS} | conninfo_to_dict(dsn)))
+    except psycopg.Error:
+        # Its message may quote the password.
+        raise UsageError(
+            f"{source} is neither a URL nor a libpq string",
+            hint="write postgresql://user@host:5432/database, 'host=... dbname=...' or service=NAME",
+        ) from None
+
+
+def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Connection:
+    """Opens a connection: autocommit, time zone UTC, ``bit`` as ``pgvector.Bit``.
+
+    The embedded server gets its schema here; on a server of the user's own the schema is the
+    user's decision (:func:`dcsh_pg.database.migrate.require_current`).
+
+    Raises:
+        ServerError: unreachable, older than PostgreSQL 14, or pgvector missing or older than 0.7.
+        UsageError: as :func:`resolve`.
+    """
+    conn = open_connection(resolve(dsn, pg_bin=pg_bin))
+    if is_embedded(dsn, pg_bin=pg_bin):
+        from dcsh_pg.database import migrate
+
+        migrate.ensure(conn)
+    return conn
+
+
+def open_connection(conninfo: str) -> psycopg.Connection:
+    """:func:`connect` for a libpq string, with no thought of the schema."""
+    try:
+        conn = psycopg.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _unreachable(conninfo, error) from None
+    try:
+        _check_versions(conn)
+        conn.execute("SET TIME ZONE 'UTC'")
+        register_bit_info(conn, psycopg.adapters.types["bit"])
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def engine(conn: psycopg.Connection) -> sqlalchemy.Engine:
+    """A SQLAlchemy engine whose connections go where ``conn`` goes."""
+    import sqlalchemy
+    from sqlalchemy.pool import NullPool
+
+    conninfo = make_conninfo(conn.info.dsn, password=conn.info.password or None)
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool
+    )
+
+
+def _unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
+    asked = conninfo_to_dict(conninfo)
+    host = asked.get("host") or os.environ.get("PGHOST") or "the local socket"
+    port = asked.get("port") or os.environ.get("PGPORT") or "5432"
+    where = f"service {asked['service']}" if asked.get("service") else f"{host}, port {port}"
+    reason = str(error).strip().splitlines()[-1].strip()
+    return ServerError(
+        f"cannot open PostgreSQL at {where}: {reason}",
+        hint="see that the server runs and that host, port, database, user and password are right "
+        "(--dsn, or PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD)",
+    )
+
+
+def _check_versions(conn: psycopg.Connection) -> None:
+    if conn.info.server_version < MIN_SERVER * 10000:
+        raise ServerError(
+            f"the server is PostgreSQL {conn.info.parameter_status('server_version')}",
+            hint=f"dcsh-pg needs PostgreSQL {MIN_SERVER} or newer",
+        )
+    row = conn.execute(
+        """
+        SELECT e.extversion, a.default_version
+        FROM pg_available_extensions a LEFT JOIN pg_extension e ON e.extname = a.name
+        WHERE a.name = 'vector'
+        """
+    ).fetchone()
+    if row is None:
+        raise ServerError(
+            "the server has no pgvector",
+            hint="install it on the server (package postgresql-NN-pgvector), then as its "
+            "administrator: CREATE EXTENSION vector",
+        )
+    installed, available = row
+    needed = ".".join(map(str, MIN_PGVECTOR))
+    if _version(installed or available) < MIN_PGVECTOR:
+        newer = _version(available) >= MIN_PGVECTOR
+        raise ServerError(
+            f"pgvector {installed or available} is too old",
+            hint="as administrator: ALTER EXTENSION vector UPDATE"
+            if newer
+            else f"install pgvector {needed} or newer on the server",
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
+
+
+@contextmanager
+def sql_errors() -> Iterator[None]:
+    """Turns what a ``dcsh`` function or the server complains about into our family of errors."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+def translated(error: psycopg.Error) -> DcshError:
+    """The error of our family for one of PostgreSQL's; message and hint are the server's own."""
+    message = error.diag.message_primary or str(error).strip().splitlines()[0]
+    hint = error.diag.message_hint
+    if isinstance(error, (sqlstate.UndefinedTable, sqlstate.NoDataFound)):
+        return NotFound(message, hint=hint)
+    if isinstance(error, _USAGE):
+        return UsageError(message, hint=hint)
+    if isinstance(error, sqlstate.InsufficientPrivilege):
+        return ServerError(
+            message, hint=hint or "ask the owner of schema dcsh for the right (docs/sql.md, 'Roles')"
+        )
+    return ServerError(message, hint=hint)
+
+
+_USAGE = (
+    sqlstate.InvalidParameterValue,
+    sqlstate.InvalidName,
+    sqlstate.ReservedName,
+    sqlstate.DuplicateTable,
+    sqlstate.StringDataLengthMismatch,
+    sqlstate.ForeignKeyViolation,
+)

@@ -1,0 +1,225 @@
+"""The schema in the database: what revision it is, and bringing it up to date with Alembic.
+
+The revisions and all SQL are in ``dcsh_pg.sql``; the revision in place is in
+``dcsh.alembic_version``.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg import errors as sqlstate
+
+from dcsh_pg import sql
+from dcsh_pg.database import connection
+from dcsh_pg.errors import SchemaError, ServerError, UsageError
+from dcsh_pg.progress import SILENT, Progress
+
+UPGRADE_HINT = "bring it up to date with 'dcsh-pg db upgrade'"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is in a database.
+
+    Attributes:
+        server: version of PostgreSQL.
+        pgvector, postgis: versions of the extensions, or None.
+        revision: of the schema, or None where there is none.
+        wanted: the revision that this dcsh-pg works with.
+        layer: spatial layer of the schema, 'postgis' or 'core', or None where there is none.
+    """
+
+    server: str
+    pgvector: str | None
+    postgis: str | None
+    revision: str | None
+    wanted: str
+    layer: sql.Layer | None
+
+
+def status(conn: psycopg.Connection) -> Status:
+    """Looks, and changes nothing."""
+    versions = dict(
+        conn.execute(
+            "SELECT extname, extversion FROM pg_extension WHERE extname IN ('vector', 'postgis')"
+        ).fetchall()
+    )
+    return Status(
+        server=conn.info.parameter_status("server_version"),
+        pgvector=versions.get("vector"),
+        postgis=versions.get("postgis"),
+        revision=_revision(conn),
+        wanted=sql.REVISION,
+        layer=_layer_in_place(conn),
+    )
+
+
+def require_current(conn: psycopg.Connection) -> None:
+    """Passes when the schema is the one that this dcsh-pg works with.
+
+    Raises:
+        SchemaError: it is missing, older or newer.
+    """
+    revision = _revision(conn)
+    if revision == sql.REVISION:
+        return
+    where = f"database '{conn.info.dbname}'"
+    if revision is None:
+        raise SchemaError(
+            f"{where} has no dcsh-pg schema", hint="make it with 'dcsh-pg db upgrade'"
+        )
+    if revision > sql.REVISION:
+        raise SchemaError(
+            f"the schema in {where} is of a newer dcsh-pg (revision {revision}, not "
+            f"{sql.REVISION})",
+            hint="upgrade dcsh-pg: pip install --upgrade dcsh-pg",
+        )
+    raise SchemaError(
+        f"the schema in {where} is old (revision {revision}, not {sql.REVISION})",
+        hint=UPGRADE_HINT,
+    )
+
+
+def ensure(conn: psycopg.Connection) -> None:
+    """Upgrades a schema that is missing or older; for the embedded server, which has no DBA."""
+    revision = _revision(conn)
+    if revision is None or revision < sql.REVISION:
+        _upgrade(conn, "auto")
+
+
+def upgrade(
+    conninfo: str,
+    *,
+    spatial: Literal["auto", "postgis", "core"] = "auto",
+    progress: Progress = SILENT,
+) -> Status:
+    """Brings the schema to this dcsh-pg's revision and remakes the functions; harmless to repeat.
+
+    Needs no superuser where schema dcsh (owned by the user) and the extensions are there already.
+    With 'auto' PostGIS is used where the database has it or the user may create it.
+
+    Raises:
+        SchemaError: the schema is newer, or of the other spatial layer.
+        ServerError: the user may not create what is missing; as :func:`connection.connect`.
+    """
+    with connection.open_connection(conninfo) as conn:
+        before = _revision(conn)
+        if before is not None and before > sql.REVISION:
+            require_current(conn)
+        _upgrade(conn, spatial)
+        after = status(conn)
+    came = "made" if before is None else f"was {before}, is now" if before != after.revision else ""
+    progress.note(
+        f"schema dcsh: {came or 'up to date at'} revision {after.revision}, "
+        f"footprints as {'PostGIS geometry' if after.layer == 'postgis' else 'polygon'}"
+    )
+    return after
+
+
+def script(
+    conninfo: str | None = None, *, spatial: Literal["auto", "postgis", "core"] = "auto"
+) -> str:
+    """The upgrade as one SQL script for a DBA, from the revision in place or from nothing.
+
+    Raises:
+        UsageError: 'auto' without a database to look at.
+    """
+    start = "base"
+    if conninfo is not None:
+        with connection.open_connection(conninfo) as conn:
+            layer = _choose(conn, spatial)
+            start = _revision(conn) or "base"
+    elif spatial == "auto":
+        raise UsageError(
+            "without a database there is no telling whether it has PostGIS",
+            hint="add --spatial postgis or --spatial core, or name the database with --dsn",
+        )
+    else:
+        layer = spatial
+    out = io.StringIO()
+    if start == sql.REVISION:
+        start = f"{start}:{start}"
+    else:
+        start = f"{start}:{sql.REVISION}"
+    _run_alembic(layer, start, sql_to=out)
+    return out.getvalue()
+
+
+def _upgrade(conn: psycopg.Connection, spatial: str) -> None:
+    layer = _choose(conn, spatial)
+    try:
+        with connection.engine(conn).connect() as sa:
+            _run_alembic(layer, sql.REVISION, connection=sa)
+    except Exception as error:
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, (sqlstate.InsufficientPrivilege, sqlstate.UndefinedFile)):
+            raise ServerError(
+                f"the schema cannot be made: {cause.diag.message_primary}",
+                hint=_rights_hint(conn, layer),
+            ) from error
+        if isinstance(cause, psycopg.Error):
+            raise connection.translated(cause) from error
+        raise
+
+
+def _run_alembic(layer: sql.Layer, revision: str, *, connection=None, sql_to=None) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(output_buffer=sql_to)
+    config.set_main_option("script_location", str(Path(sql.__file__).parent / "migrations"))
+    config.attributes.update(layer=layer, connection=connection)
+    command.upgrade(config, revision, sql=sql_to is not None)
+
+
+def _revision(conn: psycopg.Connection) -> str | None:
+    if conn.execute("SELECT to_regclass('dcsh.alembic_version')").fetchone()[0] is None:
+        return None
+    row = conn.execute("SELECT version_num FROM dcsh.alembic_version").fetchone()
+    return row[0] if row else None
+
+
+def _layer_in_place(conn: psycopg.Connection) -> sql.Layer | None:
+    row = conn.execute(
+        """
+        SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
+        FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
+        WHERE t.oid = to_regtype('dcsh.area')
+        """
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _choose(conn: psycopg.Connection, spatial: str) -> sql.Layer:
+    in_place = _layer_in_place(conn)
+    if in_place is not None:
+        if spatial not in ("auto", in_place):
+            raise SchemaError(
+                f"database '{conn.info.dbname}' keeps its footprints the {in_place} way, not the "
+                f"{spatial} way",
+                hint="the spatial layer is fixed when the schema is made; use another database",
+            )
+        return in_place
+    if spatial != "auto":
+        return spatial
+    postgis = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'postgis')
+            OR EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgis')
+               AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+        """
+    ).fetchone()[0]
+    return "postgis" if postgis else "core"
+
+
+def _rights_hint(conn: psycopg.Connection, layer: sql.Layer) -> str:
+    extensions = ["vector", "postgis"] if layer == "postgis" else ["vector"]
+    steps = [f"CREATE EXTENSION IF NOT EXISTS {name};" for name in extensions]
+    user = psycopg.sql.Identifier(conn.info.user).as_string(conn)
+    steps.append(f"CREATE SCHEMA IF NOT EXISTS dcsh AUTHORIZATION {user};")
+    return "once, as administrator of the database: " + " ".join(steps)

@@ -1,0 +1,13 @@
+-- PostGIS, if it is not in this database yet.
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'postgis') THEN
+        IF to_regnamespace('public') IS NOT NULL AND has_schema_privilege('public', 'CREATE') THEN
+            CREATE EXTENSION postgis SCHEMA public;
+        ELSE
+            CREATE EXTENSION postgis SCHEMA dcsh;
+        END IF;
+    END IF;
+END
+$$;

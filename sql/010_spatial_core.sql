@@ -1,0 +1,29 @@
+-- Footprints as PostgreSQL's own polygon. Same names as in 010_spatial_postgis.sql.
+
+CREATE OR REPLACE FUNCTION dcsh._footprint_type() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'polygon';
+
+CREATE OR REPLACE FUNCTION dcsh._meets() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'c.geom && $1::polygon';
+
+CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN area;
+
+CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
+    RETURNS dcsh.area
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN polygon(box(point(lon, lat), point(lon, lat)));
+
+CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint polygon, place dcsh.area)
+    RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN point(footprint) <-> point(place::polygon);
+
+COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
+COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
+COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
+COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';

@@ -1,0 +1,33 @@
+-- Footprints as PostGIS geometry. Same names as in 010_spatial_core.sql.
+
+CREATE OR REPLACE FUNCTION dcsh._footprint_type() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'geometry(Polygon, 4326)';
+
+CREATE OR REPLACE FUNCTION dcsh._meets() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'ST_Intersects(c.geom, $1::geometry)';
+
+CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE ST_SRID(area)
+        WHEN 4326 THEN area
+        WHEN 0 THEN ST_SetSRID(area, 4326)
+        ELSE ST_Transform(area, 4326)
+    END;
+
+CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
+    RETURNS dcsh.area
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ST_SetSRID(ST_MakePoint(lon, lat), 4326);
+
+CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint geometry, place dcsh.area)
+    RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ST_Distance(ST_Centroid(footprint), place);
+
+COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
+COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
+COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
+COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';

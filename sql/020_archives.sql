@@ -1,0 +1,99 @@
+-- Archives: their names, making and dropping them.
+
+CREATE OR REPLACE FUNCTION dcsh._archive(name text) RETURNS dcsh.archive
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    found_archive dcsh.archive;
+BEGIN
+    SELECT a.* INTO found_archive FROM dcsh.archive a WHERE a.name = _archive.name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'archive "%" does not exist', name
+            USING ERRCODE = 'undefined_table', HINT = 'SELECT name FROM dcsh.archive tells which there are';
+    END IF;
+    RETURN found_archive;
+END
+$$;
+COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error';
+
+CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    used dcsh.model;
+    new_id bigint;
+BEGIN
+    IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
+        RAISE EXCEPTION '"%" is not a name for an archive', coalesce(name, 'NULL')
+            USING ERRCODE = 'invalid_name',
+                  HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
+    END IF;
+    IF EXISTS (SELECT FROM dcsh.archive a WHERE a.name = create_archive.name) THEN
+        RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
+    END IF;
+    IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
+        OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
+        OR EXISTS (SELECT FROM pg_proc
+                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = create_archive.name)
+    THEN
+        RAISE EXCEPTION 'an archive cannot be named "%"', name
+            USING ERRCODE = 'reserved_name',
+                  HINT = 'something else in schema dcsh has that name; choose another';
+    END IF;
+    SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
+            USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
+    END IF;
+
+    INSERT INTO dcsh.archive (name, model_id, reading)
+        VALUES (name, used.id, reading) RETURNING id INTO new_id;
+    EXECUTE format($ddl$
+        CREATE TABLE dcsh.%1$I (
+            id bigint PRIMARY KEY,
+            scene_id bigint NOT NULL,
+            col_off integer NOT NULL,
+            row_off integer NOT NULL,
+            width integer NOT NULL,
+            height integer NOT NULL,
+            geom %2$s,
+            acquired timestamptz,
+            valid_fraction real NOT NULL,
+            code bit(%3$s) NOT NULL
+        );
+        CREATE INDEX ON dcsh.%1$I USING gist (geom);
+        CREATE INDEX ON dcsh.%1$I (acquired);
+        CREATE INDEX ON dcsh.%1$I (scene_id);
+        COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip, without gaps in the order of ingestion';
+        COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
+        COMMENT ON COLUMN dcsh.%1$I.col_off IS 'First column of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.geom IS 'Footprint, longitude and latitude (EPSG:4326)';
+        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
+        COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
+        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %3$s bits; compare with dcsh.hamming';
+    $ddl$, name, dcsh._footprint_type(), used.bits);
+    EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
+        format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
+               used.name, used.method, used.bits, name));
+    RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION dcsh.create_archive IS 'Makes an archive for the codes of a stored model; returns its id';
+
+CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM dcsh._archive(name);
+    DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
+    EXECUTE format('DROP TABLE dcsh.%I', name);
+END
+$$;
+COMMENT ON FUNCTION dcsh.drop_archive IS 'Drops an archive with its chips, scenes and errors; its model stays';

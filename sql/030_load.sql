@@ -1,0 +1,117 @@
+-- Loading: begin_load, COPY into two temporary tables, end_load, all in one transaction.
+
+CREATE OR REPLACE FUNCTION dcsh.begin_load() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET client_min_messages = warning
+AS $$
+BEGIN
+    CREATE TEMPORARY TABLE IF NOT EXISTS dcsh_batch_scene (
+        n integer PRIMARY KEY,
+        uri text,
+        collection text,
+        item_id text,
+        acquired timestamptz,
+        proj_code text,
+        content_hash text,
+        properties jsonb,
+        skipped integer,
+        id bigint
+    ) ON COMMIT DELETE ROWS;
+    EXECUTE format($ddl$
+        CREATE TEMPORARY TABLE IF NOT EXISTS dcsh_batch_chip (
+            n integer,
+            scene integer,
+            col_off integer,
+            row_off integer,
+            width integer,
+            height integer,
+            valid_fraction real,
+            code bit varying,
+            geom %s
+        ) ON COMMIT DELETE ROWS
+    $ddl$, dcsh._footprint_type());
+    TRUNCATE pg_temp.dcsh_batch_scene, pg_temp.dcsh_batch_chip;
+END
+$$;
+COMMENT ON FUNCTION dcsh.begin_load IS 'Makes the empty temporary tables dcsh_batch_scene and dcsh_batch_chip';
+
+CREATE OR REPLACE FUNCTION dcsh.end_load(archive text, OUT scenes bigint, OUT chips bigint)
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+BEGIN
+    -- One load at a time: scene ids are drawn for all archives alike.
+    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    SELECT a.* INTO STRICT target FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
+
+    -- What another load has stored meanwhile stays as it is.
+    DELETE FROM pg_temp.dcsh_batch_scene b USING dcsh.scene s
+        WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;
+
+    -- A known URI with new content keeps its scene id and gets new chips.
+    UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
+        WHERE s.archive_id = target.id AND s.uri = b.uri;
+    EXECUTE format($dml$
+        DELETE FROM dcsh.%I c USING pg_temp.dcsh_batch_scene b WHERE c.scene_id = b.id
+    $dml$, archive);
+    UPDATE pg_temp.dcsh_batch_scene b SET id = fresh.id
+        FROM (SELECT n, row_number() OVER (ORDER BY n)
+                        + (SELECT coalesce(max(s.id), 0) FROM dcsh.scene s) AS id
+              FROM pg_temp.dcsh_batch_scene WHERE id IS NULL) fresh
+        WHERE b.n = fresh.n;
+
+    INSERT INTO dcsh.scene (id, archive_id, uri, collection, item_id, acquired, proj_code,
+                            content_hash, properties, chips, skipped)
+        SELECT b.id, target.id, b.uri, b.collection, b.item_id, b.acquired, b.proj_code,
+               b.content_hash, b.properties, coalesce(c.chips, 0), b.skipped
+        FROM pg_temp.dcsh_batch_scene b
+        LEFT JOIN (SELECT scene, count(*) AS chips FROM pg_temp.dcsh_batch_chip GROUP BY scene) c
+            ON c.scene = b.n
+        ORDER BY b.n
+        ON CONFLICT (id) DO UPDATE SET
+            collection = excluded.collection, item_id = excluded.item_id,
+            acquired = excluded.acquired, proj_code = excluded.proj_code,
+            content_hash = excluded.content_hash, properties = excluded.properties,
+            chips = excluded.chips, skipped = excluded.skipped, ingested = now();
+    GET DIAGNOSTICS scenes = ROW_COUNT;
+
+    EXECUTE format($dml$
+        INSERT INTO dcsh.%I (id, scene_id, col_off, row_off, width, height,
+                             geom, acquired, valid_fraction, code)
+        SELECT $1 + row_number() OVER (ORDER BY c.n), s.id, c.col_off, c.row_off, c.width, c.height,
+               c.geom, s.acquired, c.valid_fraction, c.code
+        FROM pg_temp.dcsh_batch_chip c JOIN pg_temp.dcsh_batch_scene s ON s.n = c.scene
+        ORDER BY c.n
+    $dml$, archive) USING target.last_chip_id;
+    GET DIAGNOSTICS chips = ROW_COUNT;
+
+    UPDATE dcsh.archive a SET last_chip_id = a.last_chip_id + end_load.chips WHERE a.id = target.id;
+    DELETE FROM dcsh.ingest_error e USING pg_temp.dcsh_batch_scene b
+        WHERE e.archive_id = target.id AND e.uri = b.uri;
+END
+$$;
+COMMENT ON FUNCTION dcsh.end_load IS 'Moves the batch in the temporary tables into an archive; returns the scenes and chips stored';
+
+CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    gone bigint;
+    removed bigint;
+BEGIN
+    DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri
+        RETURNING s.id INTO gone;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'archive "%" has no scene "%"', archive, uri USING ERRCODE = 'no_data_found';
+    END IF;
+    EXECUTE format('DELETE FROM dcsh.%I WHERE scene_id = $1', archive) USING gone;
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION dcsh.remove_scene IS 'Removes a scene and its chips from an archive; returns the number of chips';

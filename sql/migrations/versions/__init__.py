@@ -1,0 +1,1 @@
+"""The revisions, each a few lines that run the SQL files of the same number."""
