@@ -1,0 +1,138 @@
+"""``dcsh-pg evaluate``: how well the codes of a labelled archive find images of the same class.
+
+Library: :func:`dcsh_pg.evaluation.evaluate`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcsh_pg.cli import app, console, options
+from dcsh_pg.errors import InputError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dcsh_pg.archive import Archive
+    from dcsh_pg.imagery import SceneRecord
+
+_QUERIES = "Queries (default: each item of the archive queries all the others)"
+
+
+@app.command()
+def evaluate(
+    archive: options.ArchiveName,
+    label: Annotated[
+        str,
+        typer.Option(metavar="PROPERTY", help="Property of the scenes that holds their class."),
+    ] = "class",
+    queries: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Labelled images to query with, such as a folder of class folders, hashed with "
+            "the archive's own model. May be given several times.",
+            rich_help_panel=_QUERIES,
+            show_default=False,
+        ),
+    ] = None,
+    query_archive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another archive of the same model, whose items are the queries.",
+            rich_help_panel=_QUERIES,
+            show_default=False,
+        ),
+    ] = None,
+    precision_at: Annotated[
+        str,
+        typer.Option(metavar="N,N,...", help="Ranks to tell the precision at."),
+    ] = "1,5,10,20,50,100",
+    json: options.Json = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also draw the precision-recall curve and precision over rank as PNG.",
+            show_default=False,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Measure how well an archive's codes find images of the same class.
+
+    mAP over the whole archive, precision@n and precision-recall curves, each the mean over all
+    orders of the items at equal distance.
+
+    [dim]dcsh-pg evaluate ucmd --queries ucmd/test --plots plots[/dim]
+    """
+    if queries and query_archive:
+        raise UsageError(
+            "--queries and --query-archive cannot be combined", hint="give one of them, or neither"
+        )
+    ranks = options.parse_integers(precision_at, "--precision-at")
+
+    from dcsh_pg import evaluation
+    from dcsh_pg.archive import Archive
+
+    if plots is not None:
+        evaluation.check_plots(plots)
+    database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+    codes, labels = _archived(database, label)
+    with console.progress("images", quiet=quiet) as progress:
+        query_codes, query_labels = None, None
+        if queries:
+            query_codes, records = database.hash_images(queries, progress=progress)
+            query_labels = [_class_of(record, label) for record in records]
+        elif query_archive:
+            other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
+            _check_same_model(database, other)
+            query_codes, query_labels = _archived(other, label)
+        report = evaluation.evaluate(
+            codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
+        )
+    if json:
+        sys.stdout.write(evaluation.to_json(report))
+    else:
+        evaluation.print_report(report)
+    if plots is not None:
+        for path in evaluation.plot(report, plots):
+            console.say(f"drew {path}")
+
+
+def _archived(archive: Archive, label: str) -> tuple[np.ndarray, list[str]]:
+    _, codes, labels = archive.labelled_codes(label)
+    if not len(codes):
+        raise InputError(
+            f"no scene of archive '{archive.record.name}' has the property '{label}'",
+            hint="name the property that holds the class: --label; folders of classes and sidecar "
+            "files give scenes their properties at ingest",
+        )
+    return codes, labels
+
+
+def _class_of(record: SceneRecord, label: str) -> str:
+    if label not in record.properties:
+        raise InputError(
+            f"{record.uri} does not tell its '{label}'",
+            hint="put the query images into one folder for each class, or add a sidecar file",
+        )
+    return record.properties[label]
+
+
+def _check_same_model(database: Archive, other: Archive) -> None:
+    if database.record.model_sha256 != other.record.model_sha256:
+        raise ModelError(
+            f"archives '{database.record.name}' and '{other.record.name}' were made with "
+            "different models",
+            hint="codes of two models cannot be compared: hash the queries with the archive's own "
+            "model, --queries FOLDER",
+        )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from dcsh_pg.errors import OutputError
+from dcsh_pg.evaluation import (
+    check_plots,
+    evaluate,
+    plot,
+    print_report,
+    to_json,
+    to_markdown,
+)
+
+
+@pytest.fixture(scope="module")
+def report():
+    random = np.random.default_rng(0)
+    labels = [["pond", "forest", "[road]"][number % 3] for number in range(60)]
+    packed = random.integers(0, 256, (60, 4), np.uint8)
+    return evaluate(packed[:50], labels[:50], packed[50:], [*labels[50:59], "unseen"])
+
+
+def test_json_holds_the_figures(report):
+    told = json.loads(to_json(report))
+    assert told["mean_average_precision"] == report.mean_average_precision
+    assert told["by_class"]["pond"]["queries"] == report.by_class["pond"].queries
+
+
+def test_table_and_markdown_tell_the_same_in_percent(report):
+    text = io.StringIO()
+    print_report(report, text)
+    for told in (text.getvalue(), to_markdown(report)):
+        assert f"{100 * report.mean_average_precision:.2f} ±" in told
+        assert "[road]" in told
+        assert "queries left out, nothing to find" in told
+    assert "leave-one-out" not in text.getvalue()
+
+
+def test_markdown_tables_are_regular(report):
+    rows = [line for line in to_markdown(report).splitlines() if line]
+    assert {line.count("|") for line in rows} == {3, 4}
+
+
+def test_single_query_has_no_standard_error():
+    report = evaluate(np.zeros((3, 2), np.uint8), "aab", np.zeros((1, 2), np.uint8), "a")
+    assert report.standard_error is None
+    assert "±" not in to_markdown(report)
+    assert json.loads(to_json(report))["standard_error"] is None
+
+
+def test_plots_are_pictures(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    paths = plot(report, tmp_path / "new")
+    assert [path.name for path in paths] == ["precision_recall.png", "precision_at_n.png"]
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.size == (1200, 840)
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 20
+
+
+def test_plots_without_matplotlib_name_the_extra(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(OutputError, match="matplotlib") as caught:
+        plot(report, tmp_path)
+    assert "dcsh-pg[plot]" in caught.value.hint
+
+
+def test_unwritable_folder_is_named(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"file/precision_recall\.png"):
+        check_plots(tmp_path / "file")
