@@ -1,0 +1,197 @@
+"""A small georeferenced archive that is made, not taken: for the demo and for tests.
+
+Each scene is a mosaic of land covers in regions that a chip of up to 128 pixels fits into: farmland
+and woods in the west, houses in the middle, the coast in the east, near Valencia.  Each place is
+seen at two dates that differ in season, light and parked cars; at every third place a field has
+been built over by the second date.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import shapely
+from PIL import Image, ImageFilter
+from rasterio.transform import from_origin
+
+from dcsh_pg.errors import OutputError
+from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.landcover import PAINTERS, noise
+from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.progress import SILENT, Progress
+
+CRS = rasterio.CRS.from_epsg(32630)
+RESOLUTION = 0.6
+"""Metres a pixel."""
+
+REGION = 256
+SIDE = 3 * REGION
+"""Pixels: a scene is three regions wide and high."""
+
+DATES = (
+    datetime(2019, 4, 18, 10, 56, tzinfo=timezone.utc),
+    datetime(2023, 9, 5, 10, 52, tzinfo=timezone.utc),
+)
+
+_MARGIN = 32
+_WEST, _NORTH, _SPACING = 724_200.0, 4_372_800.0, 1_200.0
+_INLAND = ["farmland", "orchard", "forest"]
+_BUILT = ["dense residential", "sparse residential", "parking", "runway"]
+_COAST = ["sand", "beach", "water"]
+_KINDS = list(PAINTERS)
+_ROADLESS = [_KINDS.index(kind) for kind in ("water", "beach")]
+_ROAD = np.array([150, 144, 134], np.float32)
+
+
+@dataclass(frozen=True)
+class SyntheticArchive:
+    """What :func:`make_archive` has written.
+
+    Attributes:
+        scenes: the GeoTIFF files.
+        labels: a GeoJSON FeatureCollection, one feature a chip, with the properties ``file``,
+            ``col_off``, ``row_off``, ``width``, ``height``, ``acquired``, ``class`` and ``share``,
+            the part of the chip that is of that class.
+    """
+
+    scenes: list[Path]
+    labels: Path
+
+
+def make_archive(
+    folder: Path,
+    *,
+    seed: int = 0,
+    locations: int = 12,
+    chip_size: int = 128,
+    progress: Progress = SILENT,
+) -> SyntheticArchive:
+    """Makes ``locations`` places at two dates: GeoTIFF, uint8 RGB, 768 x 768, 0.6 m, EPSG:32630.
+
+    The same arguments give the same pixels; files of an earlier run are written anew.
+
+    Args:
+        folder: made if it is not there.
+        seed: of all shapes and colours.
+        locations: how many places, with two scenes each.
+        chip_size: of the chips that the labels are for, no overlap, edge policy 'shift'.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    progress.start("making scenes", total=2 * locations)
+    scenes: list[Path] = []
+    features: list[dict] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for location in range(locations):
+            for season, date in enumerate(DATES):
+                kinds = _plan(seed, location, season)
+                pixels, cover = _paint(seed, location, season, kinds)
+                path = folder / f"valencia_{location + 1:02d}_{date:%Y%m%d}.tif"
+                transform = _transform(location)
+                _write(path, pixels, transform, date)
+                place = Place(CRS.to_wkt(), transform, uri=str(path))
+                features += _labels(path.name, date, cover, place, Reading(chip_size=chip_size))
+                scenes.append(path)
+                progress.advance()
+        labels = folder / "labels.geojson"
+        labels.write_text(json.dumps({"type": "FeatureCollection", "features": features}) + "\n")
+    except (OSError, rasterio.errors.RasterioError) as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error}", hint="name a folder that you may write to"
+        ) from None
+    return SyntheticArchive(scenes, labels)
+
+
+def _plan(seed: int, location: int, season: int) -> list[str]:
+    """The land cover of the nine regions, row by row."""
+    rng = np.random.default_rng([seed, location])
+    columns = [rng.permutation(_INLAND), rng.permutation(_BUILT)[:3], rng.permutation(_COAST)]
+    kinds = [str(kind) for kind in np.stack(columns, axis=1).ravel()]
+    if season == 1 and location % 3 == 0:
+        kinds[kinds.index("farmland")] = ("dense residential", "parking")[location // 3 % 2]
+    return kinds
+
+
+def _paint(
+    seed: int, location: int, season: int, kinds: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels uint8 (SIDE, SIDE, 3) and the land cover of each, an index of PAINTERS."""
+    rng = np.random.default_rng([seed, location, 99])
+    wobble = [5 * noise(rng, SIDE, 70) + 1.5 * noise(rng, SIDE, 18) for _ in range(2)]
+    rows, columns = np.mgrid[:SIDE, :SIDE] + np.clip(wobble, -_MARGIN + 1, _MARGIN - 1)
+    region = np.stack([rows, columns]) // REGION
+    row, column = np.clip(region, 0, 2).astype(int)
+    cover = np.array([_KINDS.index(kind) for kind in kinds])[3 * row + column]
+    canvas = np.zeros((SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN, 3), np.float32)
+    inner = np.pad(3 * row + column, _MARGIN, mode="edge")
+    for index, kind in enumerate(kinds):
+        painted = PAINTERS[kind](
+            np.random.default_rng([seed, location, index]), REGION + 2 * _MARGIN, season
+        )
+        top, left = index // 3 * REGION, index % 3 * REGION
+        part = np.s_[top : top + len(painted), left : left + len(painted)]
+        here = inner[part] == index
+        canvas[part][here] = painted[here]
+    picture = canvas[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    lines = np.array([REGION, 2 * REGION])
+    beside = np.abs(np.stack([rows, columns])[..., None] - lines).min(axis=(0, -1))
+    road = (np.clip(4.5 - beside, 0, 1) * ~np.isin(cover, _ROADLESS))[..., None]
+    picture = picture * (1 - road) + _ROAD * road
+    return _photograph(rng, picture, season), cover.astype(np.uint8)
+
+
+def _photograph(rng: np.random.Generator, picture: np.ndarray, season: int) -> np.ndarray:
+    """Light, haze, the blur of the lens and the noise of the sensor."""
+    gain, haze = [(0.94, (10, 13, 18)), (1.0, (13, 13, 12))][season]
+    lit = np.clip(picture * gain + np.array(haze), 0, 255).astype(np.uint8)
+    sharp = np.asarray(Image.fromarray(lit).filter(ImageFilter.GaussianBlur(0.55)))
+    grain = np.random.default_rng(rng.integers(1 << 32) + season).normal(0, 2.0, picture.shape)
+    return np.clip(sharp + grain, 0, 255).astype(np.uint8)
+
+
+def _transform(location: int) -> rasterio.Affine:
+    row, column = divmod(location, 4)
+    return from_origin(_WEST + column * _SPACING, _NORTH - row * _SPACING, RESOLUTION, RESOLUTION)
+
+
+def _write(path: Path, pixels: np.ndarray, transform: rasterio.Affine, date: datetime) -> None:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=3, dtype="uint8",
+        crs=CRS, transform=transform, tiled=True, blockxsize=256, blockysize=256,
+        compress="jpeg", jpeg_quality=90, photometric="ycbcr",
+    ) as target:  # fmt: skip
+        target.write(np.moveaxis(pixels, -1, 0))
+        target.update_tags(
+            TIFFTAG_DATETIME=f"{date:%Y:%m:%d %H:%M:%S}",
+            TIFFTAG_IMAGEDESCRIPTION="synthetic land cover made by dcsh-pg",
+        )
+
+
+def _labels(
+    name: str, date: datetime, cover: np.ndarray, place: Place, reading: Reading
+) -> list[dict]:
+    """A GeoJSON feature for each chip of a scene, with its dominant land cover."""
+    windows = grid.windows(SIDE, SIDE, reading)
+    features = []
+    for window, footprint in zip(windows.tolist(), place.footprints(windows), strict=True):
+        left, top, width, height = window
+        part = cover[top : top + height, left : left + width]
+        shares = np.bincount(part.ravel(), minlength=len(_KINDS)) / part.size
+        properties = dict(zip(("col_off", "row_off", "width", "height"), window, strict=True))
+        properties |= {
+            "file": name,
+            "acquired": date.isoformat(),
+            "class": _KINDS[shares.argmax()],
+            "share": round(float(shares.max()), 3),
+        }
+        geometry = shapely.geometry.mapping(footprint)
+        features.append({"type": "Feature", "properties": properties, "geometry": geometry})
+    return features
