@@ -15,8 +15,6 @@ from dcsh_pg.cli import app, console, options
 from dcsh_pg.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dcsh_pg.archive import Archive
     from dcsh_pg.imagery import SceneRecord
 
@@ -86,7 +84,7 @@ def evaluate(
     if plots is not None:
         evaluation.check_plots(plots)
     database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    codes, labels = _archived(database, label)
+    _, codes, labels = database.labelled_codes(label)
     with console.progress("images", quiet=quiet) as progress:
         query_codes, query_labels = None, None
         if queries:
@@ -95,7 +93,7 @@ def evaluate(
         elif query_archive:
             other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
             _check_same_model(database, other)
-            query_codes, query_labels = _archived(other, label)
+            _, query_codes, query_labels = other.labelled_codes(label)
         report = evaluation.evaluate(
             codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
         )
@@ -106,17 +104,6 @@ def evaluate(
     if plots is not None:
         for path in evaluation.plot(report, plots):
             console.say(f"drew {path}")
-
-
-def _archived(archive: Archive, label: str) -> tuple[np.ndarray, list[str]]:
-    _, codes, labels = archive.labelled_codes(label)
-    if not len(codes):
-        raise InputError(
-            f"no scene of archive '{archive.record.name}' has the property '{label}'",
-            hint="name the property that holds the class: --label; folders of classes and sidecar "
-            "files give scenes their properties at ingest",
-        )
-    return codes, labels
 
 
 def _class_of(record: SceneRecord, label: str) -> str:

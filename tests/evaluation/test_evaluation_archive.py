@@ -1,0 +1,110 @@
+"""Evaluation of codes in a database, against rankings that SQL made."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
+from dcsh_pg.cli import app
+from dcsh_pg.database import search
+from dcsh_pg.evaluation import evaluate
+
+
+def average_precision_of(hits, label):
+    """Expected AP of a ranking as SQL gives it, group by group of equal distance."""
+    found = seen = 0
+    total = 0.0
+    for _, group in groupby(hits, key=lambda hit: hit.distance):
+        relevant = [hit.properties["class"] == label for hit in group]
+        n, r = len(relevant), sum(relevant)
+        for k in range(1, n + 1):
+            extra = (k - 1) * (r - 1) / (n - 1) if n > 1 else 0
+            total += r / n * (found + 1 + extra) / (seen + k)
+        seen, found = seen + n, found + r
+    return total / found
+
+
+def labelled(hits):
+    return [hit for hit in hits if "class" in hit.properties]
+
+
+def test_codes_come_back_from_the_database(connection, archives):
+    (codes, labels), _ = archives
+    ids, stored, stored_labels = search.labelled_codes(connection, "land", "class")
+    assert list(ids) == list(range(1, 120))
+    np.testing.assert_array_equal(stored, codes[:-1])
+    assert stored_labels == labels[:-1]
+
+
+def test_equals_average_precision_over_dcsh_within(connection, archives):
+    _, (queries, labels) = archives
+    _, codes, classes = search.labelled_codes(connection, "land", "class")
+    expected = [
+        average_precision_of(labelled(search.within(connection, "land", bytes(query), 16)), label)
+        for query, label in zip(queries, labels, strict=True)
+    ]
+    report = evaluate(codes, classes, queries, labels)
+    assert report.mean_average_precision == pytest.approx(np.mean(expected))
+
+
+def test_leave_one_out_equals_dcsh_similar_to(connection, archives):
+    ids, codes, classes = search.labelled_codes(connection, "land", "class")
+    expected = [
+        average_precision_of(
+            labelled(search.similar_to(connection, "land", int(id), k=1000)), label
+        )
+        for id, label in zip(ids, classes, strict=True)
+    ]
+    report = evaluate(codes, classes)
+    assert report.mean_average_precision == pytest.approx(np.mean(expected))
+
+
+@pytest.fixture
+def run(dsn, archives):
+    def run(*arguments):
+        return CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--dsn", dsn])
+
+    return run
+
+
+def test_command_leaves_one_out(run, archives):
+    (codes, labels), _ = archives
+    done = run("land", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["leave_one_out"] is True
+    expected = evaluate(codes[:-1], labels[:-1])
+    assert told["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
+
+
+def test_command_takes_queries_from_another_archive(run, archives, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = run(
+        "land", "--query-archive", "queries", "--precision-at", "3,7", "--plots", tmp_path / "p"
+    )
+    assert done.exit_code == 0, done.output
+    assert "precision@7 %" in done.stdout and "precision@10 %" not in done.stdout
+    assert len(list((tmp_path / "p").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        (["land", "--query-archive", "other"], 7, "different models"),
+        (["land", "--label", "species"], 10, "species"),
+        (["nowhere"], 10, "nowhere"),
+        (["land", "--queries", "a", "--query-archive", "queries"], 2, "cannot be combined"),
+        (["land", "--precision-at", "1,x"], 2, "--precision-at"),
+        (["land", "--plots", "/dev/null/plots"], 8, "/dev/null/plots"),
+    ],
+)
+def test_command_tells_what_is_wrong(run, arguments, exit_code, told):
+    done = run(*arguments)
+    assert done.exit_code == exit_code, done.output
+    assert told in done.stderr
+    assert done.stdout == ""
