@@ -30,7 +30,8 @@ class Head(nn.Module):
         bits: K.
         hidden: widths of the layers before the last.
         l2_normalize: whether features are first scaled to unit length.
-        layers: the layers, the last a Linear or, with ``batch_norm``, a BatchNorm1d after it.
+        layers: Linear, ReLU, ..., Linear.
+        norm: BatchNorm1d over z, or Identity where there is none.
     """
 
     def __init__(
@@ -49,20 +50,33 @@ class Head(nn.Module):
         layers: list[nn.Module] = []
         for before, width in itertools.pairwise(widths):
             layers += [nn.Linear(before, width), nn.ReLU()]
-        layers.pop()
-        if batch_norm:
-            layers.append(nn.BatchNorm1d(bits))
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers[:-1])
+        self.norm = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
+        return self.norm(self.project(features))
+
+    def project(self, features: Tensor) -> Tensor:
+        """z before BatchNorm."""
         if self.l2_normalize:
             features = functional.normalize(features, dim=1)
         return self.layers(features)
 
+    @torch.no_grad()
+    def calibrate(self, projected: Tensor) -> None:
+        """Sets BatchNorm's statistics to those of z before it, (N, bits).
+
+        Running averages over augmented batches lag behind in short trainings, and then bits that
+        are balanced in training are not when images get their code.
+        """
+        if self.batch_norm:
+            self.norm.running_mean.copy_(projected.mean(dim=0))
+            self.norm.running_var.copy_(projected.var(dim=0))
+
     @property
     def batch_norm(self) -> bool:
-        """Whether a BatchNorm1d stands after the last Linear."""
-        return isinstance(self.layers[-1], nn.BatchNorm1d)
+        """Whether BatchNorm stands after the last Linear."""
+        return isinstance(self.norm, nn.BatchNorm1d)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -117,12 +131,12 @@ class HashFunction(nn.Module):
         """
         folded = copy.deepcopy(self).eval()
         if folded.head.batch_norm:
-            *before, linear, norm = folded.head.layers
+            linear, norm = folded.head.layers[-1], folded.head.norm
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             with torch.no_grad():
                 linear.weight.mul_(scale[:, None])
                 linear.bias.copy_((linear.bias - norm.running_mean) * scale + norm.bias)
-            folded.head.layers = nn.Sequential(*before, linear)
+            folded.head.norm = nn.Identity()
         return folded
 
 

@@ -1,0 +1,29 @@
+"""Hashing methods, one a file; each ends in the same kind of hash function.
+
+A method's module has ``Options``, a dataclass, and ``fit``:
+
+    fit(images, encoder, *, bits, seed, options, device, cache, run, resume, progress)
+        -> HashFunction
+
+with images uint8 (N, S, S, C) and no labels anywhere.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from dcsh_pg.errors import UsageError
+
+NAMES = ("dcsh", "itq")
+
+
+def get(name: str) -> ModuleType:
+    """The module of a method; imported only now, because it needs torch.
+
+    Raises:
+        UsageError: no method has that name.
+    """
+    if name not in NAMES:
+        raise UsageError(f"no method is called {name!r}", hint=f"one of: {', '.join(NAMES)}")
+    return import_module(f"dcsh_pg.methods.{name}")

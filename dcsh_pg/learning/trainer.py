@@ -1,0 +1,228 @@
+"""The training loop: any model that gives z, any source of positive pairs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcsh_pg.errors import InputError, OutputError, TrainingError, UsageError
+from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
+from dcsh_pg.learning.files import save_atomically
+from dcsh_pg.learning.hash_function import Head
+from dcsh_pg.learning.pairs import Pairs, PairSource
+from dcsh_pg.progress import SILENT, Progress
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
+BALANCE_IMAGES = 2048
+"""At most so many images are coded after each epoch to fit BatchNorm and measure bit balance."""
+
+Objective = Callable[[Tensor, Tensor, Pairs, float], Mapping[str, Tensor]]
+"""(z of the first views, z of the second, the pairs, beta) -> the terms of the loss."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long and in which steps to train.
+
+    Attributes:
+        epochs: passes over the images.
+        batch_size: M, pairs in a step.
+        seed: of the order, of the views and of everything else that is drawn.
+        beta: epoch -> sharpness of tanh(beta z).
+        learning_rate: epoch -> factor of every group's learning rate.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    beta: Callable[[int], float]
+    learning_rate: Callable[[int], float] = lambda epoch: 1.0
+
+
+def train(
+    encoder: nn.Module,
+    head: Head,
+    source: PairSource,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    loop: Loop,
+    *,
+    identity: Mapping[str, Any],
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> list[dict[str, Any]]:
+    """Trains encoder and head in place and leaves them in evaluation mode.
+
+    After every epoch ``run`` gets a checkpoint, written atomically, and a line of log.jsonl.  A
+    run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that is
+    drawn comes from one generator.  On CUDA the forward pass runs in bfloat16 where that is safe.
+
+    Args:
+        encoder: what ``source`` draws -> features; Identity where it draws features.
+        head: features -> z.
+        identity: plain values that tell this training from another; a checkpoint with others is
+            not resumed.
+
+    Returns:
+        The log: one record an epoch, with beta, the terms of the loss and the bit balance.
+
+    Raises:
+        TrainingError: fewer than two images, a loss that is not finite, collapsed codes.
+        UsageError: the checkpoint is of another training.
+        InputError: the checkpoint cannot be read.
+        OutputError: ``run`` cannot be written.
+    """
+    if len(source) < 2:
+        raise TrainingError(
+            f"{len(source)} images are too few to train on",
+            hint="give more imagery, or smaller chips with --chip-size",
+        )
+    log: list[dict[str, Any]] = []
+    model = nn.ModuleDict({"encoder": encoder, "head": head})
+    generator = torch.Generator().manual_seed(loop.seed)
+    state = _State(model, optimizer, generator, identity)
+    if run is not None and resume:
+        log = state.restore(run / CHECKPOINT)
+    if run is not None:
+        write_log(run / LOG, log)
+    steps = len(_batches(torch.arange(len(source)), loop.batch_size))
+    progress.start("training", loop.epochs * steps)
+    progress.advance(len(log) * steps)
+    for epoch in range(len(log), loop.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * loop.learning_rate(epoch)
+        terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
+        balance = _calibrate(model, source, loop.batch_size)
+        log.append({"epoch": epoch + 1, "beta": loop.beta(epoch), **terms, **vars(balance)})
+        if run is not None:
+            state.save(run / CHECKPOINT, log)
+            write_log(run / LOG, log)
+        if epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
+            balance.check()
+    model.eval()
+    return log
+
+
+def _epoch(
+    model: nn.ModuleDict,
+    source: PairSource,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    loop: Loop,
+    epoch: int,
+    generator: torch.Generator,
+    progress: Progress,
+) -> dict[str, float]:
+    """One pass over the images -> the mean of each term of the loss."""
+    model.train()
+    order = torch.randperm(len(source), generator=generator)
+    beta = loop.beta(epoch)
+    sums: dict[str, float] = {}
+    for rows in (batches := _batches(order, loop.batch_size)):
+        pairs = source.draw(rows, generator)
+        views = torch.cat([pairs.first, pairs.second])
+        with _mixed_precision(views.device):
+            z = model["head"](model["encoder"](views)).float()
+        terms = objective(*z.chunk(2), pairs, beta)
+        loss = torch.stack(list(terms.values())).sum()
+        if not math.isfinite(loss.item()):
+            raise TrainingError(
+                f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0.0) + term.item()
+        progress.advance()
+    return {name: round(total / len(batches), 6) for name, total in sums.items()}
+
+
+@torch.no_grad()
+def _calibrate(model: nn.ModuleDict, source: PairSource, batch_size: int) -> BitBalance:
+    """Fits the head's BatchNorm to images as they get their code -> the balance of their bits."""
+    model.eval()
+    head = model["head"]
+    rows = torch.arange(min(len(source), BALANCE_IMAGES))
+    batches = (source.plain(batch) for batch in rows.split(batch_size))
+    projected = torch.cat([head.project(model["encoder"](batch)).float() for batch in batches])
+    head.calibrate(projected)
+    return BitBalance.of(head.norm(projected))
+
+
+def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Splits the order; a last batch of one, which has no negatives, is left out."""
+    return tuple(batch for batch in order.split(size) if len(batch) > 1)
+
+
+def _mixed_precision(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def write_log(path: Path, log: list[dict[str, Any]]) -> None:
+    """Writes log.jsonl, a record a line.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(record) + "\n" for record in log))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", hint="choose another folder with --out"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _State:
+    """All that the next epoch depends on."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    identity: Mapping[str, Any]
+
+    def save(self, path: Path, log: list[dict[str, Any]]) -> None:
+        content = {
+            "identity": dict(self.identity),
+            "log": log,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        save_atomically(content, path)
+
+    def restore(self, path: Path) -> list[dict[str, Any]]:
+        """Goes back to the checkpoint, if there is one -> the log up to it."""
+        if not path.exists():
+            return []
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            identity = content["identity"]
+        except Exception as error:
+            raise InputError(
+                f"{path} is not a checkpoint", hint="train again without --resume"
+            ) from error
+        differing = sorted(
+            key
+            for key in {*identity, *self.identity}
+            if identity.get(key) != self.identity.get(key)
+        )
+        if differing:
+            raise UsageError(
+                f"{path} is of another training: {', '.join(differing)} differ",
+                hint="give the options and imagery of that run, or train without --resume",
+            )
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.generator.set_state(content["generator"])
+        return content["log"]

@@ -1,0 +1,131 @@
+"""ITQ, iterative quantization: a classic method on the same path as the deep one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dcsh_pg.codes import check_bits
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.balance import BitBalance
+from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.features import extract, fixed_views
+from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.trainer import LOG, write_log
+from dcsh_pg.progress import SILENT, Progress
+
+METHOD = "itq"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Iterative quantization (Gong and Lazebnik, CVPR 2011; with Gordo and Perronnin, TPAMI 2013).
+
+    Features of a frozen encoder are scaled to unit length, centred and projected on their first K
+    principal components; a rotation is then found that brings the projections closest to the
+    corners of the cube.  One Linear layer holds centring, projection and rotation.
+
+    Attributes:
+        iterations: alternations between codes and rotation; the paper's 50.
+        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
+    """
+
+    iterations: int = 50
+    orientations: int = 1
+
+    def check(self) -> None:
+        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        if self.iterations < 1:
+            raise UsageError("--iterations must be 1 or more")
+        if self.orientations not in (1, 4, 8):
+            raise UsageError(
+                f"--orientations {self.orientations} is not known", hint="one of: 1, 4, 8"
+            )
+
+
+def fit(
+    images: np.ndarray,
+    encoder: Encoder,
+    *,
+    bits: int,
+    seed: int = 0,
+    options: Options | None = None,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> HashFunction:
+    """Fits a hash function without labels.
+
+    Args:
+        images: uint8 (N, S, S, C).
+        bits: K, at most the features' length and less than the number of images.
+        cache: folder for features.
+        run: folder for log.jsonl, or None.
+        resume: features in the cache are used in any case, and the rest takes seconds: no meaning.
+
+    Raises:
+        UsageError: too few images or features for that many bits.
+        OutputError: ``cache`` or ``run`` cannot be written.
+    """
+    options = options or Options()
+    options.check()
+    check_bits(bits)
+    if bits > min(encoder.dim, len(images) - 1):
+        raise UsageError(
+            f"ITQ cannot make {bits} bits from {len(images)} images with {encoder.dim} features",
+            hint="give more images than bits, fewer --bits or a larger --encoder",
+        )
+    features = extract(
+        images,
+        encoder,
+        views=fixed_views(range(options.orientations)),
+        cache=cache,
+        device=device,
+        progress=progress,
+    )
+    unit = functional.normalize(torch.from_numpy(features), dim=2).mean(dim=1)
+    mean, projection, rotation, errors = quantize(unit.double().numpy(), bits, options, seed)
+    weight = (projection @ rotation).T
+    head = Head(encoder.dim, bits, l2_normalize=True)
+    with torch.no_grad():
+        head.layers[0].weight.copy_(torch.from_numpy(weight))
+        head.layers[0].bias.copy_(torch.from_numpy(-weight @ mean))
+    if run is not None:
+        balance = BitBalance.of(torch.from_numpy((unit.numpy() - mean) @ weight.T))
+        record = {"iterations": options.iterations, "quantization": errors[-1], **vars(balance)}
+        write_log(run / LOG, [record])
+    return HashFunction(
+        encoder.cpu(), head, method=METHOD, orientations=options.orientations
+    ).eval()
+
+
+def quantize(
+    features: np.ndarray, bits: int, options: Options, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
+    """Mean, PCA projection and ITQ rotation of features, float64 (N, D).
+
+    Returns:
+        mean (D,); projection (D, K), orthonormal columns; rotation (K, K), orthogonal; and the
+        quantization error ||B - V R||^2 / N after each update of the codes B, which never rises.
+    """
+    mean = features.mean(axis=0)
+    centred = features - mean
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    projection = vectors[:, ::-1][:, :bits]
+    projected = centred @ projection
+    random = np.random.default_rng(seed).standard_normal((bits, bits))
+    rotation, _ = np.linalg.qr(random)
+    errors = []
+    for _ in range(options.iterations):
+        rotated = projected @ rotation
+        codes = np.where(rotated >= 0, 1.0, -1.0)
+        errors.append(float(np.square(codes - rotated).sum() / len(features)))
+        left, _, right = np.linalg.svd(projected.T @ codes)
+        rotation = left @ right
+    return mean, projection, rotation, errors

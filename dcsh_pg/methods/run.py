@@ -1,0 +1,120 @@
+"""A training run: from a training set to a folder with a hash function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcsh_pg import __version__, methods
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning import device as devices
+from dcsh_pg.learning import hash_function as files
+from dcsh_pg.learning.encoders import Encoder, load_weights
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.images import TrainingSet, band_statistics, digest
+from dcsh_pg.learning.randomness import seeded
+from dcsh_pg.learning.trainer import CHECKPOINT, LOG
+from dcsh_pg.progress import SILENT, Progress
+
+HASH_FUNCTION = "hash_function.pt"
+
+
+def train(
+    training_set: TrainingSet,
+    run: Path,
+    *,
+    method: str = "dcsh",
+    bits: int = 64,
+    encoder: str = "small",
+    weights: str = "none",
+    options: Any = None,
+    seed: int = 0,
+    device: str = "auto",
+    cache: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> HashFunction:
+    """Fits a method to a training set and writes ``run``/hash_function.pt.
+
+    ``run`` also gets log.jsonl and, from methods that train in epochs, checkpoint.pt.
+
+    Args:
+        method: 'dcsh' or 'itq'.
+        bits: K.
+        encoder, weights: see ``encoders.NAMES`` and ``encoders.load_weights``.  An encoder without
+            weights standardises with the training set's own band statistics.
+        options: the method's ``Options``; None is ``default_options``.
+        device: 'auto', 'cpu' or 'cuda'.
+        cache: folder for features of frozen encoders.
+        resume: go on from the checkpoint in ``run``, if there is one.
+        overwrite: replace a finished or begun run in ``run``.
+
+    Raises:
+        UsageError: ``run`` already holds a run, or an option makes no sense.
+        DcshError: whatever the method raises.
+    """
+    chosen = methods.get(method)
+    if not (resume or overwrite) and any(
+        (run / name).exists() for name in (HASH_FUNCTION, CHECKPOINT)
+    ):
+        raise UsageError(
+            f"{run} already holds a training run",
+            hint="go on with it (--resume), replace it (--overwrite) or choose another --out",
+        )
+    options = options if options is not None else default_options(method, weights)
+    images = training_set.images
+    mean, std = band_statistics(images) if weights == "none" else (None, None)
+    with seeded(seed):
+        network = Encoder(encoder, bands=images.shape[3], mean=mean, std=std)
+    load_weights(network, weights)
+    began = time.monotonic()
+    hash_function = chosen.fit(
+        images,
+        network,
+        bits=bits,
+        seed=seed,
+        options=options,
+        device=devices.choose(device),
+        cache=cache,
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+    training = {
+        "images": len(images),
+        "scenes": training_set.scenes,
+        "digest": digest(images),
+        "chip_size": images.shape[1],
+        "resolution": training_set.resolution,
+        "encoder_weights": network.weights,
+        "options": dataclasses.asdict(options),
+        "seed": seed,
+        "result": json.loads((run / LOG).read_text().splitlines()[-1]),
+        "seconds": round(time.monotonic() - began, 1),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "dcsh-pg": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    files.save(run / HASH_FUNCTION, hash_function, training)
+    return hash_function
+
+
+def default_options(method: str, weights: str, *, freeze: bool = False) -> Any:
+    """The options that fit: for DCSH, the paper's for fine-tuning an encoder that has weights."""
+    options = methods.get(method).Options
+    if method != "dcsh":
+        return options()
+    if freeze:
+        return options.frozen()
+    return options.from_scratch() if weights == "none" else options()

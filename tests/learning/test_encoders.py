@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from dcsh_pg.errors import InputError, ModelError, UsageError
+from dcsh_pg.learning.encoders import NAMES, Encoder, load_weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_encoder_gives_features_of_its_length(name):
+    encoder = Encoder(name).eval()
+    with torch.no_grad():
+        assert encoder(torch.randn(1, 3, 64, 64)).shape == (1, encoder.dim)
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_other_band_counts(bands):
+    encoder = Encoder("resnet18", bands=bands).eval()
+    assert len(encoder.mean) == len(encoder.std) == bands
+    assert encoder(torch.randn(1, bands, 64, 64)).shape == (1, 512)
+
+
+def test_half_precision_file_with_classifier_is_read(tmp_path):
+    source = Encoder("resnet18")
+    state = {key: value.half() for key, value in source.body.state_dict().items()}
+    torch.save({**state, "fc.weight": torch.ones(1000, 512)}, tmp_path / "w.pth")
+    encoder = Encoder("resnet18")
+    load_weights(encoder, str(tmp_path / "w.pth"))
+    assert encoder.weights == "w.pth"
+    assert encoder.body.conv1.weight.dtype == torch.float32
+    assert torch.allclose(encoder.body.conv1.weight, source.body.conv1.weight, atol=1e-3)
+
+
+def test_weights_are_repeated_over_more_bands(tmp_path):
+    torch.save(Encoder("resnet18").body.state_dict(), tmp_path / "w.pth")
+    three, six = Encoder("resnet18").eval(), Encoder("resnet18", bands=6).eval()
+    for encoder in (three, six):
+        load_weights(encoder, str(tmp_path / "w.pth"))
+    images = torch.randn(1, 3, 64, 64)
+    twice = torch.cat([images, images], dim=1)
+    assert torch.allclose(three(images), six(twice), atol=1e-4)
+
+
+def test_missing_weights_are_listed(tmp_path):
+    state = Encoder("resnet18").body.state_dict()
+    del state["layer4.1.conv2.weight"]
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"layer4\.1\.conv2\.weight"):
+        load_weights(Encoder("resnet18"), str(tmp_path / "w.pth"))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save(Encoder("resnet18").body.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ModelError, match="resnet50"):
+        load_weights(Encoder("resnet50"), str(tmp_path / "w.pth"))
+
+
+def test_what_is_no_weights_file_is_refused(tmp_path):
+    (tmp_path / "w.pth").write_text("hello")
+    torch.save([1, 2], tmp_path / "list.pth")
+    for name in ("absent.pth", "w.pth", "list.pth"):
+        with pytest.raises(InputError, match=name):
+            load_weights(Encoder("resnet18"), str(tmp_path / name))
+    with pytest.raises(UsageError, match="small"):
+        load_weights(Encoder("small"), "imagenet")
+    with pytest.raises(UsageError, match="alexnet"):
+        Encoder("alexnet")

@@ -1,0 +1,109 @@
+"""The loop, on the real DCSH objective and the small encoder, with a handful of tiny images."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dcsh_pg.errors import InputError, TrainingError, UsageError
+from dcsh_pg.learning import schedule
+from dcsh_pg.learning.balance import BitBalance
+from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.randomness import seeded
+from dcsh_pg.methods import dcsh
+from dcsh_pg.progress import Progress
+
+OPTIONS = dataclasses.replace(dcsh.Options.from_scratch(), epochs=6, batch_size=4, hidden=32)
+
+
+def images(count=24, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 24, 24, 3), np.uint8)
+
+
+def fit(run=None, *, seed=0, options=OPTIONS, **further):
+    with seeded(seed):
+        encoder = Encoder("small")
+    return dcsh.fit(images(), encoder, bits=16, seed=seed, options=options, run=run, **further)
+
+
+def same(first, second):
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+class StopAfter(Progress):
+    """Interrupts like Ctrl-C after so many steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def advance(self, n=1, *, total=None):
+        self.steps -= n
+        if self.steps < 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("steps", [2, 10, 35])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, steps):
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", progress=StopAfter(steps))
+    resumed = fit(tmp_path / "parts", resume=True)
+    assert same(whole, resumed)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_seed_decides_everything_and_leaves_the_callers_randomness_alone():
+    torch.manual_seed(7)
+    wanted = torch.rand(1)
+    torch.manual_seed(7)
+    first = fit()
+    assert torch.rand(1) == wanted
+    assert same(first, fit())
+    assert not same(first, fit(seed=1))
+
+
+def test_log_tells_losses_and_bit_balance(tmp_path):
+    fit(tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
+    assert {"nt_xent", "quantization", "beta", "mean_abs", "constant", "entropy"} <= {*records[0]}
+    assert [record["beta"] for record in records] == [1.0, 2.0, 4.0, 6.0, 7.0, 9.0]
+
+
+def test_checkpoint_of_another_training_is_not_resumed(tmp_path):
+    fit(tmp_path)
+    with pytest.raises(UsageError, match="options differ"):
+        fit(tmp_path, resume=True, options=dataclasses.replace(OPTIONS, alpha=0.5))
+    (tmp_path / "checkpoint.pt").write_text("hello")
+    with pytest.raises(InputError, match="checkpoint"):
+        fit(tmp_path, resume=True)
+
+
+def test_loss_that_is_not_finite_stops_the_run():
+    with pytest.raises(TrainingError, match="not finite"):
+        fit(options=dataclasses.replace(OPTIONS, head_lr=math.inf))
+
+
+def test_one_image_is_too_few():
+    with pytest.raises(TrainingError, match="too few"):
+        dcsh.fit(images(1), Encoder("small"), bits=16, options=OPTIONS)
+
+
+def test_beta_grows_from_1_to_10_in_equal_stages():
+    betas = [schedule.beta(epoch, 100) for epoch in range(100)]
+    assert betas[:10] == [1.0] * 10 and betas[-10:] == [10.0] * 10
+    assert sorted(set(betas)) == [float(b) for b in range(1, 11)]
+    assert [schedule.beta(epoch, 4) for epoch in range(4)] == [1.0, 3.0, 6.0, 8.0]
+
+
+def test_balance_of_known_codes():
+    z = torch.tensor([[1.0, -1.0, 0.0], [-1.0, -1.0, 2.0], [1.0, -1.0, 1.0], [-1.0, -1.0, 0.5]])
+    balance = BitBalance.of(z)
+    assert balance == BitBalance(bits=3, mean_abs=0.6667, constant=2, entropy=0.3333)
+    with pytest.raises(TrainingError, match="2 of 3 bits"):
+        balance.check()
