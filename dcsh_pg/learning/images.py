@@ -18,6 +18,8 @@ from dcsh_pg.progress import SILENT, Progress
 
 MEMORY_LIMIT = 2 << 30
 """Bytes above which the training set lies in a file instead of in memory."""
+WHOLE_SIZE = 256
+"""Pixels a side to which pictures taken whole are brought."""
 _READ_CHIPS = 64
 _STATISTICS_IMAGES = 2000
 

@@ -93,9 +93,8 @@ def train(
         log = state.restore(run / CHECKPOINT)
     if run is not None:
         write_log(run / LOG, log)
-    steps = len(_batches(torch.arange(len(source)), loop.batch_size))
-    progress.start("training", loop.epochs * steps)
-    progress.advance(len(log) * steps)
+    progress.start("training", loop.epochs * len(source))
+    progress.advance(len(log) * len(source))
     for epoch in range(len(log), loop.epochs):
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * loop.learning_rate(epoch)
@@ -142,7 +141,7 @@ def _epoch(
         optimizer.step()
         for name, term in terms.items():
             sums[name] = sums.get(name, 0.0) + term.item()
-        progress.advance()
+        progress.advance(len(rows))
     return {name: round(total / len(batches), 6) for name, total in sums.items()}
 
 

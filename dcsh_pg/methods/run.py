@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from dcsh_pg import __version__, methods
+from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import UsageError
 from dcsh_pg.learning import device as devices
 from dcsh_pg.learning import hash_function as files
@@ -51,7 +52,7 @@ def train(
         bits: K.
         encoder, weights: see ``encoders.NAMES`` and ``encoders.load_weights``.  An encoder without
             weights standardises with the training set's own band statistics.
-        options: the method's ``Options``; None is ``default_options``.
+        options: the method's ``Options``; None is what ``choose_options`` gives.
         device: 'auto', 'cpu' or 'cuda'.
         cache: folder for features of frozen encoders.
         resume: go on from the checkpoint in ``run``, if there is one.
@@ -69,7 +70,8 @@ def train(
             f"{run} already holds a training run",
             hint="go on with it (--resume), replace it (--overwrite) or choose another --out",
         )
-    options = options if options is not None else default_options(method, weights)
+    options = options if options is not None else choose_options(method, weights=weights)
+    check_bits(bits)
     images = training_set.images
     mean, std = band_statistics(images) if weights == "none" else (None, None)
     with seeded(seed):
@@ -110,11 +112,33 @@ def train(
     return hash_function
 
 
-def default_options(method: str, weights: str, *, freeze: bool = False) -> Any:
-    """The options that fit: for DCSH, the paper's for fine-tuning an encoder that has weights."""
-    options = methods.get(method).Options
-    if method != "dcsh":
-        return options()
-    if freeze:
-        return options.frozen()
-    return options.from_scratch() if weights == "none" else options()
+def choose_options(
+    method: str, *, weights: str = "none", freeze: bool = False, **given: Any
+) -> Any:
+    """A method's ``Options``: the defaults for this way of training, and what is given.
+
+    For DCSH the defaults are those for the head alone on frozen features with ``freeze``, for an
+    encoder from random weights without ``weights``, and else the paper's for fine-tuning.
+
+    Args:
+        given: fields of the options; None leaves the default.
+
+    Raises:
+        UsageError: the method has no such option, or the value makes no sense.
+    """
+    kind = methods.get(method).Options
+    if method == "dcsh":
+        defaults = kind.frozen() if freeze else kind.from_scratch() if weights == "none" else kind()
+    else:
+        defaults = kind()
+    known = {field.name for field in dataclasses.fields(kind)}
+    changes = {name: value for name, value in given.items() if value is not None}
+    for name in changes:
+        if name not in known:
+            raise UsageError(
+                f"the method {method} has no option --{name.replace('_', '-')}",
+                hint="leave it out, or choose another --method",
+            )
+    options = dataclasses.replace(defaults, **changes)
+    options.check()
+    return options

@@ -35,22 +35,22 @@ def same(first, second):
 
 
 class StopAfter(Progress):
-    """Interrupts like Ctrl-C after so many steps."""
+    """Interrupts like Ctrl-C after so many images."""
 
-    def __init__(self, steps):
-        self.steps = steps
+    def __init__(self, images):
+        self.images = images
 
     def advance(self, n=1, *, total=None):
-        self.steps -= n
-        if self.steps < 0:
+        self.images -= n
+        if self.images < 0:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("steps", [2, 10, 35])
-def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, steps):
+@pytest.mark.parametrize("stop", [8, 40, 143])
+def test_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, stop):
     whole = fit(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "parts", progress=StopAfter(steps))
+        fit(tmp_path / "parts", progress=StopAfter(stop))
     resumed = fit(tmp_path / "parts", resume=True)
     assert same(whole, resumed)
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]

@@ -1,0 +1,337 @@
+"""``dcsh-pg train``: imagery -> a hash function.  Library: :func:`dcsh_pg.methods.run.train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
+
+_WHAT = "What is trained"
+_CHIPS = "How imagery is read"
+_HOW = "How it is trained (each default depends on the way of training)"
+_RUN = "Running"
+
+
+@app.command()
+def train(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Imagery to learn from, without labels: files, folders (searched through), globs, "
+            "or anything GDAL opens.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of this training run.")
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="dcsh: deep, learns from views of the images. itq: classic, seconds; needs an "
+            "encoder with weights.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "dcsh",
+    bits: Annotated[
+        int, typer.Option(help="Length of a code: a multiple of 8.", rich_help_panel=_WHAT)
+    ] = 64,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="small (trains from nothing on a CPU), resnet18, resnet50 (the paper's), "
+            "resnet50-layer3, resnet50-v1-layer3 or densenet169.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "small",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|imagenet|FILE",
+            help="What the encoder starts from: random weights, ImageNet's (downloaded), or a "
+            "PyTorch state dict. Default: none for small, imagenet for the others.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    freeze: Annotated[
+        bool,
+        typer.Option(
+            "--freeze",
+            help="Leave the encoder as it is and train the hash layer on its features: minutes on "
+            "a CPU. Sensible only with weights.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    orientations: Annotated[
+        int,
+        typer.Option(
+            help="Average z over 1, 4 or 8 orientations of an image: better codes that do not "
+            "depend on north, and as many times the work to hash.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = 1,
+    chip_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Width and height of a chip. Default: 128 of rasters, whole pictures.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="1,2,3",
+            help="Bands to learn from, counted from 1. Default: red, green, blue.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH|auto",
+            help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
+            "and 98th percentile of each scene.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    min_valid: Annotated[
+        float,
+        typer.Option(
+            metavar="FRACTION",
+            help="Leave out chips with fewer valid pixels than this.",
+            rich_help_panel=_CHIPS,
+        ),
+    ] = 0.5,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="CHIPS",
+            help="Learn from at most so many chips, drawn by --seed. Default: all.",
+            rich_help_panel=_CHIPS,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the chips. Default: 100, or 30 without weights.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Chips in a step, each with two views. Default: 64.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    encoder_lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the encoder. Default: 1e-5, or 1e-3 without weights.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    head_lr: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the hash layer. Default: 1e-4, or 1e-3 without weights or with "
+            "--freeze.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the contrastive loss. Default: 0.3.", rich_help_panel=_HOW, show_default=False
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the quantization loss. Default: 1.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mean|sum",
+            help="How the quantization loss adds up over the bits; sum is the paper's formula as "
+            "printed, and collapses. Default: mean.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    batch_norm: Annotated[
+        bool,
+        typer.Option(
+            "--batch-norm/--no-batch-norm",
+            help="BatchNorm before tanh; the paper has none.",
+            rich_help_panel=_HOW,
+        ),
+    ] = True,
+    rotations: Annotated[
+        bool,
+        typer.Option(
+            "--rotations/--no-rotations",
+            help="Right-angle rotations and vertical flips among the views; the paper has none.",
+            rich_help_panel=_HOW,
+        ),
+    ] = True,
+    positives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="views|neighbours",
+            help="With --freeze: what is to get like codes, an image's own views, or also its "
+            "nearest neighbours in feature space. Default: neighbours.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many, with --positives neighbours. Default: 15.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.", rich_help_panel=_RUN)] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in RUN after its last whole epoch; the weights end as if it "
+            "had never stopped.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the run in RUN.", rich_help_panel=_RUN),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where features of frozen encoders are kept. Default: the user's cache folder.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Learn a hash function from unlabelled imagery.
+
+    Writes RUN/hash_function.pt, which 'dcsh-pg export' makes a model of, RUN/log.jsonl with the
+    losses and bit balance of each epoch, and RUN/checkpoint.pt.
+
+    [dim]dcsh-pg train /data/naip --out runs/naip[/dim]
+
+    [dim]dcsh-pg train /data/naip --out runs/naip --encoder resnet50[/dim] (the paper's; wants a GPU)
+    """
+    import tempfile
+
+    from dcsh_pg.errors import DcshError, UsageError
+
+    try:
+        from dcsh_pg.learning.images import WHOLE_SIZE, gather
+        from dcsh_pg.methods.run import choose_options
+        from dcsh_pg.methods.run import train as run_training
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dcsh_pg"):
+            raise
+        raise DcshError(
+            f"training needs {error.name}, which is not installed",
+            hint="pip install 'dcsh-pg[train]'",
+        ) from error
+    import platformdirs
+
+    from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+    from dcsh_pg.imagery.reading import Reading
+
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    weights = weights or ("none" if encoder == "small" else "imagenet")
+    chosen = choose_options(
+        method,
+        weights=weights,
+        freeze=freeze,
+        orientations=orientations,
+        epochs=epochs,
+        batch_size=batch_size,
+        encoder_lr=encoder_lr,
+        head_lr=head_lr,
+        temperature=temperature,
+        alpha=alpha,
+        quantization=quantization,
+        batch_norm=None if batch_norm else False,
+        rotations=None if rotations else False,
+        positives=positives,
+        neighbours=neighbours,
+    )
+    if chip_size is None and not are_plain_pictures(sources):
+        chip_size = 128
+    channels = options.parse_integers(bands, "--bands")
+    reading = Reading(
+        chip_size=chip_size,
+        bands=channels,
+        scale=options.parse_scale(scale),
+        min_valid=min_valid,
+    )
+    scenes = find_scenes(
+        sources, reading=reading, bands=len(channels) if channels else 3, georeference=False
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
+        progress("chips", quiet=quiet) as shown,
+    ):
+        training_set = gather(
+            scenes,
+            size=chip_size or WHOLE_SIZE,
+            limit=limit,
+            seed=seed,
+            scratch=Path(scratch),
+            progress=shown,
+        )
+        run_training(
+            training_set,
+            out,
+            method=method,
+            bits=bits,
+            encoder=encoder,
+            weights=weights,
+            options=chosen,
+            seed=seed,
+            device=device,
+            cache=cache or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features",
+            resume=resume,
+            overwrite=overwrite,
+            progress=shown,
+        )
+    say(f"learned from {len(training_set.images)} chips of {training_set.scenes} scenes")
+    if training_set.skipped or training_set.failed:
+        say(
+            f"left out: {training_set.skipped} chips with too few valid pixels, "
+            f"{len(training_set.failed)} scenes that could not be read"
+        )
+    say(f"wrote {out / 'hash_function.pt'}")
+    say(f"next: dcsh-pg export {out} model.onnx")
