@@ -193,7 +193,7 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
     """
     with sql_errors():
         (code,) = conn.execute(
-            "SELECT bitsend(dcsh.code_of(%s, %s))", [archive_name, id], binary=True
+            "SELECT bit_send(dcsh.code_of(%s, %s))", [archive_name, id], binary=True
         ).fetchone()
     return bytes(code)[4:]
 
@@ -213,7 +213,7 @@ def labelled_codes(
         rows = conn.execute(
             sql.SQL(
                 """
-                SELECT c.id, bitsend(c.code), s.properties ->> %s
+                SELECT c.id, bit_send(c.code), s.properties ->> %s
                 FROM dcsh.{} c JOIN dcsh.scene s ON s.id = c.scene_id
                 WHERE s.properties ->> %s IS NOT NULL
                 ORDER BY c.id

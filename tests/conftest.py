@@ -1,0 +1,170 @@
+"""Servers and databases for the tests; each worker of pytest-xdist has servers of its own.
+
+    dsn            a fresh, empty database on the embedded server (PostgreSQL 18)
+    database       the same with the schema in it
+    postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
+    any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
+
+    model_file     a model with random weights, 64 bits, chips of 64 pixels
+    scenes         a folder of four small georeferenced scenes
+
+All databases are libpq strings.  No test touches the user's own embedded server or the libpq environment.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from dcsh_pg.database import migrate
+from dcsh_pg.database.connection import LIBPQ_VARIABLES
+from dcsh_pg.database.embedded import EmbeddedServer, bundled
+
+POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_outer_database(tmp_path_factory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*LIBPQ_VARIABLES, "DATABASE_URL"):
+            patch.delenv(name, raising=False)
+        patch.setenv("DCSH_PG_DATA", str(tmp_path_factory.mktemp("pg")))
+        yield
+
+
+@contextmanager
+def running(server: EmbeddedServer) -> Iterator[str]:
+    """Runs a server that forgets on a power cut, which makes it fast; gives its superuser's DSN."""
+    server.start()
+    try:
+        admin = server.conninfo(database="postgres")
+        with psycopg.connect(admin, autocommit=True) as conn:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                conn.execute(f"ALTER SYSTEM SET {setting} = off")
+            conn.execute("SELECT pg_reload_conf()")
+        yield admin
+    finally:
+        server.stop()
+
+
+@contextmanager
+def new_database(admin: str, template: str | None = None) -> Iterator[str]:
+    """A database of its own for the time of the block; gives its DSN."""
+    name = f"dcsh_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        try:
+            yield make_conninfo(admin, dbname=name)
+        finally:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def with_schema(admin: str) -> Iterator[str]:
+    """A database with the schema, to make others of; gives its name."""
+    with new_database(admin) as made:
+        migrate.upgrade(made)
+        yield psycopg.conninfo.conninfo_to_dict(made)["dbname"]
+
+
+@pytest.fixture(scope="session")
+def embedded_admin(no_outer_database) -> Iterator[str]:
+    with running(EmbeddedServer.of()) as admin:
+        yield admin
+
+
+@pytest.fixture(scope="session")
+def embedded_template(embedded_admin) -> Iterator[str]:
+    with with_schema(embedded_admin) as template:
+        yield template
+
+
+@pytest.fixture(scope="session")
+def postgres16_admin(tmp_path_factory, no_outer_database) -> Iterator[str]:
+    if 16 not in bundled():
+        pytest.skip("the bundle has no PostgreSQL 16")
+    folder = tmp_path_factory.mktemp("pg16")
+    with running(EmbeddedServer(folder / "pg16", bundled()[16])) as admin:
+        yield admin
+
+
+@pytest.fixture(scope="session")
+def postgres16_template(postgres16_admin) -> Iterator[str]:
+    with with_schema(postgres16_admin) as template:
+        yield template
+
+
+@pytest.fixture(scope="session")
+def postgis_admin() -> str:
+    if not os.environ.get(POSTGIS_VARIABLE):
+        pytest.skip(f"no PostGIS: export {POSTGIS_VARIABLE}=$(.ci/postgis) sets one up (as root)")
+    return make_conninfo(os.environ[POSTGIS_VARIABLE])
+
+
+@pytest.fixture(scope="session")
+def postgis_template(postgis_admin) -> Iterator[str]:
+    with with_schema(postgis_admin) as template:
+        yield template
+
+
+@pytest.fixture
+def dsn(embedded_admin) -> Iterator[str]:
+    with new_database(embedded_admin) as made:
+        yield made
+
+
+@pytest.fixture
+def database(embedded_admin, embedded_template) -> Iterator[str]:
+    with new_database(embedded_admin, embedded_template) as made:
+        yield made
+
+
+@pytest.fixture
+def postgis_dsn(postgis_admin) -> Iterator[str]:
+    with new_database(postgis_admin) as made:
+        yield made
+
+
+@pytest.fixture
+def postgis_database(postgis_admin, postgis_template) -> Iterator[str]:
+    with new_database(postgis_admin, postgis_template) as made:
+        yield made
+
+
+@pytest.fixture(params=["embedded", "postgres16", "postgis"])
+def any_database(request) -> Iterator[str]:
+    admin = request.getfixturevalue(f"{request.param}_admin")
+    template = request.getfixturevalue(f"{request.param}_template")
+    with new_database(admin, template) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory) -> Path:
+    torch = pytest.importorskip("torch", reason="making a model needs the extra 'train'")
+    from dcsh_pg.export import export
+    from dcsh_pg.learning.encoders import Encoder
+    from dcsh_pg.learning.hash_function import Head, HashFunction
+
+    torch.manual_seed(0)
+    encoder = Encoder("small")
+    hash_function = HashFunction(encoder, Head(encoder.dim, 64), method="random").eval()
+    file = tmp_path_factory.mktemp("model") / "model.onnx"
+    export(hash_function, file, name="random", chip_size=64)
+    return file
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory) -> Path:
+    from dcsh_pg.imagery.synthetic import make_archive
+
+    folder = tmp_path_factory.mktemp("scenes")
+    make_archive(folder, locations=2)
+    return folder
