@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
@@ -108,3 +109,50 @@ def test_command_tells_what_is_wrong(run, arguments, exit_code, told):
     assert done.exit_code == exit_code, done.output
     assert told in done.stderr
     assert done.stdout == ""
+
+
+@pytest.fixture
+def class_folders(tmp_path):
+    """Folders 'archive' and 'queries', each with flat pictures of two classes, and one stray."""
+    random = np.random.default_rng(0)
+    for folder, count in (("archive", 5), ("queries", 2)):
+        for label, colour in (("sand", (220, 200, 150)), ("water", (20, 40, 90))):
+            (tmp_path / folder / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.normal(colour, 15, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / folder / label / f"{number}.png")
+    Image.new("RGB", (32, 32)).save(tmp_path / "stray.png")
+    return tmp_path
+
+
+def test_command_hashes_queries_with_the_model_of_the_archive(run, dsn, class_folders, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from dcsh_pg.archive import Archive
+    from dcsh_pg.export import export
+    from dcsh_pg.learning.encoders import Encoder
+    from dcsh_pg.learning.hash_function import HashFunction, Head
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(class_folders / "cache"))
+    torch.manual_seed(0)
+    encoder = Encoder("small")
+    function = HashFunction(encoder, Head(encoder.dim, 32), method="dcsh").eval()
+    model = class_folders / "model.onnx"
+    export(function, model, name="toy", chip_size=32)
+    archive = Archive.create("hashed", model, dsn=dsn)
+    archive.ingest([str(class_folders / "archive")], georeference=False)
+
+    done = run("hashed", "--queries", class_folders / "queries", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["queries"], told["database"], told["leave_one_out"]) == (4, 10, False)
+
+    codes, records = archive.hash_images([str(class_folders / "queries")])
+    _, stored, labels = archive.labelled_codes("class")
+    classes = [record.properties["class"] for record in records]
+    assert sorted(classes) == ["sand", "sand", "water", "water"]
+    expected = evaluate(stored, labels, codes, classes)
+    assert told["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
+
+    done = run("hashed", "--queries", class_folders / "stray.png")
+    assert done.exit_code == 6
+    assert "stray.png does not tell its 'class'" in done.stderr
