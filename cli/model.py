@@ -52,18 +52,15 @@ def save(
 
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
-    from dcsh_pg.database import connection, registry
-    from dcsh_pg.errors import OutputError
+    from dcsh_pg.database import connection, migrate, registry
+    from dcsh_pg.files import check_writable, replacing
 
+    check_writable(file)
     with connection.connect(dsn, pg_bin=pg_bin) as conn:
+        migrate.require_current(conn)
         content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {file}: {error.strerror}",
-            hint="choose a file in a folder that you may write to",
-        ) from error
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
     say(f"wrote {file}, {len(content) / 1e6:.1f} MB")
 
 

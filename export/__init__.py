@@ -18,6 +18,7 @@ from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
 from dcsh_pg.export import onnx_file, parity
 from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.hash_function import HashFunction
@@ -49,6 +50,7 @@ def export(
         ModelError: the file's codes are not those of PyTorch.
         OutputError: ``path`` cannot be written.
     """
+    check_writable(path)
     graph = CodeGraph(hash_function)
     traced = CodeGraph(hash_function, float16=True) if float16 else graph
     model = onnx_file.trace(traced)
@@ -73,7 +75,8 @@ def export(
         parity_images = parity.synthetic_images(encoder.bands, chip_size)
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
     card = dataclasses.replace(card, parity=parity.check(unchecked, graph, parity_images).to_dict())
-    onnx_file.write(onnx_file.to_bytes(model, card), Path(path))
+    with replacing(path) as temporary:
+        temporary.write_bytes(onnx_file.to_bytes(model, card))
     return card
 
 

@@ -1,12 +1,11 @@
-"""A code graph as ONNX: traced, cleaned, given its card, written."""
+"""A code graph as ONNX: traced, cleaned, given its card."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
 
 import onnx
 import onnxscript  # noqa: F401  (torch's exporter needs it, and would ask for it late)
@@ -14,7 +13,6 @@ import torch
 
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
-from dcsh_pg.errors import OutputError
 from dcsh_pg.export.graph import CodeGraph
 
 OPSET = 18
@@ -52,32 +50,8 @@ def to_bytes(model: onnx.ModelProto, card: ModelCard) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def write(content: bytes, path: Path) -> None:
-    """Writes ``content`` beside ``path``, then renames it: there is never half a file.
-
-    Raises:
-        OutputError: ``path`` cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}",
-            hint="choose a file in a folder that you may write to",
-        ) from error
-
-
 @contextlib.contextmanager
-def _quiet_exporter():
+def _quiet_exporter() -> Iterator[None]:
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 import dcsh_pg.cli.export
 import dcsh_pg.cli.model  # noqa: F401  (both register their commands)
 from dcsh_pg.cli import app
+from dcsh_pg.database import connection, registry
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.encoders import Encoder
@@ -68,6 +69,18 @@ def test_name_and_float16(run, tmp_path):
     assert done.exit_code == 0
     card = Hasher(file).card
     assert (card.name, card.precision) == ("lakes", "float16")
+
+
+def test_save_gives_back_the_file_of_an_archive(model, database, tmp_path):
+    with connection.connect(database) as conn:
+        sha256 = registry.store_model(conn, Hasher(model).card, model.read_bytes())
+        registry.create_archive(conn, "ponds", sha256, {})
+    file = tmp_path / "saved.onnx"
+    done = runner.invoke(app, ["model", "save", "ponds", str(file), "--dsn", database])
+    assert done.exit_code == 0, done.output
+    assert file.read_bytes() == model.read_bytes()
+    done = runner.invoke(app, ["model", "save", "pond", str(file), "--dsn", database])
+    assert done.exit_code == 10 and "did you mean 'ponds'?" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from dcsh_pg import codes
 from dcsh_pg.errors import InputError, ModelError, OutputError
-from dcsh_pg.export import export, export_run, onnx_file, parity
+from dcsh_pg.export import export, export_run, parity
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
@@ -47,7 +47,7 @@ def test_packing_is_that_of_codes(function):
     assert np.array_equal(packed, codes.from_real(z))
 
 
-@pytest.mark.parametrize(("bands", "bits"), [(1, 16), (4, 24), (13, 128)])
+@pytest.mark.parametrize(("bands", "bits"), [(1, 16), (13, 128)])
 def test_other_bands_and_lengths(make, tmp_path, bands, bits):
     card = export(make(bits=bits, bands=bands), tmp_path / "m.onnx", name="m", chip_size=40)
     assert (card.bands, card.bits) == (bands, bits)
@@ -115,13 +115,10 @@ def test_the_card(make, tmp_path):
     assert metadata["resolution"] == "60.0" and metadata["tiles_size"] == "48"
 
 
-def test_float16_keeps_the_bits_that_are_not_near_zero(make, tmp_path):
-    function = make()
-    full = export(function, tmp_path / "full.onnx", name="m", chip_size=64)
+def test_float16_keeps_the_bits_that_are_not_near_zero(function, model_file, tmp_path):
     half = export(function, tmp_path / "half.onnx", name="m", chip_size=64, float16=True)
-    assert (full.precision, half.precision) == ("float32", "float16")
-    sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "full.onnx")]
-    assert sizes[0] < 0.8 * sizes[1]
+    assert (Hasher(model_file).card.precision, half.precision) == ("float32", "float16")
+    assert (tmp_path / "half.onnx").stat().st_size < 0.8 * model_file.stat().st_size
     assert half.parity["differing"] <= half.parity["near_zero"] < 0.05 * half.parity["bits"]
 
 
@@ -139,12 +136,12 @@ def test_values_that_are_not_finite_are_refused_and_nothing_is_written(make, tmp
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_cannot_be_written(tmp_path):
+def test_an_output_that_cannot_be_written(function, tmp_path):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "m.onnx", tmp_path / "folder"):
         with pytest.raises(OutputError, match="cannot write"):
-            onnx_file.write(b"content", path)
+            export(function, path, name="m", chip_size=64)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
