@@ -36,7 +36,7 @@ def ingest(
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Width and height of a chip. Default: the model's.",
+            help="Width and height of a chip. Default: the model's; plain pictures are taken whole.",
             rich_help_panel=_CHIPS,
             show_default=False,
         ),
@@ -148,6 +148,7 @@ def ingest(
     opened = Archive.create(
         archive,
         model,
+        sources=sources,
         chip_size=chip_size,
         stride=stride,
         edge=edge,

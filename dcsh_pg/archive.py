@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,10 @@ from dcsh_pg.database import connection, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery import Reading, SceneRecord, find_scenes, read_query
+from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.query import read_query
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.scene import SceneRecord
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 
@@ -102,8 +105,9 @@ class Archive:
     def create(
         cls,
         name: str,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
+        sources: Sequence[str] = (),
         chip_size: int | None = None,
         stride: int | None = None,
         edge: str | None = None,
@@ -118,6 +122,8 @@ class Archive:
 
         An archive has one model and one reading: what is given for one that exists must be what it
         was made with.  What is None is taken from the archive, or from the model for a new one.
+        A new archive for ``sources`` that are plain pictures takes each whole, unless
+        ``chip_size`` tells otherwise.
 
         Raises:
             ModelError: the archive holds codes of another model.
@@ -147,7 +153,9 @@ class Archive:
                 f"archive '{name}' does not exist yet and no model is given",
                 hint="name the model to make it with: --model FILE.onnx",
             )
-        reading = replace(Reading(chip_size=hasher.card.chip_size), **asked)
+        if chip_size is None and not (sources and are_plain_pictures(sources)):
+            asked["chip_size"] = hasher.card.chip_size
+        reading = Reading(**asked)
         sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
         archive = cls(
             conn,
@@ -203,7 +211,9 @@ class Archive:
         self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
     ) -> np.ndarray:
         """An image read the way of this archive, uint8 (1, H, W, C)."""
-        return read_query(path, self.reading, self.record.card.bands, window=window)
+        return read_query(
+            str(path), reading=self.reading, bands=self.record.card.bands, window=window
+        )
 
     def read_chip(self, hit: Hit) -> np.ndarray:
         """The pixels of a hit, uint8 (H, W, C), read again from its scene.
@@ -211,7 +221,11 @@ class Archive:
         Raises:
             InputError: the scene's file is no longer there or cannot be read.
         """
-        return self.read_image(hit.uri, window=hit.window)[0]
+        [scene] = find_scenes(
+            [hit.uri], reading=self.reading, bands=self.record.card.bands, georeference=False
+        )
+        with scene:
+            return scene.read(np.array([hit.window])).pixels[0]
 
     # -- ingest ------------------------------------------------------------------------------
 

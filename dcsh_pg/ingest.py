@@ -22,7 +22,7 @@ from shapely import Polygon
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import DcshError, InputError, PartialSuccess
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery import Chips, Scene, SceneRecord
+from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
 
 FLUSH_CHIPS = 20_000

@@ -65,6 +65,17 @@ class Chips:
     def __len__(self) -> int:
         return len(self.windows)
 
+    def select(self, chosen: np.ndarray) -> Chips:
+        """The chips for which bool (N,) is true; the same object where that is all of them."""
+        if chosen.all():
+            return self
+        footprints = self.footprints
+        if footprints is not None:
+            footprints = [footprints[i] for i in np.flatnonzero(chosen)]
+        return Chips(
+            self.pixels[chosen], self.windows[chosen], footprints, self.valid_fraction[chosen]
+        )
+
 
 class Scene(ABC):
     """One source image, bound to the reading of its archive.  Making one opens nothing.

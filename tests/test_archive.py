@@ -1,0 +1,115 @@
+"""One query, three ways in: Python, the command line and SQL give the same rows."""
+
+import json
+
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+from shapely import box
+from shapely.geometry import shape
+from typer.testing import CliRunner
+
+from dcsh_pg import Archive, codes
+from dcsh_pg.cli.main import app
+from dcsh_pg.errors import ModelError, NotFound
+
+
+@pytest.fixture
+def archive(any_database, model_file, scenes):
+    made = Archive.create("a", model_file, chip_size=128, dsn=any_database)
+    made.ingest([str(scenes)])
+    yield made
+    made.connection.close()
+
+
+def test_all_ways_give_the_same_rows(archive, any_database, scenes, tmp_path):
+    middle = archive.similar_to(1, k=1)[0]
+    left, low, right, high = shape(middle.footprint).buffer(0.001).bounds
+    since = "2020-01-01"
+    python = archive.similar_to(
+        5, k=7, area=box(left, low, right, high), since="2020-01-01T00:00:00+00:00"
+    )
+    assert python
+
+    done = CliRunner().invoke(
+        app,
+        ["search", "a", "--chip", "5", "-k", "7", "--area", f"{left},{low},{right},{high}",
+         "--since", since, "--format", "json", "--dsn", any_database],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+
+    with psycopg.connect(any_database) as conn:
+        wkt = box(left, low, right, high).wkt
+        corners = f"(({left},{low}),({right},{low}),({right},{high}),({left},{high}))"
+        area = {"geometry": f"'SRID=4326;{wkt}'::geometry", "polygon": f"'{corners}'::polygon"}
+        [kind] = conn.execute(
+            "SELECT split_part(format_type(atttypid, NULL), '(', 1) FROM pg_attribute "
+            "WHERE attrelid = 'dcsh.a'::regclass AND attname = 'geom'"
+        ).fetchone()
+        sql = conn.execute(
+            "SELECT id, distance FROM dcsh.similar_to('a', 5, k => 7, "
+            f"area => {area[kind.split('.')[-1]]}, since => '{since}+00')"
+        ).fetchall()
+    assert [(hit.id, hit.distance) for hit in python] == sql
+    assert [(hit["id"], hit["distance"]) for hit in told] == sql
+
+
+def test_an_image_cut_from_a_scene_finds_its_own_chip_first(archive, scenes, tmp_path):
+    target = archive.similar_to(1, k=1)[0]
+    query = tmp_path / "query.png"
+    Image.fromarray(archive.read_chip(target)).save(query)
+    hits = archive.similar_to_image(query, k=3)
+    assert hits[0].distance == 0
+    assert target.id in [hit.id for hit in archive.within(archive.query_image(query).code, 0)]
+
+    windowed = archive.query_image(target.uri, window=target.window)
+    assert windowed.code == archive.code_of(target.id)
+
+
+def test_hits_equal_brute_force(archive, any_database):
+    with psycopg.connect(any_database) as conn:
+        stored = conn.execute("SELECT id, code::text FROM dcsh.a ORDER BY id").fetchall()
+    ids = np.array([id for id, _ in stored])
+    packed = np.stack([codes.from_text(code) for _, code in stored])
+    for query in (0, len(ids) // 2):
+        distances = codes.hamming(packed[query], packed)[0]
+        order = np.lexsort((ids, distances))[:20]
+        hits = archive.similar(packed[query], k=20)
+        assert [(h.id, h.distance) for h in hits] == [(ids[i], distances[i]) for i in order]
+        assert archive.similar_to(int(ids[query]), k=19) == [
+            hit for hit in hits if hit.id != ids[query]
+        ]
+
+
+def test_a_place_is_the_chip_that_covers_it(archive):
+    target = archive.similar_to(1, k=1)[0]
+    centre = shape(target.footprint).centroid
+    found = archive.chip_at(centre.x, centre.y)
+    query = archive.query_chip(found)
+    assert shape(archive.similar(query.code, k=1)[0].footprint).is_valid
+    assert archive.similar_to_place(centre.x, centre.y, k=4) == archive.similar_to(found, k=4)
+    with pytest.raises(NotFound):
+        archive.chip_at(100.0, -45.0)
+
+
+def test_a_code_of_another_length_is_refused(archive):
+    with pytest.raises(ModelError, match="the code has 32 bits, archive 'a' has 64"):
+        archive.similar(bytes(4))
+
+
+def test_the_model_comes_from_the_database(archive, any_database, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    opened = Archive.open("a", dsn=any_database)
+    assert opened.hasher.sha256 == archive.record.model_sha256
+    [cached] = tmp_path.rglob("*.onnx")
+    cached.write_bytes(b"damaged")
+    assert Archive.open("a", dsn=any_database).hasher.sha256 == archive.record.model_sha256
+
+
+def test_a_hit_whose_file_is_gone_still_comes_with_its_footprint(archive, scenes):
+    archive.connection.execute("UPDATE dcsh.scene SET uri = uri || '.gone'")
+    query = archive.query_chip(1)
+    assert query.pixels is None
+    assert archive.search(query, k=2)[0].footprint["type"] == "Polygon"
