@@ -94,4 +94,4 @@ def to_uint8(data: np.ndarray, valid: np.ndarray, limits: np.ndarray | None) -> 
         stretched = (np.where(valid, data, 0).astype(np.float64) - low) * (255.0 / (high - low))
         data = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
     pixels = np.moveaxis(data, 0, -1)
-    return np.where(valid[..., None], pixels, np.uint8(0))
+    return pixels if valid.all() else np.where(valid[..., None], pixels, np.uint8(0))

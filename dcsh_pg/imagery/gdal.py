@@ -59,10 +59,11 @@ def _told(uri: str, error: Exception) -> InputError:
     if "not recognized as being in a supported file format" in reason:
         return InputError(f"{uri} is not an image that GDAL can read")
     reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
-    return InputError(
-        f"{uri} cannot be read: {reason}",
-        hint="look at it with gdalinfo -checksum; it may be damaged",
-    )
+    if is_gdal_name(uri):
+        hint = "look whether the address is right and may be read from here"
+    else:
+        hint = "look at it with gdalinfo -checksum; it may be damaged"
+    return InputError(f"{uri} cannot be read: {reason}", hint=hint)
 
 
 class Handles:

@@ -218,7 +218,7 @@ def _drawn(
     small = turned.crop((left, left, left + 2 * side, left + 2 * side)).reduce(2)
     layer = np.asarray(small, dtype=np.float32)
     share = layer[..., 3] / 255
-    colour = layer[..., :3] * (1 + 0.05 * noise(rng, side, 2)[..., None])
+    colour = layer[..., :3] * (1 + 0.03 * noise(rng, side, 2)[..., None])
     return _mix(ground, colour, share)
 
 

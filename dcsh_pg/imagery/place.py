@@ -10,6 +10,7 @@ import shapely
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from rasterio import Affine
+from rasterio.transform import from_bounds
 from shapely.geometry import Polygon, box
 
 from dcsh_pg.errors import InputError
@@ -31,6 +32,13 @@ def _to_lonlat(wkt: str) -> Transformer:
     return known[wkt]
 
 
+def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
+    """Pixel positions (..., 2) column, row -> float64 (..., 2) x, y in the CRS."""
+    a, b, c, d, e, f = transform[:6]
+    column, row = pixels[..., 0], pixels[..., 1]
+    return np.stack([a * column + b * row + c, d * column + e * row + f], axis=-1)
+
+
 class Place:
     """A coordinate reference system and an affine transform from pixels to it.
 
@@ -48,9 +56,7 @@ class Place:
         cls, bounds: tuple[float, float, float, float], width: int, height: int, *, uri: str
     ) -> Place:
         """An image that fills the EPSG:4326 box ``bounds`` (minx, miny, maxx, maxy), north up."""
-        west, south, east, north = bounds
-        scale = Affine.scale((east - west) / width, (south - north) / height)
-        return cls(CRS.from_epsg(4326).to_wkt(), Affine.translation(west, north) * scale, uri=uri)
+        return cls(CRS.from_epsg(4326).to_wkt(), from_bounds(*bounds, width, height), uri=uri)
 
     @cached_property
     def proj_code(self) -> str | None:
@@ -64,12 +70,9 @@ class Place:
         Raises:
             InputError: PROJ cannot bring the CRS, or a position in it, to EPSG:4326.
         """
-        column, row = pixels[..., 0], pixels[..., 1]
-        a, b, c, d, e, f = self.transform[:6]
+        x, y = np.moveaxis(project(self.transform, pixels), -1, 0)
         try:
-            lon, lat = _to_lonlat(self.wkt).transform(
-                a * column + b * row + c, d * column + e * row + f
-            )
+            lon, lat = _to_lonlat(self.wkt).transform(x, y)
         except (ProjError, CRSError) as error:
             raise InputError(
                 f"{self.uri}: its coordinate system has no way to lon/lat: {error}"

@@ -18,7 +18,7 @@ from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.gdal import Handles, gdal, is_gdal_name
 from dcsh_pg.imagery.origin import Origin, remote_identity
-from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.place import Place, project
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.imagery.sidecar import SidecarPlace, place_of_record
@@ -168,9 +168,10 @@ class RasterScene(Scene):
 
     def _place_of_gcps(self, points: list[Any], wkt: str) -> Place | None:
         transform = from_gcps(points)
-        fitted = [~transform * (point.x, point.y) for point in points]
-        actual = [(point.col, point.row) for point in points]
-        residual = np.linalg.norm(np.subtract(fitted, actual), axis=1).max()
+        fitted = project(transform, np.array([(point.col, point.row) for point in points]))
+        actual = np.array([(point.x, point.y) for point in points])
+        pixel = np.sqrt(abs(transform.determinant))
+        residual = np.linalg.norm(fitted - actual, axis=1).max() / pixel
         if residual <= MAX_GCP_RESIDUAL:
             return Place(wkt, transform, uri=self.uri)
         if self._georeference:

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.bands import choose_bands, stretch_limits, to_uint8
+from dcsh_pg.imagery.reading import Reading
+
+
+@pytest.mark.parametrize(
+    ("colours", "wanted", "explicit", "chosen"),
+    [
+        (["red", "green", "blue"], 3, None, (1, 2, 3)),
+        (["gray", "undefined", "undefined"], 3, None, (1, 2, 3)),
+        (["red", "green", "blue", "alpha"], 3, None, (1, 2, 3)),
+        (["undefined", "blue", "green", "red"], 3, None, (4, 3, 2)),
+        (["gray", "alpha"], 1, None, (1,)),
+        (["gray"], 3, (1, 1, 1), (1, 1, 1)),
+        (["gray"] * 4, 4, None, (1, 2, 3, 4)),
+    ],
+)
+def test_clear_cases(colours, wanted, explicit, chosen):
+    assert choose_bands(colours, wanted, explicit, uri="x.tif") == chosen
+
+
+@pytest.mark.parametrize(
+    ("colours", "wanted", "message", "hint"),
+    [
+        (["gray"], 3, "x.tif has 1 band, the model takes 3", "--bands 1,1,1"),
+        (["gray"] * 5, 3, "x.tif has 5 bands, the model takes 3", "--bands 1,2,3"),
+        (["red", "green", "blue"], 1, "3 bands, the model takes 1", "--bands 1"),
+    ],
+)
+def test_unclear_cases_are_refused_with_a_way_out(colours, wanted, message, hint):
+    with pytest.raises(InputError, match=message) as refusal:
+        choose_bands(colours, wanted, None, uri="x.tif")
+    assert hint in refusal.value.hint
+
+
+def test_a_band_that_is_not_there():
+    with pytest.raises(InputError, match="band 4 was asked for"):
+        choose_bands(["gray"] * 3, 3, (1, 2, 4), uri="x.tif")
+
+
+def test_stretch_is_linear_clips_and_blackens_what_is_not_valid():
+    data = np.array([[[-5.0, 0, 40, 100, 999, np.nan]]], np.float32)
+    valid = np.isfinite(data[0])
+    pixels = to_uint8(data, valid, np.array([[0.0, 100.0]]))
+    assert pixels[0, :, 0].tolist() == [0, 0, 102, 255, 255, 0]
+
+
+@settings(deadline=None)
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_percentiles_ignore_invalid_pixels_and_shift_and_scale_with_the_data(offset, factor):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(2, 20, 20))
+    valid = rng.random((20, 20)) < 0.8
+    spoiled = np.where(valid, data * factor + offset, 1e12)
+    limits = stretch_limits(spoiled, valid, Reading(scale="auto"))
+    plain = np.percentile(data[:, valid], [2, 98], axis=1).T
+    np.testing.assert_allclose(limits, plain * factor + offset, rtol=1e-6, atol=1e-6 * factor)
+
+
+def test_a_constant_band_still_has_limits():
+    limits = stretch_limits(np.full((1, 4, 4), 7.0), np.ones((4, 4), bool), Reading())
+    assert limits[0, 0] < limits[0, 1]

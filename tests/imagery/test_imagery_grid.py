@@ -1,0 +1,76 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.reading import Reading
+
+sides = st.integers(1, 400)
+sizes = st.integers(8, 96)
+
+
+@st.composite
+def readings(draw, edges=("shift", "pad", "drop")):
+    size = draw(sizes)
+    stride = draw(st.none() | st.integers(1, size))
+    return Reading(chip_size=size, stride=stride, edge=draw(st.sampled_from(edges)))
+
+
+def coverage(windows, width, height):
+    seen = np.zeros((height, width), int)
+    for left, top, w, h in windows:
+        seen[top : top + h, left : left + w] += 1
+    return seen
+
+
+@settings(deadline=None)
+@given(sides, sides, readings())
+def test_windows_are_distinct_and_row_major(width, height, reading):
+    windows = grid.windows(width, height, reading)
+    assert windows.dtype == np.int32
+    places = [(top, left) for left, top, _, _ in windows.tolist()]
+    assert places == sorted(set(places))
+    assert (windows[:, 2:] == reading.chip_size).all()
+
+
+@settings(deadline=None)
+@given(sides, sides, readings(edges=("shift", "pad")))
+def test_shift_and_pad_cover_every_pixel(width, height, reading):
+    assert coverage(grid.windows(width, height, reading), width, height).min() >= 1
+
+
+@settings(deadline=None)
+@given(sides, sides, readings())
+def test_only_padding_leaves_the_scene(width, height, reading):
+    windows = grid.windows(width, height, reading)
+    assert (windows[:, :2] >= 0).all() and (windows[:, :2] < [width, height]).all()
+    if reading.edge == "drop" or (
+        reading.edge == "shift" and min(width, height) >= reading.chip_size
+    ):
+        assert (windows[:, :2] + windows[:, 2:] <= [width, height]).all()
+
+
+@settings(deadline=None)
+@given(sides, sizes)
+def test_drop_keeps_what_fits_the_formula(length, size):
+    expected = [start for start in range(0, length, size) if start + size <= length]
+    assert grid.offsets(length, size, size, "drop").tolist() == expected
+
+
+@settings(deadline=None)
+@given(sides, sizes, st.integers(1, 300), st.sampled_from(["shift", "pad", "drop"]))
+def test_a_stride_above_the_size_leaves_gaps_but_no_chip_outside(length, size, stride, edge):
+    starts = grid.offsets(length, size, stride, edge)
+    assert len(set(starts.tolist())) == len(starts)
+    assert (starts < length).all()
+
+
+def test_shift_moves_the_last_chip_inward():
+    assert grid.offsets(300, 128, 128, "shift").tolist() == [0, 128, 172]
+    assert grid.offsets(300, 128, 128, "pad").tolist() == [0, 128, 256]
+    assert grid.offsets(300, 128, 128, "drop").tolist() == [0, 128]
+    assert grid.offsets(256, 128, 64, "shift").tolist() == [0, 64, 128]
+
+
+def test_no_chip_size_is_the_whole_image():
+    assert grid.windows(640, 480, Reading()).tolist() == [[0, 0, 640, 480]]

@@ -1,0 +1,226 @@
+import threading
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.reading import Reading
+
+
+def chips_of(scene):
+    record = scene.describe()
+    return record, scene.read(record.windows)
+
+
+def test_pixels_are_those_of_the_windows(write_raster, one_scene, noise_rgb):
+    record, chips = chips_of(one_scene(write_raster("a.tif", noise_rgb)))
+    assert (record.width, record.height) == (130, 100)
+    assert (record.proj_code, round(record.resolution, 2)) == ("EPSG:32632", 1.0)
+    assert chips.pixels.dtype == np.uint8 and chips.pixels.shape == (6, 64, 64, 3)
+    for pixels, (left, top, w, h) in zip(chips.pixels, chips.windows, strict=True):
+        part = noise_rgb[:, top : top + h, left : left + w]
+        assert np.array_equal(pixels, np.moveaxis(part, 0, -1))
+    assert (chips.valid_fraction == 1).all() and len(chips.footprints) == 6
+
+
+def test_padding_is_black_and_invalid(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb)
+    _, chips = chips_of(one_scene(path, Reading(chip_size=128, edge="pad")))
+    np.testing.assert_allclose(chips.valid_fraction, [100 / 128, 100 * 2 / 128**2])
+    assert (chips.pixels[1, :, 2:] == 0).all() and (chips.pixels[1, :100, :2] > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["nodata", "alpha", "mask", "nan"])
+def test_what_is_not_valid_is_black_and_counted(kind, write_raster, one_scene, noise_rgb):
+    hole = np.s_[..., 16:48, :64]
+    if kind == "nodata":
+        noise_rgb[hole] = 0
+        path = write_raster("a.tif", noise_rgb, nodata=0)
+    elif kind == "alpha":
+        alpha = np.full((1, 100, 130), 255, np.uint8)
+        alpha[hole] = 0
+        data = np.concatenate([noise_rgb, alpha])
+        path = write_raster("a.tif", data, photometric="RGB", ALPHA="YES")
+    elif kind == "mask":
+        mask = np.full((100, 130), 255, np.uint8)
+        mask[hole] = 0
+        path = write_raster("a.tif", noise_rgb)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+            target.write_mask(mask)
+    else:
+        data = noise_rgb.astype(np.float32)
+        data[hole] = np.nan
+        path = write_raster("a.tif", data)
+    _, chips = chips_of(one_scene(path, Reading(chip_size=64, scale=(0.0, 255.0))))
+    assert chips.valid_fraction[0] == pytest.approx(0.5)
+    assert (chips.pixels[0, 16:48] == 0).all() and (chips.pixels[0, 48:] > 0).all()
+
+
+def test_nodata_in_one_band_only_is_a_colour(write_raster, one_scene, noise_rgb):
+    noise_rgb[2] = 0
+    _, chips = chips_of(one_scene(write_raster("a.tif", noise_rgb, nodata=0)))
+    assert (chips.valid_fraction == 1).all()
+
+
+def test_sixteen_bit_data_is_stretched_by_percentiles_and_told(write_raster, one_scene):
+    data = np.random.default_rng(1).integers(300, 3000, (3, 100, 130)).astype(np.uint16)
+    path = write_raster("a.tif", data)
+    record, chips = chips_of(one_scene(path, Reading(chip_size=64)))
+    expected = np.percentile(data.reshape(3, -1), [2, 98], axis=1).T
+    np.testing.assert_allclose(record.properties["scale"], expected)
+    assert chips.pixels.min() == 0 and chips.pixels.max() == 255
+    _, fixed = chips_of(one_scene(path, Reading(chip_size=64, scale=(0.0, 25500.0))))
+    assert np.array_equal(fixed.pixels[0, 0, 0], np.rint(data[:, 0, 0] / 100).astype(np.uint8))
+
+
+def test_a_palette_becomes_colours(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb[:1] % 2, photometric="palette")
+    with rasterio.open(path, "r+") as target:
+        target.write_colormap(1, {0: (200, 10, 20, 255), 1: (1, 2, 3, 255)})
+    _, chips = chips_of(one_scene(path))
+    colours = np.array([[200, 10, 20], [1, 2, 3]], np.uint8)
+    assert np.array_equal(chips.pixels[0], colours[noise_rgb[0, :64, :64] % 2])
+
+
+def test_the_wrong_number_of_bands(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb[:1])
+    with pytest.raises(InputError, match=r"a\.tif has 1 band, the model takes 3") as refusal:
+        one_scene(path).describe()
+    assert "--bands 1,1,1" in refusal.value.hint
+    _, chips = chips_of(one_scene(path, Reading(chip_size=64, bands=(1, 1, 1))))
+    assert (chips.pixels[..., 0] == chips.pixels[..., 2]).all()
+
+
+def test_bands_are_taken_in_the_order_asked_for(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb)
+    _, chips = chips_of(one_scene(path, Reading(chip_size=64, bands=(3, 1, 3))))
+    assert np.array_equal(chips.pixels[0], np.moveaxis(noise_rgb[[2, 0, 2], :64, :64], 0, -1))
+
+
+def test_no_crs_is_refused_unless_allowed(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb, crs=None)
+    with pytest.raises(InputError, match="coordinate reference system") as refusal:
+        one_scene(path).describe()
+    assert "--no-georeference" in refusal.value.hint
+    record, chips = chips_of(one_scene(path, georeference=False))
+    assert chips.footprints is None and record.proj_code is None and record.resolution is None
+
+
+def _write_gcps(path, data, shift):
+    points = [
+        GroundControlPoint(row, col, 500_000 + 2 * col + shift * row * col, 5_300_000 - 2 * row)
+        for row in (0, 100)
+        for col in (0, 130)
+    ]
+    with rasterio.open(
+        path, "w", driver="GTiff", count=3, height=100, width=130, dtype="uint8",
+        gcps=points, crs="EPSG:32632",
+    ) as target:  # fmt: skip
+        target.write(data)
+
+
+def test_ground_control_points_stand_for_a_transform_if_they_fit_one(
+    tmp_path, write_raster, one_scene, noise_rgb
+):
+    _write_gcps(tmp_path / "fit.tif", noise_rgb, 0)
+    record, _ = chips_of(one_scene(tmp_path / "fit.tif"))
+    assert record.resolution == pytest.approx(2, rel=1e-2)
+    _write_gcps(tmp_path / "bent.tif", noise_rgb, 0.01)
+    with pytest.raises(InputError, match="ground control points"):
+        one_scene(tmp_path / "bent.tif").describe()
+
+
+def test_rpcs_are_no_place(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb, crs=None)
+    with rasterio.open(path, "r+") as target:
+        one = [1.0] * 20
+        target.rpcs = RPC(
+            height_off=0, height_scale=1, lat_off=0, lat_scale=1, line_off=0, line_scale=1,
+            long_off=0, long_scale=1, samp_off=0, samp_scale=1, line_num_coeff=one,
+            line_den_coeff=one, samp_num_coeff=one, samp_den_coeff=one,
+        )  # fmt: skip
+    with pytest.raises(InputError, match="RPC") as refusal:
+        one_scene(path).describe()
+    assert "gdalwarp -rpc" in refusal.value.hint
+
+
+def test_time_of_acquisition_said_tagged_or_named(write_raster, one_scene, noise_rgb):
+    tags = {"TIFFTAG_DATETIME": "2020:05:06 07:08:09"}
+    path = write_raster("x_20210714.tif", noise_rgb, tags=tags)
+    assert one_scene(path).describe().acquired.isoformat() == "2020-05-06T07:08:09+00:00"
+    named = one_scene(path, date_pattern="%Y%m%d").describe()
+    assert named.acquired.isoformat() == "2021-07-14T00:00:00+00:00"
+    plain = write_raster("y_20210714T101112.tif", noise_rgb)
+    assert one_scene(plain).describe().acquired.isoformat() == "2021-07-14T10:11:12+00:00"
+
+
+def test_a_damaged_block_names_the_file_and_prints_nothing(
+    write_raster, one_scene, noise_rgb, capfd
+):
+    data = np.tile(noise_rgb, (1, 6, 6))
+    path = write_raster(
+        "a.tif", data, tiled=True, blockxsize=128, blockysize=128, compress="deflate"
+    )
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = b"\xff" * 4000
+    path.write_bytes(content)
+    scene = one_scene(path)
+    record = scene.describe()
+    assert scene.read(record.windows[:1]).pixels.any()
+    with pytest.raises(InputError, match=r"a\.tif cannot be read"):
+        scene.read(record.windows)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello", "not an image")])
+def test_files_that_are_no_images(content, message, tmp_path, one_scene, capfd):
+    path = tmp_path / "a.tif"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as refusal:
+        one_scene(path).describe()
+    assert str(path) in refusal.value.message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_read_the_same_and_close_lets_go(write_raster, one_scene, noise_rgb):
+    scene = one_scene(write_raster("a.tif", noise_rgb), Reading(chip_size=16))
+    record, chips = chips_of(scene)
+    same = []
+    threads = [
+        threading.Thread(
+            target=lambda: same.append(
+                np.array_equal(scene.read(record.windows).pixels, chips.pixels)
+            )
+        )
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert same == [True] * 6
+    scene.close()
+    assert np.array_equal(scene.read(record.windows).pixels, chips.pixels)
+
+
+def test_identity_is_the_content_unless_the_place_is_unknown(write_raster, one_scene, noise_rgb):
+    first = write_raster("a.tif", noise_rgb)
+    copy = first.with_name("b.tif")
+    copy.write_bytes(first.read_bytes())
+    assert one_scene(first).describe().content_hash == one_scene(copy).describe().content_hash
+    bare = write_raster("c.tif", noise_rgb, crs=None)
+    twin = bare.with_name("d.tif")
+    twin.write_bytes(bare.read_bytes())
+    hashes = {one_scene(p, georeference=False).describe().content_hash for p in (bare, twin)}
+    assert len(hashes) == 2
+
+
+def test_a_gdal_name_is_read_and_identified(write_raster, one_scene, noise_rgb):
+    path = write_raster("a.tif", noise_rgb)
+    record, chips = chips_of(one_scene(f"/vsisubfile/0,{path}"))
+    assert np.array_equal(chips.pixels[0], np.moveaxis(noise_rgb[:, :64, :64], 0, -1))
+    assert len(record.content_hash) == 64

@@ -1,0 +1,37 @@
+import json
+
+import pytest
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.imagery.reading import Reading
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading(),
+        Reading(chip_size=128, stride=64, edge="pad", bands=(3, 2, 1), scale=(0.0, 3000.0)),
+        Reading(scale="auto", min_valid=0.0),
+    ],
+)
+def test_json_round_trip(reading):
+    assert Reading.from_json(json.loads(json.dumps(reading.to_json()))) == reading
+
+
+@pytest.mark.parametrize(
+    ("fields", "option"),
+    [
+        ({"chip_size": 0}, "--chip-size"),
+        ({"stride": 64}, "--stride"),
+        ({"chip_size": 64, "stride": 0}, "--stride"),
+        ({"edge": "wrap"}, "--edge"),
+        ({"bands": ()}, "--bands"),
+        ({"bands": (0, 1, 2)}, "--bands"),
+        ({"scale": "best"}, "--scale"),
+        ({"scale": (5.0, 5.0)}, "--scale"),
+        ({"min_valid": 1.5}, "--min-valid"),
+    ],
+)
+def test_senseless_values_name_their_option(fields, option):
+    with pytest.raises(UsageError, match=option):
+        Reading(**fields)
