@@ -16,7 +16,7 @@ from dcsh_pg.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from dcsh_pg.archive import Archive
-    from dcsh_pg.imagery import SceneRecord
+    from dcsh_pg.imagery.scene import SceneRecord
 
 _QUERIES = "Queries (default: each item of the archive queries all the others)"
 
@@ -67,8 +67,7 @@ def evaluate(
 ) -> None:
     """Measure how well an archive's codes find images of the same class.
 
-    mAP over the whole archive, precision@n and precision-recall curves, each the mean over all
-    orders of the items at equal distance.
+    mAP, precision@n and precision-recall curves, expected over all orders of ties.
 
     [dim]dcsh-pg evaluate ucmd --queries ucmd/test --plots plots[/dim]
     """

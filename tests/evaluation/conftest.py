@@ -1,4 +1,4 @@
-"""A real server with two labelled archives of one model."""
+"""Labelled archives in a database."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import migrate, registry
+from dcsh_pg.database import registry
 from dcsh_pg.database.connection import open_connection
-from dcsh_pg.database.embedded import EmbeddedServer
 from dcsh_pg.database.load import Loader
 from dcsh_pg.imagery.scene import SceneRecord
 
@@ -26,19 +25,9 @@ CARD = ModelCard(
 )
 
 
-@pytest.fixture(scope="session")
-def dsn(tmp_path_factory):
-    """An embedded server of its own with the schema in place."""
-    server = EmbeddedServer.of(folder=tmp_path_factory.mktemp("server"))
-    conninfo = server.start()
-    migrate.upgrade(conninfo)
-    yield conninfo
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def connection(dsn):
-    with open_connection(dsn) as conn:
+@pytest.fixture
+def connection(database):
+    with open_connection(database) as conn:
         yield conn
 
 
@@ -59,7 +48,7 @@ def load(conn, name, codes, labels, model=b"no model"):
     loader.flush()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def archives(connection):
     """Archives 'land' (120 chips, one of them without class) and 'queries' (12): codes, labels."""
     random = np.random.default_rng(0)

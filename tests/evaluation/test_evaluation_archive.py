@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
+from dcsh_pg.archive import Archive
 from dcsh_pg.cli import app
 from dcsh_pg.database import search
 from dcsh_pg.evaluation import evaluate
@@ -66,9 +67,9 @@ def test_leave_one_out_equals_dcsh_similar_to(connection, archives):
 
 
 @pytest.fixture
-def run(dsn, archives):
+def run(database, archives):
     def run(*arguments):
-        return CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--dsn", dsn])
+        return CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--dsn", database])
 
     return run
 
@@ -119,26 +120,17 @@ def class_folders(tmp_path):
         for label, colour in (("sand", (220, 200, 150)), ("water", (20, 40, 90))):
             (tmp_path / folder / label).mkdir(parents=True)
             for number in range(count):
-                pixels = random.normal(colour, 15, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+                pixels = random.normal(colour, 15, (64, 64, 3)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / folder / label / f"{number}.png")
-    Image.new("RGB", (32, 32)).save(tmp_path / "stray.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "stray.png")
     return tmp_path
 
 
-def test_command_hashes_queries_with_the_model_of_the_archive(run, dsn, class_folders, monkeypatch):
-    torch = pytest.importorskip("torch")
-    from dcsh_pg.archive import Archive
-    from dcsh_pg.export import export
-    from dcsh_pg.learning.encoders import Encoder
-    from dcsh_pg.learning.hash_function import HashFunction, Head
-
+def test_command_hashes_queries_with_the_model_of_the_archive(
+    run, database, model_file, class_folders, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(class_folders / "cache"))
-    torch.manual_seed(0)
-    encoder = Encoder("small")
-    function = HashFunction(encoder, Head(encoder.dim, 32), method="dcsh").eval()
-    model = class_folders / "model.onnx"
-    export(function, model, name="toy", chip_size=32)
-    archive = Archive.create("hashed", model, dsn=dsn)
+    archive = Archive.create("hashed", model_file, dsn=database)
     archive.ingest([str(class_folders / "archive")], georeference=False)
 
     done = run("hashed", "--queries", class_folders / "queries", "--json")
