@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,32 +133,42 @@ def _read(source: str | Path | bytes) -> tuple[bytes, str]:
 def _open_session(
     content: bytes, name: str, device: str, threads: int | None
 ) -> tuple[onnxruntime.InferenceSession, str]:
+    reason = ""
     if device != "cpu":
         session, reason = _open_on_cuda(content, threads)
         if session is not None:
             return session, "cuda"
-        if device == "cuda":
-            raise UsageError(
-                f"CUDA is not usable here: {reason}",
-                hint="use --device cpu, or install the NVIDIA driver and "
-                "pip install 'onnxruntime-gpu[cuda,cudnn]'",
-            )
     try:
-        return _session(content, [_CPU_PROVIDER], threads), "cpu"
+        session = _session(content, [_CPU_PROVIDER], threads)
     except Exception as error:  # onnxruntime's errors share no other base
         raise InputError(
             f"{name} is not an ONNX file, or is damaged ({_first_line(error)})",
             hint="make the model file again with 'dcsh-pg export'",
         ) from error
+    if device == "cuda":
+        raise UsageError(
+            f"CUDA is not usable here: {reason}",
+            hint="use --device cpu, or install the NVIDIA driver and "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        )
+    return session, "cpu"
 
 
 def _session(content: bytes, providers: list, threads: int | None) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = _runtime()
+    options = runtime.SessionOptions()
     options.log_severity_level = _ONLY_ERRORS
     options.intra_op_num_threads = threads or _usable_cores()
-    return onnxruntime.InferenceSession(content, options, providers, enable_fallback=0)
+    # Threads that spin while they wait take the cores from those that read the next batch.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return runtime.InferenceSession(content, options, providers, enable_fallback=0)
+
+
+def _runtime() -> ModuleType:
+    """The module onnxruntime, whose first import warns of graphics cards that it cannot use."""
+    with _captured_stderr():
+        import onnxruntime
+    return onnxruntime
 
 
 def _usable_cores() -> int:
@@ -177,21 +188,20 @@ def _open_on_cuda(
     onnxruntime tells of missing CUDA libraries on stderr and goes on with the CPU, so what it
     says is caught and becomes the reason.
     """
-    import onnxruntime
-
-    if _CUDA_PROVIDER[0] not in onnxruntime.get_available_providers():
+    runtime = _runtime()
+    if _CUDA_PROVIDER[0] not in runtime.get_available_providers():
         return None, "this onnxruntime is built without it"
     if not _has_cuda_device():
         return None, "there is no NVIDIA driver or no GPU"
     with _captured_stderr() as said, contextlib.redirect_stdout(io.StringIO()):
         try:
-            if hasattr(onnxruntime, "preload_dlls"):
-                onnxruntime.preload_dlls()
+            if hasattr(runtime, "preload_dlls"):
+                runtime.preload_dlls()
             session = _session(content, [_CUDA_PROVIDER, _CPU_PROVIDER], threads)
         except Exception as error:  # onnxruntime's errors share no other base
             return None, _first_line(error)
     if session.get_providers()[0] != _CUDA_PROVIDER[0]:
-        return None, _reason(said[0])
+        return None, _reason("".join(said))
     return session, ""
 
 
@@ -213,6 +223,9 @@ def _has_cuda_device() -> bool:
 def _captured_stderr() -> Iterator[list[str]]:
     """Catches what native code writes to stderr; the list gets its text when the block ends."""
     said: list[str] = []
+    if sys.stderr is None:  # a program without a console, as QGIS on Windows
+        yield said
+        return
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -149,6 +149,12 @@ def test_a_file_that_is_not_onnx_or_damaged(tmp_path, capfd, content):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_a_damaged_file_is_told_before_a_missing_device(device):
+    with pytest.raises(InputError, match="the model is not an ONNX file"):
+        Hasher(b"no ONNX at all", device=device)
+
+
 def test_an_onnx_file_of_others():
     with pytest.raises(ModelError, match="is an ONNX file, but not a dcsh-pg model"):
         Hasher(means_model(card=None))
