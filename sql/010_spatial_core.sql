@@ -22,8 +22,14 @@ CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint polygon, place dcsh.area)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN point(footprint) <-> point(place::polygon);
 
+CREATE OR REPLACE FUNCTION dcsh._bounds(footprint polygon) RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[((box(footprint))[1])[0], ((box(footprint))[1])[1],
+                 ((box(footprint))[0])[0], ((box(footprint))[0])[1]];
+
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
+COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';

@@ -26,8 +26,13 @@ CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint geometry, place dcsh.area)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ST_Distance(ST_Centroid(footprint), place);
 
+CREATE OR REPLACE FUNCTION dcsh._bounds(footprint geometry) RETURNS double precision[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[ST_XMin(footprint), ST_YMin(footprint), ST_XMax(footprint), ST_YMax(footprint)];
+
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
+COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';

@@ -147,3 +147,21 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION dcsh.chip_at IS 'The chip at a longitude and latitude: of several the newest, then the one centred nearest to it; NULL where there is none';
+
+CREATE OR REPLACE FUNCTION dcsh.extent(
+    archive text, OUT west double precision, OUT south double precision,
+    OUT east double precision, OUT north double precision
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+BEGIN
+    EXECUTE format($query$
+        SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
+        FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+    $query$, target.name) INTO west, south, east, north;
+END
+$$;
+COMMENT ON FUNCTION dcsh.extent IS 'Bounds of the footprints of an archive in degrees; NULL where it has none';

@@ -14,9 +14,11 @@ All databases are libpq strings.  No test touches the user's own embedded server
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from pathlib import Path
 
 import psycopg
@@ -30,12 +32,20 @@ from dcsh_pg.database.embedded import EmbeddedServer, bundled
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
 
 
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """For data of servers.  Not below pytest's own folder: run as root, the servers belong to
+    another user, and every pytest that starts shuts that folder to others."""
+    with tempfile.TemporaryDirectory(prefix="dcsh-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def no_outer_database(tmp_path_factory) -> Iterator[None]:
+def no_outer_database(server_folder) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in (*LIBPQ_VARIABLES, "DATABASE_URL"):
             patch.delenv(name, raising=False)
-        patch.setenv("DCSH_PG_DATA", str(tmp_path_factory.mktemp("pg")))
+        patch.setenv("DCSH_PG_DATA", str(server_folder))
         yield
 
 
@@ -87,11 +97,10 @@ def embedded_template(embedded_admin) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres16_admin(tmp_path_factory, no_outer_database) -> Iterator[str]:
+def postgres16_admin(server_folder, no_outer_database) -> Iterator[str]:
     if 16 not in bundled():
         pytest.skip("the bundle has no PostgreSQL 16")
-    folder = tmp_path_factory.mktemp("pg16")
-    with running(EmbeddedServer(folder / "pg16", bundled()[16])) as admin:
+    with running(EmbeddedServer(server_folder / "pg16", bundled()[16])) as admin:
         yield admin
 
 

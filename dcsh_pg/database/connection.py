@@ -74,6 +74,24 @@ def _conninfo(dsn: str, source: str) -> str:
         ) from None
 
 
+def url(conninfo: str) -> str:
+    """A libpq string as a URL, for programs that want one; the password is in it."""
+    from urllib.parse import quote, urlencode
+
+    parts = conninfo_to_dict(conninfo)
+    parts.pop("connect_timeout", None)
+    user = ":".join(
+        quote(parts.pop(key), safe="") for key in ("user", "password") if parts.get(key)
+    )
+    host, port = quote(parts.pop("host", ""), safe=""), parts.pop("port", None)
+    database = quote(parts.pop("dbname", ""), safe="")
+    rest = urlencode(parts)
+    return (
+        f"postgresql://{user + '@' if user else ''}{host}{f':{port}' if port else ''}"
+        f"/{database}{'?' + rest if rest else ''}"
+    )
+
+
 def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Connection:
     """Opens a connection: autocommit, time zone UTC, ``bit`` as ``pgvector.Bit``.
 
@@ -186,7 +204,8 @@ def translated(error: psycopg.Error) -> DcshError:
         return UsageError(message, hint=hint)
     if isinstance(error, sqlstate.InsufficientPrivilege):
         return ServerError(
-            message, hint=hint or "ask the owner of schema dcsh for the right (docs/sql.md, 'Roles')"
+            message,
+            hint=hint or "ask the owner of schema dcsh for the right (docs/sql.md, 'Roles')",
         )
     return ServerError(message, hint=hint)
 

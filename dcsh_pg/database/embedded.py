@@ -120,6 +120,9 @@ class EmbeddedServer:
             lock = FileLock(self._beside(".lock"))
             with lock:
                 if not self.is_running():
+                    if self._account is not None:
+                        _let_pass(self.cluster)
+                        _let_pass(self.programs)
                     if not (self.cluster / "PG_VERSION").exists():
                         self._make()
                     self._start()
@@ -179,8 +182,6 @@ class EmbeddedServer:
         if self._account is not None:
             for path in (half_made, key, log):
                 os.chown(path, *self._account)
-            for path in (half_made, self.programs):
-                _let_pass(path)
         self._run(
             "initdb", "-D", half_made, "-U", NAME, "-A", "scram-sha-256", f"--pwfile={key}",
             "--encoding=UTF8", "--locale=C", "--no-instructions",

@@ -156,7 +156,9 @@ class Loader:
             )
 
     def _copy_scenes(self) -> None:
-        columns = "n, uri, collection, item_id, acquired, proj_code, content_hash, properties, skipped"
+        columns = (
+            "n, uri, collection, item_id, acquired, proj_code, content_hash, properties, skipped"
+        )
         with self._conn.cursor().copy(
             f"COPY pg_temp.dcsh_batch_scene ({columns}) FROM STDIN"
         ) as copy:
@@ -169,9 +171,7 @@ class Loader:
                 )  # fmt: skip
 
 
-def _chip_fields(
-    codes: np.ndarray, windows: np.ndarray, valid_fraction: np.ndarray
-) -> np.ndarray:
+def _chip_fields(codes: np.ndarray, windows: np.ndarray, valid_fraction: np.ndarray) -> np.ndarray:
     """Rows of ``dcsh_batch_chip`` in binary COPY format up to the footprint, structured (N,).
 
     Every field is its length in bytes and then its value, big-endian; ``code`` is the number of

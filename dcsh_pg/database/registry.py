@@ -49,6 +49,22 @@ class ArchiveRecord:
         """K, the length of its codes."""
         return self.card.bits
 
+    def summary(self) -> dict[str, Any]:
+        """The archive as JSON tells it."""
+        return {
+            "name": self.name,
+            "model": self.card.name,
+            "method": self.card.method,
+            "model_sha256": self.model_sha256,
+            "bits": self.bits,
+            "reading": self.reading,
+            "scenes": self.scenes,
+            "chips": self.chips,
+            "skipped": self.skipped,
+            "errors": self.errors,
+            "created": self.created.isoformat(),
+        }
+
 
 @dataclass(frozen=True)
 class IngestError:
@@ -109,9 +125,7 @@ def create_archive(
         UsageError: not a legal name, taken, or the model is not stored.
     """
     with sql_errors():
-        conn.execute(
-            "SELECT dcsh.create_archive(%s, %s, %s)", [name, model_sha256, Jsonb(reading)]
-        )
+        conn.execute("SELECT dcsh.create_archive(%s, %s, %s)", [name, model_sha256, Jsonb(reading)])
     return get_archive(conn, name)
 
 
@@ -173,6 +187,34 @@ def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
         [archive.id],
     )
     return [IngestError(*row) for row in rows]
+
+
+def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
+    """Where, when and what, as JSON tells it.
+
+    ``bounds`` is west, south, east, north in degrees, or None; ``acquired`` the first and last
+    time, or None; ``properties`` the names of the scenes' properties.
+
+    Raises:
+        NotFound: there is no archive of that name.
+    """
+    archive = get_archive(conn, name)
+    with sql_errors():
+        bounds = conn.execute("SELECT * FROM dcsh.extent(%s)", [name]).fetchone()
+        first, last, properties = conn.execute(
+            """
+            SELECT min(acquired), max(acquired),
+                   array(SELECT DISTINCT jsonb_object_keys(properties) AS key
+                         FROM dcsh.scene WHERE archive_id = %(id)s ORDER BY key)
+            FROM dcsh.scene WHERE archive_id = %(id)s
+            """,
+            {"id": archive.id},
+        ).fetchone()
+    return {
+        "bounds": None if bounds[0] is None else list(bounds),
+        "acquired": None if first is None else [first.isoformat(), last.isoformat()],
+        "properties": properties,
+    }
 
 
 def _archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:

@@ -1,9 +1,9 @@
 """An archive as a SQLAlchemy table, for programs that build their own queries.
 
-    from dcsh_pg.database.tables import archive_table
+from dcsh_pg.database.tables import archive_table
 
-    chips = archive_table(conn, "naip")
-    select(chips.c.id, chips.c.geom).where(chips.c.acquired >= start)
+chips = archive_table(conn, "naip")
+select(chips.c.id, chips.c.geom).where(chips.c.acquired >= start)
 """
 
 from __future__ import annotations

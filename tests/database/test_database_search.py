@@ -70,9 +70,12 @@ def test_equals_brute_force_with_many_ties_and_under_an_xor_mask(conn, codes, k,
 def test_codes_of_every_length_come_back_as_they_went_in(conn, random_codes, bits):
     codes = random_codes(20, bits)
     filled(conn, codes, bits=bits)
-    assert [search.code_of(conn, "places", i + 1) for i in range(20)] == [c.tobytes() for c in codes]
-    assert found(search.similar(conn, "places", codes[3].tobytes(), k=5)) == (
-        brute_force(codes, codes[3:4])[:5]
+    assert [search.code_of(conn, "places", i + 1) for i in range(20)] == [
+        c.tobytes() for c in codes
+    ]
+    assert (
+        found(search.similar(conn, "places", codes[3].tobytes(), k=5))
+        == (brute_force(codes, codes[3:4])[:5])
     )
 
 
@@ -94,7 +97,9 @@ def test_a_parallel_plan_gives_the_same_rows(conn, random_codes):
 
 @EXAMPLES
 @given(
-    corners=st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), min_size=1, max_size=25),
+    corners=st.lists(
+        st.tuples(st.integers(-20, 20), st.integers(-20, 20)), min_size=1, max_size=25
+    ),
     box=st.tuples(*[st.integers(-22, 20)] * 2, *[st.integers(1, 12)] * 2),
 )
 def test_area_keeps_the_footprints_that_share_a_point_with_it(conn, corners, box):

@@ -1,0 +1,117 @@
+"""``dcsh-pg archive``: what is in the database, and dropping it.
+
+Library: :mod:`dcsh_pg.database.registry`; SQL: ``dcsh.archive``, ``dcsh.drop_archive``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import say
+from dcsh_pg.errors import UsageError
+
+archive = typer.Typer(no_args_is_help=True, help="The archives in the database.")
+app.add_typer(archive, name="archive")
+
+
+@archive.command("list")
+def list_archives(
+    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
+) -> None:
+    """List the archives."""
+    from dcsh_pg.database import registry
+
+    with _opened(dsn, pg_bin) as conn:
+        records = registry.list_archives(conn)
+    if as_json:
+        typer.echo(json.dumps([record.summary() for record in records], indent=2))
+        return
+    if not records:
+        say("no archive yet; 'dcsh-pg ingest' makes one")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("archive", "model", "bits", "scenes", "chips", "errors", box=None)
+    for record in records:
+        numbers = (record.bits, record.scenes, record.chips, record.errors)
+        table.add_row(record.name, record.card.name, *(f"{number:,}" for number in numbers))
+    Console().print(table)
+
+
+@archive.command()
+def show(
+    name: options.ArchiveName,
+    as_json: options.Json = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Tell all about an archive: model, reading, counts, extent, times, properties."""
+    from dcsh_pg.database import registry
+
+    with _opened(dsn, pg_bin) as conn:
+        record = registry.get_archive(conn, name)
+        told = record.summary() | registry.extent(conn, name)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for key, value in told.items():
+        if isinstance(value, (dict, list)):
+            value = json.dumps(value, ensure_ascii=False)
+        typer.echo(f"{key.replace('_', ' '):<13}{'-' if value is None else value}")
+
+
+@archive.command()
+def errors(
+    name: options.ArchiveName,
+    as_json: options.Json = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """List the scenes that could not be ingested, and why."""
+    from dcsh_pg.database import registry
+
+    with _opened(dsn, pg_bin) as conn:
+        failures = registry.ingest_errors(conn, name)
+    if as_json:
+        fields = [vars(failure) | {"at": failure.at.isoformat()} for failure in failures]
+        typer.echo(json.dumps(fields, indent=2))
+        return
+    for failure in failures:
+        hint = f" ({failure.hint})" if failure.hint else ""
+        typer.echo(f"{failure.uri}: {failure.message}{hint}")
+    if not failures:
+        say(f"archive '{name}' has no errors")
+
+
+@archive.command()
+def drop(
+    name: options.ArchiveName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Drop an archive with its chips, scenes and errors; its model stays in the database."""
+    from dcsh_pg.database import registry
+
+    with _opened(dsn, pg_bin) as conn:
+        record = registry.get_archive(conn, name)
+        if not yes:
+            raise UsageError(
+                f"archive '{name}' would lose {record.chips:,} chips of {record.scenes:,} scenes",
+                hint="add --yes to drop it",
+            )
+        registry.drop_archive(conn, name)
+    say(f"archive '{name}' is dropped")
+
+
+def _opened(dsn, pg_bin):
+    from dcsh_pg.database import connection, migrate
+
+    conn = connection.connect(dsn, pg_bin=pg_bin)
+    migrate.require_current(conn)
+    return conn

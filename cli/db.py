@@ -1,0 +1,120 @@
+"""``dcsh-pg db``: the schema and the embedded server.
+
+Library: :mod:`dcsh_pg.database.migrate`, :mod:`dcsh_pg.database.embedded`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
+
+db = typer.Typer(no_args_is_help=True, help="The schema in the database, and the embedded server.")
+app.add_typer(db, name="db")
+
+Spatial = Annotated[
+    Literal["auto", "postgis", "core"],
+    typer.Option(
+        "--spatial",
+        help="How footprints are kept: as PostGIS geometry, or as PostgreSQL's own polygon. "
+        "auto: PostGIS where the database has it.",
+    ),
+]
+
+
+@db.command()
+def upgrade(
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL for a DBA to run, and change nothing.")
+    ] = False,
+    spatial: Spatial = "auto",
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Make the schema or bring it up to date; harmless to repeat.
+
+    Needs no superuser where the extensions and schema dcsh are there already.
+    With --sql and --spatial no database is looked at unless --dsn names one.
+
+    [dim]dcsh-pg db upgrade --dsn service=maps[/dim]
+    """
+    from dcsh_pg.database import connection, migrate
+
+    if sql:
+        look = spatial == "auto" or dsn is not None
+        conninfo = connection.resolve(dsn, pg_bin=pg_bin) if look else None
+        typer.echo(migrate.script(conninfo, spatial=spatial), nl=False)
+        return
+    with progress("steps") as shown:
+        migrate.upgrade(connection.resolve(dsn, pg_bin=pg_bin), spatial=spatial, progress=shown)
+
+
+@db.command()
+def status(
+    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
+) -> None:
+    """Tell which server, extensions, schema and archives there are."""
+    from dcsh_pg.database import connection, migrate, registry
+
+    embedded = connection.is_embedded(dsn, pg_bin=pg_bin)
+    with connection.connect(dsn, pg_bin=pg_bin) as conn:
+        state = migrate.status(conn)
+        archives = registry.list_archives(conn) if state.revision == state.wanted else []
+        where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
+    if as_json:
+        told = dataclasses.asdict(state) | {
+            "embedded": embedded,
+            "where": where,
+            "archives": [archive.name for archive in archives],
+        }
+        typer.echo(json.dumps(told, indent=2))
+        return
+    schema = state.revision or "none: make it with 'dcsh-pg db upgrade'"
+    if state.revision and state.revision != state.wanted:
+        schema += f" (this dcsh-pg works with {state.wanted})"
+    lines = {
+        "server": f"PostgreSQL {state.server}{', embedded' if embedded else ''}",
+        "at": where,
+        "pgvector": state.pgvector or "not in this database",
+        "PostGIS": state.postgis or "not in this database",
+        "schema": schema,
+        "footprints": {"postgis": "PostGIS geometry", "core": "polygon", None: "-"}[state.layer],
+        "archives": ", ".join(archive.name for archive in archives) or "-",
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<11}{value}")
+
+
+@db.command()
+def url(dsn: options.Dsn = None, pg_bin: options.PgBin = None) -> None:
+    """Print the database's URL, password included, for psql or QGIS; starts the embedded server.
+
+    [dim]psql "$(dcsh-pg db url)"[/dim]
+    """
+    from dcsh_pg.database import connection
+
+    typer.echo(connection.url(connection.resolve(dsn, pg_bin=pg_bin)))
+
+
+@db.command()
+def start(pg_bin: options.PgBin = None) -> None:
+    """Start the embedded server; other commands do so by themselves."""
+    from dcsh_pg.database.embedded import EmbeddedServer
+
+    server = EmbeddedServer.of(pg_bin)
+    server.start()
+    say(f"the embedded server runs; its data is in {server.cluster}")
+
+
+@db.command()
+def stop(pg_bin: options.PgBin = None) -> None:
+    """Stop the embedded server."""
+    from dcsh_pg.database.embedded import EmbeddedServer
+
+    stopped = EmbeddedServer.of(pg_bin).stop()
+    say("the embedded server is stopped" if stopped else "the embedded server was not running")

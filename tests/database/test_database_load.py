@@ -1,0 +1,135 @@
+"""Loading: ids, replacement, and being killed at any point."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import Scene, add, new_archive, rows
+
+from dcsh_pg.database import connection, registry
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import UsageError
+
+
+def load(conn, scenes, *, flush_after=()):
+    """Loads a new archive 'places'; ``flush_after`` names the scenes to flush after."""
+    if any(archive.name == "places" for archive in registry.list_archives(conn)):
+        registry.drop_archive(conn, "places")
+    loader = Loader(conn, new_archive(conn, "places"))
+    for n, (scene, codes, footprints) in enumerate(scenes):
+        add(loader, scene, codes, footprints)
+        if n in flush_after:
+            loader.flush()
+    loader.flush()
+    return rows(conn, "places")
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    chips=st.lists(st.integers(0, 5), min_size=1, max_size=8),
+    flush_after=st.sets(st.integers(0, 7)),
+)
+def test_rows_do_not_depend_on_how_they_are_spread_over_flushes(conn, chips, flush_after):
+    scenes = []
+    for n, count in enumerate(chips):
+        codes = np.full((count, 8), n, np.uint8)
+        corners = [5 + (n + i) % 3 for i in range(count)]
+        footprints = [shapely.Point(n, i).buffer(0.4, quad_segs=c) for i, c in enumerate(corners)]
+        scenes.append((Scene(f"{n}.tif"), codes, footprints if n % 2 else None))
+    at_once = load(conn, scenes)
+    assert load(conn, scenes, flush_after=flush_after) == at_once
+    ids = [row[0] for row in at_once if row[0] is not None]
+    assert ids == list(range(1, sum(chips) + 1))
+
+
+def test_footprints_of_any_number_of_corners_arrive_whole(conn):
+    shapes = [shapely.box(0, 0, 1, 1), shapely.Point(3, 3).buffer(1, 7), shapely.box(4, 4, 5, 5)]
+    load(conn, [(Scene("a"), np.zeros((3, 8), np.uint8), shapes)])
+    from dcsh_pg.database import search
+
+    for n, shape in enumerate(shapes):
+        stored = shapely.geometry.shape(search.chip(conn, "places", n + 1).footprint)
+        assert shapely.equals_exact(stored, shape)
+
+
+def test_a_known_uri_with_new_content_replaces_its_chips(conn):
+    scenes = [(Scene(f"{n}.tif"), np.full((2, 8), n, np.uint8), None) for n in range(3)]
+    load(conn, scenes)
+    loader = Loader(conn, registry.get_archive(conn, "places"))
+    new = Scene("1.tif", content_hash="new", properties={"version": 2})
+    add(loader, new, np.full((3, 8), 9, np.uint8), skipped=4)
+    loader.flush()
+    stored = conn.execute("SELECT scene_id, array_agg(id ORDER BY id) FROM dcsh.places GROUP BY 1")
+    assert dict(stored.fetchall()) == {1: [1, 2], 2: [7, 8, 9], 3: [5, 6]}
+    assert loader.known()["new"] == "1.tif"
+    record = registry.get_archive(conn, "places")
+    assert (record.scenes, record.chips, record.skipped) == (3, 7, 4)
+
+
+def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_database):
+    archive = new_archive(conn, "places")
+    with connection.connect(any_database) as other:
+        loaders = [Loader(conn, archive), Loader(other, archive)]
+        for loader in loaders:
+            add(loader, Scene("same.tif"), np.zeros((2, 8), np.uint8))
+        add(loaders[1], Scene("more.tif"), np.zeros((1, 8), np.uint8))
+        for loader in loaders:
+            loader.flush()
+    ids = conn.execute("SELECT id, scene_id FROM dcsh.places ORDER BY id").fetchall()
+    assert ids == [(1, 1), (2, 1), (3, 2)]
+
+
+def test_an_error_is_noted_once_and_forgotten_when_the_scene_is_stored(core):
+    loader = Loader(core, new_archive(core, "places"))
+    loader.record_error("bad.tif", "no such band", None)
+    loader.record_error("bad.tif", "cannot be read", "copy it again")
+    (error,) = registry.ingest_errors(core, "places")
+    assert (error.uri, error.message, error.hint) == ("bad.tif", "cannot be read", "copy it again")
+    add(loader, Scene("bad.tif"), np.zeros((1, 8), np.uint8))
+    loader.flush()
+    assert registry.ingest_errors(core, "places") == []
+
+
+def test_codes_of_another_length_are_refused_and_nothing_is_stored(core):
+    loader = Loader(core, new_archive(core, "places"))
+    with pytest.raises(ValueError, match=r"are \(1, 8\), not \(1, 2\)"):
+        add(loader, Scene("a"), np.zeros((1, 2), np.uint8))
+    loader.flush()
+    assert rows(core, "places") == []
+
+
+def test_a_loader_wants_autocommit(database):
+    with psycopg.connect(database) as conn, connection.connect(database) as good:
+        archive = new_archive(good, "places")
+        with pytest.raises(UsageError, match="autocommit"):
+            Loader(conn, archive)
+
+
+VICTIM = Path(__file__).with_name("victim.py")
+
+
+@pytest.mark.parametrize("where", ["between flushes", "in COPY", "before commit"])
+def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, where):
+    new_archive(core, "clean")
+    new_archive(core, "killed")
+    subprocess.run([sys.executable, VICTIM, database, "clean", "nowhere"], check=True)
+    done = subprocess.run([sys.executable, VICTIM, database, "killed", where])
+    assert done.returncode == -signal.SIGKILL
+    # The server may need a moment to see that its client is gone; the lock waits for that.
+    subprocess.run([sys.executable, VICTIM, database, "killed", "nowhere"], check=True)
+    clean, killed = (
+        core.execute(
+            f"SELECT id, col_off, code, valid_fraction FROM dcsh.{name} ORDER BY id"
+        ).fetchall()
+        for name in ("clean", "killed")
+    )
+    assert len(clean) == 60 and killed == clean
