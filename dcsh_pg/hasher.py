@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -250,7 +251,9 @@ def _reason(said: str) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What onnxruntime says, without the number and name that it puts before."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: str) -> None:
