@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ _REMOTE_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
     "VSI_CACHE": "TRUE",
 }
+OPEN_PER_THREAD = 16
+_local = threading.local()
+
 _GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+://|[A-Za-z0-9_]{2,}:[^\\]")
 
 
@@ -67,21 +71,29 @@ def _told(uri: str, error: Exception) -> InputError:
 
 
 class Handles:
-    """Open GDAL handles of one raster, one a thread, because a handle must not be shared."""
+    """Open GDAL handles of one raster, one a thread, because a handle must not be shared.
+
+    Each thread keeps at most ``OPEN_PER_THREAD`` handles of all rasters together and closes its
+    oldest for a new one, so that no archive is too large for the limit on open files.
+    """
 
     def __init__(self, uri: str):
         self._uri = uri
         self._lock = threading.Lock()
-        self._local = threading.local()
         self._open: list[rasterio.DatasetReader] = []
 
     def get(self) -> rasterio.DatasetReader:
-        """This thread's handle, opened when first asked for.  Call it within ``gdal(uri)``."""
-        handle = getattr(self._local, "handle", None)
-        if handle is None:
-            handle = self._local.handle = rasterio.open(self._uri, sharing=False)
+        """This thread's handle, opened when it has none.  Call it within ``gdal(uri)``."""
+        mine: OrderedDict[Handles, rasterio.DatasetReader]
+        mine = _local.__dict__.setdefault("handles", OrderedDict())
+        handle = mine.get(self)
+        if handle is None or handle.closed:
+            handle = mine[self] = rasterio.open(self._uri, sharing=False)
             with self._lock:
-                self._open.append(handle)
+                self._open = [other for other in self._open if not other.closed] + [handle]
+        mine.move_to_end(self)
+        while len(mine) > OPEN_PER_THREAD:
+            mine.popitem(last=False)[1].close()
         return handle
 
     def close(self) -> None:
@@ -90,4 +102,3 @@ class Handles:
             for handle in self._open:
                 handle.close()
             self._open.clear()
-            self._local = threading.local()

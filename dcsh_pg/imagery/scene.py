@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,10 @@ class Chips:
         return len(self.windows)
 
     def select(self, chosen: np.ndarray) -> Chips:
-        """The chips for which bool (N,) is true; the same object where that is all of them."""
+        """The chips where ``chosen``, bool (N,), is true; nothing is copied if all are."""
         if chosen.all():
             return self
-        footprints = self.footprints
-        if footprints is not None:
-            footprints = [footprints[i] for i in np.flatnonzero(chosen)]
+        footprints = self.footprints and list(compress(self.footprints, chosen))
         return Chips(
             self.pixels[chosen], self.windows[chosen], footprints, self.valid_fraction[chosen]
         )

@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.gdal import OPEN_PER_THREAD
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -205,6 +207,27 @@ def test_threads_read_the_same_and_close_lets_go(write_raster, one_scene, noise_
     assert same == [True] * 6
     scene.close()
     assert np.array_equal(scene.read(record.windows).pixels, chips.pixels)
+
+
+def test_many_scenes_stay_below_the_limit_on_open_files(write_raster, one_scene, noise_rgb):
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("counts open files in /proc")
+    scenes = [one_scene(write_raster(f"{i}.tif", noise_rgb)) for i in range(3 * OPEN_PER_THREAD)]
+    before = len(list(folder.iterdir()))
+    records = [scene.describe() for scene in scenes]
+    assert len(list(folder.iterdir())) <= before + OPEN_PER_THREAD
+    assert scenes[0].read(records[0].windows).pixels.any()
+    for scene in scenes:
+        scene.close()
+    assert len(list(folder.iterdir())) <= before
+
+
+def test_chips_can_be_selected(write_raster, one_scene, noise_rgb):
+    _, chips = chips_of(one_scene(write_raster("a.tif", noise_rgb)))
+    odd = chips.select(np.arange(6) % 2 == 1)
+    assert np.array_equal(odd.windows, chips.windows[1::2])
+    assert odd.footprints == chips.footprints[1::2] and len(odd.pixels) == 3
 
 
 def test_identity_is_the_content_unless_the_place_is_unknown(write_raster, one_scene, noise_rgb):
