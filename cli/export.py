@@ -9,6 +9,7 @@ import typer
 
 from dcsh_pg.cli import app
 from dcsh_pg.cli.console import say
+from dcsh_pg.errors import DcshError
 
 
 @app.command()
@@ -34,12 +35,12 @@ def export(
     try:
         from dcsh_pg.export import export_run
     except ModuleNotFoundError as error:
-        from dcsh_pg.errors import DcshError
-
+        if (error.name or "").startswith("dcsh_pg"):
+            raise
         raise DcshError(
             f"export needs {error.name}, which is not installed",
             hint="pip install 'dcsh-pg[train]'",
-        ) from error
+        ) from None
 
     say(f"exporting {run}")
     card = export_run(run, file, name=name, float16=float16)

@@ -22,6 +22,7 @@ from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.methods.run import HASH_FUNCTION
 
 
 def export(
@@ -94,7 +95,7 @@ def export_run(
         ModelError: the file is not ours, or the exported codes are not those of PyTorch.
         OutputError: ``out`` cannot be written.
     """
-    hash_function, training = hash_functions.load(Path(run) / "hash_function.pt")
+    hash_function, training = hash_functions.load(Path(run) / HASH_FUNCTION)
     return export(
         hash_function,
         out,

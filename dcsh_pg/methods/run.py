@@ -104,7 +104,7 @@ def train(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "dcsh-pg": __version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
     }
