@@ -19,7 +19,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -160,7 +159,7 @@ def model_file(tmp_path_factory) -> Path:
     torch = pytest.importorskip("torch", reason="making a model needs the extra 'train'")
     from dcsh_pg.export import export
     from dcsh_pg.learning.encoders import Encoder
-    from dcsh_pg.learning.hash_function import Head, HashFunction
+    from dcsh_pg.learning.hash_function import HashFunction, Head
 
     torch.manual_seed(0)
     encoder = Encoder("small")

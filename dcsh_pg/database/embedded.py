@@ -40,6 +40,7 @@ NAME = "dcsh"
 """Of the database and of its owner."""
 
 START_SECONDS = 60
+DYING_SECONDS = 15
 
 SETTINGS = """
 # dcsh-pg
@@ -191,21 +192,23 @@ class EmbeddedServer:
         half_made.rename(self.cluster)
 
     def _start(self) -> None:
-        self._sweep_stale_pid()
-        for attempt in range(START_SECONDS):
-            port = self._port()
+        """Starts it; a killed predecessor may take a moment to be gone with all its children."""
+        deadline = time.monotonic() + DYING_SECONDS
+        while True:
+            self._sweep_stale_pid()
+            log_end = self._beside(".log").stat().st_size
             try:
                 self._run(
                     "pg_ctl", "start", "-D", self.cluster, "-l", self._beside(".log"),
-                    "-w", "-t", START_SECONDS, "-o", f"-p {port}",
+                    "-w", "-t", START_SECONDS, "-o", f"-p {self._port()}",
                 )  # fmt: skip
                 break
             except ServerError:
-                # After kill -9 the old server's children may hold its memory for a moment yet.
-                last_words = self._beside(".log").read_text(errors="replace")[-2000:]
-                if attempt == 10 or "still in use" not in last_words:
+                told = self._beside(".log").read_bytes()[log_end:]
+                is_dying = b"still in use" in told or b"already exists" in told
+                if not is_dying or time.monotonic() > deadline:
                     raise
-                time.sleep(1)
+                time.sleep(0.2)
         self._make_database()
 
     def _make_database(self) -> None:
@@ -228,17 +231,19 @@ class EmbeddedServer:
         return port
 
     def _sweep_stale_pid(self) -> None:
-        """Removes postmaster.pid when its process is gone or is no PostgreSQL (reused after boot)."""
+        """Removes postmaster.pid when its number belongs to another program, as after a reboot, or
+        to a dead process that nobody has buried, as in containers.
+
+        PostgreSQL itself copes with a number that nobody has, and sees by the shared memory whether
+        children of a killed server are still at work.
+        """
         import psutil
 
         file = self.cluster / "postmaster.pid"
-        with contextlib.suppress(FileNotFoundError):
-            first = file.read_text().split("\n", 1)[0]
-            try:
-                alive = "postgres" in psutil.Process(int(first)).name()
-            except (ValueError, psutil.Error):
-                alive = False
-            if not alive:
+        with contextlib.suppress(FileNotFoundError, ValueError, psutil.Error):
+            number = int(file.read_text().split("\n", 1)[0])
+            process = psutil.Process(number)
+            if "postgres" not in process.name() or process.status() == psutil.STATUS_ZOMBIE:
                 file.unlink()
 
     @cached_property

@@ -142,11 +142,7 @@ def script(
     else:
         layer = spatial
     out = io.StringIO()
-    if start == sql.REVISION:
-        start = f"{start}:{start}"
-    else:
-        start = f"{start}:{sql.REVISION}"
-    _run_alembic(layer, start, sql_to=out)
+    _run_alembic(layer, f"{start}:{sql.REVISION}", sql_to=out)
     return out.getvalue()
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 
-from synthetic import Scene, add  # noqa: E402
+from synthetic import Scene, add
 
-from dcsh_pg.database import connection, load, registry  # noqa: E402
+from dcsh_pg.database import connection, load, registry
 
 
 def die() -> None:
