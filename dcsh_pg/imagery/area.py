@@ -51,7 +51,7 @@ def parse_area(text: str) -> Polygon | MultiPolygon:
 
 def _is_file(text: str) -> bool:
     try:
-        return Path(text).expanduser().is_file()
+        return Path(text).is_file()
     except (OSError, ValueError):
         return False
 

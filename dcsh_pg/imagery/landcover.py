@@ -77,28 +77,25 @@ def _crowns(
         height float32 (side, side) in pixels, 0 on the ground, and a random number in 0..1 for
         each crown, spread over its pixels.
     """
-    cell_u, cell_v = np.floor(u / spacing).astype(int), np.floor(v / spacing).astype(int)
-    cell_u -= cell_u.min() - 1
-    cell_v -= cell_v.min() - 1
-    first_u, first_v = np.floor(u.min() / spacing) - 1, np.floor(v.min() / spacing) - 1
-    shape = (cell_u.max() + 2, cell_v.max() + 2)
-    centre_u = (
-        np.arange(shape[0])[:, None] + first_u + 0.5 + rng.uniform(-jitter, jitter, shape) / 2
-    )
-    centre_v = (
-        np.arange(shape[1])[None, :] + first_v + 0.5 + rng.uniform(-jitter, jitter, shape) / 2
-    )
-    size = rng.uniform(*radius, shape) * (rng.random(shape) < density)
-    tint = rng.random(shape, dtype=np.float32)
+    cell_u, cell_v = np.floor(u / spacing).astype(np.int32), np.floor(v / spacing).astype(np.int32)
+    first_u, first_v = cell_u.min() - 1, cell_v.min() - 1
+    shape = (cell_u.max() + 2 - first_u, cell_v.max() + 2 - first_v)
+    middle = np.mgrid[: shape[0], : shape[1]] + 0.5 + rng.uniform(-jitter, jitter, (2, *shape)) / 2
+    middle = (middle + np.array([first_u, first_v])[:, None, None]) * spacing
+    centre_u, centre_v = middle.reshape(2, -1).astype(np.float32)
+    squared = ((rng.uniform(*radius, shape) * (rng.random(shape) < density)) ** 2).ravel()
+    squared = squared.astype(np.float32)
+    tint = rng.random(squared.shape, dtype=np.float32)
+    cell = (cell_u - first_u) * shape[1] + cell_v - first_v
     height, tints = np.zeros(u.shape, np.float32), np.zeros(u.shape, np.float32)
     for step_u in (-1, 0, 1):
         for step_v in (-1, 0, 1):
-            cell = cell_u + step_u, cell_v + step_v
-            far = (u - centre_u[cell] * spacing) ** 2 + (v - centre_v[cell] * spacing) ** 2
-            bump = np.sqrt(np.maximum(size[cell] ** 2 - far, 0)).astype(np.float32)
-            higher = bump > height
-            height = np.where(higher, bump, height)
-            tints = np.where(higher, tint[cell], tints)
+            near = cell + (step_u * shape[1] + step_v)
+            rise = squared[near] - (u - centre_u[near]) ** 2 - (v - centre_v[near]) ** 2
+            higher = rise > height
+            height[higher] = rise[higher]
+            tints[higher] = tint[near[higher]]
+    np.sqrt(height, out=height)
     return height, tints
 
 

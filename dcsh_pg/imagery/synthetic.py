@@ -126,7 +126,9 @@ def _paint(
     """Pixels uint8 (SIDE, SIDE, 3) and the land cover of each, an index of PAINTERS."""
     rng = np.random.default_rng([seed, location, 99])
     wobble = [5 * noise(rng, SIDE, 70) + 1.5 * noise(rng, SIDE, 18) for _ in range(2)]
-    rows, columns = np.mgrid[:SIDE, :SIDE] + np.clip(wobble, -_MARGIN + 1, _MARGIN - 1)
+    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32) + np.clip(
+        wobble, -_MARGIN + 1, _MARGIN - 1
+    )
     region = np.stack([rows, columns]) // REGION
     row, column = np.clip(region, 0, 2).astype(int)
     cover = np.array([_KINDS.index(kind) for kind in kinds])[3 * row + column]
@@ -141,8 +143,9 @@ def _paint(
         here = inner[part] == index
         canvas[part][here] = painted[here]
     picture = canvas[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-    lines = np.array([REGION, 2 * REGION])
-    beside = np.abs(np.stack([rows, columns])[..., None] - lines).min(axis=(0, -1))
+    beside = np.minimum.reduce(
+        [np.abs(along - line) for along in (rows, columns) for line in (REGION, 2 * REGION)]
+    )
     road = (np.clip(4.5 - beside, 0, 1) * ~np.isin(cover, _ROADLESS))[..., None]
     picture = picture * (1 - road) + _ROAD * road
     return _photograph(rng, picture, season), cover.astype(np.uint8)
@@ -151,10 +154,11 @@ def _paint(
 def _photograph(rng: np.random.Generator, picture: np.ndarray, season: int) -> np.ndarray:
     """Light, haze, the blur of the lens and the noise of the sensor."""
     gain, haze = [(0.94, (10, 13, 18)), (1.0, (13, 13, 12))][season]
-    lit = np.clip(picture * gain + np.array(haze), 0, 255).astype(np.uint8)
+    lit = np.clip(picture * np.float32(gain) + np.float32(haze), 0, 255).astype(np.uint8)
     sharp = np.asarray(Image.fromarray(lit).filter(ImageFilter.GaussianBlur(0.55)))
-    grain = np.random.default_rng(rng.integers(1 << 32) + season).normal(0, 2.0, picture.shape)
-    return np.clip(sharp + grain, 0, 255).astype(np.uint8)
+    grain = np.random.default_rng(rng.integers(1 << 32) + season)
+    noisy = sharp + 2 * grain.standard_normal(sharp.shape, dtype=np.float32)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def _transform(location: int) -> rasterio.Affine:
