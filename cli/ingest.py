@@ -175,5 +175,5 @@ def ingest(
             json.dumps({"archive": archive, "provider": opened.hasher.provider} | report.to_json())
         )
     else:
-        say(report.summary(archive))
+        say(f"archive '{archive}': {report.summary()}")
     report.raise_for_failures()

@@ -37,6 +37,7 @@ SAME_LEVEL = {
     ("card", "errors"),
     ("codes", "errors"),
     ("files", "errors"),
+    ("files", "errors"),
     ("database", "sql"),
 }
 TORCH_ROOMS = {"methods", "learning", "export"}

@@ -1,0 +1,62 @@
+"""``dcsh-pg demo``: the whole path in one command.  Library: :func:`dcsh_pg.demo.demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
+
+
+@app.command()
+def demo(
+    imagery: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Your own scenes or pictures instead of made ones.",
+            show_default=False,
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where all that is made is left. Default: dcsh-demo, and with --imagery that and "
+            "the folder's name.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Show the whole path: imagery, training, export, ingest, three searches.
+
+    Makes a small georeferenced archive, learns 64-bit codes from it without labels, stores them in
+    the embedded PostgreSQL and searches by image, by chip and by place. Takes a few minutes the
+    first time; what is there already is not made again.
+    """
+    from dcsh_pg import results
+    from dcsh_pg.demo import archive_name
+    from dcsh_pg.demo import demo as run_demo
+    from dcsh_pg.errors import InputError
+
+    if imagery is not None and not imagery.is_dir():
+        raise InputError(f"no such folder: {imagery}", hint="--imagery takes a folder of images")
+    name = archive_name(imagery)
+    folder = folder or Path(name.replace("_", "-"))
+    with progress("chips", quiet=quiet) as shown:
+        searches = list(run_demo(folder, imagery=imagery, dsn=dsn, pg_bin=pg_bin, progress=shown))
+    for search in searches:
+        typer.echo(f"\n{search.title}\n$ {search.command}\n")
+        results.show(search.hits)
+        for file in search.files:
+            typer.echo(f"  wrote {file}")
+    say(
+        f'\nIn SQL: psql "$(dcsh-pg db url)" -c "SELECT id, distance, acquired FROM '
+        f"dcsh.similar_to('{name}', 1, k => 5)\""
+    )

@@ -1,0 +1,200 @@
+"""The whole path, from imagery to hits, on imagery that is made here or is the user's own.
+
+Every step is left where it can be looked at, and is not done again when it is there already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from shapely.geometry import box, shape
+
+from dcsh_pg import results
+from dcsh_pg.archive import Archive, Query
+from dcsh_pg.database import connection, migrate, registry
+from dcsh_pg.database.search import Hit
+from dcsh_pg.errors import DcshError, NotFound
+from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.synthetic import make_archive
+from dcsh_pg.progress import SILENT, Progress
+
+CHIP_SIZE = 128
+MOST_CHIPS = 2000
+"""Of the user's own imagery at most so many chips are learned from, to keep it a demo."""
+
+SAMPLE = 500
+"""Chips among which the demo looks for something to ask for."""
+
+K = 10
+
+
+@dataclass(frozen=True)
+class Search:
+    """One of the demo's searches.
+
+    Attributes:
+        title: what was asked, for people.
+        command: the same on the command line.
+        hits: what was found.
+        files: what was written.
+    """
+
+    title: str
+    command: str
+    hits: list[Hit]
+    files: tuple[Path, ...]
+
+
+def demo(
+    folder: Path,
+    *,
+    imagery: Path | None = None,
+    dsn: str | None = None,
+    pg_bin: Path | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Search]:
+    """Makes imagery (or takes the user's), trains, exports, ingests, and yields three searches.
+
+    Args:
+        folder: for the scenes, the training run, the model and the hits; made if not there.
+        imagery: folder of the user's own scenes instead of made ones.
+
+    Raises:
+        DcshError: as the steps do.
+    """
+    name = archive_name(imagery)
+    source = imagery
+    if source is None:
+        source = folder / "scenes"
+        if not (source / "labels.geojson").exists():
+            make_archive(source, progress=progress)
+    model = folder / "model.onnx"
+    if not model.exists():
+        _train(source, folder / "run", model, name, progress)
+    conn = connection.connect(dsn, pg_bin=pg_bin)
+    migrate.require_current(conn)
+    _forget_older(conn, name, model, progress)
+    archive = Archive.create(name, model, sources=[str(source)], dsn=dsn, pg_bin=pg_bin)
+    report = archive.ingest([str(source)], georeference=False, progress=progress)
+    progress.note(f"ingested into archive '{name}': {report.summary()}")
+    if not report.chips and not report.known:
+        report.raise_for_failures()
+    yield from _searches(archive, folder)
+
+
+def archive_name(imagery: Path | None) -> str:
+    """The name of the demo's archive: 'dcsh_demo', or that and the folder's name."""
+    if imagery is None:
+        return "dcsh_demo"
+    slug = re.sub(r"[^a-z0-9]+", "_", imagery.resolve().name.lower()).strip("_")
+    return f"dcsh_demo_{slug}"[:48]
+
+
+def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:
+    try:
+        from dcsh_pg.export import export_run
+        from dcsh_pg.learning.images import WHOLE_SIZE, gather
+        from dcsh_pg.methods.run import HASH_FUNCTION, train
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dcsh_pg"):
+            raise
+        raise DcshError(
+            f"the demo trains a model, which needs {error.name}",
+            hint="pip install 'dcsh-pg[train]'",
+        ) from None
+    if not (run / HASH_FUNCTION).exists():
+        size = None if are_plain_pictures([str(source)]) else CHIP_SIZE
+        scenes = find_scenes(
+            [str(source)], reading=Reading(chip_size=size), bands=3, georeference=False
+        )
+        chips = gather(scenes, size=size or WHOLE_SIZE, limit=MOST_CHIPS, progress=progress)
+        train(chips, run, resume=True, progress=progress)
+    card = export_run(run, model, name=name)
+    progress.note(
+        f"exported {model}: {card.parity['bits']} bits compared with PyTorch, "
+        f"{card.parity['differing']} differ"
+    )
+
+
+def _forget_older(conn, name: str, model: Path, progress: Progress) -> None:
+    """Drops the archive of an earlier demo whose model is no longer there."""
+    with suppress(NotFound):
+        earlier = registry.get_archive(conn, name)
+        if earlier.model_sha256 != Hasher(model).sha256:
+            progress.note(f"archive '{name}' is of an earlier demo with another model: made anew")
+            registry.drop_archive(conn, name)
+
+
+def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
+    sample = archive.similar(archive.code_of(1), k=SAMPLE)
+    chip = _telling(sample)
+    picture = folder / "query.png"
+    _save_picture(archive, chip, picture)
+    yield _search(
+        archive, folder / "1-by-image", "by image", f"--image {picture}",
+        archive.query_image(picture),
+    )  # fmt: skip
+
+    placed = [hit for hit in sample if hit.footprint is not None]
+    if not placed:
+        yield _search(
+            archive, folder / "2-by-chip", "by chip", f"--chip {chip.id}",
+            archive.query_chip(chip.id),
+        )  # fmt: skip
+        return
+    area = box(*_western_half(placed))
+    filters = {"area": area}
+    words = "in the western half"
+    options = [f"--chip {chip.id}", "--area " + ",".join(f"{edge:.5f}" for edge in area.bounds)]
+    times = sorted({hit.acquired for hit in placed if hit.acquired is not None})
+    if times:
+        since = times[-1].replace(hour=0, minute=0, second=0, microsecond=0)
+        filters |= {"since": since, "until": since + timedelta(days=1)}
+        words += f", on {since:%Y-%m-%d}"
+        options += [f"--since {since:%Y-%m-%d}", f"--until {filters['until']:%Y-%m-%d}"]
+    yield _search(
+        archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options),
+        archive.query_chip(chip.id), **filters,
+    )  # fmt: skip
+
+    place = shape(placed[len(placed) // 2].footprint).centroid
+    yield _search(
+        archive, folder / "3-by-place", "by place", f"--at {place.x:.5f} {place.y:.5f}",
+        archive.query_chip(archive.chip_at(place.x, place.y)),
+    )  # fmt: skip
+
+
+def _search(archive: Archive, stem: Path, title: str, option: str, query: Query, **filters):
+    hits = archive.search(query, k=K, **filters)
+    files = (stem.with_suffix(".geojson"), stem.with_suffix(".png"))
+    for file in files:
+        results.write(hits, file, query=query, read_chip=archive.read_chip, title=f"Search {title}")
+    command = f"dcsh-pg search {archive.record.name} {option} -k {K}"
+    return Search(f"Search {title}: {query.caption}", command, hits, files)
+
+
+def _telling(sample: list[Hit]) -> Hit:
+    """A chip worth asking for: from the middle of the sample, neither the first code nor unlike all."""
+    return sample[len(sample) // 3]
+
+
+def _save_picture(archive: Archive, chip: Hit, file: Path) -> None:
+    """Cuts the query picture: the chip turned upside down, so that it is no chip of the archive."""
+    pixels = archive.read_chip(chip)
+    Image.fromarray(np.ascontiguousarray(pixels[::-1, ::-1])).save(file)
+
+
+def _western_half(hits: list[Hit]) -> tuple[float, float, float, float]:
+    bounds = np.array([shape(hit.footprint).bounds for hit in hits])
+    left, low = bounds[:, :2].min(axis=0)
+    right, high = bounds[:, 2:].max(axis=0)
+    return tuple(np.round([left, low, (left + right) / 2, high], 5).tolist())
