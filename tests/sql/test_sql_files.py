@@ -1,0 +1,83 @@
+"""The SQL files: revisions, layers and the document that describes them."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from shapely import box
+from synthetic import Scene, add, new_archive
+
+from dcsh_pg import sql
+from dcsh_pg.database import connection, migrate
+from dcsh_pg.database.load import Loader
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
+
+
+def test_revision_is_the_newest_one():
+    config = Config()
+    config.set_main_option("script_location", str(sql.FOLDER / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [sql.REVISION]
+
+
+def test_both_layers_have_the_same_functions():
+    core, postgis = (
+        re.findall(r"FUNCTION (dcsh\.\w+)\(", (sql.FOLDER / f"010_spatial_{layer}.sql").read_text())
+        for layer in ("core", "postgis")
+    )
+    assert core == postgis
+
+
+@pytest.mark.parametrize("layer", ["core", "postgis"])
+def test_files_are_run_in_order_and_each_once(layer):
+    names = [file.name for file in (*sql.preparing(layer), *sql.functions(layer))]
+    assert names == sorted(set(names))
+    assert not any(("core" if layer == "postgis" else "postgis") in name for name in names)
+
+
+def test_the_document_names_every_public_function_with_its_arguments(database):
+    with connection.connect(database) as conn:
+        functions = conn.execute(
+            """
+            SELECT proname, proargnames[:pronargs] FROM pg_proc
+            WHERE pronamespace = 'dcsh'::regnamespace AND proname NOT LIKE '\\_%'
+            """
+        ).fetchall()
+    assert len(functions) == 12
+    for name, arguments in functions:
+        told = re.search(rf"`{name}\((.*?)\)`", DOCUMENT)
+        assert told, name
+        named = [part.split()[0] for part in told.group(1).split(",") if part.strip()]
+        assert named == (arguments or []), name
+
+
+def examples(*sections):
+    for section in sections:
+        body = re.search(rf"^## {section}\n(.*?)(?=^## )", DOCUMENT, re.M | re.S).group(1)
+        for block in re.findall(r"```sql\n(.*?)```", body, re.S):
+            yield from (f"{statement};" for statement in block.split(";\n") if statement.strip())
+
+
+def test_the_examples_of_the_document_run(any_database):
+    with connection.connect(any_database) as conn:
+        for name in ("naip", "other"):
+            loader = Loader(conn, new_archive(conn, name))
+            boxes = [box(-86.5 + n / 50, 30.4, -86.48 + n / 50, 30.45) for n in range(50)]
+            add(
+                loader,
+                Scene(name, acquired=datetime(2021, 6, 1)),
+                np.arange(400, dtype=np.uint8).reshape(50, 8),
+                boxes,
+            )
+            loader.flush()
+        conn.execute("CREATE TABLE ponds AS SELECT 'a' AS name, -86.3 AS lon, 30.42 AS lat")
+        core = migrate.status(conn).layer == "core"
+        foreign = "ST_" if core else "area => '(("
+        ran = [s for s in examples("Look around", "Search", "Filter", "Join") if foreign not in s]
+        for statement in ran:
+            assert conn.execute(statement).fetchall(), statement
+    assert len(ran) == 14
