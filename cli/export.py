@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dcsh_pg.cli import app
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import DcshError
 
 
@@ -27,6 +27,7 @@ def export(
             help="Half-precision encoder: half the size, faster on a GPU, not on a CPU.",
         ),
     ] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a trained hash function as one ONNX file, checked against PyTorch.
 
@@ -42,13 +43,13 @@ def export(
             hint="pip install 'dcsh-pg[train]'",
         ) from None
 
-    say(f"exporting {run}")
-    card = export_run(run, file, name=name, float16=float16)
+    with progress("images", quiet=quiet) as shown:
+        card = export_run(run, file, name=name, float16=float16, progress=shown)
     parity = card.parity
     say(
         f"parity: {parity['differing']} of {parity['bits']} bits differ from PyTorch "
-        f"on {parity['images']} images; |z| is under {parity['tolerance']:.2g}, "
-        f"where they may, in {parity['near_zero']}"
+        f"on {parity['images']} images ({parity['near_zero']} have |z| < "
+        f"{parity['tolerance']:.2g}, where they may)"
     )
     say(f"wrote {file}: {card.method}, {card.bits} bits, {card.encoder}, {card.precision}")
     say(f"next: dcsh-pg ingest ARCHIVE SOURCE --model {file}")

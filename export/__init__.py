@@ -23,6 +23,7 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.methods.run import HASH_FUNCTION
+from dcsh_pg.progress import SILENT, Progress
 
 
 def export(
@@ -36,6 +37,7 @@ def export(
     created: str | None = None,
     float16: bool = False,
     parity_images: Sequence[np.ndarray] | None = None,
+    progress: Progress = SILENT,
 ) -> ModelCard:
     """Writes a hash function as a model file and checks it against PyTorch.
 
@@ -52,6 +54,7 @@ def export(
         OutputError: ``path`` cannot be written.
     """
     check_writable(path)
+    progress.start(f"tracing {hash_function.encoder.name}")
     graph = CodeGraph(hash_function)
     traced = CodeGraph(hash_function, float16=True) if float16 else graph
     model = onnx_file.trace(traced)
@@ -75,14 +78,20 @@ def export(
     if parity_images is None:
         parity_images = parity.synthetic_images(encoder.bands, chip_size)
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
-    card = dataclasses.replace(card, parity=parity.check(unchecked, graph, parity_images).to_dict())
+    found = parity.check(unchecked, graph, parity_images, progress=progress)
+    card = dataclasses.replace(card, parity=found.to_dict())
     with replacing(path) as temporary:
         temporary.write_bytes(onnx_file.to_bytes(model, card))
     return card
 
 
 def export_run(
-    run: Path, out: Path, *, name: str | None = None, float16: bool = False
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    float16: bool = False,
+    progress: Progress = SILENT,
 ) -> ModelCard:
     """Exports what a training run left in its folder; the same run gives the same file.
 
@@ -105,6 +114,7 @@ def export_run(
         training=training,
         created=training.get("created"),
         float16=float16,
+        progress=progress,
     )
 
 

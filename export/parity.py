@@ -13,6 +13,7 @@ from dcsh_pg import codes
 from dcsh_pg.errors import ModelError
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.progress import SILENT, Progress
 
 TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
 """Per precision of the file, how near to zero a z may be and its bit still differ; relative to
@@ -42,14 +43,14 @@ class Parity:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def __str__(self) -> str:
-        return (
-            f"{self.differing} of {self.bits} bits differ from PyTorch on {self.images} images "
-            f"({self.near_zero} bits have |z| < {self.tolerance:.2g})"
-        )
 
-
-def check(hasher: Hasher, graph: CodeGraph, images: Sequence[np.ndarray]) -> Parity:
+def check(
+    hasher: Hasher,
+    graph: CodeGraph,
+    images: Sequence[np.ndarray],
+    *,
+    progress: Progress = SILENT,
+) -> Parity:
     """Compares a model file, run by onnxruntime, with its graph in float32, run by PyTorch.
 
     Args:
@@ -59,16 +60,18 @@ def check(hasher: Hasher, graph: CodeGraph, images: Sequence[np.ndarray]) -> Par
         ModelError: a bit differs where |z| is not under the tolerance, z is not finite, or the
             packed code does not carry the signs of z.
     """
+    progress.start("comparing with PyTorch", sum(map(len, images)))
     expected, found = [], []
     for images_of_a_size in images:
         for start in range(0, len(images_of_a_size), BATCH):
             batch = images_of_a_size[start : start + BATCH]
             with torch.inference_mode():
-                expected.append(graph(torch.from_numpy(batch))[1].numpy())
+                expected.append(graph(torch.tensor(batch))[1].numpy())
             packed, z = hasher.hash_real(batch)
             if not np.array_equal(packed, codes.from_real(z)):
                 raise ModelError(f"the codes of {hasher.card.name} are not the signs of its z")
             found.append(z)
+            progress.advance(len(batch))
     z, z_found = np.concatenate(expected), np.concatenate(found)
     if not (np.isfinite(z).all() and np.isfinite(z_found).all()):
         raise ModelError(
@@ -81,10 +84,7 @@ def check(hasher: Hasher, graph: CodeGraph, images: Sequence[np.ndarray]) -> Par
         raise ModelError(
             f"{np.count_nonzero(differs & ~near_zero)} of {z.size} bits of {hasher.card.name} "
             f"differ between PyTorch and onnxruntime though |z| is over {tolerance:.2g}",
-            hint="export it without --float16"
-            if hasher.card.precision == "float16"
-            else "upgrade onnxruntime, or report this with the versions that "
-            "'dcsh-pg model show' prints for a file that exports",
+            hint="export it without --float16, or with another version of onnxruntime",
         )
     return Parity(
         images=len(z),
