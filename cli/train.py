@@ -124,7 +124,7 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the chips. Default: 100, or 30 without weights.",
+            help="Passes over the chips. Default: 100, or 30 without weights or with --freeze.",
             rich_help_panel=_HOW,
             show_default=False,
         ),

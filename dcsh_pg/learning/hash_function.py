@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import InputError, ModelError
+from dcsh_pg.files import replacing
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.files import save_atomically
 from dcsh_pg.learning.preprocess import Preprocess
 
 FORMAT = 1
@@ -169,7 +169,8 @@ def save(path: Path, hash_function: HashFunction, training: dict[str, Any]) -> N
         "state": {key: value.cpu() for key, value in hash_function.state_dict().items()},
         "training": training,
     }
-    save_atomically(content, path)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
 
 
 def load(path: Path) -> tuple[HashFunction, dict[str, Any]]:

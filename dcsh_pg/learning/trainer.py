@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dcsh_pg.errors import InputError, OutputError, TrainingError, UsageError
+from dcsh_pg.errors import InputError, TrainingError, UsageError
+from dcsh_pg.files import replacing
 from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
-from dcsh_pg.learning.files import save_atomically
 from dcsh_pg.learning.hash_function import Head
 from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.progress import SILENT, Progress
@@ -172,13 +172,8 @@ def write_log(path: Path, log: list[dict[str, Any]]) -> None:
     Raises:
         OutputError: the folder cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(record) + "\n" for record in log))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", hint="choose another folder with --out"
-        ) from error
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
 
 
 @dataclass(frozen=True)
@@ -198,7 +193,8 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
-        save_atomically(content, path)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
 
     def restore(self, path: Path) -> list[dict[str, Any]]:
         """Goes back to the checkpoint, if there is one -> the log up to it."""

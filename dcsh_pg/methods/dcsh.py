@@ -100,6 +100,7 @@ class Options:
     def frozen(cls) -> Options:
         """For the head alone on features that stay as they are; see docs/methods.md."""
         return cls(
+            epochs=30,
             l2_normalize=True,
             head_lr=1e-3,
             lr_decay="cosine",

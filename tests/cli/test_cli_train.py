@@ -1,0 +1,44 @@
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from dcsh_pg.cli import app
+from dcsh_pg.cli import train as _train  # noqa: F401  (registers the command)
+from dcsh_pg.errors import InputError, UsageError
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def pictures(folder, count=12):
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(count):
+        pixels = random.integers(0, 256, (24, 24, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def test_train_writes_a_run_and_says_what_is_next(tmp_path):
+    options = ("--bits", 16, "--epochs", 5, "--batch-size", 4, "--device", "cpu", "--quiet")
+    result = run(pictures(tmp_path / "in"), "--out", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.output
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert written == {"hash_function.pt", "log.jsonl", "checkpoint.pt"}
+    assert "learned from 12 chips" in result.stderr
+    assert f"next: dcsh-pg export {tmp_path / 'run'} model.onnx" in result.stderr
+    assert result.stdout == ""
+
+
+def test_senseless_options_and_missing_sources_are_told(tmp_path):
+    images = pictures(tmp_path / "in", 2)
+    for arguments, code, words in (
+        ((images, "--bits", 60), UsageError.exit_code, "60 bits"),
+        ((images, "--encoder", "alexnet"), UsageError.exit_code, "alexnet"),
+        ((images, "--method", "itq", "--epochs", 3), UsageError.exit_code, "--epochs"),
+        ((images, "--weights", tmp_path / "w.pth"), InputError.exit_code, "w.pth"),
+        ((tmp_path / "absent",), InputError.exit_code, "absent"),
+    ):
+        result = run(*arguments, "--out", tmp_path / "run", "--quiet")
+        assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
