@@ -4,9 +4,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-import dcsh_pg.cli.export
-import dcsh_pg.cli.model  # noqa: F401  (both register their commands)
-from dcsh_pg.cli import app
+from dcsh_pg.cli.main import app
 from dcsh_pg.database import connection, registry
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
