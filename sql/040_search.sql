@@ -24,6 +24,7 @@ DECLARE
         CASE WHEN since IS NOT NULL THEN 'c.acquired >= $4' END,
         CASE WHEN until IS NOT NULL THEN 'c.acquired < $5' END,
         CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END);
+    query text;
 BEGIN
     IF code IS NULL THEN
         RETURN;
@@ -33,14 +34,28 @@ BEGIN
             USING ERRCODE = 'string_data_length_mismatch',
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
-    RETURN QUERY EXECUTE format($query$
-        SELECT c.id, dcsh.hamming(c.code, $2) AS distance, c.scene_id, c.col_off, c.row_off,
-               c.width, c.height, c.geom, c.acquired, c.valid_fraction
-        FROM dcsh.%I c
-        WHERE %s
-        ORDER BY distance, c.id
-        LIMIT $3
-    $query$, archive, conditions)
+    IF k IS NULL THEN
+        query := $query$
+            SELECT c.id, dcsh.hamming(c.code, $2) AS distance, c.scene_id, c.col_off, c.row_off,
+                   c.width, c.height, c.geom, c.acquired, c.valid_fraction
+            FROM dcsh.%1$I c
+            WHERE %2$s
+            ORDER BY distance, c.id
+        $query$;
+    ELSE
+        -- A bounded sort copies every row before it looks at it: let the rows be narrow.
+        query := $query$
+            SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
+                   c.width, c.height, c.geom, c.acquired, c.valid_fraction
+            FROM (SELECT c.id, dcsh.hamming(c.code, $2) AS distance
+                  FROM dcsh.%1$I c
+                  WHERE %2$s
+                  ORDER BY distance, c.id
+                  LIMIT $3) near JOIN dcsh.%1$I c ON c.id = near.id
+            ORDER BY near.distance, near.id
+        $query$;
+    END IF;
+    RETURN QUERY EXECUTE format(query, archive, conditions)
     USING dcsh._to_lonlat(area), code, k, since, until, max_distance, other_than;
 END
 $$;

@@ -251,9 +251,12 @@ def test_a_selective_area_uses_its_index(conn):
     footprints = shapely.box(cells % side, cells // side, cells % side + 1, cells // side + 1)
     filled(conn, np.zeros((len(cells), 8), np.uint8), footprints=footprints)
     conn.execute("SET max_parallel_workers_per_gather = 0")
-    scans = "SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'places'"
+    scans = """
+        SELECT pg_stat_get_xact_numscans('dcsh.places'::regclass),
+               pg_stat_get_xact_numscans('dcsh.places_geom_idx'::regclass)
+    """
     with conn.transaction():
-        seq_before, idx_before = conn.execute(scans).fetchone()
+        of_table, of_index = conn.execute(scans).fetchone()
         area = shapely.box(3.2, 3.2, 3.4, 3.4)
         assert len(search.similar(conn, "places", bytes(8), area=area)) == 1
-        assert conn.execute(scans).fetchone() == (seq_before, idx_before + 1)
+        assert conn.execute(scans).fetchone() == (of_table, of_index + 1)
