@@ -15,8 +15,25 @@ from dcsh_pg.cli.console import say
 from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError
 
 
+COMMANDS = (
+    "demo",
+    "train",
+    "export",
+    "ingest",
+    "search",
+    "evaluate",
+    "archive",
+    "model",
+    "db",
+)
+"""One module each, in the order of a user's tasks, which is their order in --help."""
+
+
 class _Commands(TyperGroup):
     """Turns every error of a command into one line, a hint and a documented exit code."""
+
+    def list_commands(self, ctx):
+        return [name for name in COMMANDS if name in self.commands]
 
     def invoke(self, ctx):
         debug = ctx.params.get("debug", False)

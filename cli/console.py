@@ -24,9 +24,8 @@ def say(text: str) -> None:
 
 
 class _Plain(Progress):
-    def __init__(self, unit: str):
-        self.unit, self.text, self.total = unit, "", None
-        self.done = 0
+    def __init__(self):
+        self.text, self.total, self.done = "", None, 0
         self.began = self.told = time.monotonic()
 
     def start(self, text, total=None):
@@ -43,14 +42,14 @@ class _Plain(Progress):
             rate = self.done / max(now - self.began, 1e-9)
             left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
             of = f"/{self.total}" if self.total else ""
-            say(f"{self.text}: {self.done}{of} {self.unit}, {rate:.1f} {self.unit}/s{left}")
+            say(f"{self.text}: {self.done}{of}, {rate:.1f}/s{left}")
 
     def note(self, text):
         say(text)
 
 
 class _Rich(Progress):
-    def __init__(self, unit: str):
+    def __init__(self):
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -70,7 +69,7 @@ class _Rich(Progress):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self.unit, self.task, self.began, self.done = unit, None, 0.0, 0
+        self.task, self.began, self.done = None, 0.0, 0
         self.bar.start()
 
     def start(self, text, total=None):
@@ -80,7 +79,7 @@ class _Rich(Progress):
     def advance(self, n=1, *, total=None):
         self.done += n
         rate = self.done / max(time.monotonic() - self.began, 1e-9)
-        update = {"advance": n, "rate": f"{rate:.1f} {self.unit}/s"}
+        update = {"advance": n, "rate": f"{rate:.1f}/s"}
         if total is not None:
             update["total"] = total
         self.bar.update(self.task, **update)
@@ -90,15 +89,15 @@ class _Rich(Progress):
 
 
 @contextmanager
-def progress(unit: str, *, quiet: bool = False) -> Iterator[Progress]:
+def progress(*, quiet: bool = False) -> Iterator[Progress]:
     """A progress display for the time of the ``with`` block, fit for the stream it goes to."""
     if quiet:
         yield SILENT
     elif sys.stderr.isatty():
-        shown = _Rich(unit)
+        shown = _Rich()
         try:
             yield shown
         finally:
             shown.bar.stop()
     else:
-        yield _Plain(unit)
+        yield _Plain()

@@ -50,7 +50,7 @@ def upgrade(
         conninfo = connection.resolve(dsn, pg_bin=pg_bin) if look else None
         typer.echo(migrate.script(conninfo, spatial=spatial), nl=False)
         return
-    with progress("steps") as shown:
+    with progress() as shown:
         migrate.upgrade(connection.resolve(dsn, pg_bin=pg_bin), spatial=spatial, progress=shown)
 
 

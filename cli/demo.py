@@ -49,7 +49,7 @@ def demo(
         raise InputError(f"no such folder: {imagery}", hint="--imagery takes a folder of images")
     name = archive_name(imagery)
     folder = folder or Path(name.replace("_", "-"))
-    with progress("chips", quiet=quiet) as shown:
+    with progress(quiet=quiet) as shown:
         searches = list(run_demo(folder, imagery=imagery, dsn=dsn, pg_bin=pg_bin, progress=shown))
     for search in searches:
         typer.echo(f"\n{search.title}\n$ {search.command}\n")

@@ -84,7 +84,7 @@ def evaluate(
         evaluation.check_plots(plots)
     database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
     _, codes, labels = database.labelled_codes(label)
-    with console.progress("images", quiet=quiet) as progress:
+    with console.progress(quiet=quiet) as progress:
         query_codes, query_labels = None, None
         if queries:
             query_codes, records = database.hash_images(queries, progress=progress)

@@ -43,7 +43,7 @@ def export(
             hint="pip install 'dcsh-pg[train]'",
         ) from None
 
-    with progress("images", quiet=quiet) as shown:
+    with progress(quiet=quiet) as shown:
         card = export_run(run, file, name=name, float16=float16, progress=shown)
     parity = card.parity
     say(

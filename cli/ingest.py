@@ -159,7 +159,7 @@ def ingest(
         pg_bin=pg_bin,
         device=device,
     )
-    with progress("chips", quiet=quiet) as shown:
+    with progress(quiet=quiet) as shown:
         report = opened.ingest(
             sources,
             georeference=georeference,

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from dcsh_pg.cli import app
-
-COMMANDS = (
-    "demo",
-    "train",
-    "export",
-    "ingest",
-    "search",
-    "evaluate",
-    "archive",
-    "model",
-    "db",
-)
-"""One module each, in the order of a user's tasks, which is their order in --help."""
+from dcsh_pg.cli import COMMANDS, app
 
 for _command in COMMANDS:
     import_module(f"dcsh_pg.cli.{_command}")

@@ -302,7 +302,7 @@ def train(
     )
     with (
         tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
-        progress("chips", quiet=quiet) as shown,
+        progress(quiet=quiet) as shown,
     ):
         training_set = gather(
             scenes,

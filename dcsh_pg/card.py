@@ -60,13 +60,15 @@ class ModelCard:
         """The card as ONNX ``metadata_props``.
 
         ``dcsh:card`` is the whole card as JSON; the other keys are those that QGIS's Deepness
-        plugin reads (each value JSON; resolution in cm per pixel, overlap in percent).
+        plugin reads (each value JSON; resolution in cm per pixel, overlap in percent; the tile size
+        under the name in its manual and the one in its code).
         """
         metadata = {
             "dcsh:format": str(FORMAT),
             "dcsh:card": json.dumps(dataclasses.asdict(self), sort_keys=True),
             "model_type": json.dumps("Recognition"),
             "tiles_size": json.dumps(self.chip_size),
+            "tile_size": json.dumps(self.chip_size),
             "tiles_overlap": json.dumps(0),
             "standardization_mean": json.dumps(list(self.mean)),
             "standardization_std": json.dumps(list(self.std)),

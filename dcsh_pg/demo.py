@@ -34,7 +34,12 @@ MOST_CHIPS = 2000
 SAMPLE = 500
 """Chips among which the demo looks for something to ask for."""
 
+CANDIDATES = 40
+
 K = 10
+
+EPOCHS = 15
+"""Half of what 'dcsh-pg train' takes from random weights; enough for so little imagery."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
     try:
         from dcsh_pg.export import export_run
         from dcsh_pg.learning.images import WHOLE_SIZE, gather
-        from dcsh_pg.methods.run import HASH_FUNCTION, train
+        from dcsh_pg.methods.run import HASH_FUNCTION, choose_options, train
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
             raise
@@ -117,7 +122,8 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
             [str(source)], reading=Reading(chip_size=size), bands=3, georeference=False
         )
         chips = gather(scenes, size=size or WHOLE_SIZE, limit=MOST_CHIPS, progress=progress)
-        train(chips, run, resume=True, progress=progress)
+        options = choose_options("dcsh", epochs=EPOCHS)
+        train(chips, run, options=options, resume=True, progress=progress)
     card = export_run(run, model, name=name)
     progress.note(
         f"exported {model}: {card.parity['bits']} bits compared with PyTorch, "
@@ -136,7 +142,7 @@ def _forget_older(conn, name: str, model: Path, progress: Progress) -> None:
 
 def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
     sample = archive.similar(archive.code_of(1), k=SAMPLE)
-    chip = _telling(sample)
+    chip = _telling(archive, sample)
     picture = folder / "query.png"
     _save_picture(archive, chip, picture)
     yield _search(
@@ -182,9 +188,10 @@ def _search(archive: Archive, stem: Path, title: str, option: str, query: Query,
     return Search(f"Search {title}: {query.caption}", command, hits, files)
 
 
-def _telling(sample: list[Hit]) -> Hit:
-    """A chip worth asking for: from the middle of the sample, neither the first code nor unlike all."""
-    return sample[len(sample) // 3]
+def _telling(archive: Archive, sample: list[Hit]) -> Hit:
+    """A chip worth asking for: of some of the sample, the one whose hits differ most in distance."""
+    some = sample[:: max(1, len(sample) // CANDIDATES)]
+    return max(some, key=lambda chip: len({hit.distance for hit in archive.similar_to(chip.id)}))
 
 
 def _save_picture(archive: Archive, chip: Hit, file: Path) -> None:

@@ -198,7 +198,7 @@ def ingest(
     report = IngestReport(scenes=len(scenes))
     stored = loader.known()
     known, known_uris = set(stored), set(stored.values())
-    progress.start("hashing")
+    progress.start("hashing chips")
     for done in hash_scenes(
         scenes,
         hasher,

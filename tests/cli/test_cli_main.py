@@ -8,7 +8,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from dcsh_pg import __version__
-from dcsh_pg.cli import main
+from dcsh_pg.cli import COMMANDS
 from dcsh_pg.cli.main import app
 
 runner = CliRunner()
@@ -25,7 +25,7 @@ ALL = list(commands(get_command(app)))
 
 
 def test_commands_stand_in_the_order_of_the_tasks():
-    assert [path[0] for path, _ in ALL if len(path) == 1] == list(main.COMMANDS)
+    assert get_command(app).list_commands(None) == list(COMMANDS)
 
 
 @pytest.mark.parametrize(
