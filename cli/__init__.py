@@ -14,7 +14,6 @@ from dcsh_pg import __version__
 from dcsh_pg.cli.console import say
 from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError
 
-
 COMMANDS = (
     "demo",
     "train",

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from shapely.geometry import box, shape
 
-from dcsh_pg import results
+from dcsh_pg import codes, results
 from dcsh_pg.archive import Archive, Query
 from dcsh_pg.database import connection, migrate, registry
 from dcsh_pg.database.search import Hit
@@ -142,25 +142,23 @@ def _forget_older(conn, name: str, model: Path, progress: Progress) -> None:
 
 def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
     sample = archive.similar(archive.code_of(1), k=SAMPLE)
-    chip = _telling(archive, sample)
+    first, second, third = _telling(archive, sample)
     picture = folder / "query.png"
-    _save_picture(archive, chip, picture)
+    _save_picture(archive, first, picture)
     yield _search(
         archive, folder / "1-by-image", "by image", f"--image {picture}",
         archive.query_image(picture),
     )  # fmt: skip
 
+    chip = archive.query_chip(second.id)
     placed = [hit for hit in sample if hit.footprint is not None]
     if not placed:
-        yield _search(
-            archive, folder / "2-by-chip", "by chip", f"--chip {chip.id}",
-            archive.query_chip(chip.id),
-        )  # fmt: skip
+        yield _search(archive, folder / "2-by-chip", "by chip", f"--chip {second.id}", chip)
         return
     area = box(*_western_half(placed))
     filters = {"area": area}
     words = "in the western half"
-    options = [f"--chip {chip.id}", "--area " + ",".join(f"{edge:.5f}" for edge in area.bounds)]
+    options = [f"--chip {second.id}", "--area " + ",".join(f"{edge:.5f}" for edge in area.bounds)]
     times = sorted({hit.acquired for hit in placed if hit.acquired is not None})
     if times:
         since = times[-1].replace(hour=0, minute=0, second=0, microsecond=0)
@@ -168,14 +166,14 @@ def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
         words += f", on {since:%Y-%m-%d}"
         options += [f"--since {since:%Y-%m-%d}", f"--until {filters['until']:%Y-%m-%d}"]
     yield _search(
-        archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options),
-        archive.query_chip(chip.id), **filters,
-    )  # fmt: skip
+        archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options), chip, **filters
+    )
 
-    place = shape(placed[len(placed) // 2].footprint).centroid
+    place = shape((third if third.footprint else placed[0]).footprint).centroid
+    lon, lat = round(place.x, 5), round(place.y, 5)
     yield _search(
-        archive, folder / "3-by-place", "by place", f"--at {place.x:.5f} {place.y:.5f}",
-        archive.query_chip(archive.chip_at(place.x, place.y)),
+        archive, folder / "3-by-place", f"by place, {lon} {lat}", f"--at {lon} {lat}",
+        archive.query_chip(archive.chip_at(lon, lat)),
     )  # fmt: skip
 
 
@@ -188,10 +186,16 @@ def _search(archive: Archive, stem: Path, title: str, option: str, query: Query,
     return Search(f"Search {title}: {query.caption}", command, hits, files)
 
 
-def _telling(archive: Archive, sample: list[Hit]) -> Hit:
-    """A chip worth asking for: of some of the sample, the one whose hits differ most in distance."""
+def _telling(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
+    """Three chips worth asking for: their hits differ much in distance, and they from each other."""
     some = sample[:: max(1, len(sample) // CANDIDATES)]
-    return max(some, key=lambda chip: len({hit.distance for hit in archive.similar_to(chip.id)}))
+    some.sort(key=lambda chip: -len({hit.distance for hit in archive.similar_to(chip.id)}))
+    packed = np.stack([np.frombuffer(archive.code_of(chip.id), np.uint8) for chip in some])
+    apart = codes.hamming(packed, packed)
+    chosen = [0]
+    while len(chosen) < 3:
+        chosen.append(int(np.minimum(apart[chosen].min(axis=0), archive.record.bits // 4).argmax()))
+    return some[chosen[0]], some[chosen[1]], some[chosen[2]]
 
 
 def _save_picture(archive: Archive, chip: Hit, file: Path) -> None:
