@@ -7,6 +7,8 @@ them.
 
 from __future__ import annotations
 
+import re
+
 import typer
 from typer.core import TyperGroup
 
@@ -34,6 +36,13 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx):
         return [name for name in COMMANDS if name in self.commands]
 
+    def get_command(self, ctx, cmd_name):
+        command = super().get_command(ctx, cmd_name)
+        for one in (command, *getattr(command, "commands", {}).values()):
+            if one is not None and one.help:
+                one.help = _reflowed(one.help)
+        return command
+
     def invoke(self, ctx):
         debug = ctx.params.get("debug", False)
         try:
@@ -60,6 +69,11 @@ class _Commands(TyperGroup):
                 "this looks like a bug in dcsh-pg; 'dcsh-pg --debug ...' shows where",
             )
             raise typer.Exit(DcshError.exit_code) from None
+
+
+def _reflowed(text: str) -> str:
+    """A docstring's paragraphs as lines, so that a terminal of any width breaks them well."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 def _is_for_the_shell(error: Exception) -> bool:
