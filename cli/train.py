@@ -271,6 +271,8 @@ def train(
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     weights = weights or ("none" if encoder == "small" else "imagenet")
+    if weights == "none" and (freeze or method == "itq"):
+        say("the encoder keeps random weights, and its codes will be poor: give --weights")
     chosen = choose_options(
         method,
         weights=weights,

@@ -21,7 +21,7 @@ from dcsh_pg.progress import SILENT, Progress
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 BALANCE_IMAGES = 2048
-"""At most so many images are coded after each epoch to fit BatchNorm and measure bit balance."""
+"""So many images, evenly spread, are coded after each epoch to fit BatchNorm and measure balance."""
 
 Objective = Callable[[Tensor, Tensor, Pairs, float], Mapping[str, Tensor]]
 """(z of the first views, z of the second, the pairs, beta) -> the terms of the loss."""
@@ -150,7 +150,7 @@ def _calibrate(model: nn.ModuleDict, source: PairSource, batch_size: int) -> Bit
     """Fits the head's BatchNorm to images as they get their code -> the balance of their bits."""
     model.eval()
     head = model["head"]
-    rows = torch.arange(min(len(source), BALANCE_IMAGES))
+    rows = torch.linspace(0, len(source) - 1, min(len(source), BALANCE_IMAGES)).round().long()
     batches = (source.plain(batch) for batch in rows.split(batch_size))
     projected = torch.cat([head.project(model["encoder"](batch)).float() for batch in batches])
     head.calibrate(projected)

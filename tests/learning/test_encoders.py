@@ -1,8 +1,14 @@
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dcsh_pg.errors import InputError, ModelError, UsageError
 from dcsh_pg.learning.encoders import NAMES, Encoder, load_weights
+from dcsh_pg.learning.preprocess import Preprocess
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,3 +70,33 @@ def test_what_is_no_weights_file_is_refused(tmp_path):
         load_weights(Encoder("small"), "imagenet")
     with pytest.raises(UsageError, match="alexnet"):
         Encoder("alexnet")
+
+
+@pytest.mark.skipif("DCSH_TEST_DATA" not in os.environ, reason="DCSH_TEST_DATA is not set")
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("densenet169", "densenet169_imagenet_features_fp16.pth"),
+        ("resnet50-v1-layer3", "resnet50_imagenet_conv1_to_layer3_stride1x1_fp16.pth"),
+    ],
+)
+def test_real_weights_tell_kinds_of_images_apart(name, file):
+    data = Path(os.environ["DCSH_TEST_DATA"])
+    encoder = Encoder(name).eval()
+    load_weights(encoder, str(data / "weights" / file))
+    preprocess = Preprocess(encoder.input_size, encoder.mean, encoder.std)
+    kinds = ("agricultural", "forest", "parkinglot")
+    batch = np.stack(
+        [
+            np.asarray(
+                Image.open(data / "ucmd" / kind / f"{kind}{number:02}.jpg").crop([0, 0, 240, 240])
+            )
+            for kind in kinds
+            for number in (0, 5, 10)
+        ]
+    )
+    with torch.no_grad():
+        features = encoder(preprocess(torch.from_numpy(batch)))
+    centred = torch.nn.functional.normalize(features - features.mean(dim=0), dim=1)
+    nearest = (centred @ centred.T).fill_diagonal_(-1).argmax(dim=1)
+    assert (nearest // 3 == torch.arange(9) // 3).all()
