@@ -92,7 +92,7 @@ class IngestReport:
             )
         raise PartialSuccess(
             f"{self.failed} of {self.scenes} scenes failed, the rest is stored",
-            hint="they are listed in dcsh.ingest_error; mend them and run the same command again",
+            hint="'dcsh-pg archive errors ARCHIVE' lists them; mend them and run the same command again",
         )
 
 

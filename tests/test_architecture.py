@@ -62,7 +62,7 @@ def imported(file):
                 yield f"{node.module}.{name.name}"
 
 
-@pytest.mark.parametrize(("room", "file"), modules())
+@pytest.mark.parametrize(("room", "file"), list(modules()))
 def test_imports_run_downhill(room, file):
     for name in imported(file):
         parts = name.split(".")
@@ -76,7 +76,7 @@ def test_imports_run_downhill(room, file):
         )
 
 
-@pytest.mark.parametrize(("room", "file"), modules())
+@pytest.mark.parametrize(("room", "file"), list(modules()))
 def test_only_learning_rooms_import_torch(room, file):
     if room in TORCH_ROOMS:
         return
