@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,7 +30,7 @@ def train(
         Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of this training run.")
     ],
     method: Annotated[
-        str,
+        Literal["dcsh", "itq"],
         typer.Option(
             help="dcsh: deep, learns from views of the images. itq: classic, seconds; needs an "
             "encoder with weights.",
@@ -169,9 +169,8 @@ def train(
         ),
     ] = None,
     quantization: Annotated[
-        str | None,
+        Literal["mean", "sum"] | None,
         typer.Option(
-            metavar="mean|sum",
             help="How the quantization loss adds up over the bits; sum is the paper's formula as "
             "printed, and collapses. Default: mean.",
             rich_help_panel=_HOW,
@@ -195,9 +194,8 @@ def train(
         ),
     ] = True,
     positives: Annotated[
-        str | None,
+        Literal["views", "neighbours"] | None,
         typer.Option(
-            metavar="views|neighbours",
             help="With --freeze: what is to get like codes, an image's own views, or also its "
             "nearest neighbours in feature space. Default: neighbours.",
             rich_help_panel=_HOW,
@@ -254,7 +252,7 @@ def train(
 
     try:
         from dcsh_pg.learning.images import WHOLE_SIZE, gather
-        from dcsh_pg.methods.run import choose_options
+        from dcsh_pg.methods.run import check_run, choose_options
         from dcsh_pg.methods.run import train as run_training
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
@@ -269,7 +267,11 @@ def train(
     from dcsh_pg.imagery.reading import Reading
 
     if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other")
+        raise UsageError(
+            "--resume and --overwrite cannot be combined",
+            hint="--resume goes on with the run, --overwrite begins it anew",
+        )
+    check_run(out, resume=resume, overwrite=overwrite)
     weights = weights or ("none" if encoder == "small" else "imagenet")
     if weights == "none" and (freeze or method == "itq"):
         say("the encoder keeps random weights, and its codes will be poor: give --weights")

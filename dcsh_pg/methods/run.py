@@ -15,6 +15,7 @@ import torch
 from dcsh_pg import __version__, methods
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import UsageError
+from dcsh_pg.files import check_writable
 from dcsh_pg.learning import device as devices
 from dcsh_pg.learning import hash_function as files
 from dcsh_pg.learning.encoders import Encoder, load_weights
@@ -63,14 +64,7 @@ def train(
         DcshError: whatever the method raises.
     """
     chosen = methods.get(method)
-    if not (resume or overwrite) and any(
-        (run / name).exists() for name in (HASH_FUNCTION, CHECKPOINT)
-    ):
-        raise UsageError(
-            f"{run} already holds a training run",
-            hint="go on with it (--resume), replace it (--overwrite) or choose another --out",
-        )
-    options = options if options is not None else choose_options(method, weights=weights)
+    check_run(run, resume=resume, overwrite=overwrite)
     check_bits(bits)
     images = training_set.images
     mean, std = band_statistics(images) if weights == "none" else (None, None)
@@ -110,6 +104,23 @@ def train(
     }
     files.save(run / HASH_FUNCTION, hash_function, training)
     return hash_function
+
+
+def check_run(run: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Tells before any work is done whether ``train`` may write to ``run``.
+
+    Raises:
+        UsageError: it already holds a run, and neither ``resume`` nor ``overwrite`` is given.
+        OutputError: it cannot be written to.
+    """
+    if not (resume or overwrite) and any(
+        (run / name).exists() for name in (HASH_FUNCTION, CHECKPOINT)
+    ):
+        raise UsageError(
+            f"{run} already holds a training run",
+            hint="go on with it (--resume), replace it (--overwrite) or choose another --out",
+        )
+    check_writable(run / HASH_FUNCTION)
 
 
 def choose_options(
