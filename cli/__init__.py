@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from dcsh_pg import __version__
 from dcsh_pg.cli.console import say
-from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError
+from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError, UsageError
 
 COMMANDS = (
     "demo",
@@ -43,10 +43,18 @@ class _Commands(TyperGroup):
                 one.help = _reflowed(one.help)
         return command
 
+    def make_context(self, info_name, args, parent=None, **extra):
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except _WrongUse as error:
+            raise _refused(error) from None
+
     def invoke(self, ctx):
         debug = ctx.params.get("debug", False)
         try:
             return super().invoke(ctx)
+        except _WrongUse as error:
+            raise _refused(error) from None
         except DcshError as error:
             if debug:
                 raise
@@ -74,6 +82,20 @@ class _Commands(TyperGroup):
 def _reflowed(text: str) -> str:
     """A docstring's paragraphs as lines, so that a terminal of any width breaks them well."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+
+
+_WrongUse = typer.BadParameter.__base__
+"""click's UsageError, which typer has from click or, when newer, in itself."""
+
+
+def _refused(error: Exception) -> Exception:
+    """A command line that typer cannot parse, told like every other error."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error
+    asked = error.ctx.command_path if error.ctx else "dcsh-pg"
+    told = error.format_message().rstrip(".").replace("Value error, ", "")
+    _complain(told[0].lower() + told[1:], f"'{asked} --help' tells what it takes")
+    return typer.Exit(UsageError.exit_code)
 
 
 def _is_for_the_shell(error: Exception) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -51,10 +51,9 @@ def ingest(
         ),
     ] = None,
     edge: Annotated[
-        str | None,
+        Literal["shift", "pad", "drop"] | None,
         typer.Option(
-            metavar="POLICY",
-            help="At the right and lower edge: shift (move the last chip inward), pad or drop. "
+            help="At the right and lower edge: move the last chip inward, pad it, or leave it out. "
             "Default: shift.",
             rich_help_panel=_CHIPS,
             show_default=False,
@@ -145,6 +144,7 @@ def ingest(
     """
     from dcsh_pg.archive import Archive
 
+    time = options.parse_time(acquired, "--acquired")
     opened = Archive.create(
         archive,
         model,
@@ -163,7 +163,7 @@ def ingest(
         report = opened.ingest(
             sources,
             georeference=georeference,
-            acquired=options.parse_time(acquired, "--acquired"),
+            acquired=time,
             date_pattern=date_pattern,
             sidecar=sidecar,
             batch=batch_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,7 +34,10 @@ PgBin = Annotated[
 ]
 ArchiveName = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Name of the archive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Device = Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu or cuda.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where the model runs; auto takes CUDA where it is usable."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
@@ -74,7 +77,10 @@ def parse_integers(
         numbers = ()
     if not numbers or count not in (None, len(numbers)):
         wanted = f"{count} integers" if count else "integers"
-        raise UsageError(f"{option}: not {wanted} with commas between: '{text}'")
+        raise UsageError(
+            f"{option}: not {wanted} with commas between: '{text}'",
+            hint=f"write {option} {','.join(str(n + 1) for n in range(count or 3))} for example",
+        )
     return numbers
 
 

@@ -6,7 +6,7 @@ Library: :meth:`dcsh_pg.Archive.similar` and its kin; SQL: ``dcsh.similar``, ``d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -107,11 +107,11 @@ def search(
         ),
     ] = None,
     format: Annotated[
-        str,
+        Literal["table", "json", "geojson", "csv"],
         typer.Option(
             "--format",
             "-f",
-            help="What to print: table, json, geojson or csv.",
+            help="What to print.",
             rich_help_panel=_OUTPUT,
         ),
     ] = "table",
@@ -148,7 +148,7 @@ def search(
             hint="give one of --image FILE, --chip ID, --at LON LAT, --code CODE",
         )
     if window is not None and image is None:
-        raise UsageError("--window is a part of --image, which is not given")
+        raise UsageError("--window without --image", hint="give the image that it is a part of")
 
     from dcsh_pg import codes, results
     from dcsh_pg.archive import Archive, Query
@@ -163,15 +163,17 @@ def search(
         "until": options.parse_time(until, "--until"),
         "max_distance": max_distance,
     }
+    part = options.parse_integers(window, "--window", 4)
+    asked = None if code is None else Query(bytes(codes.from_text(code)), "code")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
     if image is not None:
-        query = opened.query_image(image, window=options.parse_integers(window, "--window", 4))
-    elif code is not None:
-        query = Query(bytes(codes.from_text(code)), "code")
+        query = opened.query_image(image, window=part)
+    elif asked is not None:
+        query = asked
     else:
         query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
     hits = opened.search(query, **filters)
-    results.show(hits, format)
     for file in out or ():
         title = f"{archive}: the {len(hits)} nearest by Hamming distance"
         results.write(hits, file, query=query, read_chip=opened.read_chip, title=title)
+    results.show(hits, format)
