@@ -66,6 +66,7 @@ def train(
     chosen = methods.get(method)
     check_run(run, resume=resume, overwrite=overwrite)
     check_bits(bits)
+    options = options if options is not None else choose_options(method, weights=weights)
     images = training_set.images
     mean, std = band_statistics(images) if weights == "none" else (None, None)
     with seeded(seed):
