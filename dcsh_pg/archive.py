@@ -123,11 +123,13 @@ class Archive:
         An archive has one model and one reading: what is given for one that exists must be what it
         was made with.  What is None is taken from the archive, or from the model for a new one.
         A new archive for ``sources`` that are plain pictures takes each whole, unless
-        ``chip_size`` tells otherwise.
+        ``chip_size`` tells otherwise.  An archive all of whose scenes failed is made anew
+        when something else is asked than what it was made with.
 
         Raises:
             ModelError: the archive holds codes of another model.
-            UsageError: the archive was made with another reading, or is new and no model is given.
+            UsageError: the archive was made with another reading, or is new and no model is given,
+                or the reading does not fit the model.
         """
         conn = connection.connect(dsn, pg_bin=pg_bin)
         migrate.require_current(conn)
@@ -146,8 +148,14 @@ class Archive:
         }
         with contextlib.suppress(NotFound):
             archive = cls(conn, registry.get_archive(conn, name), device=device)
-            archive._check_same(hasher, asked)
-            return archive
+            try:
+                archive._check_same(hasher, asked)
+                return archive
+            except (ModelError, UsageError):
+                all_failed = archive.record.errors and not archive.record.scenes
+                if hasher is None or not all_failed:
+                    raise
+                registry.drop_archive(conn, name)
         if hasher is None:
             raise UsageError(
                 f"archive '{name}' does not exist yet and no model is given",
@@ -156,6 +164,7 @@ class Archive:
         if chip_size is None and not (sources and are_plain_pictures(sources)):
             asked["chip_size"] = hasher.card.chip_size
         reading = Reading(**asked)
+        reading.check_bands(hasher.card.bands)
         sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
         archive = cls(
             conn,
@@ -178,9 +187,10 @@ class Archive:
         for key, value in asked.items():
             if value != getattr(self.reading, key):
                 option = "--" + key.replace("_", "-")
+                made = getattr(self.reading, key)
                 raise UsageError(
-                    f"archive '{name}' was made with {option} {_shown(getattr(self.reading, key))}, "
-                    f"not {_shown(value)}",
+                    f"archive '{name}' was made with{'out' if made is None else ''} {option}"
+                    f"{'' if made is None else f' {_shown(made)}'}, not {_shown(value)}",
                     hint=f"leave out {option}, or ingest into a new archive",
                 )
 

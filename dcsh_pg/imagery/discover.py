@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.dates import DatePattern
 from dcsh_pg.imagery.folder import PictureScene
 from dcsh_pg.imagery.gdal import gdal, is_gdal_name
@@ -64,11 +64,7 @@ def find_scenes(
         InputError: a source is not there or holds no image, or the sidecar cannot be read.
         UsageError: ``reading.bands`` are not as many as the model takes, or a bad date pattern.
     """
-    if reading.bands is not None and len(reading.bands) != bands:
-        raise UsageError(
-            f"--bands {','.join(map(str, reading.bands))}: the model takes {bands} bands",
-            hint="name one band for each, in the model's order; a band may be repeated",
-        )
+    reading.check_bands(bands)
     if acquired is not None and acquired.tzinfo is None:
         acquired = acquired.replace(tzinfo=timezone.utc)
     pattern = DatePattern(date_pattern) if date_pattern else None
@@ -135,7 +131,9 @@ def _expand(source: str) -> Iterator[_Found]:
     elif glob.has_magic(source):
         matches = sorted(glob.glob(str(path), recursive=True), key=_natural)
         if not matches:
-            raise InputError(f"no file matches {source}")
+            raise InputError(
+                f"no file matches {source}", hint="look at the pattern for a spelling mistake"
+            )
         for match in matches:
             if Path(match).is_dir():
                 yield from _search(Path(match))

@@ -50,7 +50,10 @@ class Reading:
         if self.stride is not None and self.chip_size is None:
             raise UsageError("--stride without --chip-size", hint="give --chip-size as well")
         if self.stride is not None and self.stride < 1:
-            raise UsageError(f"--stride {self.stride}: must be 1 pixel or more")
+            raise UsageError(
+                f"--stride {self.stride}: must be 1 pixel or more",
+                hint="leave it out for chips side by side",
+            )
         if self.edge not in get_args(Edge):
             raise UsageError(f"--edge {self.edge!r}", hint="use shift, pad or drop")
         if self.bands is not None and (not self.bands or min(self.bands) < 1):
@@ -70,7 +73,18 @@ class Reading:
                 hint="--scale 0,3000 maps 0 to black and 3000 to white",
             )
         if not 0.0 <= self.min_valid <= 1.0:
-            raise UsageError(f"--min-valid {self.min_valid}: must lie between 0 and 1")
+            raise UsageError(
+                f"--min-valid {self.min_valid}: must lie between 0 and 1",
+                hint="0 takes every chip, 1 only those without a hole",
+            )
+
+    def check_bands(self, taken: int) -> None:
+        """Raises UsageError where ``bands`` are not as many as the model takes."""
+        if self.bands is not None and len(self.bands) != taken:
+            raise UsageError(
+                f"--bands {','.join(map(str, self.bands))}: the model takes {taken} bands",
+                hint="name one band for each, in the model's order; a band may be repeated",
+            )
 
     @property
     def step(self) -> int | None:
