@@ -174,6 +174,6 @@ def ingest(
         typer.echo(
             json.dumps({"archive": archive, "provider": opened.hasher.provider} | report.to_json())
         )
-    else:
+    elif report.failed < report.scenes:
         say(f"archive '{archive}': {report.summary()}")
     report.raise_for_failures()

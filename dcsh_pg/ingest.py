@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
@@ -46,7 +46,7 @@ class IngestReport:
         chips: chips stored.
         skipped: chips left out because too few of their pixels are valid.
         seconds: wall time.
-        errors: one line for each failed scene.
+        failures: why, one error for each failed scene.
     """
 
     scenes: int = 0
@@ -57,10 +57,18 @@ class IngestReport:
     chips: int = 0
     skipped: int = 0
     seconds: float = 0.0
-    errors: list[str] = field(default_factory=list)
+    failures: list[DcshError] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[str]:
+        """One line for each failed scene."""
+        return [f"{e.message} ({e.hint})" if e.hint else e.message for e in self.failures]
 
     def to_json(self) -> dict:
-        return asdict(self) | {"seconds": round(self.seconds, 3)}
+        """All of it as JSON can carry it, with ``errors`` for ``failures``."""
+        told = vars(self) | {"seconds": round(self.seconds, 3), "errors": self.errors}
+        del told["failures"]
+        return told
 
     def summary(self) -> str:
         """One line for people."""
@@ -68,9 +76,9 @@ class IngestReport:
             f"{self.stored} of {self.scenes} scenes stored",
             f"{self.chips} chips",
             f"{self.skipped} chips without enough valid pixels left out" if self.skipped else "",
-            f"{self.known} scenes were there already" if self.known else "",
-            f"{self.replaced} scenes replaced by new content" if self.replaced else "",
-            f"{self.failed} scenes failed" if self.failed else "",
+            f"{self.known} were there already" if self.known else "",
+            f"{self.replaced} replaced by new content" if self.replaced else "",
+            f"{self.failed} failed" if self.failed else "",
             f"{self.seconds:.1f} s",
         ]
         return ", ".join(part for part in parts if part)
@@ -85,11 +93,9 @@ class IngestReport:
         if not self.failed:
             return
         if self.failed == self.scenes:
-            raise InputError(
-                f"none of {self.scenes} scenes could be ingested; the first: {self.errors[0]}"
-                if self.scenes > 1
-                else self.errors[0]
-            )
+            first = self.failures[0]
+            many = f"none of {self.scenes} scenes could be ingested; the first: "
+            raise InputError((many if self.scenes > 1 else "") + first.message, hint=first.hint)
         raise PartialSuccess(
             f"{self.failed} of {self.scenes} scenes failed, the rest is stored",
             hint="'dcsh-pg archive errors ARCHIVE' lists them; mend them and run the same command again",
@@ -198,7 +204,7 @@ def ingest(
     report = IngestReport(scenes=len(scenes))
     stored = loader.known()
     known, known_uris = set(stored), set(stored.values())
-    progress.start("hashing chips")
+    progress.start(f"hashing chips on {'the CPU' if hasher.provider == 'cpu' else 'CUDA'}")
     for done in hash_scenes(
         scenes,
         hasher,
@@ -301,8 +307,9 @@ def _record_failure(
         error = InputError(f"{done.scene.uri}: {error}")
     loader.record_error(done.scene.uri, error.message, error.hint)
     report.failed += 1
-    report.errors.append(error.message + (f" ({error.hint})" if error.hint else ""))
-    progress.note(f"passed over: {report.errors[-1]}")
+    report.failures.append(error)
+    if report.scenes > 1:
+        progress.note(f"passed over: {report.errors[-1]}")
 
 
 class _Expected:
