@@ -128,7 +128,10 @@ def _read(source: str | Path | bytes) -> tuple[bytes, str]:
             f"no such model file: {source}", hint="make one with 'dcsh-pg export'"
         ) from None
     except OSError as error:
-        raise InputError(f"cannot read the model file {source}: {error.strerror}") from None
+        raise InputError(
+            f"cannot read the model file {source}: {error.strerror}",
+            hint="give the ONNX file that 'dcsh-pg export' wrote",
+        ) from None
 
 
 def _open_session(

@@ -142,7 +142,7 @@ def _unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
     host = asked.get("host") or os.environ.get("PGHOST") or "the local socket"
     port = asked.get("port") or os.environ.get("PGPORT") or "5432"
     where = f"service {asked['service']}" if asked.get("service") else f"{host}, port {port}"
-    reason = str(error).strip().splitlines()[-1].strip()
+    reason = str(error).strip().splitlines()[0].rpartition(" failed: ")[2].strip()
     return ServerError(
         f"cannot open PostgreSQL at {where}: {reason}",
         hint="see that the server runs and that host, port, database, user and password are right "

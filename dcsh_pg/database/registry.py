@@ -139,7 +139,7 @@ def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     if found:
         return found[0]
     names = [archive.name for archive in _archives(conn)]
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name.lower(), names, n=1)
     if near:
         hint = f"did you mean '{near[0]}'?"
     elif names:

@@ -146,7 +146,10 @@ def evaluate(
     """
     comparison, classes = _compare(database_codes, database_labels, query_codes, query_labels)
     if any(n < 1 for n in precision_at):
-        raise UsageError(f"precision at {min(precision_at)}: ranks count from 1")
+        raise UsageError(
+            f"--precision-at {min(precision_at)}: ranks count from 1",
+            hint="write --precision-at 1,10,100 for example",
+        )
     histograms = distance_histograms(comparison, progress=progress)
     counts = histograms.relevant_in_database > 0
     if not counts.any():

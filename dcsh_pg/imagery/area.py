@@ -57,7 +57,7 @@ def _is_file(text: str) -> bool:
 
 
 def _from_bounds(west: float, south: float, east: float, north: float) -> Polygon | MultiPolygon:
-    if west > east and east >= -180 and west <= 180:
+    if west > east and south < north and east >= -180 and west <= 180:
         parts = [box(west, south, 180, north), box(-180, south, east, north)]
         return _checked(MultiPolygon(parts), "--area")
     if west >= east or south >= north:

@@ -45,7 +45,7 @@ def choose_bands(
     if wanted == 3 and all(list(colours).count(colour) == 1 for colour in RGB):
         return tuple(list(colours).index(colour) + 1 for colour in RGB)
     if len(seen) == 1:
-        hint = f"repeat the band with --bands {','.join(['1'] * wanted)}"
+        hint = f"--bands {','.join(['1'] * wanted)} repeats the band, told when an archive is made"
     else:
         first = [seen[min(index, len(seen) - 1)] for index in range(wanted)]
         hint = f"choose with --bands {','.join(map(str, first))} or others"

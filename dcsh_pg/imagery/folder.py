@@ -139,7 +139,9 @@ class PictureScene(Scene):
         except Exception as error:
             with suppress(OSError):
                 if self._path.stat().st_size == 0:
-                    raise InputError(f"{self.uri} is empty (0 bytes)") from None
+                    raise InputError(
+                        f"{self.uri} is empty (0 bytes)", hint="copy or download it again"
+                    ) from None
             if isinstance(error, Image.UnidentifiedImageError):
                 raise InputError(f"{self.uri} is no picture that can be read") from None
             raise InputError(f"{self.uri} cannot be read: {error}") from None

@@ -56,12 +56,14 @@ def _told(uri: str, error: Exception) -> InputError:
     path = Path(uri)
     if not is_gdal_name(uri):
         if not path.exists():
-            return InputError(f"no such file: {uri}")
+            return InputError(f"no such file: {uri}", hint="it was there before: copy it again")
         if path.stat().st_size == 0:
             return InputError(f"{uri} is empty (0 bytes)", hint="copy or download it again")
     reason = str(error.__cause__ or error).splitlines()[0]
     if "not recognized as being in a supported file format" in reason:
-        return InputError(f"{uri} is not an image that GDAL can read")
+        return InputError(
+            f"{uri} is not an image that GDAL can read", hint="look at it with gdalinfo"
+        )
     reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
     if is_gdal_name(uri):
         hint = "look whether the address is right and may be read from here"

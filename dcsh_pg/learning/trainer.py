@@ -82,7 +82,7 @@ def train(
     """
     if len(source) < 2:
         raise TrainingError(
-            f"{len(source)} images are too few to train on",
+            f"too few images to train on: {len(source)}",
             hint="give more imagery, or smaller chips with --chip-size",
         )
     log: list[dict[str, Any]] = []

@@ -111,9 +111,15 @@ class Options:
     def check(self) -> None:
         """Raises UsageError where a value cannot mean anything; the message names the option."""
         if self.epochs < 1 or self.batch_size < 2:
-            raise UsageError("training needs --epochs of 1 or more and --batch-size of 2 or more")
+            raise UsageError(
+                f"--epochs {self.epochs} with --batch-size {self.batch_size} trains nothing",
+                hint="give --epochs of 1 or more and --batch-size of 2 or more",
+            )
         if self.temperature <= 0 or self.alpha < 0:
-            raise UsageError("--temperature must be above 0, --alpha 0 or more")
+            raise UsageError(
+                f"--temperature {self.temperature} with --alpha {self.alpha} is no loss",
+                hint="give --temperature above 0 and --alpha of 0 or more",
+            )
         for option, value, allowed in (
             ("quantization", self.quantization, ("mean", "sum")),
             ("lr-decay", self.lr_decay, ("none", "cosine")),
