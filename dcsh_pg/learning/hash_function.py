@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import InputError, ModelError
-from dcsh_pg.files import replacing
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.preprocess import Preprocess
+from dcsh_pg.learning.saving import save_whole
 
 FORMAT = 1
 """Version of the file; one with another is refused."""
@@ -169,8 +169,7 @@ def save(path: Path, hash_function: HashFunction, training: dict[str, Any]) -> N
         "state": {key: value.cpu() for key, value in hash_function.state_dict().items()},
         "training": training,
     }
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    save_whole(content, path)
 
 
 def load(path: Path) -> tuple[HashFunction, dict[str, Any]]:

@@ -17,6 +17,7 @@ from dcsh_pg.files import replacing
 from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
 from dcsh_pg.learning.hash_function import Head
 from dcsh_pg.learning.pairs import Pairs, PairSource
+from dcsh_pg.learning.saving import save_whole
 from dcsh_pg.progress import SILENT, Progress
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
@@ -193,8 +194,7 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(content, file)
+        save_whole(content, path)
 
     def restore(self, path: Path) -> list[dict[str, Any]]:
         """Goes back to the checkpoint, if there is one -> the log up to it."""

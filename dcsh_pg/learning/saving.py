@@ -1,0 +1,23 @@
+"""What PyTorch saves, as files that are complete or not there."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcsh_pg.files import replacing
+
+
+def save_whole(content: Any, path: Path) -> None:
+    """``torch.save``, through memory: on a full disk torch's own writer hides the system's reason.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
