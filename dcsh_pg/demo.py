@@ -78,11 +78,13 @@ def demo(
     """
     name = archive_name(imagery)
     source = imagery
+    model = folder / "model.onnx"
+    if not model.exists():
+        _check_training()
     if source is None:
         source = folder / "scenes"
         if not (source / "labels.geojson").exists():
             make_archive(source, progress=progress)
-    model = folder / "model.onnx"
     if not model.exists():
         _train(source, folder / "run", model, name, progress)
     conn = connection.connect(dsn, pg_bin=pg_bin)
@@ -104,11 +106,11 @@ def archive_name(imagery: Path | None) -> str:
     return f"dcsh_demo_{slug}"[:48]
 
 
-def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:
+def _check_training() -> None:
+    """Tells before any work that what it takes to train is not installed."""
     try:
-        from dcsh_pg.export import export_run
-        from dcsh_pg.learning.images import WHOLE_SIZE, gather
-        from dcsh_pg.methods.run import HASH_FUNCTION, choose_options, train
+        from dcsh_pg import export  # noqa: F401
+        from dcsh_pg.methods import run  # noqa: F401
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
             raise
@@ -116,6 +118,13 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
             f"the demo trains a model, which needs {error.name}",
             hint="pip install 'dcsh-pg[train]'",
         ) from None
+
+
+def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:
+    from dcsh_pg.export import export_run
+    from dcsh_pg.learning.images import WHOLE_SIZE, gather
+    from dcsh_pg.methods.run import HASH_FUNCTION, choose_options, train
+
     if not (run / HASH_FUNCTION).exists():
         size = None if are_plain_pictures([str(source)]) else CHIP_SIZE
         scenes = find_scenes(
