@@ -103,7 +103,7 @@ BEGIN
         INTO found_code USING id;
     IF found_code IS NULL THEN
         RAISE EXCEPTION 'archive "%" has no chip %', archive, coalesce(id::text, 'NULL')
-            USING ERRCODE = 'no_data_found';
+            USING ERRCODE = 'no_data_found', HINT = 'dcsh.chip_at tells the chip at a place';
     END IF;
     RETURN found_code;
 END

@@ -86,9 +86,14 @@ class Sidecar:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
-            raise InputError(f"no such sidecar: {path}") from None
+            raise InputError(
+                f"no such sidecar: {path}", hint="look at --sidecar for a spelling mistake"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"sidecar {path} cannot be read: {error}") from None
+            raise InputError(
+                f"sidecar {path} cannot be read: {error}",
+                hint="give a CSV or GeoJSON file in UTF-8",
+            ) from None
         rows = _geojson_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
         self._records: dict[str, SidecarRecord] = {}
         for where, row, footprint in rows:
