@@ -1,7 +1,7 @@
 """Loading and searching codes in PostgreSQL, beside its peers in one run.
 
     python benchmarks/sql_search.py                       # embedded server, a million codes
-    python benchmarks/sql_search.py --dsn postgresql://postgres@127.0.0.1:5433/postgres
+    python benchmarks/sql_search.py --dsn service=maps
 
 Codes are synthetic: clusters of like codes, as hashing real imagery gives, on a regular grid of
 footprints.  The peers answer the same query: pgvector's own operator on the same table (its order

@@ -163,6 +163,11 @@ def search(
         "until": options.parse_time(until, "--until"),
         "max_distance": max_distance,
     }
+    if filters["since"] and filters["until"] and filters["since"] >= filters["until"]:
+        raise UsageError(
+            f"--since {since} is not before --until {until}",
+            hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
+        )
     part = options.parse_integers(window, "--window", 4)
     asked = None if code is None else Query(bytes(codes.from_text(code)), "code")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)

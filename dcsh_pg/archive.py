@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ import numpy as np
 from dcsh_pg.database import connection, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
+from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.query import read_query
@@ -211,10 +211,8 @@ class Archive:
         if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
             return file
         content = registry.load_model(self.connection, sha256)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_bytes(content)
-        part.replace(file)
+        with replacing(file) as part:
+            part.write_bytes(content)
         return file
 
     def read_image(

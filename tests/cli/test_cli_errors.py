@@ -194,6 +194,7 @@ CASES = [
     ("search fields --chip 1 --area 3,2,1,0", USAGE, "--area 3,2,1,0", "west,south"),
     ("search fields --chip 1 --since soon", USAGE, "--since", "'soon'"),
     ("search fields --chip 1 --until 2021-13", USAGE, "--until", "'2021-13'"),
+    ("search fields --chip 1 --since 2022 --until 2021", USAGE, "--since 2022", "--until 2021"),
     ("search fields --chip 1 -k 0", USAGE, "-k"),
     ("search fields --chip 1 --max-distance -1", USAGE, "--max-distance"),
     ("search fields --chip 1 --format xml", USAGE, "--format", "'geojson'"),
