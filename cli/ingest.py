@@ -11,7 +11,6 @@ import typer
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
 
-_CHIPS = "How scenes are cut (fixed when the archive is made)"
 _SCENES = "What is known about the scenes"
 _RUN = "Running"
 
@@ -37,7 +36,7 @@ def ingest(
         typer.Option(
             metavar="PIXELS",
             help="Width and height of a chip. Default: the model's; plain pictures are taken whole.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
@@ -46,7 +45,7 @@ def ingest(
         typer.Option(
             metavar="PIXELS",
             help="Step between chips. Default: the chip size.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
@@ -55,35 +54,18 @@ def ingest(
         typer.Option(
             help="At the right and lower edge: move the last chip inward, pad it, or leave it out. "
             "Default: shift.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1,2,3",
-            help="Bands to read, counted from 1. Default: red, green, blue.",
-            rich_help_panel=_CHIPS,
-            show_default=False,
-        ),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH|auto",
-            help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
-            "and 98th percentile of each scene.",
-            rich_help_panel=_CHIPS,
-            show_default=False,
-        ),
-    ] = None,
+    bands: options.Bands = None,
+    scale: options.Scale = None,
     min_valid: Annotated[
         float | None,
         typer.Option(
             metavar="FRACTION",
             help="Leave out chips with fewer valid pixels than this. Default: 0.5.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
@@ -136,9 +118,9 @@ def ingest(
 ) -> None:
     """Hash scenes and store their codes and footprints in an archive.
 
-    Makes the archive on first use. Run it again at any time: what is stored already is passed
-    over, also after the run was killed. A scene that cannot be read is recorded and reported, and
-    does not stop the rest (exit code 5).
+    Makes the archive on first use; how its scenes are read is chosen then, and kept. Run it again
+    at any time: what is stored already is passed over, also after the run was killed. A scene that
+    cannot be read is recorded and reported, and does not stop the rest (exit code 5).
 
     [dim]dcsh-pg ingest naip /data/naip --model model.onnx[/dim]
     """

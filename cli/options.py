@@ -41,6 +41,32 @@ Device = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
+READING = "How scenes are read"
+"""The panel of --help for what becomes a :class:`dcsh_pg.imagery.Reading`."""
+
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        metavar="1,2,3",
+        help="Bands to read, counted from 1. Default: red, green, blue.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="LOW,HIGH|auto",
+        help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
+        "and 98th percentile of each scene.",
+        rich_help_panel=READING,
+        show_default=False,
+    ),
+]
+
+
 def parse_time(text: str | None, option: str) -> datetime | None:
     """'2021', '2021-05', '2021-05-03' or a full ISO 8601 time; UTC where no zone is told.
 

@@ -11,7 +11,6 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
 
 _WHAT = "What is trained"
-_CHIPS = "How imagery is read"
 _HOW = "How it is trained (each default depends on the way of training)"
 _RUN = "Running"
 
@@ -70,8 +69,8 @@ def train(
     orientations: Annotated[
         int,
         typer.Option(
-            help="Average z over 1, 4 or 8 orientations of an image: better codes that do not "
-            "depend on north, and as many times the work to hash.",
+            help="Average z over 1, 4 or 8 orientations of an image: codes that depend less on "
+            "where north is, for as many times the work to hash.",
             rich_help_panel=_WHAT,
         ),
     ] = 1,
@@ -80,35 +79,18 @@ def train(
         typer.Option(
             metavar="PIXELS",
             help="Width and height of a chip. Default: 128 of rasters, whole pictures.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            metavar="1,2,3",
-            help="Bands to learn from, counted from 1. Default: red, green, blue.",
-            rich_help_panel=_CHIPS,
-            show_default=False,
-        ),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LOW,HIGH|auto",
-            help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
-            "and 98th percentile of each scene.",
-            rich_help_panel=_CHIPS,
-            show_default=False,
-        ),
-    ] = None,
+    bands: options.Bands = None,
+    scale: options.Scale = None,
     min_valid: Annotated[
         float,
         typer.Option(
             metavar="FRACTION",
             help="Leave out chips with fewer valid pixels than this.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
         ),
     ] = 0.5,
     limit: Annotated[
@@ -117,7 +99,7 @@ def train(
             min=2,
             metavar="CHIPS",
             help="Learn from at most so many chips, drawn by --seed. Default: all.",
-            rich_help_panel=_CHIPS,
+            rich_help_panel=options.READING,
             show_default=False,
         ),
     ] = None,
