@@ -16,12 +16,14 @@ from dcsh_pg.errors import UsageError
 from dcsh_pg.learning import schedule
 from dcsh_pg.learning.augment import Augmentation
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.feature_pairs import FeaturePairs
 from dcsh_pg.learning.features import encoder_digest, extract, fixed_views
 from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.image_pairs import ImagePairs
 from dcsh_pg.learning.images import digest
 from dcsh_pg.learning.losses import Reduction, nt_xent, quantization
 from dcsh_pg.learning.neighbours import nearest
-from dcsh_pg.learning.pairs import FeaturePairs, ImagePairs, Pairs, PairSource
+from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.trainer import Loop, train
 from dcsh_pg.progress import SILENT, Progress

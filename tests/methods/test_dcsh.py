@@ -8,9 +8,9 @@ import torch
 
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.feature_pairs import FeaturePairs
 from dcsh_pg.learning.hash_function import Head
 from dcsh_pg.learning.neighbours import nearest
-from dcsh_pg.learning.pairs import FeaturePairs
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.schedule import beta
 from dcsh_pg.learning.trainer import Loop, train
