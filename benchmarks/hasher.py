@@ -22,7 +22,8 @@ from dcsh_pg.export import export
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.encoders import NAMES, Encoder
-from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
 
 
 def rate(run: Callable, batch: np.ndarray | torch.Tensor, seconds: float) -> float:
@@ -51,7 +52,7 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     encoder = Encoder(options.encoder)
-    head = Head(encoder.dim, options.bits, hidden=(1024,), batch_norm=True)
+    head = MLPHead(encoder.dim, options.bits, hidden=(1024,), batch_norm=True)
     function = HashFunction(encoder, head, method="dcsh").eval()
     size = encoder.input_size
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,8 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
 from dcsh_pg.imagery.synthetic import make_archive
 from dcsh_pg.learning.encoders import NAMES, Encoder
-from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
 
 CHIP_SIZE = 128
 
@@ -72,7 +73,7 @@ def read_all(scenes: Path, size: int) -> list[np.ndarray]:
 def write_model(encoder: str, file: Path) -> None:
     torch.manual_seed(0)
     network = Encoder(encoder)
-    hash_function = HashFunction(network, Head(network.dim, 64), method="random").eval()
+    hash_function = HashFunction(network, MLPHead(network.dim, 64), method="random").eval()
     export(hash_function, file, name=encoder, chip_size=CHIP_SIZE)
 
 

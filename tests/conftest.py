@@ -159,11 +159,12 @@ def model_file(tmp_path_factory) -> Path:
     torch = pytest.importorskip("torch", reason="making a model needs the extra 'train'")
     from dcsh_pg.export import export
     from dcsh_pg.learning.encoders import Encoder
-    from dcsh_pg.learning.hash_function import HashFunction, Head
+    from dcsh_pg.learning.hash_function import HashFunction
+    from dcsh_pg.learning.heads import MLPHead
 
     torch.manual_seed(0)
     encoder = Encoder("small")
-    hash_function = HashFunction(encoder, Head(encoder.dim, 64), method="random").eval()
+    hash_function = HashFunction(encoder, MLPHead(encoder.dim, 64), method="random").eval()
     file = tmp_path_factory.mktemp("model") / "model.onnx"
     export(hash_function, file, name="random", chip_size=64)
     return file

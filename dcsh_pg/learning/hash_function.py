@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-import itertools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import InputError, ModelError
+from dcsh_pg.learning import heads
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.preprocess import Preprocess
 from dcsh_pg.learning.saving import save_whole
@@ -22,88 +19,20 @@ FORMAT = 1
 """Version of the file; one with another is refused."""
 
 
-class Head(nn.Module):
-    """Features (N, dim) -> z (N, bits): Linear layers with ReLU between.
-
-    Attributes:
-        dim: length of the features.
-        bits: K.
-        hidden: widths of the layers before the last.
-        l2_normalize: whether features are first scaled to unit length.
-        layers: Linear, ReLU, ..., Linear.
-        norm: BatchNorm1d over z, or Identity where there is none.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: int,
-        *,
-        hidden: Sequence[int] = (),
-        batch_norm: bool = False,
-        l2_normalize: bool = False,
-    ):
-        super().__init__()
-        self.dim, self.bits, self.hidden = dim, check_bits(bits), tuple(hidden)
-        self.l2_normalize = l2_normalize
-        widths = [dim, *self.hidden, bits]
-        layers: list[nn.Module] = []
-        for before, width in itertools.pairwise(widths):
-            layers += [nn.Linear(before, width), nn.ReLU()]
-        self.layers = nn.Sequential(*layers[:-1])
-        self.norm = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.norm(self.project(features))
-
-    def project(self, features: Tensor) -> Tensor:
-        """z before BatchNorm."""
-        if self.l2_normalize:
-            features = functional.normalize(features, dim=1)
-        return self.layers(features)
-
-    @torch.no_grad()
-    def calibrate(self, projected: Tensor) -> None:
-        """Sets BatchNorm's statistics to those of z before it, (N, bits).
-
-        Running averages over augmented batches lag behind in short trainings, and then bits that
-        are balanced in training are not when images get their code.
-        """
-        if self.batch_norm:
-            self.norm.running_mean.copy_(projected.mean(dim=0))
-            self.norm.running_var.copy_(projected.var(dim=0))
-
-    @property
-    def batch_norm(self) -> bool:
-        """Whether BatchNorm stands after the last Linear."""
-        return isinstance(self.norm, nn.BatchNorm1d)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that build this head again, without its weights."""
-        return {
-            "dim": self.dim,
-            "bits": self.bits,
-            "hidden": self.hidden,
-            "batch_norm": self.batch_norm,
-            "l2_normalize": self.l2_normalize,
-        }
-
-
 class HashFunction(nn.Module):
     """Standardised images float32 (N, C, S, S) -> z float32 (N, bits); bit k is 1 where z_k >= 0.
 
     Attributes:
         encoder: image -> features.
-        head: features -> z.
-        method: the method that made it, 'dcsh' or 'itq'.
+        head: features -> z; see ``dcsh_pg.learning.heads``.
+        method: the method that made it; see ``dcsh_pg.methods.NAMES``.
         bits: K.
         orientations: z is the mean over this many orientations of the image: 1 (as it lies),
             4 (right-angle rotations) or 8 (and their mirror images).  Encoding costs as many
             times more.
     """
 
-    def __init__(self, encoder: Encoder, head: Head, *, method: str, orientations: int = 1):
+    def __init__(self, encoder: Encoder, head: nn.Module, *, method: str, orientations: int = 1):
         super().__init__()
         if head.dim != encoder.dim:
             raise ModelError(f"a head for {head.dim} features behind an encoder of {encoder.dim}")
@@ -115,28 +44,35 @@ class HashFunction(nn.Module):
         return self.head.bits
 
     def forward(self, images: Tensor) -> Tensor:
-        z = self.head(self.encoder(images))
-        for view in range(1, self.orientations):
-            z = z + self.head(self.encoder(orient(images, view)))
-        return z / self.orientations
+        views = [orient(images, view) for view in range(self.orientations)]
+        features = self.encoder(torch.cat(views) if len(views) > 1 else images)
+        return self._mean(self.head(features))
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """z of images whose features are already known.
+
+        Args:
+            features: float32 (N, orientations, dim), of the orientations 0, 1, ... in this order.
+
+        Returns:
+            float32 (N, bits), what ``forward`` gives for those images.
+        """
+        return self._mean(self.head(features.transpose(0, 1).flatten(0, 1)))
+
+    def _mean(self, z: Tensor) -> Tensor:
+        """z of all views, the first of each image first -> their mean for each image."""
+        if self.orientations == 1:
+            return z
+        return z.reshape(self.orientations, -1, self.bits).mean(dim=0)
 
     def preprocess(self) -> Preprocess:
         """What turns uint8 images into this function's input."""
         return Preprocess(self.encoder.input_size, self.encoder.mean, self.encoder.std)
 
     def fold(self) -> HashFunction:
-        """A copy in evaluation mode with the head's BatchNorm folded into its last Linear.
-
-        Its z is the same up to rounding, and so is its code.
-        """
+        """A copy in evaluation mode, ready for export: BatchNorm behind the head is folded away."""
         folded = copy.deepcopy(self).eval()
-        if folded.head.batch_norm:
-            linear, norm = folded.head.layers[-1], folded.head.norm
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            with torch.no_grad():
-                linear.weight.mul_(scale[:, None])
-                linear.bias.copy_((linear.bias - norm.running_mean) * scale + norm.bias)
-            folded.head.norm = nn.Identity()
+        folded.head.fold()
         return folded
 
 
@@ -164,6 +100,7 @@ def save(path: Path, hash_function: HashFunction, training: dict[str, Any]) -> N
         "method": hash_function.method,
         "encoder": hash_function.encoder.config,
         "encoder_weights": hash_function.encoder.weights,
+        "head_kind": hash_function.head.KIND,
         "head": hash_function.head.config,
         "orientations": hash_function.orientations,
         "state": {key: value.cpu() for key, value in hash_function.state_dict().items()},
@@ -198,7 +135,7 @@ def load(path: Path) -> tuple[HashFunction, dict[str, Any]]:
     encoder.weights = content["encoder_weights"]
     hash_function = HashFunction(
         encoder,
-        Head(**content["head"]),
+        heads.build(content.get("head_kind", heads.MLPHead.KIND), content["head"]),
         method=content["method"],
         orientations=content["orientations"],
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, TrainingError, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
-from dcsh_pg.learning.hash_function import Head
+from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.learning.saving import save_whole
 from dcsh_pg.progress import SILENT, Progress
@@ -49,7 +49,7 @@ class Loop:
 
 def train(
     encoder: nn.Module,
-    head: Head,
+    head: MLPHead,
     source: PairSource,
     objective: Objective,
     optimizer: torch.optim.Optimizer,

@@ -18,7 +18,8 @@ from dcsh_pg.learning.augment import Augmentation
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.feature_pairs import FeaturePairs
 from dcsh_pg.learning.features import encoder_digest, extract, fixed_views
-from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.image_pairs import ImagePairs
 from dcsh_pg.learning.images import digest
 from dcsh_pg.learning.losses import Reduction, nt_xent, quantization
@@ -223,9 +224,9 @@ def fit(
     return hash_function.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
-def hash_layer(dim: int, bits: int, options: Options) -> Head:
+def hash_layer(dim: int, bits: int, options: Options) -> MLPHead:
     """The two fully connected layers (eq. 3), drawn from N(0, 0.01), biases 0."""
-    head = Head(
+    head = MLPHead(
         dim,
         bits,
         hidden=(options.hidden,),

@@ -14,7 +14,8 @@ from dcsh_pg.errors import UsageError
 from dcsh_pg.learning.balance import BitBalance
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.features import extract, fixed_views
-from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.trainer import LOG, write_log
 from dcsh_pg.progress import SILENT, Progress
 
@@ -92,7 +93,7 @@ def fit(
     unit = functional.normalize(torch.from_numpy(features), dim=2).mean(dim=1)
     mean, projection, rotation, errors = quantize(unit.double().numpy(), bits, options, seed)
     weight = (projection @ rotation).T
-    head = Head(encoder.dim, bits, l2_normalize=True)
+    head = MLPHead(encoder.dim, bits, l2_normalize=True)
     with torch.no_grad():
         head.layers[0].weight.copy_(torch.from_numpy(weight))
         head.layers[0].bias.copy_(torch.from_numpy(-weight @ mean))

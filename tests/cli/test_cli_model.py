@@ -18,7 +18,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ponds"
     folder.mkdir()
     encoder = Encoder("small")
-    head = hash_functions.Head(encoder.dim, 32)
+    head = hash_functions.MLPHead(encoder.dim, 32)
     training = {
         "chip_size": 48,
         "resolution": 0.6,

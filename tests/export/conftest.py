@@ -3,7 +3,8 @@ import torch
 
 from dcsh_pg.export import export
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.hash_function import HashFunction, Head
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
 
 
 def hash_function(encoder="small", bits=64, *, bands=3, seed=0, **head) -> HashFunction:
@@ -13,7 +14,7 @@ def hash_function(encoder="small", bits=64, *, bands=3, seed=0, **head) -> HashF
     body = Encoder(encoder, bands=bands)
     options = {"hidden": (32,), "batch_norm": True, **head}
     function = HashFunction(
-        body, Head(body.dim, bits, **options), method="dcsh", orientations=orientations
+        body, MLPHead(body.dim, bits, **options), method="dcsh", orientations=orientations
     )
     with torch.no_grad():
         function(torch.randn(16, bands, body.input_size, body.input_size))

@@ -3,14 +3,15 @@ import torch
 
 from dcsh_pg.errors import InputError, ModelError, OutputError
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.hash_function import HashFunction, Head, load, orient, save
+from dcsh_pg.learning.hash_function import HashFunction, load, orient, save
+from dcsh_pg.learning.heads import MLPHead
 
 
 def trained(orientations=1, bands=3):
     """A small hash function whose BatchNorms have seen data."""
     torch.manual_seed(0)
     encoder = Encoder("small", bands=bands)
-    head = Head(encoder.dim, 16, hidden=(32,), batch_norm=True)
+    head = MLPHead(encoder.dim, 16, hidden=(32,), batch_norm=True)
     hash_function = HashFunction(encoder, head, method="dcsh", orientations=orientations)
     for _ in range(3):
         hash_function(torch.randn(8, bands, 64, 64))

@@ -9,7 +9,7 @@ import torch
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.feature_pairs import FeaturePairs
-from dcsh_pg.learning.hash_function import Head
+from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.neighbours import nearest
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.schedule import beta
@@ -64,7 +64,7 @@ def test_hash_layer_is_drawn_as_the_paper_says():
     with seeded(0):
         head = dcsh.hash_layer(2048, 64, dcsh.Options())
     first, _, second = head.layers
-    assert isinstance(head, Head) and first.out_features == 1024
+    assert isinstance(head, MLPHead) and first.out_features == 1024
     for layer in (first, second):
         assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)
         assert layer.bias.abs().max() == 0

@@ -1,0 +1,63 @@
+"""The kernel head: similarities to anchors, then one linear layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dcsh_pg.codes import check_bits
+
+
+class KernelHead(nn.Module):
+    """Features (N, dim) -> z (N, bits) = W (kappa(x, anchors) - centre) - threshold.
+
+    kappa is the Gaussian kernel exp(-|x - a|² / (2 sigma²)).
+
+    Attributes:
+        dim: length of the features.
+        bits: K.
+        anchors: number of anchors, p.
+        l2_normalize: whether features are first scaled to unit length.
+        points: the anchors, float32 (p, dim).
+        sigma: float32 scalar, the kernel's width.
+        centre: what is taken off each kernel row, float32 (p,).
+        linear: W and minus the thresholds.
+    """
+
+    KIND = "kernel"
+
+    def __init__(self, dim: int, bits: int, *, anchors: int, l2_normalize: bool = False):
+        super().__init__()
+        self.dim, self.bits, self.anchors = dim, check_bits(bits), anchors
+        self.l2_normalize = l2_normalize
+        self.register_buffer("points", torch.zeros(anchors, dim))
+        self.register_buffer("sigma", torch.ones(()))
+        self.register_buffer("centre", torch.zeros(anchors))
+        self.linear = nn.Linear(anchors, bits)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.l2_normalize:
+            features = functional.normalize(features, dim=1)
+        return self.linear(self.kernel(features) - self.centre)
+
+    def kernel(self, features: Tensor) -> Tensor:
+        """Kernel rows (N, p) of features as they are compared with the anchors."""
+        squares = features.square().sum(dim=1, keepdim=True) + self.points.square().sum(dim=1)
+        distances = (squares - 2 * features @ self.points.T).clamp(min=0)
+        return torch.exp(-distances / (2 * self.sigma.square()))
+
+    def fold(self) -> None:
+        """Nothing to fold."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this head again, without its weights."""
+        return {
+            "dim": self.dim,
+            "bits": self.bits,
+            "anchors": self.anchors,
+            "l2_normalize": self.l2_normalize,
+        }
