@@ -15,7 +15,20 @@ from types import ModuleType
 
 from dcsh_pg.errors import UsageError
 
-NAMES = ("dcsh", "itq")
+SUMMARIES = {
+    "dcsh": "deep, contrastive: views and neighbours of an image get like codes",
+    "spl_udh": "deep, soft pseudo-labels of an auto-encoder (our reconstruction)",
+    "psch": "deep, pseudo-labels of k-means and likeness of parts (our reconstruction)",
+    "itq": "principal components, rotated towards the corners of the cube",
+    "lsh": "random hyperplanes",
+    "dsh": "hyperplanes between neighbouring clusters",
+    "kulsh": "random hyperplanes in kernel space",
+    "prh": "decoder of a random layer (our reconstruction)",
+    "plsh": "shares of latent topics (our reconstruction)",
+}
+NAMES = tuple(SUMMARIES)
+DEEP = ("dcsh", "spl_udh", "psch")
+"""Methods that train in epochs; the others fit a head to features in one go."""
 
 
 def get(name: str) -> ModuleType:

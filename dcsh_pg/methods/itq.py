@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import Tensor
 
-from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.balance import BitBalance
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import extract, fixed_views
+from dcsh_pg.learning.features import FeatureCache
 from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
-from dcsh_pg.learning.trainer import LOG, write_log
+from dcsh_pg.learning.shallow import check_orientations, fit_head, unit_mean
 from dcsh_pg.progress import SILENT, Progress
 
 METHOD = "itq"
@@ -42,10 +41,7 @@ class Options:
         """Raises UsageError where a value cannot mean anything; the message names the option."""
         if self.iterations < 1:
             raise UsageError("--iterations must be 1 or more")
-        if self.orientations not in (1, 4, 8):
-            raise UsageError(
-                f"--orientations {self.orientations} is not known", hint="one of: 1, 4, 8"
-            )
+        check_orientations(self.orientations)
 
 
 def fit(
@@ -56,7 +52,7 @@ def fit(
     seed: int = 0,
     options: Options | None = None,
     device: torch.device | str = "cpu",
-    cache: Path | None = None,
+    cache: FeatureCache | Path | None = None,
     run: Path | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -76,34 +72,30 @@ def fit(
     """
     options = options or Options()
     options.check()
-    check_bits(bits)
-    if bits > min(encoder.dim, len(images) - 1):
+    if bits > encoder.dim:
         raise UsageError(
-            f"ITQ cannot make {bits} bits from {len(images)} images with {encoder.dim} features",
-            hint="give more images than bits, fewer --bits or a larger --encoder",
+            f"ITQ cannot make {bits} bits from {encoder.dim} features",
+            hint="give fewer --bits or a larger --encoder",
         )
-    features = extract(
+
+    def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
+        mean, projection, rotation, errors = quantize(unit_mean(features), bits, options, seed)
+        weight = (projection @ rotation).T
+        head = MLPHead.linear(weight, -weight @ mean, l2_normalize=True)
+        return head, {"iterations": options.iterations, "quantization": errors[-1]}
+
+    return fit_head(
         images,
         encoder,
-        views=fixed_views(range(options.orientations)),
-        cache=cache,
+        make,
+        method=METHOD,
+        bits=bits,
+        orientations=options.orientations,
         device=device,
+        cache=cache,
+        run=run,
         progress=progress,
     )
-    unit = functional.normalize(torch.from_numpy(features), dim=2).mean(dim=1)
-    mean, projection, rotation, errors = quantize(unit.double().numpy(), bits, options, seed)
-    weight = (projection @ rotation).T
-    head = MLPHead(encoder.dim, bits, l2_normalize=True)
-    with torch.no_grad():
-        head.layers[0].weight.copy_(torch.from_numpy(weight))
-        head.layers[0].bias.copy_(torch.from_numpy(-weight @ mean))
-    if run is not None:
-        balance = BitBalance.of(torch.from_numpy((unit.numpy() - mean) @ weight.T))
-        record = {"iterations": options.iterations, "quantization": errors[-1], **vars(balance)}
-        write_log(run / LOG, [record])
-    return HashFunction(
-        encoder.cpu(), head, method=METHOD, orientations=options.orientations
-    ).eval()
 
 
 def quantize(

@@ -9,6 +9,7 @@ from dcsh_pg.database import connection, registry
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.heads import MLPHead
 
 runner = CliRunner()
 
@@ -18,7 +19,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ponds"
     folder.mkdir()
     encoder = Encoder("small")
-    head = hash_functions.MLPHead(encoder.dim, 32)
+    head = MLPHead(encoder.dim, 32)
     training = {
         "chip_size": 48,
         "resolution": 0.6,

@@ -1,0 +1,151 @@
+"""DSH, density sensitive hashing: hyperplanes between neighbouring clusters."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.features import FeatureCache
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.shallow import check_orientations, fit_head, unit_mean
+from dcsh_pg.progress import SILENT, Progress
+
+METHOD = "dsh"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Density sensitive hashing (Jin, Li, Lin and Cai, IEEE Transactions on Cybernetics 2014).
+
+    Features of a frozen encoder, scaled to unit length, are quantized by a few iterations of
+    k-means into ``alpha`` K groups.  Hyperplanes midway between centroids that are among each
+    other's ``adjacent`` nearest are the candidates; bit k is the side of the one that splits the
+    images k-th most evenly, by the entropy of the groups' sizes on both sides.
+
+    Attributes:
+        alpha: groups for each bit; the paper's 1.5.
+        adjacent: nearest centroids of each centroid, r; the paper's 3.
+        iterations: of k-means, p; the paper's 3.
+        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
+    """
+
+    alpha: float = 1.5
+    adjacent: int = 3
+    iterations: int = 3
+    orientations: int = 1
+
+    def check(self) -> None:
+        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        if self.alpha <= 1 or self.adjacent < 2 or self.iterations < 1:
+            raise UsageError(
+                f"alpha={self.alpha}, adjacent={self.adjacent}, iterations={self.iterations} "
+                "cannot give enough hyperplanes",
+                hint="take alpha above 1, adjacent of 2 or more and iterations of 1 or more",
+            )
+        check_orientations(self.orientations)
+
+
+def fit(
+    images: np.ndarray,
+    encoder: Encoder,
+    *,
+    bits: int,
+    seed: int = 0,
+    options: Options | None = None,
+    device: torch.device | str = "cpu",
+    cache: FeatureCache | Path | None = None,
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> HashFunction:
+    """Fits a hash function without labels; see ``itq.fit`` for the arguments.
+
+    Raises:
+        UsageError: fewer images than groups, or as many bits as images.
+        OutputError: ``cache`` or ``run`` cannot be written.
+    """
+    options = options or Options()
+    options.check()
+    groups = round(options.alpha * bits)
+    if groups > len(images):
+        raise UsageError(
+            f"DSH needs {groups} images or more for {bits} bits, not {len(images)}",
+            hint="give more images or fewer --bits",
+        )
+
+    def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
+        unit = unit_mean(features)
+        kmeans = KMeans(
+            groups, init="random", n_init=1, max_iter=options.iterations, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            kmeans.fit(unit)
+        sizes = np.bincount(kmeans.labels_, minlength=groups)
+        normals, offsets = hyperplanes(kmeans.cluster_centers_, sizes, bits, options.adjacent)
+        return MLPHead.linear(normals, -offsets, l2_normalize=True), {"groups": groups}
+
+    return fit_head(
+        images,
+        encoder,
+        make,
+        method=METHOD,
+        bits=bits,
+        orientations=options.orientations,
+        device=device,
+        cache=cache,
+        run=run,
+        progress=progress,
+    )
+
+
+def hyperplanes(
+    centroids: np.ndarray, sizes: np.ndarray, bits: int, adjacent: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The hyperplanes between adjacent centroids that split the images most evenly.
+
+    Args:
+        centroids: float64 (G, D).
+        sizes: images of each group, int (G,).
+
+    Returns:
+        unit normals (bits, D) and offsets (bits,): a point x is on side 1 where normal . x >=
+        offset.
+
+    Raises:
+        UsageError: fewer pairs of adjacent centroids than bits.
+    """
+    squares = np.square(centroids[:, None] - centroids).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    nearest = np.argsort(squares, axis=1, kind="stable")[:, :adjacent]
+    pairs = np.unique([sorted((i, int(j))) for i, near in enumerate(nearest) for j in near], axis=0)
+    first, second = centroids[pairs[:, 0]], centroids[pairs[:, 1]]
+    normals = first - second
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    distinct = lengths[:, 0] > 0
+    normals = normals[distinct] / lengths[distinct]
+    offsets = ((first + second)[distinct] / 2 * normals).sum(axis=1)
+    if len(normals) < bits:
+        raise UsageError(
+            f"DSH found {len(normals)} pairs of adjacent groups for {bits} bits",
+            hint="give more varied images, a larger alpha or adjacent, or fewer --bits",
+        )
+    above = (centroids @ normals.T > offsets).T @ sizes / sizes.sum()
+    best = np.argsort(-_entropy(above), kind="stable")[:bits]
+    return normals[best], offsets[best]
+
+
+def _entropy(share: np.ndarray) -> np.ndarray:
+    shares = np.stack([share, 1 - share])
+    return -(shares * np.log(shares, out=np.zeros_like(shares), where=shares > 0)).sum(axis=0)

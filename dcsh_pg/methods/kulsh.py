@@ -1,0 +1,140 @@
+"""KULSH, kernel-based unsupervised LSH: random hyperplanes in kernel space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.features import FeatureCache
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.heads import KernelHead
+from dcsh_pg.learning.shallow import check_orientations, fit_head
+from dcsh_pg.progress import SILENT, Progress
+
+METHOD = "kulsh"
+_SMALLEST = 1e-8
+"""Eigenvalues of the kernel matrix below this are taken as 0."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Kernel-based unsupervised LSH (Demir and Bruzzone, IEEE TGRS 54(2), 2016).
+
+    It is Kulis and Grauman's kernelized LSH (ICCV 2009) on features of remote-sensing images.
+    ``anchors`` images give a kernel matrix, centred in kernel space; each bit is the side of a
+    hyperplane whose normal is, in the whitened span of the anchors, the sum of a random ``drawn``
+    of them, which approaches a Gaussian direction.
+
+    The paper's kernel on our features is not known: the Gaussian kernel here is as wide as the
+    mean distance of two anchors.
+
+    Attributes:
+        anchors: p; Kulis and Grauman's 300.
+        drawn: anchors in the sum of each bit, t; their 30.
+        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
+    """
+
+    anchors: int = 300
+    drawn: int = 30
+    orientations: int = 1
+
+    def check(self) -> None:
+        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        if not 1 <= self.drawn < self.anchors:
+            raise UsageError(
+                f"drawn={self.drawn} of anchors={self.anchors} is no random draw",
+                hint="take fewer drawn than anchors",
+            )
+        check_orientations(self.orientations)
+
+
+def fit(
+    images: np.ndarray,
+    encoder: Encoder,
+    *,
+    bits: int,
+    seed: int = 0,
+    options: Options | None = None,
+    device: torch.device | str = "cpu",
+    cache: FeatureCache | Path | None = None,
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> HashFunction:
+    """Fits a hash function without labels; see ``itq.fit`` for the arguments.
+
+    Raises:
+        UsageError: too few images for the draw of anchors, or as many bits as images.
+        OutputError: ``cache`` or ``run`` cannot be written.
+    """
+    options = options or Options()
+    options.check()
+    anchors = min(options.anchors, len(images))
+    if anchors <= options.drawn:
+        raise UsageError(
+            f"KULSH draws {options.drawn} of the images for each bit, and there are {len(images)}",
+            hint="give more images, or a smaller drawn",
+        )
+
+    def make(features: Tensor) -> tuple[KernelHead, dict[str, Any]]:
+        random = np.random.default_rng(seed)
+        unit = functional.normalize(features[:, 0].double(), dim=1)
+        points = unit[np.sort(random.choice(len(unit), anchors, replace=False))]
+        head = KernelHead(encoder.dim, bits, anchors=anchors, l2_normalize=True)
+        with torch.no_grad():
+            head.points.copy_(points)
+            head.sigma.copy_(functional.pdist(points).mean().clamp(min=1e-6))
+            kernel = head.double().kernel(points).numpy()
+            head.float().centre.copy_(torch.from_numpy(kernel.mean(axis=0)))
+            head.linear.weight.copy_(
+                torch.from_numpy(directions(kernel, bits, options.drawn, random))
+            )
+            head.linear.bias.zero_()
+        return head, {"anchors": anchors, "sigma": round(head.sigma.item(), 4)}
+
+    return fit_head(
+        images,
+        encoder,
+        make,
+        method=METHOD,
+        bits=bits,
+        orientations=options.orientations,
+        device=device,
+        cache=cache,
+        run=run,
+        progress=progress,
+    )
+
+
+def directions(
+    kernel: np.ndarray, bits: int, drawn: int, random: np.random.Generator
+) -> np.ndarray:
+    """Weights of the anchors for random directions in kernel space (Kulis and Grauman, sec. 4).
+
+    Rows sum to 0, because the constant vector is in the null space of the centred kernel; so it
+    is enough to centre a new kernel row by the anchors' mean row.
+
+    Args:
+        kernel: of the anchors, float64 (p, p).
+
+    Returns:
+        float64 (bits, p): sqrt((p - 1) / t) K^(-1/2) e_S, K centred, S a random set of t anchors.
+    """
+    anchors = len(kernel)
+    rows = kernel.mean(axis=0)
+    centred = kernel - rows - rows[:, None] + rows.mean()
+    values, vectors = np.linalg.eigh(centred)
+    kept = values > _SMALLEST
+    inverse_root = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
+    chosen = np.zeros((bits, anchors))
+    for row in chosen:
+        row[random.choice(anchors, drawn, replace=False)] = 1
+    return np.sqrt((anchors - 1) / drawn) * chosen @ inverse_root
