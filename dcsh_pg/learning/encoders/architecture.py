@@ -1,0 +1,39 @@
+"""What there is to know of an encoder's network before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network up to its features.
+
+    Attributes:
+        build: number of bands -> the network with random weights, images -> features.
+        dim: length of the features.
+        input_size: width and height of the images in pixels.
+        maps: network, images -> its last feature map (N, C, h, w) before global pooling; None
+            where it has none.
+        imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
+        cut: prefixes of weights that a file may hold and this network does without.
+    """
+
+    build: Callable[[int], nn.Module]
+    dim: int
+    input_size: int = 224
+    maps: Callable[[nn.Module, Tensor], Tensor] | None = None
+    imagenet: str | None = None
+    cut: tuple[str, ...] = ()
+
+    def standardisation(self, bands: int) -> tuple[Sequence[float], Sequence[float]]:
+        """Mean and standard deviation per band that images in 0..1 are standardised with."""
+        if bands == 3:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return (0.5,) * bands, (0.25,) * bands

@@ -1,0 +1,31 @@
+"""DenseNet-169 of torchvision."""
+
+from __future__ import annotations
+
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import DenseNet
+
+from dcsh_pg.learning.encoders.architecture import Architecture
+from dcsh_pg.learning.encoders.bands import with_bands
+
+
+def _densenet169() -> DenseNet:
+    network = torchvision.models.densenet169()
+    network.classifier = nn.Identity()
+    return network
+
+
+def _maps(network: DenseNet, images: Tensor) -> Tensor:
+    """What is pooled: the last block behind its BatchNorm and ReLU."""
+    return functional.relu(network.features(images))
+
+
+DENSENET169 = Architecture(
+    lambda bands: with_bands(_densenet169(), bands),
+    dim=1664,
+    maps=_maps,
+    imagenet="densenet169",
+    cut=("classifier.",),
+)

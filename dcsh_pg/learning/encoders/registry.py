@@ -1,0 +1,31 @@
+"""Encoders by name."""
+
+from __future__ import annotations
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.encoders import densenet, resnet, small, vgg
+from dcsh_pg.learning.encoders.architecture import Architecture
+
+_ARCHITECTURES = {
+    "small": small.SMALL,
+    "resnet18": resnet.RESNET18,
+    "resnet50": resnet.RESNET50,
+    "resnet50-layer3": resnet.RESNET50_LAYER3,
+    "resnet50-v1-layer3": resnet.RESNET50_V1_LAYER3,
+    "densenet169": densenet.DENSENET169,
+    "vgg16-fc6": vgg.VGG16_FC6,
+    "vgg16-fc7": vgg.VGG16_FC7,
+}
+
+NAMES = tuple(_ARCHITECTURES)
+
+
+def find(name: str) -> Architecture:
+    """The architecture of an encoder.
+
+    Raises:
+        UsageError: no encoder has that name.
+    """
+    if name not in _ARCHITECTURES:
+        raise UsageError(f"no encoder is called {name!r}", hint=f"one of: {', '.join(NAMES)}")
+    return _ARCHITECTURES[name]

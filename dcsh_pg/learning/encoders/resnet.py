@@ -1,0 +1,71 @@
+"""Residual networks of torchvision, whole and cut before the last stage."""
+
+from __future__ import annotations
+
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import ResNet
+
+from dcsh_pg.learning.encoders.architecture import Architecture
+from dcsh_pg.learning.encoders.bands import with_bands
+
+
+def _resnet18() -> ResNet:
+    network = torchvision.models.resnet18()
+    network.fc = nn.Identity()
+    return network
+
+
+def _resnet50() -> ResNet:
+    network = torchvision.models.resnet50()
+    network.fc = nn.Identity()
+    return network
+
+
+def _resnet50_layer3() -> ResNet:
+    network = _resnet50()
+    network.layer4 = nn.Identity()
+    return network
+
+
+def _resnet50_v1_layer3() -> ResNet:
+    """The original (Caffe, Keras) variant: a stage's stride is in its first 1 x 1 convolution."""
+    network = _resnet50_layer3()
+    for stage in (network.layer2, network.layer3):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return network
+
+
+def _maps(network: ResNet, images: Tensor) -> Tensor:
+    """Output of the last stage that the network has."""
+    x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+    return network.layer4(network.layer3(network.layer2(network.layer1(x))))
+
+
+RESNET18 = Architecture(
+    lambda bands: with_bands(_resnet18(), bands),
+    dim=512,
+    maps=_maps,
+    imagenet="resnet18",
+    cut=("fc.",),
+)
+RESNET50 = Architecture(
+    lambda bands: with_bands(_resnet50(), bands),
+    dim=2048,
+    maps=_maps,
+    imagenet="resnet50",
+    cut=("fc.",),
+)
+RESNET50_LAYER3 = Architecture(
+    lambda bands: with_bands(_resnet50_layer3(), bands),
+    dim=1024,
+    maps=_maps,
+    imagenet="resnet50",
+    cut=("fc.", "layer4."),
+)
+RESNET50_V1_LAYER3 = Architecture(
+    lambda bands: with_bands(_resnet50_v1_layer3(), bands),
+    dim=1024,
+    maps=_maps,
+    cut=("fc.", "layer4."),
+)

@@ -1,0 +1,41 @@
+"""VGG16 of torchvision up to one of its hidden fully connected layers."""
+
+from __future__ import annotations
+
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import VGG
+
+from dcsh_pg.learning.encoders.architecture import Architecture
+from dcsh_pg.learning.encoders.bands import with_bands
+
+
+def _vgg16(layers: int) -> VGG:
+    """With the first so many layers of the classifier, and without dropout."""
+    network = torchvision.models.vgg16()
+    kept = network.classifier[:layers]
+    network.classifier = nn.Sequential(
+        *(nn.Identity() if isinstance(layer, nn.Dropout) else layer for layer in kept)
+    )
+    return network
+
+
+def _maps(network: VGG, images: Tensor) -> Tensor:
+    """pool5."""
+    return network.features(images)
+
+
+VGG16_FC6 = Architecture(
+    lambda bands: with_bands(_vgg16(layers=2), bands),
+    dim=4096,
+    maps=_maps,
+    imagenet="vgg16",
+    cut=("classifier.3.", "classifier.6."),
+)
+VGG16_FC7 = Architecture(
+    lambda bands: with_bands(_vgg16(layers=5), bands),
+    dim=4096,
+    maps=_maps,
+    imagenet="vgg16",
+    cut=("classifier.6.",),
+)

@@ -1,0 +1,95 @@
+"""Weights for an encoder: random, published or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor
+
+from dcsh_pg.errors import InputError, ModelError, UsageError
+from dcsh_pg.learning.encoders.bands import repeat_bands
+from dcsh_pg.learning.encoders.encoder import Encoder
+from dcsh_pg.learning.encoders.registry import find
+
+
+def load_weights(encoder: Encoder, weights: str) -> None:
+    """Gives an encoder its weights, in place.
+
+    Args:
+        weights: 'none' keeps the random ones, 'imagenet' fetches torchvision's, anything else is
+            a file with a torchvision state dict (float16 is read too).  Where the encoder does
+            not take three bands, the first convolution's are repeated over its bands.
+
+    Raises:
+        InputError: the file cannot be read, or the download failed.
+        ModelError: the weights are not those of this network.
+        UsageError: there are no ImageNet weights for this network.
+    """
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        state, source = _download_imagenet(encoder.name), "the ImageNet weights"
+    else:
+        state, source = _read_state(Path(weights)), weights
+    cut = find(encoder.name).cut
+    state = {key: value.float() for key, value in state.items() if not key.startswith(cut)}
+    state = repeat_bands(state, encoder.body, encoder.bands)
+    try:
+        missing, unexpected = encoder.body.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{source} does not fit the encoder {encoder.name}: {str(error).splitlines()[-1].strip()}",
+            hint="choose the encoder that the weights were made for with --encoder",
+        ) from None
+    if missing or unexpected:
+        what = f"lacks {_some(missing)}" if missing else f"has, beyond it, {_some(unexpected)}"
+        raise ModelError(
+            f"{source} does not fit the encoder {encoder.name}: it {what}",
+            hint="choose the encoder that the weights were made for with --encoder",
+        )
+    encoder.weights = weights if weights == "imagenet" else Path(weights).name
+
+
+def _some(keys: Sequence[str], shown: int = 8) -> str:
+    rest = f" and {len(keys) - shown} more" if len(keys) > shown else ""
+    return ", ".join(keys[:shown]) + rest
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(
+            f"no such weights file: {path}", hint="give none, imagenet or a file to --weights"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"{path} is not a file of PyTorch weights ({type(error).__name__})",
+            hint="save a state dict with torch.save(model.state_dict(), FILE)",
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(
+            f"{path} holds no state dict",
+            hint="save a state dict with torch.save(model.state_dict(), FILE)",
+        )
+    return state
+
+
+def _download_imagenet(name: str) -> dict[str, Tensor]:
+    model = find(name).imagenet
+    if model is None:
+        raise UsageError(
+            f"there are no ImageNet weights for the encoder {name}",
+            hint="use --weights none to train from scratch, or --weights FILE",
+        )
+    try:
+        return torchvision.models.get_model(model, weights="DEFAULT").state_dict()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"the ImageNet weights of {model} could not be downloaded ({error})",
+            hint="download them elsewhere and give the file: --weights FILE; "
+            "or train --encoder small, which needs none",
+        ) from error
