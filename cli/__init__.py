@@ -23,6 +23,8 @@ COMMANDS = (
     "ingest",
     "search",
     "evaluate",
+    "benchmark",
+    "report",
     "archive",
     "model",
     "db",

@@ -1,0 +1,188 @@
+"""``dcsh-pg benchmark``: hashing methods by the papers' protocol.
+
+Library: :func:`dcsh_pg.protocol.benchmark.run`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dcsh_pg.cli import app, console, options
+
+_TABLE = "The table"
+_RUN = "Running"
+
+
+@app.command()
+def benchmark(
+    dataset: Annotated[
+        str,
+        typer.Option(
+            metavar="ucmd|aid|FOLDER",
+            help="UC Merced Land Use, AID, or a folder of class folders.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder of this benchmark; what is already measured there is kept.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            envvar="DCSH_PG_DATASETS",
+            help="Where ucmd and aid are looked for.",
+        ),
+    ] = Path(),
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,NAME,...", help="Methods.", rich_help_panel=_TABLE)
+    ] = "lsh,itq,dsh,kulsh,prh,plsh,spl_udh,psch,dcsh",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="Encoders whose features the methods are fitted to.",
+            rich_help_panel=_TABLE,
+        ),
+    ] = "vgg16-fc7",
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows with options of their own, as JSON, in place of --methods and --encoder; "
+            "docs/evaluation.md tells their fields.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENCODER=FILE",
+            help="Weights of an encoder: none, imagenet or a file. May be given several times. "
+            "Default: imagenet.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        str,
+        typer.Option(metavar="K,K,...", help="Lengths of code.", rich_help_panel=_TABLE),
+    ] = "16,32,48,64",
+    splits: Annotated[int, typer.Option(min=1, help="Random splits.", rich_help_panel=_TABLE)] = 5,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION",
+            help="Share of each class that is the database. Default: the papers', 0.8 of ucmd "
+            "and 0.5 of aid; 0.8 of a folder.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(
+            help="Of the encoders' features; bfloat16 is several times faster on processors with "
+            "units for it.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "float32",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Processes.", rich_help_panel=_RUN)
+    ] = 1,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where features are kept. Default: the user's cache folder.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare hashing methods on random splits of a labelled data set, as the papers do.
+
+    Measures mAP@all, precision and recall of every method, length of code and split, and writes
+    DIR/report.md, .json and pictures, with the papers' numbers beside ours. A run that was
+    stopped goes on when it is given again. No label takes part in training.
+
+    [dim]dcsh-pg benchmark --dataset ucmd --data /data --methods itq,lsh --out results/ucmd[/dim]
+    """
+    from dcsh_pg.errors import DcshError
+
+    try:
+        from dcsh_pg.learning import device as devices
+        from dcsh_pg.protocol import benchmark as protocol
+        from dcsh_pg.protocol import datasets, page, summary
+        from dcsh_pg.protocol import rows as table
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dcsh_pg"):
+            raise
+        raise DcshError(
+            f"the benchmark needs {error.name}, which is not installed",
+            hint="pip install 'dcsh-pg[train,plot]'",
+        ) from error
+    import platformdirs
+
+    from dcsh_pg.evaluation import check_plots
+
+    lengths = options.parse_integers(bits, "--bits")
+    given = _parse_weights(weights or [])
+    chosen = (
+        table.read(rows, given)
+        if rows
+        else table.simple(methods.split(","), encoder.split(","), given)
+    )
+    check_plots(out)
+    with console.progress(quiet=quiet) as shown:
+        loaded = datasets.load(dataset, data, progress=shown)
+        plan = protocol.Plan(
+            rows=chosen,
+            bits=lengths,
+            splits=splits,
+            share=share or loaded.database_share,
+            precision=precision,
+            cache=cache or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features",
+            device=str(devices.choose(device)),
+            jobs=jobs,
+        )
+        protocol.run(loaded, plan, out, command=_command(), progress=shown)
+    for path in page.write([summary.read(out)], out / "report.md", title=loaded.title):
+        console.say(f"wrote {path}")
+
+
+def _parse_weights(given: list[str]) -> dict[str, str]:
+    from dcsh_pg.errors import UsageError
+
+    for item in given:
+        if "=" not in item:
+            raise UsageError(
+                f"--weights {item} names no encoder",
+                hint="write --weights densenet169=FILE for example",
+            )
+    return dict(item.split("=", 1) for item in given)
+
+
+def _command() -> str:
+    """The command line as it was given, with folders and files by their last name."""
+    words = ["dcsh-pg", *sys.argv[1:]]
+    return shlex.join(_short(word) for word in words)
+
+
+def _short(word: str) -> str:
+    name, equals, value = word.rpartition("=")
+    return f"{name}{equals}{Path(value).name}" if "/" in value else word

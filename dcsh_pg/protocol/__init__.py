@@ -1,0 +1,1 @@
+"""The papers' protocol: every method on random splits of a labelled data set, as one report."""
