@@ -13,8 +13,9 @@ POOLED = ["resnet18", "resnet50", "resnet50-layer3", "resnet50-v1-layer3", "dens
 @pytest.mark.parametrize("name", NAMES)
 def test_encoder_gives_features_of_its_length(name):
     encoder = Encoder(name).eval()
+    images = torch.randn(1, 3, encoder.input_size, encoder.input_size)
     with torch.no_grad():
-        assert encoder(torch.randn(1, 3, 64, 64)).shape == (1, encoder.dim)
+        assert encoder(images).shape == (1, encoder.dim)
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18", "densenet169", "vgg16-fc6"])
@@ -30,6 +31,11 @@ def test_unknown_encoder_is_refused_with_the_names():
     with pytest.raises(UsageError, match="alexnet") as raised:
         Encoder("alexnet")
     assert all(name in raised.value.hint for name in NAMES)
+
+
+def test_maps_are_refused_where_there_are_none():
+    with pytest.raises(UsageError, match="gist"):
+        Encoder("gist").maps(torch.zeros(1, 3, 256, 256))
 
 
 @pytest.mark.parametrize("name", POOLED)

@@ -23,6 +23,7 @@ class Architecture:
             where it has none.
         imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
         cut: prefixes of weights that a file may hold and this network does without.
+        learned: whether there are weights at all; without, images are taken as they are, in 0..1.
     """
 
     build: Callable[[int], nn.Module]
@@ -31,9 +32,12 @@ class Architecture:
     maps: Callable[[nn.Module, Tensor], Tensor] | None = None
     imagenet: str | None = None
     cut: tuple[str, ...] = ()
+    learned: bool = True
 
     def standardisation(self, bands: int) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and standard deviation per band that images in 0..1 are standardised with."""
+        if not self.learned:
+            return (0.0,) * bands, (1.0,) * bands
         if bands == 3:
             return IMAGENET_MEAN, IMAGENET_STD
         return (0.5,) * bands, (0.25,) * bands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.encoders import densenet, resnet, small, vgg
+from dcsh_pg.learning.encoders import densenet, gist, resnet, small, vgg
 from dcsh_pg.learning.encoders.architecture import Architecture
 
 _ARCHITECTURES = {
@@ -15,6 +15,7 @@ _ARCHITECTURES = {
     "densenet169": densenet.DENSENET169,
     "vgg16-fc6": vgg.VGG16_FC6,
     "vgg16-fc7": vgg.VGG16_FC7,
+    "gist": gist.GIST,
 }
 
 NAMES = tuple(_ARCHITECTURES)

@@ -26,10 +26,14 @@ def load_weights(encoder: Encoder, weights: str) -> None:
     Raises:
         InputError: the file cannot be read, or the download failed.
         ModelError: the weights are not those of this network.
-        UsageError: there are no ImageNet weights for this network.
+        UsageError: there are no such weights for this network.
     """
     if weights == "none":
         return
+    if not find(encoder.name).learned:
+        raise UsageError(
+            f"the encoder {encoder.name} has no weights to read", hint="leave --weights out"
+        )
     if weights == "imagenet":
         state, source = _download_imagenet(encoder.name), "the ImageNet weights"
     else:
