@@ -22,18 +22,14 @@ def test_half_precision_file_with_classifier_is_read(tmp_path):
     assert torch.allclose(encoder.body.conv1.weight, source.body.conv1.weight, atol=1e-3)
 
 
-@pytest.mark.parametrize("name, layers", [("vgg16-fc6", (3, 6)), ("vgg16-fc7", (6,))])
-def test_vgg16_file_may_hold_the_layers_that_are_cut(tmp_path, name, layers):
-    source = Encoder(name)
+def test_vgg16_file_may_hold_the_layers_that_are_cut(tmp_path):
+    source = Encoder("vgg16-fc6")
     state = {key: value.half() for key, value in source.body.state_dict().items()}
-    for layer in layers:
-        state[f"classifier.{layer}.weight"] = torch.ones(2, 2)
-    torch.save(state, tmp_path / "w.pth")
-    encoder = Encoder(name)
+    cut = {f"classifier.{layer}.bias": torch.ones(2) for layer in (3, 6)}
+    torch.save({**state, **cut}, tmp_path / "w.pth")
+    encoder = Encoder("vgg16-fc6")
     load_weights(encoder, str(tmp_path / "w.pth"))
-    assert torch.equal(
-        encoder.body.classifier[0].bias.half(), source.body.classifier[0].bias.half()
-    )
+    assert torch.equal(encoder.body.classifier[0].bias, state["classifier.0.bias"].float())
 
 
 def test_weights_are_repeated_over_more_bands(tmp_path):
@@ -66,8 +62,9 @@ def test_what_is_no_weights_file_is_refused(tmp_path):
     for name in ("absent.pth", "w.pth", "list.pth"):
         with pytest.raises(InputError, match=name):
             load_weights(Encoder("resnet18"), str(tmp_path / name))
-    with pytest.raises(UsageError, match="small"):
-        load_weights(Encoder("small"), "imagenet")
+    for word in ("imagenet", "pretrained"):
+        with pytest.raises(UsageError, match="small"):
+            load_weights(Encoder("small"), word)
 
 
 @pytest.mark.skipif("DCSH_TEST_DATA" not in os.environ, reason="DCSH_TEST_DATA is not set")

@@ -5,13 +5,15 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.encoders import NAMES, Encoder
+from dcsh_pg.learning.encoders import NAMES, Encoder, find
 
 POOLED = ["resnet18", "resnet50", "resnet50-layer3", "resnet50-v1-layer3", "densenet169"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoder_gives_features_of_its_length(name):
+    if name.startswith("dinov2"):
+        pytest.importorskip("timm")
     encoder = Encoder(name).eval()
     images = torch.randn(1, 3, encoder.input_size, encoder.input_size)
     with torch.no_grad():
@@ -36,6 +38,14 @@ def test_unknown_encoder_is_refused_with_the_names():
 def test_maps_are_refused_where_there_are_none():
     with pytest.raises(UsageError, match="gist"):
         Encoder("gist").maps(torch.zeros(1, 3, 256, 256))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_known_beforehand_fits_together(name):
+    architecture = find(name)
+    published = architecture.imagenet or architecture.timm
+    assert architecture.learned or not published
+    assert architecture.default_weights == "none" or published or name == "resnet50-v1-layer3"
 
 
 @pytest.mark.parametrize("name", POOLED)

@@ -17,27 +17,34 @@ class Architecture:
 
     Attributes:
         build: number of bands -> the network with random weights, images -> features.
-        dim: length of the features.
+        dim: length of the features; None where the built network tells, as ``head_hidden_size``.
         input_size: width and height of the images in pixels.
         maps: network, images -> its last feature map (N, C, h, w) before global pooling; None
             where it has none.
-        imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
-        cut: prefixes of weights that a file may hold and this network does without.
         learned: whether there are weights at all; without, images are taken as they are, in 0..1.
+        default_weights: what it starts from where nothing else is said, 'pretrained' or 'none'.
+        imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
+        timm: name of the timm model whose weights fit, if there is one.
+        cut: prefixes of weights that a file may hold and this network does without.
+        mean, std: of red, green and blue in 0..1, as its published weights have seen them.
     """
 
     build: Callable[[int], nn.Module]
-    dim: int
+    dim: int | None
     input_size: int = 224
     maps: Callable[[nn.Module, Tensor], Tensor] | None = None
-    imagenet: str | None = None
-    cut: tuple[str, ...] = ()
     learned: bool = True
+    default_weights: str = "pretrained"
+    imagenet: str | None = None
+    timm: str | None = None
+    cut: tuple[str, ...] = ()
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     def standardisation(self, bands: int) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and standard deviation per band that images in 0..1 are standardised with."""
         if not self.learned:
             return (0.0,) * bands, (1.0,) * bands
         if bands == 3:
-            return IMAGENET_MEAN, IMAGENET_STD
+            return self.mean, self.std
         return (0.5,) * bands, (0.25,) * bands

@@ -15,12 +15,13 @@ class Encoder(nn.Module):
     """Float32 (N, bands, S, S), standardised -> features float32 (N, dim).
 
     Attributes:
-        name: one of ``NAMES``.
+        name: one of ``NAMES``, or ``timm:`` and the name of a model of timm.
         bands: bands of the images it takes.
         input_size: S, in pixels.
         mean, std: per band, of images scaled to 0..1; what its input is standardised with.
         dim: length of its features.
-        weights: where its weights came from: 'none', 'imagenet' or a file's name.
+        weights: where its weights came from: 'none', 'imagenet', 'pretrained' (published ones
+            that are not of ImageNet alone) or a file's name.
     """
 
     def __init__(
@@ -34,21 +35,24 @@ class Encoder(nn.Module):
         """Builds the network with random weights.
 
         Args:
-            mean, std: default to ImageNet's for three bands, else to 0.5 and 0.25.
+            mean, std: default to what the published weights have seen for three bands, else to
+                0.5 and 0.25.
 
         Raises:
-            UsageError: no encoder has that name, or there is no band.
+            UsageError: no encoder has that name, there is no band, or timm is needed and not
+                installed.
         """
         super().__init__()
         architecture = registry.find(name)
         if bands < 1:
             raise UsageError(f"an encoder cannot take {bands} bands")
         self.name, self.bands = name, bands
-        self.input_size, self.dim = architecture.input_size, architecture.dim
+        self.input_size = architecture.input_size
         default_mean, default_std = architecture.standardisation(bands)
         self.mean, self.std = tuple(mean or default_mean), tuple(std or default_std)
         self.weights = "none"
         self.body = architecture.build(bands)
+        self.dim = self.body.head_hidden_size if architecture.dim is None else architecture.dim
 
     def forward(self, images: Tensor) -> Tensor:
         return self.body(images)

@@ -153,4 +153,5 @@ GIST = Architecture(
     dim=SCALES * ORIENTATIONS * GRID * GRID,
     input_size=SIZE,
     learned=False,
+    default_weights="none",
 )

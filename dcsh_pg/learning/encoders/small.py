@@ -55,4 +55,5 @@ SMALL = Architecture(
     dim=sum(SmallNet.WIDTHS),
     input_size=64,
     maps=SmallNet.maps,
+    default_weights="none",
 )

@@ -10,18 +10,24 @@ import torchvision
 from torch import Tensor
 
 from dcsh_pg.errors import InputError, ModelError, UsageError
+from dcsh_pg.learning.encoders import from_timm
 from dcsh_pg.learning.encoders.bands import repeat_bands
 from dcsh_pg.learning.encoders.encoder import Encoder
 from dcsh_pg.learning.encoders.registry import find
+
+PUBLISHED = ("pretrained", "imagenet")
+"""Words that ask for an encoder's published weights; the second only where it is true."""
 
 
 def load_weights(encoder: Encoder, weights: str) -> None:
     """Gives an encoder its weights, in place.
 
     Args:
-        weights: 'none' keeps the random ones, 'imagenet' fetches torchvision's, anything else is
-            a file with a torchvision state dict (float16 is read too).  Where the encoder does
-            not take three bands, the first convolution's are repeated over its bands.
+        weights: 'none' keeps the random ones, 'pretrained' fetches the published ones of this
+            encoder, 'imagenet' too, where those are of ImageNet.  Anything else is a file with a
+            state dict of the torchvision or timm network, or of DINOv2 as its authors publish it
+            (float16 and safetensors are read too).  Where the encoder does not take three bands,
+            the first convolution's are repeated over its bands.
 
     Raises:
         InputError: the file cannot be read, or the download failed.
@@ -30,16 +36,19 @@ def load_weights(encoder: Encoder, weights: str) -> None:
     """
     if weights == "none":
         return
-    if not find(encoder.name).learned:
+    architecture = find(encoder.name)
+    if not architecture.learned:
         raise UsageError(
             f"the encoder {encoder.name} has no weights to read", hint="leave --weights out"
         )
-    if weights == "imagenet":
-        state, source = _download_imagenet(encoder.name), "the ImageNet weights"
+    if weights in PUBLISHED:
+        state, source = _download(encoder.name, weights), "what was downloaded"
     else:
         state, source = _read_state(Path(weights)), weights
-    cut = find(encoder.name).cut
+    cut = architecture.cut
     state = {key: value.float() for key, value in state.items() if not key.startswith(cut)}
+    if architecture.timm:
+        state = from_timm.own_naming(encoder.body, state)
     state = repeat_bands(state, encoder.body, encoder.bands)
     try:
         missing, unexpected = encoder.body.load_state_dict(state, strict=False)
@@ -54,7 +63,10 @@ def load_weights(encoder: Encoder, weights: str) -> None:
             f"{source} does not fit the encoder {encoder.name}: it {what}",
             hint="choose the encoder that the weights were made for with --encoder",
         )
-    encoder.weights = weights if weights == "imagenet" else Path(weights).name
+    if weights in PUBLISHED:
+        encoder.weights = "imagenet" if architecture.imagenet else "pretrained"
+    else:
+        encoder.weights = Path(weights).name
 
 
 def _some(keys: Sequence[str], shown: int = 8) -> str:
@@ -65,10 +77,19 @@ def _some(keys: Sequence[str], shown: int = 8) -> str:
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(
-            f"no such weights file: {path}", hint="give none, imagenet or a file to --weights"
+            f"no such weights file: {path}", hint="give none, pretrained or a file to --weights"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{path} needs {error.name}, which is not installed", hint=from_timm.HINT
+        ) from error
     except Exception as error:
         raise InputError(
             f"{path} is not a file of PyTorch weights ({type(error).__name__})",
@@ -82,18 +103,26 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _download_imagenet(name: str) -> dict[str, Tensor]:
-    model = find(name).imagenet
+def _download(name: str, weights: str) -> dict[str, Tensor]:
+    architecture = find(name)
+    if weights == "imagenet" and architecture.timm:
+        raise UsageError(
+            f"the encoder {name} does not take imagenet weights",
+            hint="use --weights pretrained, which fetches what is published for it",
+        )
+    model = architecture.imagenet or architecture.timm
     if model is None:
         raise UsageError(
-            f"there are no ImageNet weights for the encoder {name}",
+            f"there are no published weights for the encoder {name}",
             hint="use --weights none to train from scratch, or --weights FILE",
         )
     try:
+        if architecture.timm:
+            return from_timm.download(model)
         return torchvision.models.get_model(model, weights="DEFAULT").state_dict()
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"the ImageNet weights of {model} could not be downloaded ({error})",
+            f"the weights of {model} could not be downloaded ({error})",
             hint="download them elsewhere and give the file: --weights FILE; "
             "or train --encoder small, which needs none",
         ) from error

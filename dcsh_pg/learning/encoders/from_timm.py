@@ -1,0 +1,93 @@
+"""Encoders of timm: DINOv2, which learned without labels, and any other model by its name there.
+
+timm is imported only when one of them is asked for; the extra ``encoders`` installs it.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from torch import Tensor, nn
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.encoders.architecture import Architecture
+
+PREFIX = "timm:"
+
+HINT = "pip install 'dcsh-pg[encoders]'"
+"""What to do where a library is missing."""
+
+
+def find(name: str) -> Architecture:
+    """A model of timm, ``name`` without the prefix: what it gives in place of its classifier.
+
+    Raises:
+        UsageError: timm is not installed, or has no such model.
+    """
+    timm = _timm(PREFIX + name)
+    try:
+        told = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # the model is there, but not with this tag
+        told = None
+    if told is None:
+        raise UsageError(
+            f"timm {timm.__version__} has no model {name!r}",
+            hint="python -c 'import timm; print(timm.list_models())' tells what it has",
+        )
+    classifiers = (told.classifier,) if isinstance(told.classifier, str) else told.classifier
+    return Architecture(
+        lambda bands: timm.create_model(name, num_classes=0, in_chans=bands),
+        dim=None,
+        input_size=told.input_size[-1],
+        timm=name,
+        cut=tuple(f"{classifier}." for classifier in classifiers or ()),
+        mean=told.mean,
+        std=told.std,
+    )
+
+
+def download(name: str) -> dict[str, Tensor]:
+    """The published state dict of a model, through timm's own cache.
+
+    Raises:
+        OSError, RuntimeError: there is none, or it cannot be had.
+    """
+    return _timm(PREFIX + name).create_model(name, pretrained=True).state_dict()
+
+
+def own_naming(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict as ``network`` names and shapes it.
+
+    For vision transformers: the authors' names become timm's, and the position embedding is
+    interpolated to the network's own grid.
+    """
+    from timm.models import vision_transformer
+
+    if isinstance(network, vision_transformer.VisionTransformer):
+        return vision_transformer.checkpoint_filter_fn(dict(state), network)
+    return state
+
+
+def _timm(encoder: str) -> ModuleType:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise UsageError(
+            f"the encoder {encoder} needs timm, which is not installed", hint=HINT
+        ) from None
+    return timm
+
+
+def _dinov2(name: str, model: str, dim: int) -> Architecture:
+    """The class token behind the last norm, of 224 px in 16 x 16 patches of 14 px."""
+
+    def build(bands: int) -> nn.Module:
+        return _timm(name).create_model(model, num_classes=0, in_chans=bands, img_size=224)
+
+    return Architecture(build, dim=dim, timm=model)
+
+
+DINOV2_VITS14 = _dinov2("dinov2_vits14", "vit_small_patch14_dinov2", dim=384)
+DINOV2_VITB14 = _dinov2("dinov2_vitb14", "vit_base_patch14_dinov2", dim=768)
