@@ -1,15 +1,23 @@
-"""Neighbours in feature space: positives without labels for a frozen encoder."""
+"""Images that are alike in feature space: positives without labels.
+
+Each finder takes features (N, V, D) of V views of N images and gives int64 (N, k): for every image
+the images that are alike, itself left out.
+"""
 
 from __future__ import annotations
 
 import torch
 from scipy import sparse
+from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional
 
-_CHUNK = 1024
 EXPONENT = 3
 """Edges of the graph weigh cosine ** this, as is usual for diffusion in image retrieval."""
+COMPONENTS = 512
+"""Principal components that whitening keeps."""
+_ROWS_AT_ONCE = 1 << 23
+"""Entries of a block of the (N, N) matrix of likenesses."""
 
 
 def centred(features: Tensor) -> Tensor:
@@ -18,23 +26,62 @@ def centred(features: Tensor) -> Tensor:
     return functional.normalize(mean - mean.mean(dim=0), dim=1)
 
 
-def nearest(features: Tensor, k: int) -> Tensor:
-    """The k nearest images of every image by the cosine of ``centred``, itself left out.
+def whitened(features: Tensor) -> Tensor:
+    """Features (N, V, D) with their dominant entries and directions tamed: unit (N, d).
+
+    Signed square root of each entry (power normalisation: Perronnin et al., ECCV 2010), then
+    unit length, mean over an image's views, centring over the images, and the first 512 principal
+    components, each divided by the square root of its standard deviation: half of whitening
+    (Jegou and Chum, ECCV 2012).  A few bursty channels and the directions in which all imagery
+    varies most, brightness and texture, otherwise decide which images are alike.
+    """
+    tamed = functional.normalize(features.sign() * features.abs().sqrt(), dim=2).mean(dim=1)
+    tamed = (tamed - tamed.mean(dim=0)).double()
+    variances, directions = torch.linalg.eigh(tamed.T @ tamed / len(tamed))
+    kept = variances.flip(0)[:COMPONENTS]
+    kept = kept[kept > kept[0] * 1e-10]
+    projected = tamed @ directions.flip(1)[:, : len(kept)]
+    return functional.normalize(projected / kept**0.25, dim=1).to(features.dtype)
+
+
+def nearest(features: Tensor, k: int, *, whiten: bool = False) -> Tensor:
+    """The k nearest images of every image by cosine, nearest first.
 
     Args:
         features: float (N, V, D).
         k: at most N - 1.
-
-    Returns:
-        int64 (N, k), nearest first.
+        whiten: compare images by ``whitened`` features; by ``centred`` ones otherwise.
     """
-    return _ranked(centred(features), k)[1]
+    return _ranked(whitened(features) if whiten else centred(features), k)[1]
+
+
+def clustered(features: Tensor, clusters: int, *, seed: int = 0, whiten: bool = False) -> Tensor:
+    """All images of the same k-means cluster, for every image.
+
+    Clusters smaller than the largest repeat their images, the image itself among them, so that
+    each row is as long as the largest cluster.
+    """
+    unit = whitened(features) if whiten else centred(features)
+    kmeans = KMeans(min(clusters, len(unit)), n_init=10, random_state=seed).fit(unit.cpu().numpy())
+    labels = torch.from_numpy(kmeans.labels_).long()
+    largest = int(labels.bincount().max())
+    found = torch.empty(len(unit), largest, dtype=torch.int64)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        found[members] = members.repeat(-(-largest // len(members)))[:largest]
+    return found
 
 
 def diffused(
-    features: Tensor, k: int, *, graph: int = 15, restart: float = 0.1, steps: int = 20
+    features: Tensor,
+    k: int,
+    *,
+    graph: int = 10,
+    restart: float = 0.1,
+    steps: int = 20,
+    whiten: bool = False,
 ) -> Tensor:
-    """The k images that are most alike along the data, for every image, itself left out.
+    """The k images that are most alike along the data, for every image.
 
     Likeness spreads over the graph in which each image is joined to its ``graph`` nearest:
     random walks with restart, as in manifold ranking (Zhou et al., NIPS 2003) and in diffusion
@@ -49,15 +96,18 @@ def diffused(
     Args:
         features: float (N, V, D).
         k: at most N - 1.
+        graph: neighbours that each image is joined to.
+        restart: probability with which a walk begins anew at each step.
+        whiten: see ``nearest``.
 
     Returns:
         int64 (N, k), most alike first; ties by index.
     """
-    unit = centred(features)
+    unit = whitened(features) if whiten else centred(features)
     images = len(unit)
     walk = _normalised_graph(unit, min(graph, images - 1))
     found = []
-    for rows in torch.arange(images).split(_CHUNK):
+    for rows in torch.arange(images).split(_block(images)):
         start = (
             sparse.csr_matrix(
                 ([1.0] * len(rows), (rows.numpy(), range(len(rows)))), shape=(images, len(rows))
@@ -77,8 +127,9 @@ def diffused(
 def _ranked(unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Cosines (N, k) and indices (N, k) of the nearest of unit vectors (N, D), itself left out."""
     cosines, indices = [], []
-    for first in range(0, len(unit), _CHUNK):
-        similarity = unit[first : first + _CHUNK] @ unit.T
+    block = _block(len(unit))
+    for first in range(0, len(unit), block):
+        similarity = unit[first : first + block] @ unit.T
         own = torch.arange(first, first + len(similarity), device=unit.device)
         similarity[torch.arange(len(similarity), device=unit.device), own] = -torch.inf
         top = similarity.topk(k, dim=1)
@@ -98,3 +149,8 @@ def _normalised_graph(unit: Tensor, k: int) -> sparse.csr_matrix:
     degree = graph.sum(axis=1).A1.clip(min=1e-9)
     scale = sparse.diags((degree**-0.5).astype("float32"))
     return (scale @ graph @ scale).tocsr()
+
+
+def _block(images: int) -> int:
+    """Rows of the (N, N) matrix that are worked on at once."""
+    return max(1, _ROWS_AT_ONCE // images)
