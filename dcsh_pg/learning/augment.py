@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dcsh_pg.learning.device import send
+
 _GREY = torch.tensor([0.299, 0.587, 0.114])
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_FROM_YIQ = torch.linalg.inv(_YIQ)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Augmentation:
     literal list.
 
     All draws come from the caller's generator, on the CPU, so that a run can be repeated and
-    resumed and sees the same views on every device.
+    resumed and sees the same views on every device.  What they come to for each image is worked
+    out there too and sent in one piece; the pixels are touched on the images' device alone, and
+    nothing waits for it.
 
     Attributes:
         crop_area: share of the image's area that is kept, drawn uniformly.
@@ -54,81 +59,70 @@ class Augmentation:
         Saturation, hue and greyscale need red, green and blue, and leave images of other band
         counts alone; brightness and contrast act on any.
         """
-        draw = _Draw(len(images), generator)
-        views = self._place(images, draw)
-        views = self._colour(views, draw).clamp(0, 1)
-        return self._blur(views, draw)
+        parts = (
+            self._draw_place(len(images), generator),
+            *self._draw_colour(len(images), generator),
+            self._draw_blur(len(images), generator),
+        )
+        sizes = [math.prod(part.shape[1:]) for part in parts]
+        sent = send(torch.cat([part.flatten(1) for part in parts], dim=1), images.device)
+        place, tone, colours, side = (
+            values.reshape(part.shape).to(images.dtype)
+            for values, part in zip(sent.split(sizes, dim=1), parts, strict=True)
+        )
+        return _blur(_colour(_place(images, place), tone, colours).clamp_(0, 1), side)
 
-    def _place(self, images: Tensor, draw: _Draw) -> Tensor:
-        """Crop, flips and rotation in one resampling."""
-        area = draw.uniform(*self.crop_area)
-        ratio = draw.uniform(*map(math.log, self.crop_ratio)).exp()
+    def _draw_place(self, count: int, generator: torch.Generator) -> Tensor:
+        """Crop, flips and rotation as one affine map of coordinates for each view, (N, 2, 3)."""
+        area, ratio, x, y, mirrored, flipped, turns = torch.rand(7, count, generator=generator)
+        area = _between(area, *self.crop_area)
+        ratio = _between(ratio, *map(math.log, self.crop_ratio)).exp()
         width = (area * ratio).sqrt().clamp(max=1)
         height = (area / ratio).sqrt().clamp(max=1)
-        x = draw.uniform(-1, 1) * (1 - width)
-        y = draw.uniform(-1, 1) * (1 - height)
-        mirrored = 1 - 2 * draw.happens(0.5).float()
-        flipped, turns = torch.ones_like(x), torch.zeros_like(x)
-        if self.rotations:
-            flipped = 1 - 2 * draw.happens(0.5).float()
-            turns = draw.uniform(0, 4).floor()
-        cosine, sine = (turns * math.pi / 2).cos().round(), (turns * math.pi / 2).sin().round()
-        theta = torch.stack(
+        x = _between(x, -1, 1) * (1 - width)
+        y = _between(y, -1, 1) * (1 - height)
+        mirrored = torch.where(mirrored < 0.5, -1.0, 1.0)
+        flipped = torch.where((flipped < 0.5) & self.rotations, -1.0, 1.0)
+        angle = (4 * turns).floor() * (math.pi / 2 * self.rotations)
+        cosine, sine = angle.cos().round(), angle.sin().round()
+        return torch.stack(
             [
                 torch.stack([width * mirrored * cosine, -width * mirrored * sine, x], dim=1),
                 torch.stack([height * flipped * sine, height * flipped * cosine, y], dim=1),
             ],
             dim=1,
-        ).to(images)
-        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-        return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-    def _colour(self, images: Tensor, draw: _Draw) -> Tensor:
-        """Jitter and greyscale: one affine map of the colours for each image."""
-        jittered = draw.happens(self.jitter_probability)
-        grey = draw.happens(self.grey_probability)
-        brightness, contrast, saturation = (
-            torch.where(jittered, draw.uniform(1 - strength, 1 + strength), 1.0)
-            for strength in (self.brightness, self.contrast, self.saturation)
         )
-        hue = torch.where(jittered, draw.uniform(-self.hue, self.hue), 0.0)
 
-        def each(values: Tensor) -> Tensor:
-            return values.to(images)[:, None, None, None]
+    def _draw_colour(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Jitter and greyscale: factor and share of the mean level (N, 2), map of RGB (N, 3, 3)."""
+        jittered, grey, brightness, contrast, saturation, hue = torch.rand(
+            6, count, generator=generator
+        )
+        jittered = jittered < self.jitter_probability
+        brightness, contrast, saturation = (
+            torch.where(jittered, _between(drawn, 1 - strength, 1 + strength), 1.0)
+            for drawn, strength in (
+                (brightness, self.brightness),
+                (contrast, self.contrast),
+                (saturation, self.saturation),
+            )
+        )
+        hue = torch.where(jittered, _between(hue, -self.hue, self.hue), 0.0)
+        tone = torch.stack([brightness * contrast, brightness * (1 - contrast)], dim=1)
+        mixed = torch.where(grey < self.grey_probability, 0.0, saturation)[:, None, None]
+        desaturation = mixed * torch.eye(3) + (1 - mixed) * _GREY.expand(3, 3)
+        return tone, desaturation @ _hue_rotation(hue)
 
-        natural = images.shape[1] == 3
-        level = torch.einsum("c,nchw->nhw", _GREY.to(images), images) if natural else images
-        level = level.mean(dim=tuple(range(1, level.ndim)))
-        images = each(brightness * contrast) * images
-        images = images + each(brightness * (1 - contrast)) * level[:, None, None, None]
-        if not natural:
-            return images
-        colours = _hue_rotation(hue)
-        mixed = torch.where(grey, 0.0, saturation)[:, None, None]
-        to_grey = _GREY.expand(3, 3)
-        colours = (mixed * torch.eye(3) + (1 - mixed) * to_grey) @ colours
-        return torch.einsum("ndc,nchw->ndhw", colours.to(images), images)
-
-    def _blur(self, images: Tensor, draw: _Draw) -> Tensor:
-        blurred = draw.happens(self.blur_probability)
-        side = torch.exp(-0.5 / draw.uniform(*self.blur_sigma).square())
-        side = torch.where(blurred, side / (1 + 2 * side), 0.0).to(images)[:, None, None, None]
-        padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
-        rows = side * (padded[:, :, :-2] + padded[:, :, 2:]) + (1 - 2 * side) * padded[:, :, 1:-1]
-        return side * (rows[..., :-2] + rows[..., 2:]) + (1 - 2 * side) * rows[..., 1:-1]
+    def _draw_blur(self, count: int, generator: torch.Generator) -> Tensor:
+        """Weight of either neighbour in a kernel of three, (N, 1); 0 is no blur."""
+        blurred, sigma = torch.rand(2, count, generator=generator)
+        side = torch.exp(-0.5 / _between(sigma, *self.blur_sigma).square())
+        side = side / (1 + 2 * side)
+        return torch.where(blurred < self.blur_probability, side, 0.0)[:, None]
 
 
-class _Draw:
-    """Random numbers, one for each image."""
-
-    def __init__(self, images: int, generator: torch.Generator):
-        self.images, self.generator = images, generator
-
-    def uniform(self, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(self.images, generator=self.generator)
-
-    def happens(self, probability: float) -> Tensor:
-        return torch.rand(self.images, generator=self.generator) < probability
+def _between(drawn: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * drawn
 
 
 def _hue_rotation(turns: Tensor) -> Tensor:
@@ -136,4 +130,44 @@ def _hue_rotation(turns: Tensor) -> Tensor:
     cosine, sine = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
     zero, one = torch.zeros_like(turns), torch.ones_like(turns)
     rotation = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1)
-    return torch.linalg.inv(_YIQ) @ rotation.view(-1, 3, 3) @ _YIQ
+    return _FROM_YIQ @ rotation.view(-1, 3, 3) @ _YIQ
+
+
+def _place(images: Tensor, theta: Tensor) -> Tensor:
+    """One resampling of (N, C, S, S), by affine maps (N, 2, 3)."""
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _colour(images: Tensor, tone: Tensor, colours: Tensor) -> Tensor:
+    """Each pixel times a factor plus a share of the image's mean level, then through ``colours``."""
+    pixels = images.flatten(2)
+    factor, share = tone[:, :1, None], tone[:, 1:, None]
+    means = pixels.mean(dim=2, keepdim=True)
+    if images.shape[1] != 3:
+        level = means.mean(dim=1, keepdim=True)
+        return torch.addcmul(share * level, pixels, factor).view_as(images)
+    level = share * _luma(means)
+    return torch.baddbmm(colours @ level.expand(-1, 3, -1), factor * colours, pixels).view_as(
+        images
+    )
+
+
+def _luma(colours: Tensor) -> Tensor:
+    """RGB (N, 3, P) -> (N, 1, P)."""
+    red, green, blue = (weight * colours[:, k : k + 1] for k, weight in enumerate(_GREY.tolist()))
+    return red + green + blue
+
+
+def _blur(images: Tensor, side: Tensor) -> Tensor:
+    """Smooths rows and columns of (N, C, S, S) with kernels (side, 1 - 2 side, side)."""
+    side = side[..., None, None]
+    for dim in (2, 3):
+        inner = images.shape[dim] - 1
+        smooth = images * (1 - 2 * side)
+        smooth.narrow(dim, 1, inner).addcmul_(images.narrow(dim, 0, inner), side)
+        smooth.narrow(dim, 0, inner).addcmul_(images.narrow(dim, 1, inner), side)
+        for edge in (0, inner):
+            smooth.narrow(dim, edge, 1).addcmul_(images.narrow(dim, edge, 1), side)
+        images = smooth
+    return images

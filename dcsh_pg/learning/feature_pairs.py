@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dcsh_pg.learning.pairs import Pairs
+from dcsh_pg.learning.pairs import Pairs, draw_partners
 
 
 class FeaturePairs:
@@ -26,17 +26,15 @@ class FeaturePairs:
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Pairs:
         views = torch.randint(self.features.shape[1], (2, len(rows)), generator=generator)
-        partners, ignored = rows, None
-        if self.neighbours is not None:
-            candidates = torch.cat([rows[:, None], self.neighbours[rows]], dim=1)
-            choice = torch.randint(candidates.shape[1], (len(rows), 1), generator=generator)
-            partners = candidates.gather(1, choice)[:, 0]
-            ignored = self._related(torch.cat([rows, partners])).to(self.features.device)
+        partners, ignored = draw_partners(rows, self.neighbours, generator)
+        if ignored is not None:
+            ignored = ignored.to(self.features.device)
         first, second = (
             self._thinned(self.features[images, view], generator)
             for images, view in zip((rows, partners), views, strict=True)
         )
-        return Pairs(first, second, ignored)
+        images = torch.cat([rows, partners]).to(self.features.device)
+        return Pairs(first, second, ignored, images)
 
     def plain(self, rows: Tensor) -> Tensor:
         return self.features[rows, 0]
@@ -46,8 +44,3 @@ class FeaturePairs:
             return features
         kept = torch.rand(features.shape, generator=generator) >= self.dropout
         return features * kept.to(features.device) / (1 - self.dropout)
-
-    def _related(self, rows: Tensor) -> Tensor:
-        """bool (R, R): the same image, or one a neighbour of the other."""
-        near = (self.neighbours[rows][:, None] == rows[None, :, None]).any(dim=2)
-        return near | near.T | (rows[:, None] == rows[None])

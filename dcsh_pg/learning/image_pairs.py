@@ -7,15 +7,20 @@ import torch
 from torch import Tensor
 
 from dcsh_pg.learning.augment import Augmentation
-from dcsh_pg.learning.pairs import Pairs
+from dcsh_pg.learning.device import send
+from dcsh_pg.learning.image_store import ImageStore
+from dcsh_pg.learning.pairs import Pairs, draw_partners
 from dcsh_pg.learning.preprocess import Preprocess
 
 
 class ImagePairs:
-    """Two random views of each image (DCSH eq. 1).
+    """Two random views of each image (DCSH eq. 1), or of an image and its like.
 
     Args:
         images: uint8 (N, S, S, C); a memory map will do.
+        neighbours: int64 (N, k) on the CPU, or None.  With them the second view is of the image
+            itself or of one of its neighbours, each as likely, and views of neighbours are no
+            negatives.
     """
 
     def __init__(
@@ -25,25 +30,32 @@ class ImagePairs:
         augmentation: Augmentation,
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
+        neighbours: Tensor | None = None,
     ):
-        self.images, self.device, self.memory_format = images, device, memory_format
+        self.images, self.device, self.memory_format = (
+            ImageStore(images, device),
+            device,
+            memory_format,
+        )
         self.preprocess, self.augmentation = preprocess.to(device), augmentation
+        self.neighbours = neighbours
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def _scaled(self, rows: Tensor) -> Tensor:
-        batch = torch.from_numpy(np.ascontiguousarray(self.images[rows.numpy()]))
-        return self.preprocess.scale(batch.to(self.device)).contiguous(
-            memory_format=self.memory_format
-        )
-
     def draw(self, rows: Tensor, generator: torch.Generator) -> Pairs:
+        partners, ignored = draw_partners(rows, self.neighbours, generator)
         scaled = self._scaled(rows)
-        first, second = (
-            self.preprocess.standardise(self.augmentation(scaled, generator)) for _ in range(2)
-        )
-        return Pairs(first, second)
+        others = scaled if partners is rows else self._scaled(partners)
+        views = self.augmentation(torch.cat([scaled, others]), generator)
+        first, second = self._standardised(views).chunk(2)
+        return Pairs(first, second, None if ignored is None else send(ignored, self.device))
 
     def plain(self, rows: Tensor) -> Tensor:
-        return self.preprocess.standardise(self._scaled(rows))
+        return self._standardised(self._scaled(rows))
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        return self.preprocess.scale(self.images.take(rows))
+
+    def _standardised(self, views: Tensor) -> Tensor:
+        return self.preprocess.standardise(views).contiguous(memory_format=self.memory_format)

@@ -16,11 +16,14 @@ class Pairs:
     Attributes:
         first, second: what the model takes, each (M, ...).
         ignored: bool (2M, 2M), pairs of views that are no negatives, or None; see ``nt_xent``.
+        images: int64 (2M,), the image that each view is of, ``first`` before ``second``; None
+            from a source that no objective asks for it.
     """
 
     first: Tensor
     second: Tensor
     ignored: Tensor | None = None
+    images: Tensor | None = None
 
 
 class PairSource(Protocol):
@@ -33,3 +36,27 @@ class PairSource(Protocol):
 
     def plain(self, rows: Tensor) -> Tensor:
         """The same rows as they are when they get their code."""
+
+
+def draw_partners(
+    rows: Tensor, neighbours: Tensor | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Of which images the second views shall be, and which pairs are then no negatives.
+
+    Args:
+        rows: int64 (M,), the images of the first views.
+        neighbours: int64 (N, k), or None: each image is its own partner and nothing is ignored.
+
+    Returns:
+        int64 (M,), for each image itself or one of its neighbours, each as likely; and
+        ``Pairs.ignored``, true for views of one image, or of two of which one is a neighbour of
+        the other.
+    """
+    if neighbours is None:
+        return rows, None
+    candidates = torch.cat([rows[:, None], neighbours[rows]], dim=1)
+    choice = torch.randint(candidates.shape[1], (len(rows), 1), generator=generator)
+    partners = candidates.gather(1, choice)[:, 0]
+    views = torch.cat([rows, partners])
+    near = (neighbours[views][:, None] == views[None, :, None]).any(dim=2)
+    return partners, near | near.T | (views[:, None] == views[None])

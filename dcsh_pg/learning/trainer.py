@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,26 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, TrainingError, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
+from dcsh_pg.learning.device import mixed_precision
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.learning.saving import save_whole
 from dcsh_pg.progress import SILENT, Progress
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
-BALANCE_IMAGES = 2048
-"""So many images, evenly spread, are coded after each epoch to fit BatchNorm and measure balance."""
+BALANCE_IMAGES, CALIBRATION_IMAGES = 512, 2048
+"""So many images, evenly spread, are coded after each epoch, and after the last, to fit BatchNorm
+and measure the balance of the bits."""
+CHECK_STEPS = 100
+"""So many steps go by before it is asked whether the loss is finite: asking waits for the GPU."""
+CHECKPOINT_SHARE = 0.05
+"""Checkpoints take at most about this share of the time."""
 
 Objective = Callable[[Tensor, Tensor, Pairs, float], Mapping[str, Tensor]]
-"""(z of the first views, z of the second, the pairs, beta) -> the terms of the loss."""
+"""(z of the first views, z of the second, the pairs, beta) -> the terms of the loss.
+
+One that is a module and learns, such as a classifier behind the hash layer, is kept in checkpoints.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,11 @@ def train(
 ) -> list[dict[str, Any]]:
     """Trains encoder and head in place and leaves them in evaluation mode.
 
-    After every epoch ``run`` gets a checkpoint, written atomically, and a line of log.jsonl.  A
-    run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that is
-    drawn comes from one generator.  On CUDA the forward pass runs in bfloat16 where that is safe.
+    After every epoch ``run`` gets a line of log.jsonl, and a checkpoint, written atomically:
+    after the first epoch, the last, and those between that keep it to ``CHECKPOINT_SHARE`` of the
+    time.  A run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that
+    is drawn comes from one generator.  On CUDA the forward pass runs in bfloat16 where that is
+    safe, and no step waits for the device.
 
     Args:
         encoder: what ``source`` draws -> features; Identity where it draws features.
@@ -88,6 +99,8 @@ def train(
         )
     log: list[dict[str, Any]] = []
     model = nn.ModuleDict({"encoder": encoder, "head": head})
+    if isinstance(objective, nn.Module):
+        model["objective"] = objective
     generator = torch.Generator().manual_seed(loop.seed)
     state = _State(model, optimizer, generator, identity)
     if run is not None and resume:
@@ -97,13 +110,15 @@ def train(
     progress.start("training", loop.epochs * len(source))
     progress.advance(len(log) * len(source))
     for epoch in range(len(log), loop.epochs):
+        last = epoch + 1 == loop.epochs
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * loop.learning_rate(epoch)
         terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
-        balance = _calibrate(model, source, loop.batch_size)
+        balance = _calibrate(model, source, loop.batch_size, final=last)
         log.append({"epoch": epoch + 1, "beta": loop.beta(epoch), **terms, **vars(balance)})
         if run is not None:
-            state.save(run / CHECKPOINT, log)
+            if last or state.is_due():
+                state.save(run / CHECKPOINT, log)
             write_log(run / LOG, log)
         if epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
             balance.check()
@@ -125,35 +140,55 @@ def _epoch(
     model.train()
     order = torch.randperm(len(source), generator=generator)
     beta = loop.beta(epoch)
-    sums: dict[str, float] = {}
-    for rows in (batches := _batches(order, loop.batch_size)):
+    names: list[str] = []
+    sums: Tensor | None = None
+    batches = _batches(order, loop.batch_size)
+    for step, rows in enumerate(batches, start=1):
         pairs = source.draw(rows, generator)
         views = torch.cat([pairs.first, pairs.second])
-        with _mixed_precision(views.device):
+        with mixed_precision(views.device):
             z = model["head"](model["encoder"](views)).float()
         terms = objective(*z.chunk(2), pairs, beta)
-        loss = torch.stack(list(terms.values())).sum()
-        if not math.isfinite(loss.item()):
-            raise TrainingError(
-                f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
-            )
+        values = torch.stack(list(terms.values()))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        values.sum().backward()
         optimizer.step()
-        for name, term in terms.items():
-            sums[name] = sums.get(name, 0.0) + term.item()
+        names = list(terms)
+        sums = values.detach().double() + (0 if sums is None else sums)
+        if step % CHECK_STEPS == 0 or step == len(batches):
+            _check_finite(sums, epoch)
         progress.advance(len(rows))
-    return {name: round(total / len(batches), 6) for name, total in sums.items()}
+    means = [] if sums is None else (sums / len(batches)).tolist()
+    return {name: round(mean, 6) for name, mean in zip(names, means, strict=True)}
+
+
+def _check_finite(sums: Tensor, epoch: int) -> None:
+    """One loss that is not finite has made the sums so."""
+    if not sums.isfinite().all():
+        raise TrainingError(
+            f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
+        )
 
 
 @torch.no_grad()
-def _calibrate(model: nn.ModuleDict, source: PairSource, batch_size: int) -> BitBalance:
-    """Fits the head's BatchNorm to images as they get their code -> the balance of their bits."""
+def _calibrate(
+    model: nn.ModuleDict, source: PairSource, batch_size: int, *, final: bool
+) -> BitBalance:
+    """Fits the head's BatchNorm to images as they get their code -> the balance of their bits.
+
+    Args:
+        final: the model stays like this, so it is done in full precision and with more images.
+    """
     model.eval()
     head = model["head"]
-    rows = torch.linspace(0, len(source) - 1, min(len(source), BALANCE_IMAGES)).round().long()
-    batches = (source.plain(batch) for batch in rows.split(batch_size))
-    projected = torch.cat([head.project(model["encoder"](batch)).float() for batch in batches])
+    count = min(len(source), CALIBRATION_IMAGES if final else BALANCE_IMAGES)
+    rows = torch.linspace(0, len(source) - 1, count).round().long()
+    parts = []
+    for batch in rows.split(batch_size):
+        images = source.plain(batch)
+        with mixed_precision(images.device, enabled=not final):
+            parts.append(head.project(model["encoder"](images)).float())
+    projected = torch.cat(parts)
     head.calibrate(projected)
     return BitBalance.of(head.norm(projected))
 
@@ -161,10 +196,6 @@ def _calibrate(model: nn.ModuleDict, source: PairSource, batch_size: int) -> Bit
 def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     """Splits the order; a last batch of one, which has no negatives, is left out."""
     return tuple(batch for batch in order.split(size) if len(batch) > 1)
-
-
-def _mixed_precision(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def write_log(path: Path, log: list[dict[str, Any]]) -> None:
@@ -177,16 +208,25 @@ def write_log(path: Path, log: list[dict[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
 
 
-@dataclass(frozen=True)
 class _State:
-    """All that the next epoch depends on."""
+    """All that the next epoch depends on, and its checkpoint."""
 
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-    identity: Mapping[str, Any]
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        identity: Mapping[str, Any],
+    ):
+        self.model, self.optimizer, self.generator = model, optimizer, generator
+        self.identity = identity
+        self._due = 0.0
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
 
     def save(self, path: Path, log: list[dict[str, Any]]) -> None:
+        began = time.monotonic()
         content = {
             "identity": dict(self.identity),
             "log": log,
@@ -195,6 +235,8 @@ class _State:
             "generator": self.generator.get_state(),
         }
         save_whole(content, path)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / CHECKPOINT_SHARE
 
     def restore(self, path: Path) -> list[dict[str, Any]]:
         """Goes back to the checkpoint, if there is one -> the log up to it."""

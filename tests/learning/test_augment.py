@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from dcsh_pg.learning.augment import Augmentation
 
@@ -11,8 +12,12 @@ def images(count=4, bands=3, size=16):
     return torch.rand(count, bands, size, size, generator=torch.Generator().manual_seed(0))
 
 
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
 def draw(augmentation, batch, seed=0):
-    return augmentation(batch, torch.Generator().manual_seed(seed))
+    return augmentation(batch, generator(seed))
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 5])
@@ -71,3 +76,33 @@ def test_blur_keeps_flat_images_and_smooths_others():
     assert torch.allclose(draw(blur, flat), flat, atol=1e-5)
     noisy = images()
     assert draw(blur, noisy).var() < 0.5 * noisy.var()
+
+
+def test_blur_is_a_convolution_with_replicated_borders():
+    blur = Augmentation(**{**STILL, "blur_probability": 1}, **WHOLE, blur_sigma=(1, 1))
+    plain = Augmentation(**STILL, **WHOLE)
+    weight = torch.exp(torch.tensor([-0.5, 0.0, -0.5]))
+    kernel = torch.outer(weight, weight) / weight.sum().square()
+    padded = functional.pad(draw(plain, images()), (1, 1, 1, 1), mode="replicate")
+    wanted = functional.conv2d(padded, kernel.expand(3, 1, 3, 3), groups=3)
+    assert torch.allclose(draw(blur, images()), wanted, atol=1e-5)
+
+
+def test_an_image_gets_the_same_view_whatever_the_others_are():
+    batch = images(6)
+    others = batch.clone()
+    others[1:] = 0.5
+    assert torch.allclose(draw(Augmentation(), batch)[0], draw(Augmentation(), others)[0])
+
+
+def test_draws_are_as_many_whichever_operations_are_on():
+    every, none = generator(), generator()
+    Augmentation()(images(), every)
+    Augmentation(rotations=False, **STILL, **WHOLE)(images(), none)
+    assert torch.equal(every.get_state(), none.get_state())
+
+
+def test_nothing_is_read_back_from_the_device():
+    """PyTorch's meta device holds no values: whatever waited for one would raise."""
+    view = draw(Augmentation(), images().to("meta"))
+    assert view.device.type == "meta" and view.shape == images().shape

@@ -3,15 +3,21 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dcsh_pg.errors import InputError, TrainingError, UsageError
-from dcsh_pg.learning import schedule
+from dcsh_pg.learning import schedule, trainer
+from dcsh_pg.learning.augment import Augmentation
 from dcsh_pg.learning.balance import BitBalance
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.image_pairs import ImagePairs
+from dcsh_pg.learning.optimizer import adam
+from dcsh_pg.learning.preprocess import Preprocess
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.methods import dcsh
 from dcsh_pg.progress import Progress
@@ -73,6 +79,59 @@ def test_log_tells_losses_and_bit_balance(tmp_path):
     assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
     assert {"nt_xent", "quantization", "beta", "mean_abs", "constant", "entropy"} <= {*records[0]}
     assert [record["beta"] for record in records] == [1.0, 2.0, 4.0, 6.0, 7.0, 9.0]
+
+
+def test_finished_run_has_its_last_epoch_in_the_checkpoint(tmp_path):
+    fit(tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert [record["epoch"] for record in content["log"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_rare_checkpoints_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SHARE", 1e-9)
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "parts", progress=StopAfter(100))
+    content = torch.load(tmp_path / "parts" / "checkpoint.pt", weights_only=True)
+    assert len(content["log"]) == 1
+    assert same(whole, fit(tmp_path / "parts", resume=True))
+
+
+class Synchronisations(TorchDispatchMode):
+    """Counts what makes the host wait for a device: values and sizes that are read back."""
+
+    WAITING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in self.WAITING
+        return func(*args, **(kwargs or {}))
+
+
+def test_steps_do_not_wait_for_the_device():
+    """The optimizer is the fused one, as on CUDA."""
+    counts = []
+    for number in (8, 48):
+        with seeded(0):
+            encoder = Encoder("small")
+            head = dcsh.hash_layer(encoder.dim, 16, OPTIONS)
+        source = ImagePairs(
+            images(number),
+            Preprocess(16, encoder.mean, encoder.std),
+            Augmentation(),
+            torch.device("cpu"),
+            neighbours=torch.arange(number)[:, None].roll(1, dims=0),
+        )
+        optimizer = adam([{"params": head.parameters(), "lr": 1e-3}], torch.device("cuda"))
+        loop = trainer.Loop(epochs=1, batch_size=4, seed=0, beta=lambda epoch: 1.0)
+        objective = partial(dcsh.objective, options=OPTIONS)
+        with Synchronisations() as waits:
+            trainer.train(encoder, head, source, objective, optimizer, loop, identity={})
+        counts.append(waits.count)
+    assert counts[0] == counts[1] > 0
 
 
 def test_checkpoint_of_another_training_is_not_resumed(tmp_path):

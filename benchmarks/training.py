@@ -1,0 +1,225 @@
+"""Images a second of fine-tuning, beside the same steps on one batch that never changes.
+
+    python benchmarks/training.py --encoder resnet50 densenet169 --batch-size 64    # on a GPU
+    python benchmarks/training.py --device cpu --encoder small --images 512 --threads 2
+
+The peer trains the same network with the same loss, optimizer and precision on one constant batch
+that lies on the device already: what is left when images cost nothing to read, send and augment.
+The loop is the library's own, on noise of the size of the imagery; its steps are compared with
+the peer's, and the whole run, with the bit balance after each epoch and checkpoints, is shown too.
+Peer and loop run in turns.  Prints a Markdown table of medians with the range over the repeats,
+and writes JSON with every value, the machine and the versions.  The goal on a GPU is 0.85.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dcsh_pg.learning import device as devices
+from dcsh_pg.learning.augment import Augmentation
+from dcsh_pg.learning.encoders import NAMES, Encoder
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.image_pairs import ImagePairs
+from dcsh_pg.learning.images import WHOLE_SIZE
+from dcsh_pg.learning.optimizer import adam
+from dcsh_pg.learning.trainer import Loop, train
+from dcsh_pg.methods import dcsh
+from dcsh_pg.progress import Progress
+
+
+@dataclass
+class Rates:
+    """Images a second, a value for each repeat; an image counts once for its two views."""
+
+    peer: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    run: list[float] = field(default_factory=list)
+
+
+class Steps(Progress):
+    """Times the steps of each epoch after its first, and none of what is done between epochs."""
+
+    def __init__(self, images: int, device: torch.device):
+        self.images, self.device = images, device
+        self.done = self.counted = 0
+        self.seconds = self.began = 0.0
+
+    def advance(self, n: int = 1, *, total: int | None = None) -> None:
+        first = self.done % self.images == 0
+        self.done += n
+        if n and first:
+            self.began = now(self.device)
+        elif n:
+            self.counted += n
+            if self.done % self.images == 0:
+                self.seconds += now(self.device) - self.began
+
+    @property
+    def rate(self) -> float:
+        return self.counted / self.seconds
+
+
+class Training:
+    """A fresh network, head and optimizer, as ``dcsh.fit`` sets them up for fine-tuning."""
+
+    def __init__(self, name: str, bits: int, device: torch.device):
+        self.options, self.device = dcsh.Options(), device
+        self.encoder = Encoder(name)
+        self.head = dcsh.hash_layer(self.encoder.dim, bits, self.options)
+        function = HashFunction(self.encoder, self.head, method=dcsh.METHOD)
+        function.to(device, memory_format=devices.memory_format(device))
+        self.preprocess = function.preprocess()
+        self.optimizer = adam(
+            [
+                {"params": self.head.parameters(), "lr": self.options.head_lr},
+                {"params": self.encoder.parameters(), "lr": self.options.encoder_lr},
+            ],
+            device,
+        )
+
+    def source(self, images: np.ndarray) -> ImagePairs:
+        return ImagePairs(
+            images,
+            self.preprocess,
+            Augmentation(),
+            self.device,
+            memory_format=devices.memory_format(self.device),
+        )
+
+    def objective(self, *views):
+        return dcsh.objective(*views, self.options)
+
+
+def now(device: torch.device) -> float:
+    """A clock, read when the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def constant_batch(training: Training, images: np.ndarray, batch_size: int) -> Iterator[float]:
+    """Trains on one batch; each step of the iterator runs for an epoch -> images a second."""
+    rows = torch.arange(batch_size)
+    pairs = training.source(images[:batch_size]).draw(rows, torch.Generator())
+    views = torch.cat([pairs.first, pairs.second])
+    steps = len(images) // batch_size
+    while True:
+        began = now(training.device)
+        for _ in range(steps):
+            with devices.mixed_precision(training.device):
+                z = training.head(training.encoder(views)).float()
+            terms = training.objective(*z.chunk(2), pairs, 1.0)
+            training.optimizer.zero_grad(set_to_none=True)
+            sum(terms.values()).backward()
+            training.optimizer.step()
+        yield steps * batch_size / (now(training.device) - began)
+
+
+def library(name: str, images: np.ndarray, options: argparse.Namespace, epochs: int):
+    """Trains with the library -> images a second of its steps, and of the whole run."""
+    training = Training(name, options.bits, options.device)
+    source, steps = training.source(images), Steps(len(images), options.device)
+    with tempfile.TemporaryDirectory() as folder:
+        began = now(options.device)
+        train(
+            training.encoder,
+            training.head,
+            source,
+            training.objective,
+            training.optimizer,
+            Loop(epochs, options.batch_size, seed=0, beta=lambda epoch: 1.0),
+            identity={},
+            run=Path(folder),
+            progress=steps,
+        )
+        return steps.rate, epochs * len(images) / (now(options.device) - began)
+
+
+def measure(name: str, options: argparse.Namespace) -> Rates:
+    """One round of each goes before, uncounted."""
+    torch.manual_seed(0)
+    shape = (options.images, options.size, options.size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    peer = constant_batch(Training(name, options.bits, options.device), images, options.batch_size)
+    next(peer), library(name, images, options, epochs=1)
+    rates = Rates()
+    for _ in range(options.repeats):
+        rates.peer.append(next(peer))
+        steps, run = library(name, images, options, options.epochs)
+        rates.steps.append(steps)
+        rates.run.append(run)
+    return rates
+
+
+def cell(values: list[float], digits: int = 1) -> str:
+    return (
+        f"{statistics.median(values):.{digits}f} "
+        f"({min(values):.{digits}f} to {max(values):.{digits}f})"
+    )
+
+
+def ratio(values: list[float], peer: list[float]) -> str:
+    return cell([a / b for a, b in zip(values, peer, strict=True)], 2)
+
+
+def machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", choices=NAMES, nargs="+", default=["small"])
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--batch-size", type=int, default=64, help="pairs in a step")
+    parser.add_argument("--images", type=int, default=2048, help="a multiple of the batch size")
+    parser.add_argument("--size", type=int, default=WHOLE_SIZE, help="their width and height")
+    parser.add_argument("--epochs", type=int, default=3, help="of each repeat")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--bits", type=int, default=64)
+    parser.add_argument("--threads", type=int, help="of PyTorch on the CPU")
+    parser.add_argument("--out", type=Path, default=Path("training.json"))
+    options = parser.parse_args()
+    if options.images % options.batch_size or options.images < 2 * options.batch_size:
+        parser.error("--images has to be a multiple of --batch-size, twice or more")
+    options.device = devices.choose(options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+    print(f"{machine(options.device)}, batches of {options.batch_size} pairs\n")
+    print("| encoder | constant batch, images/s | steps, images/s | ratio | whole run, ratio |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    measured = {}
+    for name in options.encoder:
+        rates = measure(name, options)
+        measured[name] = dataclasses.asdict(rates)
+        print(
+            f"| {name} | {cell(rates.peer)} | {cell(rates.steps)} "
+            f"| {ratio(rates.steps, rates.peer)} | {ratio(rates.run, rates.peer)} |",
+            flush=True,
+        )
+    facts = {key: getattr(options, key) for key in ("batch_size", "images", "size", "epochs")}
+    report = {
+        "machine": machine(options.device),
+        "torch": str(torch.__version__),
+        **facts,
+        "images_per_second": measured,
+    }
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
