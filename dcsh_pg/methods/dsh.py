@@ -29,8 +29,8 @@ class Options:
     """Density sensitive hashing (Jin, Li, Lin and Cai, IEEE Transactions on Cybernetics 2014).
 
     Features of a frozen encoder, scaled to unit length, are quantized by a few iterations of
-    k-means into ``alpha`` K groups.  Hyperplanes midway between centroids that are among each
-    other's ``adjacent`` nearest are the candidates; bit k is the side of the one that splits the
+    k-means into ``alpha`` K groups.  Hyperplanes midway between two centroids of which one is among
+    the other's ``adjacent`` nearest are the candidates; bit k is the side of the one that splits the
     images k-th most evenly, by the entropy of the groups' sizes on both sides.
 
     Attributes:

@@ -38,7 +38,9 @@ class Options:
 
     Attributes:
         anchors: p; Kulis and Grauman's 300.
-        drawn: anchors in the sum of each bit, t; their 30.
+        drawn: anchors in the sum of each bit, t; their 30.  At most half of the anchors, because
+            the sum of all anchors is 0, and so the sum of t is minus that of the others; where
+            there are few images, half of them are drawn.
         orientations: 1, 4 or 8 orientations of the image over which z is averaged.
     """
 
@@ -48,10 +50,10 @@ class Options:
 
     def check(self) -> None:
         """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if not 1 <= self.drawn < self.anchors:
+        if not 1 <= self.drawn <= self.anchors // 2:
             raise UsageError(
                 f"drawn={self.drawn} of anchors={self.anchors} is no random draw",
-                hint="take fewer drawn than anchors",
+                hint="take at most half as many drawn as anchors",
             )
         check_orientations(self.orientations)
 
@@ -72,33 +74,31 @@ def fit(
     """Fits a hash function without labels; see ``itq.fit`` for the arguments.
 
     Raises:
-        UsageError: too few images for the draw of anchors, or as many bits as images.
+        UsageError: as many bits as images, or more.
         OutputError: ``cache`` or ``run`` cannot be written.
     """
     options = options or Options()
     options.check()
     anchors = min(options.anchors, len(images))
-    if anchors <= options.drawn:
-        raise UsageError(
-            f"KULSH draws {options.drawn} of the images for each bit, and there are {len(images)}",
-            hint="give more images, or a smaller drawn",
-        )
+    drawn = min(options.drawn, anchors // 2)
 
     def make(features: Tensor) -> tuple[KernelHead, dict[str, Any]]:
         random = np.random.default_rng(seed)
         unit = functional.normalize(features[:, 0].double(), dim=1)
         points = unit[np.sort(random.choice(len(unit), anchors, replace=False))]
+        # As the head keeps them: else the kernel matrix is not symmetric, and anchors that are alike
+        # get eigenvalues that are rounding alone.
+        points = points.float().double()
         head = KernelHead(encoder.dim, bits, anchors=anchors, l2_normalize=True)
         with torch.no_grad():
             head.points.copy_(points)
             head.sigma.copy_(functional.pdist(points).mean().clamp(min=1e-6))
-            kernel = head.double().kernel(points).numpy()
-            head.float().centre.copy_(torch.from_numpy(kernel.mean(axis=0)))
-            head.linear.weight.copy_(
-                torch.from_numpy(directions(kernel, bits, options.drawn, random))
-            )
+            kernel = head.kernel(points).numpy()
+            head.centre.copy_(torch.from_numpy(kernel.mean(axis=0)))
+            head.linear.weight.copy_(torch.from_numpy(directions(kernel, bits, drawn, random)))
             head.linear.bias.zero_()
-        return head, {"anchors": anchors, "sigma": round(head.sigma.item(), 4)}
+        record = {"anchors": anchors, "drawn": drawn, "sigma": round(head.sigma.item(), 4)}
+        return head, record
 
     return fit_head(
         images,

@@ -54,11 +54,13 @@ class Options:
 
     def check(self) -> None:
         """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if min(self.groups, self.iterations, self.steps) < 1 or self.smoothing <= 0:
+        for name in ("groups", "iterations", "steps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)} is no number of {name}")
+        if self.tolerance < 0 or self.smoothing <= 0:
             raise UsageError(
-                f"groups={self.groups}, iterations={self.iterations}, steps={self.steps}, "
-                f"smoothing={self.smoothing} is no topic model",
-                hint="take 1 or more of each, and a smoothing above 0",
+                f"tolerance={self.tolerance} with smoothing={self.smoothing} is no topic model",
+                hint="take a tolerance of 0 or more and a smoothing above 0",
             )
         check_orientations(self.orientations)
 
@@ -100,7 +102,7 @@ def fit(
                 members = counts[kmeans.labels_ == group]
                 words.copy_(torch.from_numpy(topics(members, len(words), options, seed)))
             shares = head.shares(features.flatten(0, 1)).view(*features.shape[:2], bits).mean(dim=1)
-            head.thresholds.copy_(shares.quantile(0.5, dim=0))
+            head.thresholds.copy_(torch.from_numpy(np.median(shares.numpy(), axis=0)))
         return head, {"group_sizes": np.bincount(kmeans.labels_).tolist()}
 
     return fit_head(

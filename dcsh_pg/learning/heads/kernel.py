@@ -14,7 +14,9 @@ from dcsh_pg.codes import check_bits
 class KernelHead(nn.Module):
     """Features (N, dim) -> z (N, bits) = W (kappa(x, anchors) - centre) - threshold.
 
-    kappa is the Gaussian kernel exp(-|x - a|² / (2 sigma²)).
+    kappa is the Gaussian kernel exp(-|x - a|² / (2 sigma²)).  Kernels are computed in double
+    precision: W undoes what they have in common, up to 1e4 times, and single precision would leave
+    bits to rounding.
 
     Attributes:
         dim: length of the features.
@@ -41,13 +43,16 @@ class KernelHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.l2_normalize:
             features = functional.normalize(features, dim=1)
-        return self.linear(self.kernel(features) - self.centre)
+        weight, bias = self.linear.weight.double(), self.linear.bias.double()
+        rows = self.kernel(features) - self.centre.double()
+        return functional.linear(rows, weight, bias).float()
 
     def kernel(self, features: Tensor) -> Tensor:
-        """Kernel rows (N, p) of features as they are compared with the anchors."""
-        squares = features.square().sum(dim=1, keepdim=True) + self.points.square().sum(dim=1)
-        distances = (squares - 2 * features @ self.points.T).clamp(min=0)
-        return torch.exp(-distances / (2 * self.sigma.square()))
+        """Kernel rows, float64 (N, p), of features as they are compared with the anchors."""
+        features, points = features.double(), self.points.double()
+        squares = features.square().sum(dim=1, keepdim=True) + points.square().sum(dim=1)
+        distances = (squares - 2 * features @ points.T).clamp(min=0)
+        return torch.exp(-distances / (2 * self.sigma.double().square()))
 
     def fold(self) -> None:
         """Nothing to fold."""
