@@ -29,10 +29,11 @@ def train(
         Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of this training run.")
     ],
     method: Annotated[
-        Literal["dcsh", "itq"],
+        Literal["dcsh", "spl_udh", "psch", "itq", "lsh", "dsh", "kulsh", "prh", "plsh"],
         typer.Option(
-            help="dcsh: deep, learns from views of the images. itq: classic, seconds; needs an "
-            "encoder with weights.",
+            help="dcsh: deep and contrastive. spl_udh, psch: deep, from pseudo-labels (our "
+            "reconstructions). itq, lsh, dsh, kulsh, prh, plsh: classic, seconds. All but dcsh "
+            "leave the encoder as it is and need one with weights, or gist.",
             rich_help_panel=_WHAT,
         ),
     ] = "dcsh",
@@ -43,16 +44,17 @@ def train(
         str,
         typer.Option(
             help="small (trains from nothing on a CPU), resnet18, resnet50 (the paper's), "
-            "resnet50-layer3, resnet50-v1-layer3 or densenet169.",
+            "resnet50-layer3, resnet50-v1-layer3, densenet169, vgg16-fc6, vgg16-fc7, gist (needs "
+            "no weights), dinov2_vits14, dinov2_vitb14, or timm:NAME.",
             rich_help_panel=_WHAT,
         ),
     ] = "small",
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="none|imagenet|FILE",
-            help="What the encoder starts from: random weights, ImageNet's (downloaded), or a "
-            "PyTorch state dict. Default: none for small, imagenet for the others.",
+            metavar="none|pretrained|FILE",
+            help="What the encoder starts from: random weights, the published ones (downloaded), "
+            "or a PyTorch state dict. Default: none for small and gist, pretrained for the others.",
             rich_help_panel=_WHAT,
             show_default=False,
         ),
@@ -67,13 +69,15 @@ def train(
         ),
     ] = False,
     orientations: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Average z over 1, 4 or 8 orientations of an image: codes that depend less on "
-            "where north is, for as many times the work to hash.",
+            "where north is, for as many times the work to hash. Default: 1, or 8 for dcsh with "
+            "--freeze.",
             rich_help_panel=_WHAT,
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
     chip_size: Annotated[
         int | None,
         typer.Option(
@@ -106,7 +110,7 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the chips. Default: 100, or 30 without weights or with --freeze.",
+            help="Passes over the chips. Default: 100, or 30 without weights.",
             rich_help_panel=_HOW,
             show_default=False,
         ),
@@ -176,10 +180,11 @@ def train(
         ),
     ] = True,
     positives: Annotated[
-        Literal["views", "neighbours"] | None,
+        Literal["views", "neighbours", "clusters"] | None,
         typer.Option(
-            help="With --freeze: what is to get like codes, an image's own views, or also its "
-            "nearest neighbours in feature space. Default: neighbours.",
+            help="What is to get like codes: an image's own views, or also the images most like "
+            "it, or all of its k-means cluster, as the encoder sees them at the start. Default: "
+            "views, or neighbours with --freeze.",
             rich_help_panel=_HOW,
             show_default=False,
         ),
@@ -188,7 +193,18 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="How many, with --positives neighbours. Default: 15.",
+            help="How many, with --positives neighbours. Default: 20.",
+            rich_help_panel=_HOW,
+            show_default=False,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other option of the method, repeatable; a wrong name lists those that there "
+            "are.",
             rich_help_panel=_HOW,
             show_default=False,
         ),
@@ -233,7 +249,9 @@ def train(
     from dcsh_pg.errors import DcshError, UsageError
 
     try:
+        from dcsh_pg.learning.encoders import find
         from dcsh_pg.learning.images import WHOLE_SIZE, gather
+        from dcsh_pg.methods import settings
         from dcsh_pg.methods.run import check_run, choose_options
         from dcsh_pg.methods.run import train as run_training
     except ModuleNotFoundError as error:
@@ -254,26 +272,28 @@ def train(
             hint="--resume goes on with the run, --overwrite begins it anew",
         )
     check_run(out, resume=resume, overwrite=overwrite)
-    weights = weights or ("none" if encoder == "small" else "imagenet")
-    if weights == "none" and (freeze or method == "itq"):
-        say("the encoder keeps random weights, and its codes will be poor: give --weights")
+    architecture = find(encoder)
+    weights = weights or architecture.default_weights
+    named = {
+        "freeze": freeze,
+        "orientations": orientations,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "encoder_lr": encoder_lr,
+        "head_lr": head_lr,
+        "temperature": temperature,
+        "alpha": alpha,
+        "quantization": quantization,
+        "batch_norm": None if batch_norm else False,
+        "rotations": None if rotations else False,
+        "positives": positives,
+        "neighbours": neighbours,
+    }
     chosen = choose_options(
-        method,
-        weights=weights,
-        freeze=freeze,
-        orientations=orientations,
-        epochs=epochs,
-        batch_size=batch_size,
-        encoder_lr=encoder_lr,
-        head_lr=head_lr,
-        temperature=temperature,
-        alpha=alpha,
-        quantization=quantization,
-        batch_norm=None if batch_norm else False,
-        rotations=None if rotations else False,
-        positives=positives,
-        neighbours=neighbours,
+        method, weights=weights, **{**named, **settings.parse(method, setting or [])}
     )
+    if weights == "none" and architecture.learned and (freeze or method != "dcsh"):
+        say("the encoder keeps random weights, and its codes will be poor: give --weights")
     if chip_size is None and not are_plain_pictures(sources):
         chip_size = 128
     channels = options.parse_integers(bands, "--bands")

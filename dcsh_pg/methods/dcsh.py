@@ -11,22 +11,25 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
 from dcsh_pg.learning import schedule
 from dcsh_pg.learning.augment import Augmentation
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.feature_pairs import FeaturePairs
-from dcsh_pg.learning.features import encoder_digest, extract, fixed_views
+from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract, fixed_views
 from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.image_pairs import ImagePairs
 from dcsh_pg.learning.images import digest
 from dcsh_pg.learning.losses import Reduction, nt_xent, quantization
-from dcsh_pg.learning.neighbours import nearest
+from dcsh_pg.learning.neighbours import clustered, diffused, nearest
+from dcsh_pg.learning.optimizer import adam
 from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.trainer import Loop, train
+from dcsh_pg.methods import itq
 from dcsh_pg.progress import SILENT, Progress
 
 METHOD = "dcsh"
@@ -64,15 +67,24 @@ class Options:
         quantization: its reduction over the bits, 'mean' or 'sum'.
         batch_norm: BatchNorm1d after the last Linear; folded away on export.
         hidden: width of the first layer of the head.
+        init: how the last Linear starts: 'normal', or 'itq' with the first layer's outputs
+            rotated as ITQ does.
         l2_normalize: features are scaled to unit length before the head.
         encoder_lr, head_lr: learning rates of Adam.
         lr_decay: 'none', or 'cosine' down towards 0.
         rotations: see above.
         freeze: train the head alone, on features that the encoder gives once.
-        positives: with ``freeze``, whether an image's positives are its own 'views' only, or also
-            its nearest 'neighbours' in feature space, which are then no negatives.
-        neighbours: how many.
+        feature_dropout: with ``freeze``, share of the features that each view goes without.
         scales: with ``freeze``, centre crops whose features are views, as fractions of the side.
+        positives: whether an image's positives are its own 'views' only, or also its
+            'neighbours' in the space of the features that the encoder gives at the start, or
+            also all of its cluster ('clusters').  They are then no negatives.
+        neighbours: how many.
+        mining: which images are neighbours: the 'nearest', or the most alike along the graph of
+            nearest images ('diffused'); see ``learning.neighbours``.
+        graph: nearest images that each is joined to in that graph.
+        whiten: compare images by features whose dominant entries and directions are tamed.
+        clusters: of k-means.
         orientations: 1, 4 or 8 orientations of the image over which the hash function averages z.
     """
 
@@ -83,15 +95,21 @@ class Options:
     quantization: Reduction = "mean"
     batch_norm: bool = True
     hidden: int = 1024
+    init: Literal["normal", "itq"] = "normal"
     l2_normalize: bool = False
     encoder_lr: float = 1e-5
     head_lr: float = 1e-4
     lr_decay: Literal["none", "cosine"] = "none"
     rotations: bool = True
     freeze: bool = False
-    positives: Literal["views", "neighbours"] = "views"
-    neighbours: int = 15
+    feature_dropout: float = 0.0
     scales: tuple[float, ...] = (1.0,)
+    positives: Literal["views", "neighbours", "clusters"] = "views"
+    neighbours: int = 20
+    mining: Literal["nearest", "diffused"] = "diffused"
+    graph: int = 10
+    whiten: bool = True
+    clusters: int = 60
     orientations: int = 1
 
     @classmethod
@@ -101,14 +119,18 @@ class Options:
 
     @classmethod
     def frozen(cls) -> Options:
-        """For the head alone on features that stay as they are; see docs/methods.md."""
+        """For the head alone on features that stay as they are.
+
+        What the paper gives a value for keeps it; see docs/methods.md for the rest.
+        """
         return cls(
-            epochs=30,
             l2_normalize=True,
             head_lr=1e-3,
             lr_decay="cosine",
             freeze=True,
+            feature_dropout=0.1,
             positives="neighbours",
+            orientations=8,
         )
 
     def check(self) -> None:
@@ -123,20 +145,28 @@ class Options:
                 f"--temperature {self.temperature} with --alpha {self.alpha} is no loss",
                 hint="give --temperature above 0 and --alpha of 0 or more",
             )
+        if min(self.neighbours, self.graph, self.clusters) < 1:
+            raise UsageError(
+                f"neighbours={self.neighbours}, graph={self.graph}, clusters={self.clusters} "
+                "is no neighbourhood",
+                hint="give 1 or more of each",
+            )
+        if not 0 <= self.feature_dropout < 1:
+            raise UsageError(
+                f"feature_dropout={self.feature_dropout} is no share of the features",
+                hint="give 0 or more, and less than 1",
+            )
         for option, value, allowed in (
             ("quantization", self.quantization, ("mean", "sum")),
+            ("init", self.init, ("normal", "itq")),
             ("lr-decay", self.lr_decay, ("none", "cosine")),
-            ("positives", self.positives, ("views", "neighbours")),
+            ("positives", self.positives, ("views", "neighbours", "clusters")),
+            ("mining", self.mining, ("nearest", "diffused")),
             ("orientations", self.orientations, (1, 4, 8)),
         ):
             if value not in allowed:
                 choices = ", ".join(map(str, allowed))
                 raise UsageError(f"--{option} {value} is not known", hint=f"one of: {choices}")
-        if self.positives == "neighbours" and not self.freeze:
-            raise UsageError(
-                "--positives neighbours needs features that stay as they are",
-                hint="add --freeze, or use --positives views",
-            )
 
 
 def fit(
@@ -147,7 +177,7 @@ def fit(
     seed: int = 0,
     options: Options | None = None,
     device: torch.device | str = "cpu",
-    cache: Path | None = None,
+    cache: FeatureCache | Path | None = None,
     run: Path | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
@@ -158,7 +188,7 @@ def fit(
         images: uint8 (N, S, S, C).
         encoder: with the weights to start from; trained in place unless ``options.freeze``.
         bits: K.
-        cache: folder for features, used with ``options.freeze``.
+        cache: of features, or its folder; used with ``options.freeze`` and for mining.
         run: folder for checkpoint and log, or None.
         resume: go on from the checkpoint in ``run``.
 
@@ -180,8 +210,12 @@ def fit(
         "images": digest(images),
         "encoder": encoder_digest(encoder),
     }
+    features = _features(images, encoder, options, device, cache, progress)
     with seeded(seed):
         head = hash_layer(encoder.dim, bits, options)
+        if options.init == "itq":
+            start_as_itq(head, features, seed)
+    alike = positives(features, options, seed)
     hash_function = HashFunction(encoder, head, method=METHOD, orientations=options.orientations)
     hash_function.to(device, memory_format=_memory_format(device))
     groups = [{"params": head.parameters(), "lr": options.head_lr}]
@@ -189,7 +223,7 @@ def fit(
     source: PairSource
     if options.freeze:
         trained = nn.Identity()
-        source = _feature_pairs(images, encoder, options, cache, device, progress)
+        source = FeaturePairs(features.to(device), alike, dropout=options.feature_dropout)
     else:
         trained = encoder
         source = ImagePairs(
@@ -198,6 +232,7 @@ def fit(
             Augmentation(rotations=options.rotations),
             device,
             memory_format=_memory_format(device),
+            neighbours=alike,
         )
         groups.append({"params": encoder.parameters(), "lr": options.encoder_lr})
     loop = Loop(
@@ -214,7 +249,7 @@ def fit(
         head,
         source,
         lambda *views: objective(*views, options),
-        torch.optim.Adam(groups),
+        adam(groups, device),
         loop,
         identity=identity,
         run=run,
@@ -251,15 +286,54 @@ def objective(
     }
 
 
-def _feature_pairs(
+def positives(features: Tensor | None, options: Options, seed: int = 0) -> Tensor | None:
+    """The images that are positives of each besides itself.
+
+    Args:
+        features: float32 (N, V, D); None is allowed where positives are views alone.
+
+    Returns:
+        int64 (N, k) on the CPU, or None for views alone.
+    """
+    if options.positives == "views":
+        return None
+    if options.positives == "clusters":
+        found = clustered(features, options.clusters, seed=seed, whiten=options.whiten)
+    else:
+        k = min(options.neighbours, len(features) - 1)
+        if options.mining == "nearest":
+            found = nearest(features, k, whiten=options.whiten)
+        else:
+            found = diffused(features, k, graph=options.graph, whiten=options.whiten)
+    return found.cpu()
+
+
+@torch.no_grad()
+def start_as_itq(head: MLPHead, features: Tensor, seed: int) -> None:
+    """Sets the last Linear to ITQ of the layer before it, on features float32 (N, V, D)."""
+    *before, last = head.layers
+    inputs = functional.normalize(features, dim=2) if head.l2_normalize else features
+    outputs = nn.Sequential(*before)(inputs.mean(dim=1))
+    mean, projection, rotation, _ = itq.quantize(
+        outputs.double().numpy(), head.bits, itq.Options(), seed
+    )
+    weight = (projection @ rotation).T
+    last.weight.copy_(torch.from_numpy(weight))
+    last.bias.copy_(torch.from_numpy(-weight @ mean))
+
+
+def _features(
     images: np.ndarray,
     encoder: Encoder,
     options: Options,
-    cache: Path | None,
     device: torch.device,
+    cache: FeatureCache | Path | None,
     progress: Progress,
-) -> FeaturePairs:
-    features = torch.from_numpy(
+) -> Tensor | None:
+    """What the encoder gives at the start, float32 (N, V, D), where anything needs it."""
+    if not options.freeze and options.positives == "views" and options.init == "normal":
+        return None
+    return torch.from_numpy(
         extract(
             images,
             encoder,
@@ -268,11 +342,7 @@ def _feature_pairs(
             device=device,
             progress=progress,
         )
-    ).to(device)
-    if options.positives == "views":
-        return FeaturePairs(features)
-    k = min(options.neighbours, len(images) - 1)
-    return FeaturePairs(features, nearest(features, k).cpu())
+    )
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

@@ -18,11 +18,12 @@ from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
 from dcsh_pg.learning import device as devices
 from dcsh_pg.learning import hash_function as files
-from dcsh_pg.learning.encoders import Encoder, load_weights
+from dcsh_pg.learning.encoders import Encoder, find, load_weights
 from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.images import TrainingSet, band_statistics, digest
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.trainer import CHECKPOINT, LOG
+from dcsh_pg.methods import settings
 from dcsh_pg.progress import SILENT, Progress
 
 HASH_FUNCTION = "hash_function.pt"
@@ -49,10 +50,10 @@ def train(
     ``run`` also gets log.jsonl and, from methods that train in epochs, checkpoint.pt.
 
     Args:
-        method: 'dcsh' or 'itq'.
+        method: one of ``methods.NAMES``.
         bits: K.
-        encoder, weights: see ``encoders.NAMES`` and ``encoders.load_weights``.  An encoder without
-            weights standardises with the training set's own band statistics.
+        encoder, weights: see ``encoders.NAMES`` and ``encoders.load_weights``.  An encoder that
+            learns from random weights standardises with the training set's own band statistics.
         options: the method's ``Options``; None is what ``choose_options`` gives.
         device: 'auto', 'cpu' or 'cuda'.
         cache: folder for features of frozen encoders.
@@ -68,7 +69,8 @@ def train(
     check_bits(bits)
     options = options if options is not None else choose_options(method, weights=weights)
     images = training_set.images
-    mean, std = band_statistics(images) if weights == "none" else (None, None)
+    from_nothing = weights == "none" and find(encoder).learned
+    mean, std = band_statistics(images) if from_nothing else (None, None)
     with seeded(seed):
         network = Encoder(encoder, bands=images.shape[3], mean=mean, std=std)
     load_weights(network, weights)
@@ -130,7 +132,8 @@ def choose_options(
     """A method's ``Options``: the defaults for this way of training, and what is given.
 
     For DCSH the defaults are those for the head alone on frozen features with ``freeze``, for an
-    encoder from random weights without ``weights``, and else the paper's for fine-tuning.
+    encoder from random weights without ``weights``, and else the paper's for fine-tuning.  The
+    other methods always leave the encoder as it is.
 
     Args:
         given: fields of the options; None leaves the default.
@@ -143,14 +146,9 @@ def choose_options(
         defaults = kind.frozen() if freeze else kind.from_scratch() if weights == "none" else kind()
     else:
         defaults = kind()
-    known = {field.name for field in dataclasses.fields(kind)}
     changes = {name: value for name, value in given.items() if value is not None}
     for name in changes:
-        if name not in known:
-            raise UsageError(
-                f"the method {method} has no option --{name.replace('_', '-')}",
-                hint="leave it out, or choose another --method",
-            )
+        settings.check_known(method, name)
     options = dataclasses.replace(defaults, **changes)
     options.check()
     return options

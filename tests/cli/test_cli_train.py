@@ -36,7 +36,7 @@ def test_senseless_options_and_missing_sources_are_told(tmp_path):
     for arguments, code, words in (
         ((images, "--bits", 60), UsageError.exit_code, "60 bits"),
         ((images, "--encoder", "alexnet"), UsageError.exit_code, "alexnet"),
-        ((images, "--method", "itq", "--epochs", 3), UsageError.exit_code, "--epochs"),
+        ((images, "--method", "itq", "--epochs", 3), UsageError.exit_code, "no option epochs"),
         ((images, "--weights", tmp_path / "w.pth"), InputError.exit_code, "w.pth"),
         ((tmp_path / "absent",), InputError.exit_code, "absent"),
     ):

@@ -102,10 +102,53 @@ def test_freezing_leaves_the_encoder_alone():
         {"epochs": 0},
         {"temperature": 0.0},
         {"quantization": "median"},
-        {"positives": "neighbours"},
+        {"positives": "classes"},
+        {"mining": "guessed"},
+        {"feature_dropout": 1.0},
+        {"graph": 0},
         {"orientations": 3},
     ],
 )
 def test_senseless_options_are_refused(change):
     with pytest.raises(UsageError):
         dataclasses.replace(dcsh.Options(), **change).check()
+
+
+@pytest.mark.parametrize("change", [{"positives": "clusters", "clusters": 3}, {"init": "itq"}])
+@pytest.mark.parametrize("freeze", [True, False])
+def test_switches_work_with_the_encoder_frozen_or_not(change, freeze):
+    with seeded(0):
+        encoder = Encoder("small")
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    images = np.random.default_rng(0).integers(0, 256, (24, 24, 24, 3), np.uint8)
+    kind = dcsh.Options.frozen() if freeze else dcsh.Options.from_scratch()
+    options = dataclasses.replace(kind, epochs=2, hidden=32, **change)
+    hash_function = dcsh.fit(images, encoder, bits=16, options=options)
+    after = hash_function.encoder.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before) == freeze
+
+
+def test_positives_are_what_the_option_says():
+    features, kinds = clustered_features()
+
+    def found(**options):
+        return dcsh.positives(features, dataclasses.replace(dcsh.Options(), **options))
+
+    assert found() is None
+    assert found(positives="neighbours", neighbours=7).shape == (120, 7)
+    mined = [found(positives="neighbours", mining=m, whiten=False) for m in ("nearest", "diffused")]
+    assert not torch.equal(*mined)
+    clusters = found(positives="clusters", clusters=6).numpy()
+    assert (kinds[clusters] == kinds[:, None]).mean() > 0.95
+
+
+def test_starting_as_itq_gives_the_codes_of_itq():
+    """Balanced bits before any training, and the rotation is that of the head's own outputs."""
+    features, _ = clustered_features()
+    with seeded(0):
+        head = dcsh.hash_layer(64, 16, dcsh.Options(hidden=48, batch_norm=False))
+        dcsh.start_as_itq(head, features, seed=0)
+    with torch.no_grad():
+        z = head(features.mean(dim=1))
+    assert z.mean(dim=0).abs().max() < 1e-4
+    assert torch.linalg.matrix_rank(z) == 16

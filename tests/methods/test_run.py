@@ -54,7 +54,14 @@ def test_defaults_follow_the_way_of_training():
 
 
 def test_options_of_another_method_are_refused():
-    with pytest.raises(UsageError, match="itq has no option --head-lr"):
+    with pytest.raises(UsageError, match="itq has no option head-lr"):
         choose_options("itq", head_lr=0.1)
     with pytest.raises(UsageError, match="no method"):
-        choose_options("lsh")
+        choose_options("guessing")
+
+
+def test_an_encoder_without_weights_to_learn_takes_images_as_they_are(tmp_path):
+    made = train(
+        TrainingSet(IMAGES, scenes=1), tmp_path, method="lsh", bits=16, encoder="gist", device="cpu"
+    )
+    assert made.encoder.mean == (0.0, 0.0, 0.0) and made.encoder.std == (1.0, 1.0, 1.0)

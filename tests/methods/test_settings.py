@@ -1,0 +1,41 @@
+import pytest
+
+from dcsh_pg import methods
+from dcsh_pg.errors import UsageError
+from dcsh_pg.methods import settings
+
+
+def test_values_get_the_type_of_their_option():
+    texts = ["epochs=7", "head-lr=1e-2", "batch_norm=no", "scales=1,0.7", "init=itq"]
+    assert settings.parse("dcsh", texts) == {
+        "epochs": 7,
+        "head_lr": 0.01,
+        "batch_norm": False,
+        "scales": (1.0, 0.7),
+        "init": "itq",
+    }
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("epochs", "has no value"),
+        ("epochs=many", "not a whole number"),
+        ("alpha=much", "not a number"),
+        ("batch_norm=perhaps", "neither true nor false"),
+        ("mining=guessed", "not one of nearest, diffused"),
+        ("colour=red", "dcsh has no option colour"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(text, told):
+    with pytest.raises(UsageError, match=told) as raised:
+        settings.parse("dcsh", [text])
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("method", methods.NAMES)
+def test_every_option_of_every_method_can_be_given(method):
+    options = methods.get(method).Options()
+    for name, value in vars(options).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        assert settings.parse(method, [f"{name}={text}"]) == {name: value}
