@@ -1,0 +1,188 @@
+"""SPL-UDH, soft pseudo-label unsupervised deep hashing: our reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.autoencoder import fit_autoencoder
+from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.features import FeatureCache
+from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.head_training import HeadTraining, check_weights, train_head
+from dcsh_pg.learning.losses import pair_likelihood, quantization
+from dcsh_pg.learning.pairs import Pairs
+from dcsh_pg.progress import SILENT, Progress
+
+METHOD = "spl_udh"
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Options(HeadTraining):
+    """Soft pseudo-label based unsupervised deep hashing (Sun et al., Knowledge-Based Systems 2022).
+
+    Our reconstruction: only the abstract was to be had.  Certain from it: a deep auto-encoder gives
+    soft pseudo-labels, which are binary vectors, and a matrix of local similarities; a deep
+    hashing network learns the similarity between and within clusters from both, with an objective
+    derived by Bayes' rule.  Every formula is ours; docs/methods.md and ``Objective`` have them.
+
+    Attributes:
+        soft_bits: c, length of the soft labels.
+        autoencoder_epochs: passes over the images that train the auto-encoder.
+        radius: images are of one cluster where their labels differ in at most this share of bits.
+        sharpness: gamma, of the probability that two images are alike.
+        local: weight of likeness within clusters.
+        inter: weight of likeness between clusters.
+    """
+
+    soft_bits: int = 64
+    autoencoder_epochs: int = 60
+    radius: float = 0.1
+    sharpness: float = 10.0
+    local: float = 1.0
+    inter: float = 1.0
+
+    def check(self) -> None:
+        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        super().check()
+        check_weights(local=self.local, inter=self.inter)
+        if self.soft_bits < 2 or self.autoencoder_epochs < 1:
+            raise UsageError(
+                f"soft_bits={self.soft_bits} with autoencoder_epochs={self.autoencoder_epochs} "
+                "gives no labels",
+                hint="give soft_bits of 2 or more and autoencoder_epochs of 1 or more",
+            )
+        if not 0 <= self.radius <= 1 or not self.sharpness > 0:
+            raise UsageError(
+                f"radius={self.radius} with sharpness={self.sharpness} is no likeness",
+                hint="give radius from 0 to 1 and sharpness above 0",
+            )
+
+
+def fit(
+    images: np.ndarray,
+    encoder: Encoder,
+    *,
+    bits: int,
+    seed: int = 0,
+    options: Options | None = None,
+    device: torch.device | str = "cpu",
+    cache: FeatureCache | Path | None = None,
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> HashFunction:
+    """Trains a hash layer without labels, on features of a frozen encoder.
+
+    Args:
+        images: uint8 (N, S, S, C).
+        bits: K.
+        cache: of features, or its folder.
+        run: folder for checkpoint and log, or None.
+        resume: go on from the checkpoint in ``run``; the auto-encoder is trained again, alike.
+
+    Returns:
+        The hash function, on the CPU and in evaluation mode.
+
+    Raises:
+        UsageError, TrainingError, InputError, OutputError: see ``Options.check`` and
+            ``trainer.train``.
+    """
+    options = options or Options()
+
+    def make_objective(features: Tensor) -> Objective:
+        labels, latents = fit_autoencoder(
+            features,
+            latent=options.soft_bits,
+            epochs=options.autoencoder_epochs,
+            batch_size=options.batch_size,
+            seed=seed,
+            progress=progress,
+        )
+        return Objective(labels, latents, bits, options)
+
+    return train_head(
+        images,
+        encoder,
+        make_objective,
+        method=METHOD,
+        bits=bits,
+        seed=seed,
+        options=options,
+        device=device,
+        cache=cache,
+        run=run,
+        resume=resume,
+        progress=progress,
+    )
+
+
+class Objective(nn.Module):
+    """The maximum a posteriori estimate of h = tanh(beta z), given soft labels and similarities.
+
+    From p(H | Y, S) ~ p(Y | H) p(S | H) p(H), over the 2M views of a batch and their pairs i != j,
+
+        global        -mean log p(y_ik | h_i),   p(y_ik = 1 | h_i) = sigmoid(w_k . h_i + a_k)
+        local         -mean [s theta - log(1 + exp theta)]   over pairs of one cluster,
+                          s = (L_ij + 1) / 2
+        inter         the same over pairs of two clusters, s = (G_ij + 1) / 2
+        quantization  mean (|h_ik| - 1)^2
+
+    with theta = gamma / (2 K) h_i . h_j, G_ij = y_i . y_j / c, and L_ij the cosine of u_i and u_j
+    rescaled so that its least and greatest over all images are -1 and 1.  Two images are of one
+    cluster where their labels differ in no more than floor(``radius`` c) bits.  The loss is
+    global + ``local`` local + ``inter`` inter + ``alpha`` quantization.
+
+    Args:
+        labels: y, -1 and +1, float32 (N, c).
+        latents: u, float32 (N, m).
+        bits: K.
+    """
+
+    def __init__(self, labels: Tensor, latents: Tensor, bits: int, options: Options):
+        super().__init__()
+        self.options = options
+        self.classifier = nn.Linear(bits, labels.shape[1])
+        unit = functional.normalize(latents, dim=1)
+        self.lowest = min((part @ unit.T).min().item() for part in unit.split(_ROWS_AT_ONCE))
+        self.register_buffer("labels", labels, persistent=False)
+        self.register_buffer("unit", unit, persistent=False)
+
+    def forward(
+        self, first: Tensor, second: Tensor, pairs: Pairs, beta: float
+    ) -> Mapping[str, Tensor]:
+        """The terms of the loss, for z of the two views, float (M, K)."""
+        options = self.options
+        h1, h2 = torch.tanh(beta * first), torch.tanh(beta * second)
+        h = torch.cat([h1, h2])
+        labels = self.labels[pairs.images]
+        agreement, proximity = self.similarities(pairs.images)
+        length = labels.shape[1]
+        near = (1 - agreement) * length / 2 <= int(options.radius * length)
+
+        def likelihood(similarity: Tensor, counts: Tensor) -> Tensor:
+            return pair_likelihood(h, (similarity + 1) / 2, counts, sharpness=options.sharpness)
+
+        return {
+            "global": functional.binary_cross_entropy_with_logits(
+                self.classifier(h), (labels + 1) / 2
+            ),
+            "local": options.local * likelihood(proximity, near),
+            "inter": options.inter * likelihood(agreement, ~near),
+            "quantization": options.alpha * quantization(h1, h2),
+        }
+
+    def similarities(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """G and L of these images, int64 (B,): each float32 (B, B) in -1..1."""
+        labels, unit = self.labels[images], self.unit[images]
+        agreement = labels @ labels.T / labels.shape[1]
+        proximity = (unit @ unit.T - self.lowest) / max(1 - self.lowest, 1e-6)
+        return agreement, (2 * proximity - 1).clamp(-1, 1)
