@@ -9,9 +9,9 @@ import torch
 
 
 def adam(groups: Iterable[dict[str, Any]], device: torch.device) -> torch.optim.Adam:
-    """Adam; on CUDA the fused one, a few kernels a step for all parameters.
+    """Fused Adam where there is one, on CPU and CUDA: one pass over the parameters in a step.
 
     Args:
         groups: of parameters that lie on ``device``, each with its ``lr``.
     """
-    return torch.optim.Adam(groups, fused=device.type == "cuda")
+    return torch.optim.Adam(groups, fused=device.type in ("cpu", "cuda"))
