@@ -12,6 +12,9 @@ from dcsh_pg.learning.image_store import ImageStore
 from dcsh_pg.learning.pairs import Pairs, draw_partners
 from dcsh_pg.learning.preprocess import Preprocess
 
+_CACHED_IMAGES = 4
+"""A CPU resizes so many at a time, because they stay in its caches: half the time of a batch."""
+
 
 class ImagePairs:
     """Two random views of each image (DCSH eq. 1), or of an image and its like.
@@ -55,7 +58,10 @@ class ImagePairs:
         return self._standardised(self._scaled(rows))
 
     def _scaled(self, rows: Tensor) -> Tensor:
-        return self.preprocess.scale(self.images.take(rows))
+        images = self.images.take(rows)
+        if self.device.type != "cpu":
+            return self.preprocess.scale(images)
+        return torch.cat([self.preprocess.scale(part) for part in images.split(_CACHED_IMAGES)])
 
     def _standardised(self, views: Tensor) -> Tensor:
         return self.preprocess.standardise(views).contiguous(memory_format=self.memory_format)
