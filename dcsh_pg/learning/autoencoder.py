@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.learning import schedule
+from dcsh_pg.learning.optimizer import adam
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.progress import SILENT, Progress
 
@@ -60,7 +61,7 @@ def fit_autoencoder(
     inputs = inputs / inputs.square().mean().sqrt().clamp(min=1e-12)
     with seeded(seed):
         network = AutoEncoder(inputs.shape[1], latent).to(inputs.device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    optimizer = adam([{"params": network.parameters(), "lr": LEARNING_RATE}], inputs.device)
     generator = torch.Generator().manual_seed(seed)
     progress.start("auto-encoder", epochs * len(inputs))
     for epoch in range(epochs):

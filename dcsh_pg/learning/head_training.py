@@ -20,6 +20,7 @@ from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract, fix
 from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.images import digest
+from dcsh_pg.learning.optimizer import adam
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.learning.shallow import check_orientations
 from dcsh_pg.learning.trainer import Loop, train
@@ -137,12 +138,13 @@ def train_head(
             l2_normalize=options.l2_normalize,
         ).to(device)
         objective = make_objective(features).to(device)
+    learned = [*head.parameters(), *objective.parameters()]
     train(
         nn.Identity(),
         head,
         FeaturePairs(features),
         objective,
-        torch.optim.Adam([*head.parameters(), *objective.parameters()], lr=options.head_lr),
+        adam([{"params": learned, "lr": options.head_lr}], device),
         Loop(
             epochs=options.epochs,
             batch_size=options.batch_size,

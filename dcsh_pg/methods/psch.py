@@ -129,15 +129,18 @@ class Objective(nn.Module):
 
     Over the 2M views of a batch and their pairs i != j,
 
-        similarity      mean (h_i . h_j / K - T_ij)^2 over pairs that count
+        similarity      mean (h_i . h_j / K - T_ij)^2 over the pairs of one cluster,
+                            plus the same over those of two
         classification  mean over confident i of the cross-entropy of softmax(W h_i + a) and the
                             cluster of i
         quantization    mean (|h_ik| - 1)^2
 
-    Pairs of confident images count.  T_ij is -1 for those of two clusters, and for those of one
-    the mean cosine of like parts, rescaled so that its least and greatest over all such pairs are
-    0 and 1.  Two views of one image, confident or not, always count and have T_ij = 1.  The loss is
-    similarity + ``classes`` classification + ``alpha`` quantization.
+    Only pairs of confident images count.  T_ij is -1 for those of two clusters, and for those of
+    one the mean cosine of like parts, rescaled so that its least and greatest over all such pairs
+    are 0 and 1.  Two views of one image, confident or not, always count, with T_ij = 1, among the
+    pairs of one cluster.  Each kind of pairs has a mean of its own, because those of two clusters
+    are some sixty times as many.  The loss is similarity + ``classes`` classification + ``alpha``
+    quantization.
 
     Args:
         labels: of N images.
@@ -160,27 +163,29 @@ class Objective(nn.Module):
         """The terms of the loss, for z of the two views, float (M, K)."""
         h1, h2 = torch.tanh(beta * first), torch.tanh(beta * second)
         h = torch.cat([h1, h2])
-        targets, counts = self.targets(pairs.images)
+        targets, alike, unlike = self.targets(pairs.images)
         confident = self.confident[pairs.images]
         cost = functional.cross_entropy(
             self.classifier(h), self.clusters[pairs.images], reduction="none"
         )
         classification = (cost * confident).sum() / confident.sum().clamp(min=1)
         return {
-            "similarity": pair_regression(h, targets, counts),
+            "similarity": pair_regression(h, targets, alike) + pair_regression(h, targets, unlike),
             "classification": self.options.classes * classification,
             "quantization": self.options.alpha * quantization(h1, h2),
         }
 
-    def targets(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """T and whether it counts for all pairs of these images, int64 (B,): each (B, B)."""
+    def targets(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """T of all pairs of these images, int64 (B,), and which of them are pairs of one cluster
+        and of two, among those that count: float32, bool and bool (B, B)."""
         clusters, confident = self.clusters[images], self.confident[images]
         vectors = self.vectors[images]
-        alike = (vectors @ vectors.T - self.lowest) / max(1 - self.lowest, 1e-6)
-        targets = torch.where(clusters[:, None] == clusters, alike.clamp(0, 1), -1.0)
+        likeness = (vectors @ vectors.T - self.lowest) / max(1 - self.lowest, 1e-6)
+        together = clusters[:, None] == clusters
+        sure = confident[:, None] & confident
         same = images[:, None] == images
-        counts = confident[:, None] & confident | same
-        return targets.masked_fill(same, 1.0), counts
+        targets = torch.where(together, likeness.clamp(0, 1), -1.0).masked_fill(same, 1.0)
+        return targets, together & sure | same, ~together & sure
 
 
 def _least_alike(labels: PseudoLabels, vectors: Tensor) -> float:

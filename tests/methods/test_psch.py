@@ -2,83 +2,52 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
+from soft_targets import (
+    BETA,
+    IMAGES,
+    check_codes,
+    check_export,
+    check_order_of_batch,
+    check_resume,
+    same,
+    scenes,
+    terms,
+)
+from torch.nn import functional
 
-from dcsh_pg import codes
 from dcsh_pg.errors import UsageError
-from dcsh_pg.export import export
-from dcsh_pg.export.graph import CodeGraph
-from dcsh_pg.hasher import Hasher
-from dcsh_pg.learning.balance import BitBalance
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.pairs import Pairs
 from dcsh_pg.learning.pseudo_labels import PseudoLabels
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.methods import psch
-from dcsh_pg.progress import Progress
 
 QUICK = psch.Options(epochs=12, batch_size=8, hidden=32, clusters=6)
 
 
-def scenes(kinds=4, each=8, seed=0):
-    """Tiny images of a few kinds, each a noisy texture of its own, and their kinds."""
-    random = np.random.default_rng(seed)
-    textures = random.integers(0, 200, (kinds, 24, 24, 3)).repeat(each, axis=0)
-    noisy = textures + random.integers(0, 56, textures.shape)
-    return noisy.astype(np.uint8), np.arange(kinds).repeat(each)
-
-
-def fit(images=None, *, seed=0, options=QUICK, encoder="small", **further):
+def fit(*, seed=0, **further):
     with seeded(0):
-        network = Encoder(encoder)
-    images = scenes()[0] if images is None else images
-    return psch.fit(images, network, bits=16, seed=seed, options=options, **further)
-
-
-def same(first, second):
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-class StopAfter(Progress):
-    """Interrupts like Ctrl-C after so many images of the training itself."""
-
-    def __init__(self, images):
-        self.images, self.training = images, False
-
-    def start(self, text, total=None):
-        self.training = text == "training"
-
-    def advance(self, n=1, *, total=None):
-        self.images -= n if self.training else 0
-        if self.images < 0:
-            raise KeyboardInterrupt
+        encoder = Encoder("small")
+    return psch.fit(scenes()[0], encoder, bits=16, seed=seed, options=QUICK, **further)
 
 
 def case(seed=0, bits=16):
-    """An objective, and two views of four of its seven images."""
+    """An objective, and z of a batch."""
     labels = PseudoLabels(
         clusters=torch.tensor([0, 1, 0, 1, 2, 1, 0]),
         confident=torch.tensor([1, 1, 1, 1, 1, 0, 1], dtype=torch.bool),
         count=3,
     )
     with seeded(seed):
-        vectors = torch.nn.functional.normalize(torch.rand(7, 12), dim=1)
+        vectors = functional.normalize(torch.rand(7, 12), dim=1)
         objective = psch.Objective(labels, vectors, bits, QUICK)
-        z = torch.randn(8, bits)
-    return objective, z, torch.tensor([1, 5, 3, 0, 1, 5, 3, 0])
+        return objective, torch.randn(len(IMAGES), bits)
 
 
-def terms(objective, z, images, beta=2.0):
-    pairs = Pairs(z[:4], z[4:], images=images)
-    return {name: term.item() for name, term in objective(*z.chunk(2), pairs, beta).items()}
-
-
-def directly(objective, z, images, beta=2.0):
+def directly(objective, z):
     """The formulas, pair by pair."""
-    h = torch.tanh(beta * z)
+    h = torch.tanh(BETA * z)
     cluster, confident, p = objective.clusters, objective.confident, objective.vectors
     inside = [
         (p[a] @ p[b]).item()
@@ -86,24 +55,25 @@ def directly(objective, z, images, beta=2.0):
         for b in range(len(p))
         if cluster[a] == cluster[b] and confident[a] and confident[b]
     ]
-    costs, entropies = [], []
-    for i, a in enumerate(images):
+    least, most = min(inside), max(inside)
+    alike, unlike, entropies = [], [], []
+    for i, a in enumerate(IMAGES):
         if confident[a]:
             scores = objective.classifier.weight @ h[i] + objective.classifier.bias
             entropies.append(-torch.log_softmax(scores, dim=0)[cluster[a]].item())
-        for j, b in enumerate(images):
-            if i == j or (a != b and not (confident[a] and confident[b])):
+        for j, b in enumerate(IMAGES):
+            if i == j:
                 continue
+            likeness = (h[i] @ h[j]).item() / z.shape[1]
             if a == b:
-                target = 1.0
-            elif cluster[a] == cluster[b]:
-                least, most = min(inside), max(inside)
+                alike.append((likeness - 1) ** 2)
+            elif confident[a] and confident[b] and cluster[a] == cluster[b]:
                 target = ((p[a] @ p[b]).item() - least) / (most - least)
-            else:
-                target = -1.0
-            costs.append(((h[i] @ h[j]).item() / z.shape[1] - target) ** 2)
+                alike.append((likeness - target) ** 2)
+            elif confident[a] and confident[b]:
+                unlike.append((likeness + 1) ** 2)
     return {
-        "similarity": sum(costs) / len(costs),
+        "similarity": sum(alike) / len(alike) + sum(unlike) / len(unlike),
         "classification": objective.options.classes * sum(entropies) / len(entropies),
         "quantization": objective.options.alpha * (h.abs() - 1).square().mean().item(),
     }
@@ -111,35 +81,31 @@ def directly(objective, z, images, beta=2.0):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_loss_is_the_formula_pair_by_pair(seed):
-    given = case(seed)
-    assert terms(*given) == pytest.approx(directly(*given), rel=1e-4)
+    objective, z = case(seed)
+    assert terms(objective, z, IMAGES) == pytest.approx(directly(objective, z), rel=1e-4)
 
 
 def test_order_of_the_batch_does_not_matter():
-    objective, z, images = case()
-    order = torch.tensor([6, 0, 3, 5, 2, 7, 1, 4])
-    moved = terms(objective, z[order], images[order])
-    assert moved == pytest.approx(terms(objective, z, images), rel=1e-5)
+    check_order_of_batch(*case())
 
 
 def test_names_of_the_clusters_do_not_matter_to_the_targets():
-    objective, _, images = case()
-    targets, counts = objective.targets(images)
+    objective, _ = case()
+    before = objective.targets(IMAGES)
     objective.clusters = (objective.clusters + 1) % 3
-    renamed, counts_again = objective.targets(images)
-    assert torch.equal(targets, renamed) and torch.equal(counts, counts_again)
+    after = objective.targets(IMAGES)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_an_image_that_is_not_confident_is_only_like_itself():
+    targets, alike, unlike = case()[0].targets(IMAGES)
+    unsure = 1
+    assert alike[unsure].nonzero()[:, 0].tolist() == [1, 5] and not unlike[unsure].any()
+    assert targets[unsure, 5] == 1
 
 
 def test_kinds_get_like_codes_and_bits_stay_balanced():
-    images, kinds = scenes()
-    hash_function = fit(images)
-    with torch.no_grad():
-        z = hash_function(hash_function.preprocess()(torch.from_numpy(images)))
-    distance = codes.hamming(codes.from_real(z.numpy()), codes.from_real(z.numpy()))
-    alike = kinds[:, None] == kinds[None]
-    assert distance[alike].mean() < 0.5 * distance[~alike].mean()
-    balance = BitBalance.of(z)
-    assert balance.constant == 0 and balance.mean_abs < 0.6
+    check_codes(fit)
 
 
 def test_seed_decides_and_the_encoder_stays():
@@ -151,12 +117,7 @@ def test_seed_decides_and_the_encoder_stays():
 
 @pytest.mark.parametrize("stop", [8, 200])
 def test_resumed_run_ends_with_the_same_weights(tmp_path, stop):
-    whole = fit(run=tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        fit(run=tmp_path / "parts", progress=StopAfter(stop))
-    assert same(whole, fit(run=tmp_path / "parts", resume=True))
-    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]
-    assert logs[0] == logs[1]
+    check_resume(fit, tmp_path, stop)
 
 
 def test_features_and_parts_come_from_the_cache(tmp_path):
@@ -164,18 +125,12 @@ def test_features_and_parts_come_from_the_cache(tmp_path):
 
 
 def test_an_encoder_without_maps_will_do():
-    images = scenes(each=1)[0]
-    assert fit(images, encoder="gist", options=dataclasses.replace(QUICK, epochs=2)).bits == 16
+    images, options = scenes(each=1)[0], dataclasses.replace(QUICK, epochs=2)
+    assert psch.fit(images, Encoder("gist"), bits=16, options=options).bits == 16
 
 
 def test_exported_file_gives_the_codes_of_the_network(tmp_path):
-    images, _ = scenes()
-    hash_function = fit(images)
-    export(hash_function, tmp_path / "m.onnx", name="psch", chip_size=24, parity_images=[images])
-    with torch.no_grad():
-        _, z = CodeGraph(hash_function)(torch.from_numpy(images))
-    hasher = Hasher(tmp_path / "m.onnx", device="cpu", threads=1)
-    assert (hasher.hash(images) == codes.from_real(z.numpy())).all()
+    check_export(fit, tmp_path)
 
 
 @pytest.mark.parametrize(
