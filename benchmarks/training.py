@@ -47,6 +47,10 @@ class Rates:
     steps: list[float] = field(default_factory=list)
     run: list[float] = field(default_factory=list)
 
+    def to_peer(self, values: list[float]) -> list[float]:
+        """Ratios to the peer, repeat by repeat."""
+        return [a / b for a, b in zip(values, self.peer, strict=True)]
+
 
 class Steps(Progress):
     """Times the steps of each epoch after its first, and none of what is done between epochs."""
@@ -170,10 +174,6 @@ def cell(values: list[float], digits: int = 1) -> str:
     )
 
 
-def ratio(values: list[float], peer: list[float]) -> str:
-    return cell([a / b for a, b in zip(values, peer, strict=True)], 2)
-
-
 def machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -205,10 +205,11 @@ def main() -> None:
     measured = {}
     for name in options.encoder:
         rates = measure(name, options)
-        measured[name] = dataclasses.asdict(rates)
+        ratios = rates.to_peer(rates.steps)
+        measured[name] = {**dataclasses.asdict(rates), "ratio": statistics.median(ratios)}
         print(
             f"| {name} | {cell(rates.peer)} | {cell(rates.steps)} "
-            f"| {ratio(rates.steps, rates.peer)} | {ratio(rates.run, rates.peer)} |",
+            f"| {cell(ratios, 2)} | {cell(rates.to_peer(rates.run), 2)} |",
             flush=True,
         )
     facts = {key: getattr(options, key) for key in ("batch_size", "images", "size", "epochs")}

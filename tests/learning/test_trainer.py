@@ -125,7 +125,7 @@ def test_steps_do_not_wait_for_the_device():
             torch.device("cpu"),
             neighbours=torch.arange(number)[:, None].roll(1, dims=0),
         )
-        optimizer = adam([{"params": head.parameters(), "lr": 1e-3}], torch.device("cuda"))
+        optimizer = adam([{"params": head.parameters(), "lr": 1e-3}], torch.device("cpu"))
         loop = trainer.Loop(epochs=1, batch_size=4, seed=0, beta=lambda epoch: 1.0)
         objective = partial(dcsh.objective, options=OPTIONS)
         with Synchronisations() as waits:
