@@ -35,6 +35,7 @@ def benchmark(
             "-o",
             metavar="DIR",
             help="Folder of this benchmark; what is already measured there is kept.",
+            show_default=False,
         ),
     ],
     data: Annotated[
@@ -42,11 +43,17 @@ def benchmark(
         typer.Option(
             metavar="DIR",
             envvar="DCSH_PG_DATASETS",
-            help="Where ucmd and aid are looked for.",
+            help="Folder in which ucmd and aid are looked for. Default: the current one.",
+            show_default=False,
         ),
     ] = Path(),
     methods: Annotated[
-        str, typer.Option(metavar="NAME,NAME,...", help="Methods.", rich_help_panel=_TABLE)
+        str,
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="Methods; the features themselves (cosine) are always measured too.",
+            rich_help_panel=_TABLE,
+        ),
     ] = "lsh,itq,dsh,kulsh,prh,plsh,spl_udh,psch,dcsh",
     encoder: Annotated[
         str,
@@ -70,8 +77,8 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="ENCODER=FILE",
-            help="Weights of an encoder: none, imagenet or a file. May be given several times. "
-            "Default: imagenet.",
+            help="Weights of an encoder: none, pretrained, imagenet or a file. May be given "
+            "several times. Default: the published ones, which are downloaded.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -118,9 +125,10 @@ def benchmark(
 
     Measures mAP@all, precision and recall of every method, length of code and split, and writes
     DIR/report.md, .json and pictures, with the papers' numbers beside ours. A run that was
-    stopped goes on when it is given again. No label takes part in training.
+    stopped goes on when it is given again. No label takes part in training. docs/evaluation.md
+    tells the protocol and where to get the data sets.
 
-    [dim]dcsh-pg benchmark --dataset ucmd --data /data --methods itq,lsh --out results/ucmd[/dim]
+    [dim]dcsh-pg benchmark --dataset ucmd --data /data --encoder gist --out results/ucmd[/dim]
     """
     from dcsh_pg.errors import DcshError
 
@@ -143,26 +151,31 @@ def benchmark(
     lengths = options.parse_integers(bits, "--bits")
     given = _parse_weights(weights or [])
     chosen = (
-        table.read(rows, given)
-        if rows
-        else table.simple(methods.split(","), encoder.split(","), given)
+        table.read(rows, given) if rows else table.simple(_names(methods), _names(encoder), given)
     )
     check_plots(out)
     with console.progress(quiet=quiet) as shown:
-        loaded = datasets.load(dataset, data, progress=shown)
+        share = datasets.database_share(dataset) if share is None else share
         plan = protocol.Plan(
             rows=chosen,
-            bits=lengths,
+            bits=tuple(dict.fromkeys(lengths)),
             splits=splits,
-            share=share or loaded.database_share,
+            share=share,
             precision=precision,
             cache=cache or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features",
             device=str(devices.choose(device)),
             jobs=jobs,
         )
+        plan.check()
+        loaded = datasets.load(dataset, data, progress=shown)
         protocol.run(loaded, plan, out, command=_command(), progress=shown)
     for path in page.write([summary.read(out)], out / "report.md", title=loaded.title):
         console.say(f"wrote {path}")
+
+
+def _names(text: str) -> list[str]:
+    """'itq, lsh' -> ['itq', 'lsh']."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _parse_weights(given: list[str]) -> dict[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
-import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,19 +17,23 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from dcsh_pg.files import replacing
+from dcsh_pg.codes import check_bits
+from dcsh_pg.errors import DcshError, InputError, OutputError, UsageError
 from dcsh_pg.learning.encoders import Encoder, load_weights
-from dcsh_pg.learning.features import FeatureCache, Precision
+from dcsh_pg.learning.features import FeatureCache, Precision, encoder_digest
 from dcsh_pg.learning.images import digest
 from dcsh_pg.learning.randomness import seeded
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.protocol import store
 from dcsh_pg.protocol.cell import Setting, identity, measure
 from dcsh_pg.protocol.datasets import Dataset
 from dcsh_pg.protocol.host import describe_host
-from dcsh_pg.protocol.rows import COSINE, Row
+from dcsh_pg.protocol.rows import Row
 from dcsh_pg.protocol.splits import stratified
 
-CELLS, FACTS, IMAGES = "cells", "benchmark.json", "images.npy"
+IMAGES = "images.npy"
+ONE_OF_A_FOLDER = {"digest": "--dataset", "database_share": "--share", "precision": "--precision"}
+"""Facts that all cells of a folder share, and the options that they come from."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,33 @@ class Plan:
     device: str = "cpu"
     jobs: int = 1
 
-    def cells(self) -> list[tuple[Row, int, int]]:
-        """(row, bits, seed) of every cell; the features themselves have one for all bits."""
+    def check(self) -> None:
+        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        for bits in self.bits:
+            check_bits(bits)
+        if not 0 < self.share < 1:
+            raise UsageError(
+                f"--share {self.share:g} leaves nothing on one side of the split",
+                hint="give a fraction between 0 and 1, 0.8 for example",
+            )
+
+    def cells(self) -> list[Cell]:
+        """Every cell of the table, row by row."""
         return [
-            (row, bits, seed)
+            Cell(row, bits, seed)
             for row in self.rows
             for seed in range(self.splits)
-            for bits in (self.bits[:1] if row.method == COSINE else row.bits or self.bits)
+            for bits in row.lengths(self.bits)
         ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row at one length of code on one split; the features themselves have one for all."""
+
+    row: Row
+    bits: int
+    seed: int
 
 
 def run(
@@ -71,18 +93,42 @@ def run(
 ) -> list[dict[str, Any]]:
     """Measures every cell that ``out`` does not hold yet.
 
-    ``out`` gets benchmark.json with the facts of the run and cells/, one JSON file each.
+    ``out`` gets benchmark.json with the facts of the run and cells/, one JSON file each.  Cells
+    that another row of the same name left there, or one with other options, go.
+
+    Args:
+        command: the command line, for the report.
 
     Returns:
         the newly measured cells.
 
     Raises:
-        OutputError: ``out`` cannot be written.
+        UsageError: the plan makes no sense, or ``out`` holds a benchmark of other images, another
+            share or another precision.
         InputError, ModelError: an encoder's weights cannot be read.
+        OutputError: ``out`` cannot be written.
     """
-    (out / CELLS).mkdir(parents=True, exist_ok=True)
-    np.save(out / IMAGES, dataset.images)
-    facts = {
+    plan.check()
+    facts = _facts(dataset, plan, command)
+    with store.alone(out):
+        _check_same(out, facts)
+        todo = _missing(plan, out, facts["digest"])
+        store.write_facts(out, facts)
+        measured: list[dict[str, Any]] = []
+        progress.start("cells", len(plan.cells()))
+        progress.advance(len(plan.cells()) - len(todo))
+        with _kept(dataset.images, out / IMAGES):
+            for cell in _measured(_Work(out, dataset.labels, plan), todo):
+                measured.append(cell)
+                score = cell.get("mean_average_precision")
+                told = cell["error"] if score is None else f"{100 * score:.2f}"
+                progress.note(f"{cell['row']}, {cell['bits']} bits, split {cell['seed']}: {told}")
+                progress.advance()
+    return measured
+
+
+def _facts(dataset: Dataset, plan: Plan, command: str) -> dict[str, Any]:
+    return {
         "dataset": dataset.name,
         "title": dataset.title,
         "images": len(dataset.images),
@@ -99,71 +145,100 @@ def run(
         "host": describe_host(plan.device),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    with replacing(out / FACTS) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    work = _Work(out, dataset.labels, facts["digest"], plan)
-    cells = plan.cells()
-    progress.start("cells", len(cells))
-    measured: list[dict[str, Any]] = []
 
-    def done(cell: dict[str, Any] | None) -> None:
-        if cell is not None:
-            measured.append(cell)
-            score = cell.get("mean_average_precision")
-            told = cell["error"] if score is None else f"{100 * score:.2f}"
-            progress.note(f"{cell['row']}, {cell['bits']} bits, split {cell['seed']}: {told}")
-        progress.advance()
 
+def _check_same(out: Path, facts: dict[str, Any]) -> None:
     try:
-        if plan.jobs == 1:
-            for cell in cells:
-                done(work(*cell))
-        else:
-            context = multiprocessing.get_context("spawn")
-            threads = max(1, (os.cpu_count() or 1) // plan.jobs)
-            with ProcessPoolExecutor(
-                plan.jobs, context, initializer=_begin, initargs=(work, threads)
-            ) as pool:
-                for future in as_completed([pool.submit(_measure, *cell) for cell in cells]):
-                    done(future.result())
+        before = store.read_facts(out)
+    except InputError:
+        return
+    for name, option in ONE_OF_A_FOLDER.items():
+        if before[name] != facts[name]:
+            raise UsageError(
+                f"{out} holds a benchmark with another {option}",
+                hint=f"choose another --out, or give {option} as before",
+            )
+
+
+def _missing(plan: Plan, out: Path, dataset: str) -> list[tuple[Cell, dict[str, Any]]]:
+    """Cells to measure with the identity of each; forgets those that are there with another."""
+    digests: dict[tuple[str, str], str] = {}
+    missing = []
+    for cell in plan.cells():
+        row = cell.row
+        key = row.encoder, row.weights
+        if key not in digests:
+            digests[key] = encoder_digest(_load(row))
+        recipe = identity(
+            row,
+            digests[key],
+            bits=cell.bits,
+            seed=cell.seed,
+            dataset=dataset,
+            precision=plan.precision,
+        )
+        known = store.read_cell(out, row.name, cell.bits, cell.seed)
+        if known is None or known["identity"] != recipe:
+            missing.append((cell, recipe))
+    for cell, _ in missing:
+        store.drop_cell(out, cell.row.name, cell.bits, cell.seed)
+    return missing
+
+
+@contextmanager
+def _kept(images: np.ndarray, path: Path) -> Iterator[None]:
+    """The images in a file that processes map, for the time of the block."""
+    try:
+        try:
+            np.save(path, images)
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep the images in {path.parent}: {error.strerror or error}",
+                hint="choose a folder with room with --out",
+            ) from error
+        yield
     finally:
-        (out / IMAGES).unlink(missing_ok=True)
-    return measured
+        path.unlink(missing_ok=True)
+
+
+def _measured(work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """The cells as they are done."""
+    jobs = work.plan.jobs
+    if jobs == 1:
+        for cell, recipe in todo:
+            yield work(cell, recipe)
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(work, threads)) as pool:
+        try:
+            for future in as_completed([pool.submit(_measure, *one) for one in todo]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 class _Work:
     """Measures cells of one benchmark; each process has one."""
 
-    def __init__(self, out: Path, labels: tuple[str, ...], dataset: str, plan: Plan):
-        self.out, self.labels, self.dataset, self.plan = out, labels, dataset, plan
+    def __init__(self, out: Path, labels: tuple[str, ...], plan: Plan):
+        self.out, self.labels, self.plan = out, labels, plan
         self.setting: Setting | None = None
         self.encoders: dict[tuple[str, str], Encoder] = {}
 
-    def __call__(self, row: Row, bits: int, seed: int) -> dict[str, Any] | None:
-        """The cell, or None where it is already there."""
-        encoder = self._encoder(row)
-        recipe = identity(
-            row,
-            encoder,
-            bits=bits,
-            seed=seed,
-            dataset=self.dataset,
-            precision=self.plan.precision,
-        )
-        path = self.out / CELLS / f"{cell_name(row.name, bits, seed)}.json"
-        if path.exists() and json.loads(path.read_text())["identity"] == _plain(recipe):
-            return None
+    def __call__(self, cell: Cell, recipe: dict[str, Any]) -> dict[str, Any]:
+        row, bits, seed = cell.row, cell.bits, cell.seed
         split = stratified(self.labels, self.plan.share, seed)
-        cell = {
+        found = {
             "row": row.name,
             "bits": bits,
             "seed": seed,
             "identity": recipe,
-            **measure(self._setting(), split, row, encoder, bits=bits, seed=seed),
+            **measure(self._setting(), split, row, self._encoder(row), bits=bits, seed=seed),
         }
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(cell) + "\n")
-        return cell
+        store.write_cell(self.out, found)
+        return found
 
     def _setting(self) -> Setting:
         if self.setting is None:
@@ -177,37 +252,41 @@ class _Work:
 
     def _encoder(self, row: Row) -> Encoder:
         """A fresh copy each time where training would change it."""
+        if not row.freeze:
+            return _load(row)
         key = row.encoder, row.weights
-        if key in self.encoders and row.freeze:
-            return self.encoders[key]
+        if key not in self.encoders:
+            self.encoders[key] = _load(row)
+        return self.encoders[key]
+
+
+def _load(row: Row) -> Encoder:
+    """The row's encoder; without weights it is the same random one for all."""
+    try:
         with seeded(0):
             encoder = Encoder(row.encoder)
         load_weights(encoder, row.weights)
-        if row.freeze:
-            self.encoders[key] = encoder
-        return encoder
+    except DcshError as error:
+        raise type(error)(f"row {row.name!r}: {error.message}", hint=error.hint) from error
+    return encoder
 
 
 _work: _Work | None = None
 
 
 def _begin(work: _Work, threads: int) -> None:
+    """Makes a process ready; it ends with its parent, even where that was killed."""
     global _work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     threadpool_limits(threads)
     _work = work
 
 
-def _measure(row: Row, bits: int, seed: int) -> dict[str, Any] | None:
-    return _work(row, bits, seed)
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
-def _plain(recipe: dict[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(recipe))
-
-
-def cell_name(row: str, bits: int, seed: int) -> str:
-    """File name of a cell, without its ending: readable, and different for different rows."""
-    readable = re.sub(r"[^a-z0-9]+", "-", row.lower()).strip("-")
-    return f"{readable}-{hashlib.sha256(row.encode()).hexdigest()[:6]}-{bits}-{seed}"
+def _measure(cell: Cell, recipe: dict[str, Any]) -> dict[str, Any]:
+    return _work(cell, recipe)

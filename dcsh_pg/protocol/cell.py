@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,11 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg import codes, methods
-from dcsh_pg.errors import DcshError
+from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract, fixed_views
+from dcsh_pg.learning.features import FeatureCache, extract, fixed_views
 from dcsh_pg.learning.hash_function import HashFunction
-from dcsh_pg.methods.run import choose_options
 from dcsh_pg.protocol.rows import COSINE, Row
 from dcsh_pg.protocol.splits import Split
 
@@ -42,30 +42,29 @@ class Setting:
     device: str = "cpu"
 
 
-def row_options(row: Row) -> Any:
-    """The method's ``Options`` for a row, or None for the features themselves."""
-    if row.method == COSINE:
-        return None
-    freeze = row.freeze and row.method == "dcsh"
-    return choose_options(row.method, weights=row.weights, freeze=freeze, **row.options)
-
-
 def measure(
     setting: Setting, split: Split, row: Row, encoder: Encoder, *, bits: int, seed: int
 ) -> dict[str, Any]:
     """Fits, hashes and evaluates.
 
     Returns:
-        plain values: mean average precision, curves, seconds; or ``error``, where fitting failed
-        as some options are known to.
+        plain values: mean average precision, curves, seconds; or ``error``, where the method
+        refuses, or gives codes that have collapsed, as some options are known to.
+
+    Raises:
+        OutputError: the cache cannot be written.
     """
+    if not row.freeze:
+        # Features of an encoder that was trained for this cell serve no other.
+        cache = FeatureCache(None, precision=setting.cache.precision)
+        setting = dataclasses.replace(setting, cache=cache)
     if row.method == COSINE:
         return _features_themselves(setting, split, row, encoder)
     labels = np.asarray(setting.labels)
     began = time.monotonic()
     try:
         hash_function = fit(setting, split.database, row, encoder, bits=bits, seed=seed)
-    except DcshError as error:
+    except (TrainingError, UsageError) as error:
         return {"error": error.message}
     fitted = time.monotonic()
     database = hash_images(setting, hash_function, split.database)
@@ -98,7 +97,7 @@ def fit(
         encoder,
         bits=bits,
         seed=seed,
-        options=row_options(row),
+        options=row.method_options(),
         device=setting.device,
         cache=setting.cache,
     )
@@ -119,8 +118,11 @@ def hash_images(setting: Setting, hash_function: HashFunction, rows: np.ndarray)
         cache=setting.cache,
         device=setting.device,
     )
-    z = [hash_function.from_features(part) for part in torch.from_numpy(features).split(_BATCH)]
-    return codes.from_real(torch.cat(z).cpu().numpy())
+    z = [
+        hash_function.from_features(part.to(setting.device)).cpu()
+        for part in torch.from_numpy(features).split(_BATCH)
+    ]
+    return codes.from_real(torch.cat(z).numpy())
 
 
 def _features_themselves(
@@ -150,17 +152,22 @@ def _features_themselves(
 
 
 def identity(
-    row: Row, encoder: Encoder, *, bits: int, seed: int, dataset: str, precision: str
+    row: Row, encoder_digest: str, *, bits: int, seed: int, dataset: str, precision: str
 ) -> dict[str, Any]:
-    """Everything that a cell's numbers depend on; a stored cell with another is measured again."""
-    options = row_options(row)
-    return {
+    """What a cell's numbers depend on; a stored cell with another identity is measured again.
+
+    Returns:
+        plain values, as they come back from JSON.
+    """
+    options = row.method_options()
+    recipe = {
         "dataset": dataset,
         "method": row.method,
         "encoder": row.encoder,
-        "encoder_digest": encoder_digest(encoder),
+        "encoder_digest": encoder_digest,
         "options": dict(row.options) if options is None else dataclasses.asdict(options),
         "bits": bits,
         "seed": seed,
         "precision": precision,
     }
+    return json.loads(json.dumps(recipe))

@@ -62,18 +62,22 @@ class Dataset:
         title: for people.
         images: uint8 (N, S, S, C), S the median side of the pictures.
         labels: the class of each, N of them.
-        database_share: share of each class that is the database in the papers.
     """
 
     name: str
     title: str
     images: np.ndarray
     labels: tuple[str, ...]
-    database_share: float
 
     @property
     def classes(self) -> int:
         return len(set(self.labels))
+
+
+def database_share(dataset: str) -> float:
+    """The papers' share of each class that is the database, by a data set's name or folder."""
+    known = KNOWN.get(Path(dataset).resolve().name)
+    return known.database_share if known else DATABASE_SHARE
 
 
 def find(dataset: str, data: Path) -> tuple[str, Path]:
@@ -136,5 +140,4 @@ def load(dataset: str, data: Path = Path(), *, progress: Progress = SILENT) -> D
         title=known.title if known else name,
         images=training_set.images,
         labels=tuple(record.properties[LABEL] for record in records),
-        database_share=known.database_share if known else DATABASE_SHARE,
     )

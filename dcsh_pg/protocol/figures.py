@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,11 @@ COLOURS = (
 )  # fmt: skip
 
 
-def draw(summary: Summary, folder: Path) -> list[Path]:
-    """Draws two pictures of a benchmark into a folder, 1950 x 900 pixels each.
+def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
+    """Draws NAME_precision.png and NAME_precision_recall.png, 1950 x 900 pixels each.
+
+    Returns:
+        the pictures; none where no curve has been measured yet.
 
     Raises:
         OutputError: matplotlib is not installed, or the folder cannot be written to.
@@ -37,27 +41,35 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
         raise OutputError(
             "cannot draw plots: matplotlib is not installed", hint="pip install 'dcsh-pg[plot]'"
         ) from error
-    name = summary.facts["dataset"]
+    dataset = summary.facts["dataset"]
     paths = []
     for kind, chosen in (("precision", PRECISION_BITS), ("precision_recall", RECALL_BITS)):
-        lengths = [bits for bits in chosen.get(name, summary.bits[-2:]) if bits in summary.bits]
+        lengths = [bits for bits in chosen.get(dataset, ()) if bits in summary.bits]
+        lengths = _with_curves(summary, lengths or summary.bits[-2:])
+        if not lengths:
+            continue
         figure = Figure(figsize=(13, 6), layout="constrained")
         panels = figure.subplots(1, len(lengths), sharey=True, squeeze=False)[0]
         for axes, bits in zip(panels, lengths, strict=True):
             _panel(axes, summary, bits, recall=kind == "precision_recall")
-        handles, labels = panels[0].get_legend_handles_labels()
+        drawn = [axes.get_legend_handles_labels() for axes in panels]
+        named = {label: line for panel in drawn for line, label in zip(*panel, strict=True)}
         figure.legend(
-            handles, labels, loc="outside right center", frameon=False, labelcolor=INK, fontsize=9.5
+            named.values(),
+            named.keys(),
+            loc="outside right center",
+            frameon=False,
+            labelcolor=INK,
+            fontsize=9.5,
         )
         paths.append(folder / f"{name}_{kind}.png")
-        folder.mkdir(parents=True, exist_ok=True)
         with replacing(paths[-1]) as temporary:
             figure.savefig(temporary, dpi=150)
     return paths
 
 
 def _panel(axes: Axes, summary: Summary, bits: int, *, recall: bool) -> None:
-    rows = [row for row in summary.rows if row.track != "ablation" and row.method != COSINE]
+    rows = _rows(summary)
     encoders = list(dict.fromkeys(row.encoder for row in rows))
     colours: dict[str, str] = {}
     for row in rows:
@@ -85,6 +97,15 @@ def _panel(axes: Axes, summary: Summary, bits: int, *, recall: bool) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=GREY, length=0)
     axes.spines[:].set_visible(False)
+
+
+def _rows(summary: Summary) -> list[Row]:
+    return [row for row in summary.rows if row.track != "ablation" and row.method != COSINE]
+
+
+def _with_curves(summary: Summary, lengths: Sequence[int]) -> list[int]:
+    """Those of the lengths at which a row that is drawn has a curve."""
+    return [b for b in lengths if any(summary.curve(row, b) for row in _rows(summary))]
 
 
 def _dashes(number: int) -> tuple[int, tuple[int, ...]] | str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dcsh_pg.protocol.rows import Row
 
@@ -41,8 +43,17 @@ _TABLES: dict[tuple[str, str, str], tuple[float, float, float, float]] = {
 }
 """(data set, method, features) -> mAP@all in % at 16, 32, 48 and 64 bits."""
 
-_SIDES = {"aid": 600, "ucmd": 256}
-"""Pixels a side of the pictures as published."""
+
+@dataclass(frozen=True)
+class _Published:
+    """A data set as the paper used it; ``side`` in pixels."""
+
+    images: int
+    side: int
+    database_share: float
+
+
+_PUBLISHED = {"ucmd": _Published(2100, 256, 0.8), "aid": _Published(10000, 600, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -60,12 +71,13 @@ class Reported:
     differences: tuple[str, ...]
 
 
-def reported(dataset: str, row: Row, side: int) -> Reported | None:
+def reported(facts: Mapping[str, Any], row: Row) -> Reported | None:
     """What the DCSH paper reports for the same method on the same kind of features.
 
     Args:
-        side: pixels a side of our pictures.
+        facts: of our benchmark: 'dataset', 'images', 'side', 'database_share'.
     """
+    dataset = facts["dataset"]
     shallow = _GIST if row.encoder == "gist" else _CNN
     features = _DEEP if row.method == "dcsh" else shallow
     scores = _TABLES.get((dataset, row.method, features))
@@ -79,6 +91,12 @@ def reported(dataset: str, row: Row, side: int) -> Reported | None:
             differences.append("encoder frozen")
     elif features == _CNN and row.encoder not in ("vgg16-fc6", "vgg16-fc7"):
         differences.append(f"{row.encoder} in place of VGG16")
-    if side != _SIDES[dataset]:
-        differences.append(f"pictures of {side} px, not {_SIDES[dataset]}")
+    published = _PUBLISHED[dataset]
+    if facts["images"] != published.images:
+        differences.append(f"{facts['images']} images, not {published.images}")
+    if facts["side"] != published.side:
+        differences.append(f"pictures of {facts['side']} px, not {published.side}")
+    if facts["database_share"] != published.database_share:
+        ours, theirs = 100 * facts["database_share"], 100 * published.database_share
+        differences.append(f"{ours:g} % in the database, not {theirs:g} %")
     return Reported(features, dict(zip(BITS, scores, strict=True)), tuple(differences))

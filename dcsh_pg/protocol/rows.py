@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dcsh_pg.errors import InputError, UsageError
-from dcsh_pg.learning.encoders.registry import find
+from dcsh_pg.codes import check_bits
+from dcsh_pg.errors import DcshError, InputError, UsageError
+from dcsh_pg.learning.encoders import find
 from dcsh_pg.methods import NAMES
+from dcsh_pg.methods.run import choose_options
 
 COSINE = "cosine"
 """Not a method: the features themselves, real-valued, ranked by cosine; the same for all bits."""
+TRACKS = ("paper", "A", "B", "ablation")
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,11 @@ class Row:
     Attributes:
         name: as the report calls it.
         method: one of ``methods.NAMES``, or 'cosine'.
-        encoder, weights: as ``dcsh-pg train`` takes them.
-        freeze: train the head alone; classic methods always do.
+        encoder: as ``dcsh-pg train`` takes it.
+        weights: 'none', 'pretrained', 'imagenet' or a file; '' before ``complete``.
+        freeze: train the head alone; all methods but DCSH always do.
         options: fields of the method's Options.
-        track: 'paper', 'A', 'B' or 'ablation'; what the row is there for.
+        track: one of ``TRACKS``; what the row is there for.
         base: in an ablation, the name of the row that it is compared with.
         bits: only these lengths, or empty for all that are asked.
         note: a remark for the report.
@@ -35,7 +39,7 @@ class Row:
     name: str
     method: str
     encoder: str
-    weights: str = "none"
+    weights: str = ""
     freeze: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     track: str = "paper"
@@ -43,8 +47,40 @@ class Row:
     bits: tuple[int, ...] = ()
     note: str = ""
 
+    def lengths(self, asked: Sequence[int]) -> tuple[int, ...]:
+        """Those of the asked lengths that this row is measured at."""
+        if self.method == COSINE:
+            return tuple(asked[:1])
+        return tuple(bits for bits in asked if not self.bits or bits in self.bits)
+
+    def method_options(self) -> Any:
+        """The method's ``Options``, or None for the features themselves.
+
+        Raises:
+            UsageError: an option is not known or makes no sense; names the row.
+        """
+        if self.method == COSINE:
+            return None
+        freeze = self.freeze and self.method == "dcsh"
+        try:
+            return choose_options(self.method, weights=self.weights, freeze=freeze, **self.options)
+        except (DcshError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"row {self.name!r}: {getattr(error, 'message', error)}",
+                hint=getattr(error, "hint", None) or "correct the row's options",
+            ) from error
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values; of a file of weights the name alone, without its folder."""
+        return {**asdict(self), "weights": Path(self.weights).name}
+
+
+_TYPES = {
+    "freeze": (bool, "true or false"),
+    "options": (dict, "an object"),
+    "bits": (list, "a list of whole numbers"),
+}
+"""JSON types of the fields that are not text."""
 
 
 def read(path: Path, weights: Mapping[str, str]) -> list[Row]:
@@ -55,16 +91,40 @@ def read(path: Path, weights: Mapping[str, str]) -> list[Row]:
 
     Raises:
         InputError: the file cannot be read or is not such a list.
+        UsageError: see ``check``.
     """
+    hint = f"write a JSON list of objects with {', '.join(f.name for f in fields(Row))}"
     try:
         content = json.loads(path.read_text())
-        rows = [Row(**{**item, "bits": tuple(item.get("bits", ()))}) for item in content]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} holds no benchmark rows: {error}",
-            hint=f"write a JSON list of objects with {', '.join(f.name for f in fields(Row))}",
-        ) from error
-    return check([complete(row, weights) for row in rows])
+        if not isinstance(content, list) or not content:
+            raise ValueError("it is no list with a row in it")
+        rows = [_row(item, number) for number, item in enumerate(content, 1)]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} holds no benchmark rows: {reason}", hint=hint) from error
+    return check(rows, weights)
+
+
+def _row(item: Any, number: int) -> Row:
+    """Raises ValueError where an object is no row."""
+    if not isinstance(item, dict):
+        raise ValueError(f"row {number} is no object")
+    for name in ("name", "method", "encoder"):
+        if name not in item:
+            raise ValueError(f"row {number} has no {name}")
+    for name, value in item.items():
+        if name not in {f.name for f in fields(Row)}:
+            raise ValueError(f"row {number} has an unknown field '{name}'")
+        kind, told = _TYPES.get(name, (str, "text"))
+        if not isinstance(value, kind) or (
+            kind is list and not all(type(one) is int for one in value)
+        ):
+            raise ValueError(f"{name} of row {number} is not {told}")
+    options = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in item.get("options", {}).items()
+    }
+    return Row(**{**item, "options": options, "bits": tuple(item.get("bits", ()))})
 
 
 def simple(
@@ -73,45 +133,63 @@ def simple(
     """Each method on the features of each encoder, and the features themselves.
 
     Args:
-        weights: encoder -> weights; ImageNet's where it names none.
+        weights: encoder -> weights.
 
     Raises:
-        UsageError: a method or encoder is not known.
+        UsageError: see ``check``.
     """
-    found = []
-    for encoder in encoders:
-        given = weights.get(encoder, "imagenet" if find(encoder).imagenet else "none")
-        for method in (COSINE, *methods):
-            name = method if len(encoders) == 1 else f"{method}, {encoder}"
-            found.append(Row(name, method, encoder, given))
-    return check(found)
+    rows = [
+        Row(method if len(encoders) == 1 else f"{method}, {encoder}", method, encoder)
+        for encoder in encoders
+        for method in dict.fromkeys((COSINE, *methods))
+    ]
+    return check(rows, weights)
 
 
 def complete(row: Row, weights: Mapping[str, str]) -> Row:
-    """The row with its encoder's weights where it names none itself."""
-    if row.weights != "none" or row.encoder not in weights:
-        return row
-    return Row(**{**row.to_dict(), "weights": weights[row.encoder]})
-
-
-def check(rows: Sequence[Row]) -> list[Row]:
-    """The rows, if each has a known method and a name of its own.
+    """The row with weights: its own, else those given for its encoder, else the encoder's default.
 
     Raises:
-        UsageError: otherwise.
+        UsageError: the encoder is not known.
+    """
+    return replace(
+        row, weights=row.weights or weights.get(row.encoder) or find(row.encoder).default_weights
+    )
+
+
+def check(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
+    """The rows, each ``complete``, if they can be measured.
+
+    Raises:
+        UsageError: a row has no name of its own, or names a method, encoder, option, length, track
+            or base that is not there; or weights are given for an encoder that no row has.
     """
     names = [row.name for row in rows]
+    for encoder in weights.keys() - {row.encoder for row in rows}:
+        raise UsageError(
+            f"--weights {encoder}=...: no row has that encoder",
+            hint=f"there are: {', '.join(sorted({row.encoder for row in rows}))}",
+        )
     for row in rows:
-        if row.method not in (*NAMES, COSINE):
-            raise UsageError(
-                f"row {row.name!r}: no method is called {row.method!r}",
-                hint=f"one of: {', '.join((*NAMES, COSINE))}",
-            )
         if names.count(row.name) > 1:
             raise UsageError(f"two rows are called {row.name!r}", hint="give each its own name")
-        if row.base and row.base not in names:
+        _check_choice(row, "method", row.method, (*NAMES, COSINE))
+        _check_choice(row, "track", row.track, TRACKS)
+        for bits in row.bits:
+            check_bits(bits)
+        if (row.track == "ablation" or row.base) and row.base not in names:
             raise UsageError(
                 f"row {row.name!r} is compared with {row.base!r}, which is no row",
                 hint="name another row as its base",
             )
-    return list(rows)
+    complete_rows = [complete(row, weights) for row in rows]
+    for row in complete_rows:
+        row.method_options()
+    return complete_rows
+
+
+def _check_choice(row: Row, what: str, given: str, choices: Sequence[str]) -> None:
+    if given not in choices:
+        raise UsageError(
+            f"row {row.name!r}: no {what} is called {given!r}", hint=f"one of: {', '.join(choices)}"
+        )

@@ -39,9 +39,10 @@ def stratified(labels: Sequence[str], share: float, seed: int) -> Split:
         members = random.permutation(np.flatnonzero(classes == number))
         kept = round(share * len(members))
         if not 0 < kept < len(members):
+            count = f"{len(members)} image{'s' * (len(members) != 1)}"
             raise InputError(
-                f"class {labels[members[0]]!r} has {len(members)} images, too few to split",
-                hint="give each class a few images",
+                f"class {labels[members[0]]!r} has {count}, too few to split with --share {share:g}",
+                hint="give each class a few images, or another --share",
             )
         database.append(members[:kept])
         queries.append(members[kept:])

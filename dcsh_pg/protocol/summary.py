@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from dcsh_pg.errors import InputError
-from dcsh_pg.protocol.benchmark import CELLS, FACTS, cell_name
+from dcsh_pg.protocol import store
 from dcsh_pg.protocol.rows import COSINE, Row
 
 CONFIDENCE = 0.95
@@ -115,18 +113,13 @@ def read(folder: Path) -> Summary:
     Raises:
         InputError: it holds no benchmark.
     """
-    try:
-        facts = json.loads((folder / FACTS).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} holds no benchmark", hint="make one with 'dcsh-pg benchmark --out DIR'"
-        ) from error
+    facts = store.read_facts(folder)
     rows = [Row(**{**row, "bits": tuple(row["bits"])}) for row in facts["rows"]]
-    cells = {}
-    for row in rows:
-        for bits in facts["bits"]:
-            for seed in range(facts["splits"]):
-                path = folder / CELLS / f"{cell_name(row.name, bits, seed)}.json"
-                if path.exists():
-                    cells[row.name, bits, seed] = json.loads(path.read_text())
-    return Summary(facts, rows, cells)
+    keys = [
+        (row.name, bits, seed)
+        for row in rows
+        for bits in row.lengths(facts["bits"])
+        for seed in range(facts["splits"])
+    ]
+    found = {key: store.read_cell(folder, *key) for key in keys}
+    return Summary(facts, rows, {key: cell for key, cell in found.items() if cell is not None})
