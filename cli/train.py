@@ -60,20 +60,22 @@ def train(
         ),
     ] = None,
     freeze: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--freeze",
+            "--freeze/--fine-tune",
             help="Leave the encoder as it is and train the hash layer on its features: minutes on "
-            "a CPU. Sensible only with weights.",
+            "a CPU; or train it too, as the paper does: wants a GPU. Default: --freeze where it "
+            "has weights. The classic methods always leave it as it is.",
             rich_help_panel=_WHAT,
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     orientations: Annotated[
         int | None,
         typer.Option(
             help="Average z over 1, 4 or 8 orientations of an image: codes that depend less on "
-            "where north is, for as many times the work to hash. Default: 1, or 8 for dcsh with "
-            "--freeze.",
+            "where north is, for as many times the work to hash. Default: 8 for dcsh with "
+            "--freeze, else 1.",
             rich_help_panel=_WHAT,
             show_default=False,
         ),
@@ -242,7 +244,7 @@ def train(
 
     [dim]dcsh-pg train /data/naip --out runs/naip[/dim]
 
-    [dim]dcsh-pg train /data/naip --out runs/naip --encoder resnet50[/dim] (the paper's; wants a GPU)
+    [dim]dcsh-pg train /data/naip --out runs/naip --encoder densenet169[/dim] (better codes, by far)
     """
     import tempfile
 
@@ -274,6 +276,8 @@ def train(
     check_run(out, resume=resume, overwrite=overwrite)
     architecture = find(encoder)
     weights = weights or architecture.default_weights
+    if freeze is None:
+        freeze = weights != "none" or not architecture.learned
     named = {
         "freeze": freeze,
         "orientations": orientations,

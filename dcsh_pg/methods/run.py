@@ -127,15 +127,16 @@ def check_run(run: Path, *, resume: bool = False, overwrite: bool = False) -> No
 
 
 def choose_options(
-    method: str, *, weights: str = "none", freeze: bool = False, **given: Any
+    method: str, *, weights: str = "none", freeze: bool | None = None, **given: Any
 ) -> Any:
     """A method's ``Options``: the defaults for this way of training, and what is given.
 
-    For DCSH the defaults are those for the head alone on frozen features with ``freeze``, for an
-    encoder from random weights without ``weights``, and else the paper's for fine-tuning.  The
-    other methods always leave the encoder as it is.
+    DCSH has three sets of defaults: for the head alone on features of an encoder that stays as it
+    is, for an encoder from random weights, and the paper's, for fine-tuning.  The other methods
+    always leave the encoder as it is.
 
     Args:
+        freeze: whether DCSH trains the head alone; None does where there are weights.
         given: fields of the options; None leaves the default.
 
     Raises:
@@ -143,6 +144,7 @@ def choose_options(
     """
     kind = methods.get(method).Options
     if method == "dcsh":
+        freeze = weights != "none" if freeze is None else freeze
         defaults = kind.frozen() if freeze else kind.from_scratch() if weights == "none" else kind()
     else:
         defaults = kind()

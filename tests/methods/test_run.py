@@ -46,10 +46,10 @@ def test_a_finished_run_is_not_replaced_by_accident(tmp_path):
 
 
 def test_defaults_follow_the_way_of_training():
-    fine_tuning = choose_options("dcsh", weights="imagenet")
+    fine_tuning = choose_options("dcsh", weights="imagenet", freeze=False)
     assert (fine_tuning.encoder_lr, fine_tuning.head_lr, fine_tuning.epochs) == (1e-5, 1e-4, 100)
     assert choose_options("dcsh").encoder_lr == 1e-3
-    frozen = choose_options("dcsh", weights="imagenet", freeze=True, epochs=7)
+    frozen = choose_options("dcsh", weights="imagenet", epochs=7)
     assert frozen.freeze and frozen.positives == "neighbours" and frozen.epochs == 7
 
 
