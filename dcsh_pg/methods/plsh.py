@@ -95,7 +95,16 @@ def fit(
     def make(features: Tensor) -> tuple[TopicHead, dict[str, Any]]:
         unit = unit_mean(features)
         counts = features.double().clamp(min=0).mean(dim=1).numpy()
-        kmeans = KMeans(options.groups, n_init=10, random_state=seed).fit(unit)
+        kmeans = KMeans(options.groups, n_init=10, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            kmeans.fit(unit)
+        sizes = np.bincount(kmeans.labels_, minlength=options.groups)
+        if sizes.min() == 0:
+            raise UsageError(
+                f"PLSH found {np.count_nonzero(sizes)} kinds of images for {options.groups} groups",
+                hint="give more varied images, or fewer groups",
+            )
         head = TopicHead(encoder.dim, bits, groups=options.groups, steps=options.steps)
         with torch.no_grad():
             for group, words in enumerate(head.words):
@@ -103,7 +112,7 @@ def fit(
                 words.copy_(torch.from_numpy(topics(members, len(words), options, seed)))
             shares = head.shares(features.flatten(0, 1)).view(*features.shape[:2], bits).mean(dim=1)
             head.thresholds.copy_(torch.from_numpy(np.median(shares.numpy(), axis=0)))
-        return head, {"group_sizes": np.bincount(kmeans.labels_).tolist()}
+        return head, {"group_sizes": sizes.tolist()}
 
     return fit_head(
         images,
