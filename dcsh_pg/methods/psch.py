@@ -27,7 +27,7 @@ METHOD = "psch"
 
 @dataclass(frozen=True)
 class Options(HeadTraining):
-    """Pseudo-labels and soft multi-part corresponding similarity (Li et al., IEEE Access 2020).
+    """Pseudo labels and soft multi-part corresponding similarity (Li et al., IEEE Access 2020).
 
     Our reconstruction: only the abstract was to be had.  Certain from it: pseudo-labels come from
     k-means with a threshold on the distance; deep feature maps are divided into groups, whose
@@ -139,7 +139,7 @@ class Objective(nn.Module):
     one the mean cosine of like parts, rescaled so that its least and greatest over all such pairs
     are 0 and 1.  Two views of one image, confident or not, always count, with T_ij = 1, among the
     pairs of one cluster.  Each kind of pairs has a mean of its own, because those of two clusters
-    are some sixty times as many.  The loss is similarity + ``classes`` classification + ``alpha``
+    are as many times more as there are clusters.  The loss is similarity + ``classes`` classification + ``alpha``
     quantization.
 
     Args:

@@ -38,7 +38,8 @@ class Options(HeadTraining):
         soft_bits: c, length of the soft labels.
         autoencoder_epochs: passes over the images that train the auto-encoder.
         radius: images are of one cluster where their labels differ in at most this share of bits.
-        sharpness: gamma, of the probability that two images are alike.
+        sharpness: gamma, of the probability that two images are alike; with 4 it is to first order
+            (1 + h_i . h_j / K) / 2, so that h can be as alike as it shall be.
         local: weight of likeness within clusters.
         inter: weight of likeness between clusters.
     """
@@ -46,7 +47,7 @@ class Options(HeadTraining):
     soft_bits: int = 64
     autoencoder_epochs: int = 60
     radius: float = 0.1
-    sharpness: float = 10.0
+    sharpness: float = 4.0
     local: float = 1.0
     inter: float = 1.0
 
