@@ -31,6 +31,7 @@ def train(
     method: Annotated[
         Literal["dcsh", "spl_udh", "psch", "itq", "lsh", "dsh", "kulsh", "prh", "plsh"],
         typer.Option(
+            metavar="METHOD",
             help="dcsh: deep and contrastive. spl_udh, psch: deep, from pseudo-labels (our "
             "reconstructions). itq, lsh, dsh, kulsh, prh, plsh: classic, seconds. All but dcsh "
             "leave the encoder as it is and need one with weights, or gist.",
