@@ -17,7 +17,7 @@ from soft_targets import (
 )
 from torch.nn import functional
 
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.pseudo_labels import PseudoLabels
 from dcsh_pg.learning.randomness import seeded
@@ -127,6 +127,11 @@ def test_features_and_parts_come_from_the_cache(tmp_path):
 def test_an_encoder_without_maps_will_do():
     images, options = scenes(each=1)[0], dataclasses.replace(QUICK, epochs=2)
     assert psch.fit(images, Encoder("gist"), bits=16, options=options).bits == 16
+
+
+def test_one_image_is_too_few():
+    with pytest.raises(TrainingError, match="too few images"):
+        psch.fit(scenes()[0][:1], Encoder("small"), bits=16, options=QUICK)
 
 
 def test_exported_file_gives_the_codes_of_the_network(tmp_path):
