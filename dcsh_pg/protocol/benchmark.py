@@ -29,7 +29,7 @@ from dcsh_pg.protocol.cell import Setting, identity, measure
 from dcsh_pg.protocol.datasets import Dataset
 from dcsh_pg.protocol.host import describe_host
 from dcsh_pg.protocol.rows import Row
-from dcsh_pg.protocol.splits import stratified
+from dcsh_pg.protocol.splits import Split, stratified
 
 IMAGES = "images.npy"
 ONE_OF_A_FOLDER = {"digest": "--dataset", "database_share": "--share", "precision": "--precision"}
@@ -105,10 +105,12 @@ def run(
     Raises:
         UsageError: the plan makes no sense, or ``out`` holds a benchmark of other images, another
             share or another precision.
+        InputError: a class is too small to split.
         InputError, ModelError: an encoder's weights cannot be read.
-        OutputError: ``out`` cannot be written.
+        OutputError: ``out`` or the cache cannot be written.
     """
     plan.check()
+    splits = [stratified(dataset.labels, plan.share, seed) for seed in range(plan.splits)]
     facts = _facts(dataset, plan, command)
     with store.alone(out):
         _check_same(out, facts)
@@ -118,7 +120,7 @@ def run(
         progress.start("cells", len(plan.cells()))
         progress.advance(len(plan.cells()) - len(todo))
         with _kept(dataset.images, out / IMAGES):
-            for cell in _measured(_Work(out, dataset.labels, plan), todo):
+            for cell in _measured(_Work(out, dataset.labels, splits, plan), todo):
                 measured.append(cell)
                 score = cell.get("mean_average_precision")
                 told = cell["error"] if score is None else f"{100 * score:.2f}"
@@ -222,20 +224,20 @@ def _measured(work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]]) -> Itera
 class _Work:
     """Measures cells of one benchmark; each process has one."""
 
-    def __init__(self, out: Path, labels: tuple[str, ...], plan: Plan):
-        self.out, self.labels, self.plan = out, labels, plan
+    def __init__(self, out: Path, labels: tuple[str, ...], splits: Sequence[Split], plan: Plan):
+        self.out, self.labels, self.splits, self.plan = out, labels, splits, plan
         self.setting: Setting | None = None
         self.encoders: dict[tuple[str, str], Encoder] = {}
 
     def __call__(self, cell: Cell, recipe: dict[str, Any]) -> dict[str, Any]:
         row, bits, seed = cell.row, cell.bits, cell.seed
-        split = stratified(self.labels, self.plan.share, seed)
+        setting, encoder = self._setting(), self._encoder(row)
         found = {
             "row": row.name,
             "bits": bits,
             "seed": seed,
             "identity": recipe,
-            **measure(self._setting(), split, row, self._encoder(row), bits=bits, seed=seed),
+            **measure(setting, self.splits[seed], row, encoder, bits=bits, seed=seed),
         }
         store.write_cell(self.out, found)
         return found

@@ -1,10 +1,12 @@
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
 
 from dcsh_pg.errors import OutputError
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import View, encoder_digest, extract, fixed_views
+from dcsh_pg.learning.features import FeatureCache, View, encoder_digest, extract, fixed_views
 
 
 @pytest.fixture
@@ -62,3 +64,65 @@ def test_unwritable_cache_is_told(encoder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot keep features"):
         extract(images(), encoder, cache=tmp_path / "file" / "cache")
+
+
+# -- the cache -----------------------------------------------------------------------------------
+
+
+def test_memory_serves_what_was_computed_or_read(encoder, tmp_path):
+    encoder.body = Counting(encoder.body)
+    with closing(FeatureCache(tmp_path)) as cache:
+        wanted = extract(images(), encoder, cache=cache)
+    for folder in (None, tmp_path):
+        with closing(FeatureCache(folder, memory=True)) as cache:
+            assert cache.keeps
+            first = extract(images(), encoder, cache=cache)
+            if folder is not None:
+                (folder / "features.sqlite").unlink()  # from here on memory alone can know
+            before = encoder.body.images
+            again = extract(images()[::-1], encoder, cache=cache)[::-1]
+            assert encoder.body.images == before
+        assert np.allclose(first, wanted, atol=1e-5) and np.array_equal(first, again)
+    assert encoder.body.images == 12  # once for the file, once for memory without a file
+
+
+def test_a_cache_without_folder_and_memory_keeps_nothing(encoder):
+    encoder.body = Counting(encoder.body)
+    cache = FeatureCache(None)
+    assert not cache.keeps
+    for _ in range(2):
+        extract(images(), encoder, cache=cache)
+    assert encoder.body.images == 12
+
+
+def test_bfloat16_differs_little_and_is_kept_apart(encoder, tmp_path):
+    before = encoder_digest(encoder)
+    with (
+        closing(FeatureCache(tmp_path)) as exact,
+        closing(FeatureCache(tmp_path, precision="bfloat16")) as rough,
+    ):
+        full = extract(images(), encoder, cache=exact)[:, 0]
+        half = extract(images(), encoder, cache=rough)[:, 0]
+        assert half.dtype == np.float32
+        difference = np.linalg.norm(half - full, axis=1) / np.linalg.norm(full, axis=1)
+        assert 0 < difference.max() < 0.03
+        assert np.array_equal(extract(images(), encoder, cache=exact)[:, 0], full)
+        assert np.array_equal(extract(images(), encoder, cache=rough)[:, 0], half)
+    assert encoder_digest(encoder) == before  # the encoder itself stays as it was
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_rows_of_another_view_image_or_encoder_are_not_found(tmp_path, memory):
+    with closing(FeatureCache(tmp_path, memory=memory)) as cache:
+        keys = [
+            cache.key(encoder, view, image)
+            for encoder in ("a", "b")
+            for view in (View(), View(1), View(0, 0.5))
+            for image in (b"i", b"j")
+        ]
+        assert len(set(keys)) == len(keys)
+        rows = np.arange(24, dtype=np.float32).reshape(12, 2)
+        cache.put(keys[:5], rows[:5])
+        found = cache.get(keys)
+    assert found.keys() == set(keys[:5])
+    assert np.array_equal(np.stack([found[key] for key in keys[:5]]), rows[:5])

@@ -55,5 +55,5 @@ def test_names_of_classes_do_not_matter():
 
 
 def test_a_class_too_small_for_both_parts_is_named():
-    with pytest.raises(InputError, match="'lonely' has 1 image, too few to split with --share 0.8"):
+    with pytest.raises(InputError, match=r"'lonely' has 1 image, too few .* --share 0\.8"):
         stratified([*UCMD, "lonely"], 0.8, 0)
