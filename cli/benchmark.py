@@ -48,27 +48,32 @@ def benchmark(
         ),
     ] = Path(),
     methods: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="Methods; the features themselves (cosine) are always measured too.",
+            help="Methods out of dcsh, spl_udh, psch, itq, lsh, dsh, kulsh, prh and plsh, each "
+            "fitted to features of the encoder as it is. Default: all. The features themselves "
+            "(cosine) are always measured too.",
             rich_help_panel=_TABLE,
+            show_default=False,
         ),
-    ] = "lsh,itq,dsh,kulsh,prh,plsh,spl_udh,psch,dcsh",
+    ] = None,
     encoder: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="Encoders whose features the methods are fitted to.",
+            help="Encoders whose features the methods are fitted to, as 'dcsh-pg train' takes "
+            "them. Default: vgg16-fc7, the paper's.",
             rich_help_panel=_TABLE,
+            show_default=False,
         ),
-    ] = "vgg16-fc7",
+    ] = None,
     rows: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows with options of their own, as JSON, in place of --methods and --encoder; "
-            "docs/evaluation.md tells their fields.",
+            help="Rows with options of their own, or with an encoder to train, as JSON, in place "
+            "of --methods and --encoder; docs/evaluation.md tells their fields.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -107,7 +112,15 @@ def benchmark(
         ),
     ] = "float32",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Processes.", rich_help_panel=_RUN)
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Cells measured side by side, each in a process; they change the times and "
+            "nothing else.",
+            rich_help_panel=_RUN,
+        ),
     ] = 1,
     cache: Annotated[
         Path | None,
@@ -130,7 +143,8 @@ def benchmark(
 
     [dim]dcsh-pg benchmark --dataset ucmd --data /data --encoder gist --out results/ucmd[/dim]
     """
-    from dcsh_pg.errors import DcshError
+    from dcsh_pg.errors import DcshError, UsageError
+    from dcsh_pg.methods import NAMES
 
     try:
         from dcsh_pg.learning import device as devices
@@ -150,9 +164,16 @@ def benchmark(
 
     lengths = options.parse_integers(bits, "--bits")
     given = _parse_weights(weights or [])
-    chosen = (
-        table.read(rows, given) if rows else table.simple(_names(methods), _names(encoder), given)
-    )
+    if rows:
+        if methods or encoder:
+            raise UsageError(
+                "--rows and --methods or --encoder: both say what the rows are",
+                hint="leave one of them out",
+            )
+        chosen = table.read(rows, given)
+    else:
+        names = NAMES if methods is None else _names(methods)
+        chosen = table.simple(names, _names(encoder or "vgg16-fc7"), given)
     check_plots(out)
     with console.progress(quiet=quiet) as shown:
         share = datasets.database_share(dataset) if share is None else share

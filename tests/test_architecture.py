@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "cli": 6,
     "demo": 5,
+    "protocol": 5,
     "archive": 4,
     "ingest": 3,
     "evaluation": 3,
@@ -40,7 +41,9 @@ SAME_LEVEL = {
     ("files", "errors"),
     ("database", "sql"),
 }
-TORCH_ROOMS = {"methods", "learning", "export"}
+TORCH_ROOMS = {"methods", "learning", "export", "protocol"}
+STANDING_ALONE = ("encoders", "heads", "losses")
+"""Parts of ``learning`` that know nothing of each other and of the rest of it."""
 
 
 def modules():
@@ -74,6 +77,25 @@ def test_imports_run_downhill(room, file):
         assert LEVELS[other] < LEVELS[room] or (room, other) in SAME_LEVEL, (
             f"{room} must not import {name}"
         )
+
+
+def test_every_room_has_its_level():
+    rooms = {
+        path.stem
+        for path in (ROOT / "dcsh_pg").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - LEVELS.keys() == set()
+
+
+@pytest.mark.parametrize("part", STANDING_ALONE)
+def test_parts_of_learning_stand_alone(part):
+    files = list((ROOT / "dcsh_pg" / "learning" / part).glob("*.py"))
+    assert files
+    for file in files:
+        inside = [name.split(".") for name in imported(file)]
+        inside = [parts for parts in inside if parts[:2] == ["dcsh_pg", "learning"]]
+        assert all(parts[2:3] == [part] for parts in inside), f"{file.name} imports {inside}"
 
 
 @pytest.mark.parametrize(("room", "file"), list(modules()))

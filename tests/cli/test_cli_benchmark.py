@@ -10,6 +10,7 @@ import labelled
 import pytest
 from typer.testing import CliRunner
 
+from dcsh_pg import methods
 from dcsh_pg.cli.main import app
 from dcsh_pg.errors import InputError, OutputError, UsageError
 
@@ -97,6 +98,14 @@ def test_no_folder_of_this_machine_is_told_in_the_report(place, tmp_path):
         assert str(place) not in (tmp_path / "o" / name).read_text()
 
 
+def test_without_a_choice_all_methods_are_measured(place, tmp_path):
+    done = invoke(f"benchmark --dataset tiny --encoder small --bits 64 --splits 1 -o {tmp_path}")
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "report.json").read_text())[0]["rows"]
+    assert [row["name"] for row in rows] == ["cosine", *methods.NAMES]
+    assert "failed" in (tmp_path / "report.md").read_text()  # 64 bits from 32 images
+
+
 TINY = "benchmark --dataset tiny -o new -q --encoder small --methods itq"
 ROWS = "benchmark --dataset tiny -o new -q --rows"
 
@@ -126,6 +135,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         (f"{TINY} --weights small=w.pth", INPUT, ("w.pth", "--weights")),
         # rows
         (f"{ROWS} absent.json", INPUT, ("absent.json", "JSON")),
+        (f"{TINY} --rows method.json", USAGE, ("--rows", "--methods")),
         (f"{ROWS} file", INPUT, ("file holds no benchmark rows", "JSON")),
         (f"{ROWS} no-list.json", INPUT, ("no-list.json", "no list")),
         (f"{ROWS} no-name.json", INPUT, ("no-name.json", "row 1 has no name")),
