@@ -74,8 +74,8 @@ def train(
     After every epoch ``run`` gets a line of log.jsonl, and a checkpoint, written atomically:
     after the first epoch, the last, and those between that keep it to ``CHECKPOINT_SHARE`` of the
     time.  A run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that
-    is drawn comes from one generator.  On CUDA the forward pass runs in bfloat16 where that is
-    safe, and no step waits for the device.
+    is drawn comes from one generator.  On CUDA, and on processors with AMX, the forward pass runs in
+    bfloat16 where that is safe, and no step waits for the device.
 
     Args:
         encoder: what ``source`` draws -> features; Identity where it draws features.

@@ -16,6 +16,7 @@ from torch.nn import functional
 from dcsh_pg.errors import UsageError
 from dcsh_pg.learning import schedule
 from dcsh_pg.learning.augment import Augmentation
+from dcsh_pg.learning.device import memory_format
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.feature_pairs import FeaturePairs
 from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract, fixed_views
@@ -217,7 +218,7 @@ def fit(
             start_as_itq(head, features, seed)
     alike = positives(features, options, seed)
     hash_function = HashFunction(encoder, head, method=METHOD, orientations=options.orientations)
-    hash_function.to(device, memory_format=_memory_format(device))
+    hash_function.to(device, memory_format=memory_format(device))
     groups = [{"params": head.parameters(), "lr": options.head_lr}]
     trained: nn.Module
     source: PairSource
@@ -231,7 +232,7 @@ def fit(
             hash_function.preprocess(),
             Augmentation(rotations=options.rotations),
             device,
-            memory_format=_memory_format(device),
+            memory_format=memory_format(device),
             neighbours=alike,
         )
         groups.append({"params": encoder.parameters(), "lr": options.encoder_lr})
@@ -343,7 +344,3 @@ def _features(
             progress=progress,
         )
     )
-
-
-def _memory_format(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format

@@ -33,7 +33,7 @@ class Options(HeadTraining):
     k-means with a threshold on the distance; deep feature maps are divided into groups, whose
     attention maps give likenesses of several parts, for images of one class; one loss supports
     both.  Every formula is ours; docs/methods.md, ``Objective``, ``learning.pseudo_labels`` and
-    ``learning.parts`` have them.  An encoder without feature maps (gist, timm's, several joined)
+    ``learning.parts`` have them.  An encoder without feature maps (gist, timm's)
     gets groups of its feature vector as parts.
 
     Attributes:
