@@ -81,7 +81,8 @@ def fit(
     """Fits a hash function without labels; see ``itq.fit`` for the arguments.
 
     Raises:
-        UsageError: bits that the groups cannot share, or as many as images.
+        UsageError: bits that the groups cannot share, fewer kinds of images than groups, or as
+            many bits as images.
         OutputError: ``cache`` or ``run`` cannot be written.
     """
     options = options or Options()

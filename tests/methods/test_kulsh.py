@@ -83,9 +83,9 @@ def test_rotated_features_give_the_same_codes():
     assert np.allclose(z_of(plain, images), z_of(turned, images), atol=1e-3)
 
 
-def test_images_that_are_there_twice_add_nothing_but_themselves():
-    """Like anchors leave the kernel matrix without rank, and no bit may come from rounding."""
-    images = np.repeat(tiny(40), 2, axis=0)
+def test_no_bit_is_rounding_where_images_are_there_twice():
+    """Anchors that are alike leave the kernel matrix without full rank."""
+    images = np.concatenate([tiny(75)] * 2)
     hash_function = kulsh.fit(images, PixelEncoder(), bits=16)
     z = z_of(hash_function, images)
     assert 0.1 < np.sqrt(np.mean(z**2)) < 10
