@@ -46,7 +46,7 @@ def to_dict(summary: Summary) -> dict[str, Any]:
     """The table of one benchmark as plain values; mAP@all and differences in %."""
     rows = []
     for row in summary.rows:
-        told = paper.reported(summary.facts, row)
+        told = paper.reported(summary.facts, row, summary.orientations(row))
         rows.append(
             {
                 **row.to_dict(),
@@ -79,10 +79,13 @@ def _introduction() -> list[str]:
         "",
         "mAP@all in %, expected over all orders of ties: mean over random splits, stratified by",
         "class, ± half the 95 % interval of that mean (Student's t over the splits). Hash",
-        "functions are fitted to the database images without labels; the queries take no part. In",
-        f"brackets what the DCSH paper reports ({paper.SOURCE}) for the same method on the same",
-        "kind of features, in bold ours where its whole interval lies above; the last column tells",
-        "where ingredients differ.",
+        "functions are fitted to the database images without labels; the queries take no part.",
+        "",
+        "In brackets stands what the DCSH paper reports",
+        f"({paper.SOURCE})",
+        "for the same method on the same kind of features, or on the nearest kind: the last column",
+        "tells where ingredients differ. In bold is a number of ours whose whole interval lies",
+        "above the paper's.",
     ]
 
 
@@ -118,7 +121,7 @@ def _table(summary: Summary, rows: Sequence[Row]) -> list[str]:
         f"|---|---|{'---:|' * len(summary.bits)}---:|---|",
     ]
     for row in rows:
-        told = paper.reported(summary.facts, row)
+        told = paper.reported(summary.facts, row, summary.orientations(row))
         cells = [_cell(summary, row, bits, told) for bits in summary.bits]
         if row.method == COSINE:
             cells = [cells[0], *[""] * (len(cells) - 1)]
@@ -191,7 +194,7 @@ def _how(summary: Summary) -> list[str]:
         f"{host['processor']}, {host['cores']} cores{gpu}; {versions}; {facts['created']}. "
         f"Features in {facts['precision']}. "
         "*fit* is the median time to fit one hash function of the longest code to features that "
-        f"are already known, {facts['jobs']} such side by side.",
+        f"are already known, with --jobs {facts['jobs']}.",
         "",
         f"    {facts['command']}",
     ]

@@ -71,11 +71,12 @@ class Reported:
     differences: tuple[str, ...]
 
 
-def reported(facts: Mapping[str, Any], row: Row) -> Reported | None:
+def reported(facts: Mapping[str, Any], row: Row, orientations: int = 1) -> Reported | None:
     """What the DCSH paper reports for the same method on the same kind of features.
 
     Args:
         facts: of our benchmark: 'dataset', 'images', 'side', 'database_share'.
+        orientations: over how many of the image our codes are averaged.
     """
     dataset = facts["dataset"]
     shallow = _GIST if row.encoder == "gist" else _CNN
@@ -91,6 +92,8 @@ def reported(facts: Mapping[str, Any], row: Row) -> Reported | None:
             differences.append("encoder frozen")
     elif features == _CNN and row.encoder not in ("vgg16-fc6", "vgg16-fc7"):
         differences.append(f"{row.encoder} in place of VGG16")
+    if orientations > 1:
+        differences.append(f"{orientations} orientations of each image")
     published = _PUBLISHED[dataset]
     if facts["images"] != published.images:
         differences.append(f"{facts['images']} images, not {published.images}")

@@ -87,6 +87,12 @@ class Summary:
         shared = sorted(ours.keys() & theirs.keys())
         return Mean.of(ours[seed] - theirs[seed] for seed in shared) if shared else None
 
+    def orientations(self, row: Row) -> int:
+        """Of the image, over which the row's codes were averaged; 1 where no cell tells."""
+        cells = (cell for (name, _, _), cell in self.cells.items() if name == row.name)
+        options = next(cells, {}).get("identity", {}).get("options", {})
+        return int(options.get("orientations", 1))
+
     def curve(self, row: Row, bits: int) -> dict[str, np.ndarray] | None:
         """Precision and recall of the nearest n, mean over the splits."""
         curves = [c["by_rank"] for c in self.found(row, bits).values() if "by_rank" in c]

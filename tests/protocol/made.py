@@ -27,9 +27,12 @@ FACTS = {
 }
 
 
-def cell(row: str, bits: int, seed: int, score: float | str) -> dict[str, Any]:
+def cell(
+    row: str, bits: int, seed: int, score: float | str, orientations: int = 1
+) -> dict[str, Any]:
     """A cell with that mAP from 0 to 1, or with that error."""
-    key = {"row": row, "bits": bits, "seed": seed, "identity": {}}
+    identity = {"options": {"orientations": orientations}}
+    key = {"row": row, "bits": bits, "seed": seed, "identity": identity}
     if isinstance(score, str):
         return {**key, "error": score}
     curve = {"n": [1, 1680], "precision": [score, 0.05], "recall": [score / 80, 1.0]}
@@ -46,7 +49,8 @@ def folder(
     """Writes scores, one for each split, of (row, bits)."""
     with store.alone(path):
         store.write_facts(path, {**FACTS, **facts, "rows": [row.to_dict() for row in rows]})
+        orientations = {row.name: row.options.get("orientations", 1) for row in rows}
         for (row, bits), values in scores.items():
             for seed, score in enumerate(values):
-                store.write_cell(path, cell(row, bits, seed, score))
+                store.write_cell(path, cell(row, bits, seed, score, orientations.get(row, 1)))
     return path

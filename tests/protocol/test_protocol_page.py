@@ -12,7 +12,8 @@ ROWS = [
     Row(COSINE, COSINE, "gist", "none"),
     Row("ITQ", "itq", "gist", "none"),
     Row("DCSH", "dcsh", "densenet169", "imagenet"),
-    Row("ours | frozen", "dcsh", "densenet169", "imagenet", track="A", note="with neighbours"),
+    Row("ours | frozen", "dcsh", "densenet169", "imagenet", track="A", note="with neighbours",
+        options={"orientations": 8}),
     Row("PSCH", "psch", "gist", "none"),
     Row("no rotations", "dcsh", "densenet169", "imagenet", track="ablation", base="DCSH",
         bits=(32,)),
@@ -79,7 +80,10 @@ def test_collapsed_and_unfinished_cells_are_told(written):
 
 def test_differences_of_ingredients_and_notes_are_told(written):
     notes = table(written[0])[r"ours \| frozen"][-1]
-    assert notes == "densenet169 in place of ResNet-50; encoder frozen; with neighbours"
+    assert notes == (
+        "densenet169 in place of ResNet-50; encoder frozen; 8 orientations of each image; "
+        "with neighbours"
+    )
     assert table(written[0])["ITQ"][-1] == ""
 
 
@@ -109,7 +113,7 @@ def test_no_number_is_in_the_page_that_nobody_measured_or_printed(written, bench
     assert found <= known
     whole = set(re.findall(r"(?<![\d.])\d+(?![\d.])", "\n".join(
         line for line in text.splitlines() if line.startswith("|"))))  # fmt: skip
-    assert whole <= {"16", "32", "169", "50"}  # lengths, and names of encoders
+    assert whole <= {"16", "32", "169", "50", "8"}  # lengths, names of encoders, orientations
 
 
 def test_the_same_figures_as_json(written, benchmark):

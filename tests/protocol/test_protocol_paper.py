@@ -38,6 +38,11 @@ def test_every_difference_is_told(changes, row, difference):
     assert reported({**FACTS, **changes}, row).differences == (difference,)
 
 
+def test_orientations_are_a_difference():
+    found = reported(FACTS, Row("a", "itq", "gist"), orientations=8)
+    assert found.differences == ("8 orientations of each image",)
+
+
 @pytest.mark.parametrize(
     ("changes", "row"),
     [
