@@ -119,6 +119,8 @@ def run(
         measured: list[dict[str, Any]] = []
         progress.start("cells", len(plan.cells()))
         progress.advance(len(plan.cells()) - len(todo))
+        if not todo:
+            return measured
         with _kept(dataset.images, out / IMAGES):
             for cell in _measured(_Work(out, dataset.labels, splits, plan), todo):
                 measured.append(cell)
