@@ -70,11 +70,12 @@ class Plan:
             )
 
     def cells(self) -> list[Cell]:
-        """Every cell of the table, row by row."""
+        """Every cell of the table, split by split, so that the first of them is soon complete."""
         return [
             Cell(row, bits, seed)
-            for row in self.rows
             for seed in range(self.splits)
+            for row in self.rows
+            if seed < row.repeats(self.splits)
             for bits in row.lengths(self.bits)
         ]
 

@@ -176,9 +176,11 @@ def _ablations(summary: Summary, rows: Sequence[Row]) -> list[str]:
 
 
 def _remarks(summary: Summary, row: Row) -> list[str]:
-    """The row's note, and why cells of it failed."""
+    """The row's note, on how many splits it was measured if not on all, and why cells failed."""
+    repeats = row.repeats(summary.facts["splits"])
+    fewer = f"{repeats} splits" if repeats < summary.facts["splits"] else ""
     errors = {error for bits in summary.bits for error in summary.errors(row, bits)}
-    return [_text(remark) for remark in (row.note, *sorted(errors)) if remark]
+    return [_text(remark) for remark in (row.note, fewer, *sorted(errors)) if remark]
 
 
 def _text(text: str) -> str:

@@ -33,6 +33,7 @@ class Row:
         track: one of ``TRACKS``; what the row is there for.
         base: in an ablation, the name of the row that it is compared with.
         bits: only these lengths, or empty for all that are asked.
+        splits: only the first so many, or 0 for all that are asked.
         note: a remark for the report.
     """
 
@@ -45,7 +46,12 @@ class Row:
     track: str = "paper"
     base: str = ""
     bits: tuple[int, ...] = ()
+    splits: int = 0
     note: str = ""
+
+    def repeats(self, asked: int) -> int:
+        """On how many of the asked splits this row is measured."""
+        return min(asked, self.splits) if self.splits > 0 else asked
 
     def lengths(self, asked: Sequence[int]) -> tuple[int, ...]:
         """Those of the asked lengths that this row is measured at."""
@@ -79,6 +85,7 @@ _TYPES = {
     "freeze": (bool, "true or false"),
     "options": (dict, "an object"),
     "bits": (list, "a list of whole numbers"),
+    "splits": (int, "a whole number"),
 }
 """JSON types of the fields that are not text."""
 

@@ -68,7 +68,7 @@ class Summary:
             bits = self.bits[0]
         return {
             seed: self.cells[row.name, bits, seed]
-            for seed in range(self.facts["splits"])
+            for seed in range(row.repeats(self.facts["splits"]))
             if (row.name, bits, seed) in self.cells
         }
 
@@ -79,7 +79,8 @@ class Summary:
     def score(self, row: Row, bits: int) -> Mean | None:
         """mAP@all in %, or None where a split is missing or failed."""
         scores = self._scores(row, bits)
-        return Mean.of(scores.values()) if len(scores) == self.facts["splits"] else None
+        complete = len(scores) == row.repeats(self.facts["splits"])
+        return Mean.of(scores.values()) if complete else None
 
     def difference(self, row: Row, base: Row, bits: int) -> Mean | None:
         """mAP@all of a row minus that of another in points, paired over the splits."""

@@ -53,6 +53,10 @@ def test_lengths_of_code():
     assert Row("a", COSINE, "small").lengths((16, 32)) == (16,)
 
 
+def test_splits():
+    assert [Row("A", "itq", "small", splits=n).repeats(3) for n in (0, 2, 5)] == [3, 2, 3]
+
+
 def test_a_report_tells_weights_by_name_alone():
     assert Row("a", "itq", "small", "/home/me/w.pth").to_dict()["weights"] == "w.pth"
 

@@ -34,6 +34,14 @@ def test_scores_are_means_over_all_splits(tmp_path):
     assert summary.score(B, 32) is None
 
 
+def test_a_row_may_ask_for_fewer_splits(tmp_path):
+    few = Row("few", "itq", "small", splits=2)
+    scores = {("A", 16): (0.5, 0.6, 0.7), ("few", 16): (0.6, 0.6)}
+    summary = read(folder(tmp_path, [A, few], scores))
+    assert summary.score(few, 16) == Mean.of([60.0, 60.0])
+    assert summary.difference(few, A, 16) == Mean.of([10.0, 0.0])
+
+
 def test_differences_are_paired_over_the_splits(tmp_path):
     scores = {("A", 32): (0.5, 0.6, 0.7), ("B", 32): (0.6, 0.7, 0.8)}
     found = read(folder(tmp_path, [A, B], scores)).difference(B, A, 32)
