@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, TrainingError, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.learning.balance import GRACE_EPOCHS, BitBalance
-from dcsh_pg.learning.device import mixed_precision
+from dcsh_pg.learning.device import mixed_precision, without_denormals
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.pairs import Pairs, PairSource
 from dcsh_pg.learning.saving import save_whole
@@ -113,7 +113,8 @@ def train(
         last = epoch + 1 == loop.epochs
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * loop.learning_rate(epoch)
-        terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
+        with without_denormals():
+            terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
         balance = _calibrate(model, source, loop.batch_size, final=last)
         log.append({"epoch": epoch + 1, "beta": loop.beta(epoch), **terms, **vars(balance)})
         if run is not None:
