@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,11 @@ COLOURS = (
 
 
 def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
-    """Draws NAME_precision.png and NAME_precision_recall.png, 1950 x 900 pixels each.
+    """Draws NAME_precision.png and NAME_precision_recall.png: a row of panels for each encoder, a
+    column for each length of code.
 
     Returns:
-        the pictures; none where no curve has been measured yet.
+        the pictures, 1950 pixels wide; none where no curve has been measured yet.
 
     Raises:
         OutputError: matplotlib is not installed, or the folder cannot be written to.
@@ -45,19 +47,26 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     paths = []
     for kind, chosen in (("precision", PRECISION_BITS), ("precision_recall", RECALL_BITS)):
         lengths = [bits for bits in chosen.get(dataset, ()) if bits in summary.bits]
-        lengths = _with_curves(summary, lengths or summary.bits[-2:])
+        lengths = [b for b in lengths or summary.bits[-2:] if _drawn(summary, b)]
         if not lengths:
             continue
-        figure = Figure(figsize=(13, 6), layout="constrained")
-        panels = figure.subplots(1, len(lengths), sharey=True, squeeze=False)[0]
-        for axes, bits in zip(panels, lengths, strict=True):
-            _panel(axes, summary, bits, recall=kind == "precision_recall")
-        drawn = [axes.get_legend_handles_labels() for axes in panels]
-        named = {label: line for panel in drawn for line, label in zip(*panel, strict=True)}
+        rows = [row for b in lengths for row in _drawn(summary, b)]
+        encoders = list(dict.fromkeys(row.encoder for row in rows))
+        labels = dict.fromkeys(label(row) for row in rows)
+        colours = {text: COLOURS[n % len(COLOURS)] for n, text in enumerate(labels)}
+        figure = Figure(figsize=(13, 1 + 4.5 * len(encoders)), layout="constrained")
+        panels = figure.subplots(
+            len(encoders), len(lengths), sharex=True, sharey=True, squeeze=False
+        )
+        for encoder, line in zip(encoders, panels, strict=True):
+            for bits, axes in zip(lengths, line, strict=True):
+                _panel(axes, summary, bits, encoder, colours, recall=kind == "precision_recall")
+        handles = [axes.get_legend_handles_labels() for axes in panels.flat]
+        named = {text: line for panel in handles for line, text in zip(*panel, strict=True)}
         figure.legend(
             named.values(),
             named.keys(),
-            loc="outside right center",
+            loc="outside right upper",
             frameon=False,
             labelcolor=INK,
             fontsize=9.5,
@@ -68,27 +77,35 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _panel(axes: Axes, summary: Summary, bits: int, *, recall: bool) -> None:
-    rows = _rows(summary)
-    encoders = list(dict.fromkeys(row.encoder for row in rows))
-    colours: dict[str, str] = {}
-    for row in rows:
-        curve = summary.curve(row, bits)
-        if curve is None:
+def label(row: Row) -> str:
+    """The row's name without its encoder, which the panel tells."""
+    return re.sub(rf"( \([^()]*\)|, {re.escape(row.encoder)})$", "", row.name)
+
+
+def _panel(
+    axes: Axes,
+    summary: Summary,
+    bits: int,
+    encoder: str,
+    colours: Mapping[str, str],
+    *,
+    recall: bool,
+) -> None:
+    for row in _drawn(summary, bits):
+        if row.encoder != encoder:
             continue
-        key = row.name if row.method == "dcsh" else row.method
-        colour = colours.setdefault(key, COLOURS[len(colours) % len(COLOURS)])
+        curve = summary.curve(row, bits)
         x = curve["recall"] if recall else curve["n"]
         shown = slice(None) if recall else x <= MOST_RETRIEVED
         axes.plot(
             x[shown],
             curve["precision"][shown],
-            color=colour,
+            color=colours[label(row)],
             lw=2.4 if row.track in ("A", "B") else 1.3,
-            ls=_dashes(encoders.index(row.encoder)),
-            label=_label(row, len(encoders)),
+            ls="-" if list(colours).index(label(row)) < len(COLOURS) else (0, (4, 2)),
+            label=label(row),
         )
-    axes.set_title(f"{bits} bits", loc="left", color=INK, fontsize=13)
+    axes.set_title(f"{encoder}, {bits} bits", loc="left", color=INK, fontsize=12)
     axes.set_xlabel("recall" if recall else "retrieved images", color=GREY)
     axes.set_ylabel("precision", color=GREY)
     axes.set_xlim(0, 1 if recall else None)
@@ -99,19 +116,7 @@ def _panel(axes: Axes, summary: Summary, bits: int, *, recall: bool) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _rows(summary: Summary) -> list[Row]:
-    return [row for row in summary.rows if row.track != "ablation" and row.method != COSINE]
-
-
-def _with_curves(summary: Summary, lengths: Sequence[int]) -> list[int]:
-    """Those of the lengths at which a row that is drawn has a curve."""
-    return [b for b in lengths if any(summary.curve(row, b) for row in _rows(summary))]
-
-
-def _dashes(number: int) -> tuple[int, tuple[int, ...]] | str:
-    """A line style for each kind of features."""
-    return ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))[number % 4]
-
-
-def _label(row: Row, encoders: int) -> str:
-    return row.name if encoders == 1 or row.encoder in row.name else f"{row.name}, {row.encoder}"
+def _drawn(summary: Summary, bits: int) -> list[Row]:
+    """The rows that have a curve at this length of code, without ablations."""
+    rows = (row for row in summary.rows if row.track != "ablation" and row.method != COSINE)
+    return [row for row in rows if summary.curve(row, bits)]

@@ -3,7 +3,7 @@ from made import folder
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dcsh_pg.protocol.figures import draw
+from dcsh_pg.protocol.figures import draw, label
 from dcsh_pg.protocol.rows import COSINE, Row
 from dcsh_pg.protocol.summary import read
 
@@ -36,33 +36,45 @@ def test_curves_of_the_papers_lengths(tmp_path, drawn):
     assert [path.name for path in paths] == ["ucmd_precision.png", "ucmd_precision_recall.png"]
     for path in paths:
         with Image.open(path) as picture:
-            assert picture.size == (1950, 900)
+            assert picture.size == (1950, 150 * 10)
     titles = [[axes.get_title(loc="left") for axes in figure.axes] for figure in drawn]
-    assert titles == [["64 bits"], ["48 bits"]]
+    assert titles == [
+        [f"{encoder}, {bits} bits" for encoder in ("gist", "vgg16-fc7")] for bits in (64, 48)
+    ]
 
 
 def test_lines_are_the_mean_curves_of_methods_and_not_of_ablations(tmp_path, drawn):
     summary = read(folder(tmp_path / "other", ROWS, SCORES, dataset="other", bits=[16, 64]))
     draw(summary, tmp_path, "other")
     for figure, x in zip(drawn, ("n", "recall"), strict=True):
-        left, right = figure.axes
-        assert [line.get_label() for line in left.lines] == ["ITQ, gist", "ITQ (CNN), vgg16-fc7"]
-        assert len(right.lines) == 3
+        labels = [[line.get_label() for line in axes.lines] for axes in figure.axes]
+        assert labels == [["ITQ"], ["ITQ"], ["ITQ"], ["ITQ", "ours"]]
         (legend,) = figure.legends
-        assert [text.get_text() for text in legend.get_texts()] == [
-            "ITQ, gist", "ITQ (CNN), vgg16-fc7", "ours, vgg16-fc7"
-        ]  # fmt: skip
+        assert [text.get_text() for text in legend.get_texts()] == ["ITQ", "ours"]
         curve = summary.curve(ROWS[1], 16)
         shown = curve[x] if x == "recall" else curve[x][curve[x] <= 1000]
-        assert left.lines[0].get_xdata().tolist() == shown.tolist()
-        assert left.lines[0].get_ydata().tolist() == curve["precision"][: len(shown)].tolist()
+        line = figure.axes[0].lines[0]
+        assert line.get_xdata().tolist() == shown.tolist()
+        assert line.get_ydata().tolist() == curve["precision"][: len(shown)].tolist()
 
 
-def test_a_method_has_one_colour_and_each_kind_of_features_its_dashes(tmp_path, drawn):
+def test_a_method_has_one_colour_and_each_encoder_its_panels(tmp_path, drawn):
     draw(read(folder(tmp_path / "f", ROWS, SCORES, dataset="f", bits=[16])), tmp_path, "f")
-    gist, cnn = drawn[0].axes[0].lines
+    gist, cnn = (axes.lines[0] for axes in drawn[0].axes)
     assert gist.get_color() == cnn.get_color()
-    assert gist.get_linestyle() != cnn.get_linestyle()
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("ITQ", "ITQ"),
+        ("ITQ (VGG16)", "ITQ"),
+        ("itq, vgg16-fc7", "itq"),
+        ("ITQ, 8 orientations (VGG16)", "ITQ, 8 orientations"),
+    ],
+)
+def test_labels_leave_the_encoder_to_the_panel(name, told):
+    assert label(Row(name, "itq", "vgg16-fc7")) == told
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):
