@@ -224,7 +224,7 @@ CASES = [
     ("train one.tif -o run -q", INPUT, "one.tif has 1 band"),
     ("train pictures -o file/run -q", OUTPUT, "file/run"),
     ("train pictures -o run --bits 20 -q", USAGE, "20 bits", "multiple of 8"),
-    ("train pictures -o run --method magic -q", USAGE, "--method", "'dcsh', 'itq'"),
+    ("train pictures -o run --method magic -q", USAGE, "--method", "'dcsh', 'spl_udh'"),
     ("train pictures -o run --encoder magic -q", USAGE, "'magic'", "resnet50"),
     ("train pictures -o run --weights file -q", INPUT, "file is not a file of PyTorch weights"),
     ("train pictures -o run --epochs 0 -q", USAGE, "--epochs 0"),
@@ -294,7 +294,8 @@ def test_the_help_lists_the_choices():
         ("search", "<table|json|geojson|csv>"),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
-        ("train", "<dcsh|itq>"),
+        ("train", "<views|neighbours|clusters>"),
+        ("train", "dcsh: deep and contrastive"),
     ):
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
         assert choices in shown.stdout
