@@ -74,6 +74,7 @@ def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
         ("bands", str(card.bands)),
         ("chips", f"{card.chip_size} x {card.chip_size} pixels{ground}"),
         ("encoder", f"{card.encoder}, {card.input_size} x {card.input_size}, {card.precision}"),
+        ("views", f"{card.orientations} orientation{'s' * (card.orientations > 1)} of each image"),
     ]
     rows += [("training" if not i else "", text) for i, text in enumerate(_facts(card.training))]
     if parity:

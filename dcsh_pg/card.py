@@ -24,7 +24,7 @@ class ModelCard:
 
     Attributes:
         name: what its maker calls it.
-        method: hashing method, 'dcsh' or 'itq'.
+        method: hashing method, such as 'dcsh' or 'itq'.
         bits: K, the length of its codes.
         bands: channels of the images it takes, in order; 3 is red, green, blue.
         chip_size: width and height in pixels of the chips it was trained on; the default chip
@@ -34,6 +34,7 @@ class ModelCard:
         mean, std: per band, of images scaled to 0..1; inside the graph, told here for other tools.
         encoder: name of the encoder.
         precision: 'float32' or 'float16'.
+        orientations: of an image over which the graph averages z; each costs a pass through it.
         training: what it was fitted on and how (images, digest, seed, options, bit balance).
         parity: the export's check of this file against PyTorch (images, bits, differing, tolerance).
         versions: library versions that made the file.
@@ -51,6 +52,7 @@ class ModelCard:
     encoder: str
     resolution: float | None = None
     precision: str = "float32"
+    orientations: int = 1
     training: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -71,6 +71,7 @@ def export(
         encoder=encoder.name,
         resolution=resolution,
         precision="float16" if float16 else "float32",
+        orientations=hash_function.orientations,
         training=training or {},
         versions=_versions(),
         created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),

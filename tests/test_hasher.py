@@ -1,5 +1,6 @@
 """The runtime side of a model file, on small graphs written with onnx alone."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -98,6 +99,25 @@ def test_no_images_give_no_codes(hasher):
     assert hasher.hash(images(0)).shape == (0, 2)
     packed, z = hasher.hash_real(images(0))
     assert packed.shape == (0, 2) and z.shape == (0, 16)
+
+
+def test_many_orientations_go_through_in_parts(hasher):
+    """The codes are those of one run, and no run gets more than 64 orientations."""
+    card = dataclasses.replace(CARD, orientations=8)
+    parted = Hasher(means_model(card))
+    images = np.random.default_rng(0).integers(0, 256, (19, 8, 8, 2), np.uint8)
+    sizes, run = [], parted._session.run
+
+    class Watched:
+        def run(self, outputs, feed):
+            sizes.append(len(feed["image"]))
+            return run(outputs, feed)
+
+    parted._session = Watched()
+    assert (parted.hash(images) == hasher.hash(images)).all()
+    together = zip(parted.hash_real(images), hasher.hash_real(images), strict=True)
+    assert all((found == wanted).all() for found, wanted in together)
+    assert sizes == [8, 8, 3] * 2
 
 
 def test_views_that_are_not_contiguous(hasher):
