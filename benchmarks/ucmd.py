@@ -162,7 +162,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["dcsh", "itq"])
     parser.add_argument("--bits", type=int, nargs="+", default=[64])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of split and training")
-    parser.add_argument("--orientations", type=int, help="averaged in the model; default: the method's")
+    parser.add_argument(
+        "--orientations", type=int, help="averaged in the model; default: the method's"
+    )
     parser.add_argument(
         "--dcsh",
         nargs="+",

@@ -75,8 +75,7 @@ def train(
         int | None,
         typer.Option(
             help="Average z over 1, 4 or 8 orientations of an image: codes that depend less on "
-            "where north is, for as many times the work to hash. Default: 8 for dcsh with "
-            "--freeze, else 1.",
+            "where north is, for as many times the work to hash. Default: 1.",
             rich_help_panel=_WHAT,
             show_default=False,
         ),

@@ -131,7 +131,6 @@ class Options:
             freeze=True,
             feature_dropout=0.1,
             positives="neighbours",
-            orientations=8,
         )
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,9 @@ def _remarks(summary: Summary, row: Row) -> list[str]:
     """The row's note, on how many splits it was measured if not on all, and why cells failed."""
     repeats = row.repeats(summary.facts["splits"])
     fewer = f"{repeats} splits" if repeats < summary.facts["splits"] else ""
-    errors = {error for bits in summary.bits for error in summary.errors(row, bits)}
-    return [_text(remark) for remark in (row.note, fewer, *sorted(errors)) if remark]
+    errors = sorted({error for bits in summary.bits for error in summary.errors(row, bits)})
+    kinds = {re.sub(r"\d+", "0", error): error for error in errors}
+    return [_text(remark) for remark in (row.note, fewer, *kinds.values()) if remark]
 
 
 def _text(text: str) -> str:
