@@ -2,6 +2,7 @@
 
     dsn            a fresh, empty database on the embedded server (PostgreSQL 18)
     database       the same with the schema in it
+    hamming        the embedded one with the schema and the native index, or the test is skipped
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
 
@@ -24,7 +25,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database import migrate
+from dcsh_pg.database import migrate, native
 from dcsh_pg.database.connection import LIBPQ_VARIABLES
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 
@@ -132,6 +133,17 @@ def dsn(embedded_admin) -> Iterator[str]:
 def database(embedded_admin, embedded_template) -> Iterator[str]:
     with new_database(embedded_admin, embedded_template) as made:
         yield made
+
+
+@pytest.fixture
+def hamming(database) -> str:
+    with psycopg.connect(database) as conn:
+        if not conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchall():
+            server = EmbeddedServer.of()
+            config = native.PgConfig.read(server.programs / "pg_config")
+            state = native.status(config, native.Place.embedded(server.cluster.parent, config))
+            pytest.skip(f"no native index: {state.obstacle or 'the server does not take it'}")
+    return database
 
 
 @pytest.fixture

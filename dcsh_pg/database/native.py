@@ -55,7 +55,8 @@ class PgConfig:
         libraries: PKGLIBDIR.
         share: SHAREDIR.
         headers: INCLUDEDIR-SERVER.
-        compiler: the compiler that the server was built with, with its options.
+        compiler: the compiler that the server was built with.
+        flags: its options but for warnings, which another compiler may not know.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class PgConfig:
     share: Path
     headers: Path
     compiler: str
+    flags: str
 
     @classmethod
     def read(cls, path: Path | str) -> PgConfig:
@@ -85,6 +87,7 @@ class PgConfig:
                 share=Path(values["SHAREDIR"]),
                 headers=Path(values["INCLUDEDIR-SERVER"]),
                 compiler=values["CC"],
+                flags=" ".join(f for f in values["CFLAGS"].split() if not f.startswith("-W")),
             )
         except (OSError, KeyError, ValueError, subprocess.CalledProcessError):
             raise ServerError(
@@ -346,25 +349,33 @@ def _make(config: PgConfig, folder: Path) -> None:
         copy = work / file.relative_to(SOURCES)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
+    command = [
+        "make",
+        f"PG_CONFIG={config.path}",
+        f"CC={_compiler(config)}",
+        f"CFLAGS={config.flags}",
+        "with_llvm=no",  # bitcode is of no use for an access method, and wants clang
+    ]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    with open(work / "build.log", "wb") as log:
-        # LLVM's form of the code is of no use for an access method and wants clang.
-        done = subprocess.run(
-            ["make", f"PG_CONFIG={config.path}", f"CC={_compiler(config)}", "with_llvm=no"],
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            timeout=BUILD_SECONDS,
-        )
-    if done.returncode:
+    try:
+        with open(work / "build.log", "wb") as log:
+            subprocess.run(
+                command,
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                timeout=BUILD_SECONDS,
+                check=True,
+            )
+    except subprocess.SubprocessError:
         (work / "build.log").replace(failed)
         shutil.rmtree(work)
         raise ServerError(
             f"the index {EXTENSION} cannot be built for {config.version}",
             hint=f"the compiler's output is in {failed}; everything else works without the index",
-        )
+        ) from None
     failed.unlink(missing_ok=True)
     work.rename(folder)
 
