@@ -119,11 +119,11 @@ def measure_recall(
         )
     record = registry.get_archive(conn, archive)
     _check_offered(conn, index)
+    if not record.chips:
+        raise InputError(f"archive '{archive}' is empty", hint="'dcsh-pg ingest' fills it")
     with sql_errors(), conn.transaction(force_rollback=True):
         trial = _Trial(conn, archive)
         database = trial.codes()
-        if not len(database):
-            raise InputError(f"archive '{archive}' is empty", hint="'dcsh-pg ingest' fills it")
         k, queries = min(k, len(database)), min(queries, len(database))
         swept = _swept(index, len(database), k, settings)
         asked = database[np.random.default_rng(seed).choice(len(database), queries, replace=False)]
