@@ -93,61 +93,58 @@ new_data_page(BuildState *state)
  * Writes a page of records with their balls.
  */
 static void
-write_page(BuildState *state, uint64 *records, int count, int16 *contrast)
+write_page(BuildState *state, const HammingRecords *records)
 {
-	const HammingShape *shape = &state->shape;
-	size_t		stride = shape->words + 1;
-	int			group = (shape->capacity + shape->balls - 1) / shape->balls;
 	Buffer		buffer = new_data_page(state);
 	HammingEntry entry = {.is_null = false};
 	HammingBalls balls;
 
-	hamming_order(records, count, shape->words, group, contrast, pause_build);
-	for (int i = 0; i < count; i++)
-	{
-		const uint64 *record = records + i * stride;
-
-		memcpy(entry.code, record, shape->words * sizeof(uint64));
-		tid_of_record(record[shape->words], &entry.tid);
-		hamming_page_append(BufferGetPage(buffer), shape, &entry);
-	}
-
 	LockBuffer(state->directory, BUFFER_LOCK_EXCLUSIVE);
-	balls = hamming_page_balls(BufferGetPage(state->directory), shape,
+	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
 							   BufferGetBlockNumber(buffer));
-	for (int ball = 0; ball * group < count; ball++)
-		hamming_balls_set(&balls, ball, records + ball * group * stride, stride,
-						  Min(group, count - ball * group));
+	hamming_find_balls(records, &balls);
 	MarkBufferDirty(state->directory);
 	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
+
+	for (size_t i = 0; i < records->count; i++)
+	{
+		const uint64 *record = hamming_record(records, i);
+
+		memcpy(entry.code, record, records->words * sizeof(uint64));
+		tid_of_record(record[records->words], &entry.tid);
+		hamming_page_append(BufferGetPage(buffer), &state->shape, &entry);
+	}
 	UnlockReleaseBuffer(buffer);
 }
 
 static void
 write_run(BuildState *state)
 {
-	const HammingShape *shape = &state->shape;
-	size_t		stride = shape->words + 1;
-	int16	   *contrast;
+	size_t		capacity = state->shape.capacity;
+	HammingWorkspace *workspace = palloc(sizeof(HammingWorkspace));
+	HammingRecords run = {
+		.records = state->records,
+		.count = state->count,
+		.words = state->shape.words,
+		.scratch = MemoryContextAllocHuge(CurrentMemoryContext,
+										  state->count * sizeof(int16) + 1),
+	};
 
-	if (state->count == 0)
-		return;
-	contrast = MemoryContextAllocHuge(CurrentMemoryContext, state->count * sizeof(int16));
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ORDER);
-	hamming_order(state->records, state->count, shape->words, shape->capacity, contrast,
-				  pause_build);
+	hamming_order(&run, capacity, workspace, pause_build);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-	for (size_t first = 0; first < state->count; first += shape->capacity)
+	for (size_t first = 0; first < run.count; first += capacity)
 	{
-		int			count = Min(state->count - first, (size_t) shape->capacity);
+		HammingRecords page = hamming_part(&run, first, Min(run.count - first, capacity));
 
 		CHECK_FOR_INTERRUPTS();
-		write_page(state, state->records + first * stride, count, contrast);
-		state->index_tuples += count;
+		write_page(state, &page);
+		state->index_tuples += page.count;
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, state->index_tuples);
 	}
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
-	pfree(contrast);
+	pfree(run.scratch);
+	pfree(workspace);
 	state->count = 0;
 }
 

@@ -32,7 +32,7 @@ hamming_shape_of_bits(int bits)
 	shape.bits = bits;
 	shape.words = (bits + 63) / 64;
 	shape.capacity = codes_that_fit(shape.words, sizeof(ItemPointerData));
-	shape.balls = Max(shape.capacity / HAMMING_BALL_ENTRIES, 1);
+	shape.balls = Max(shape.capacity / HAMMING_BALL_ENTRIES, 2);
 	shape.span = codes_that_fit(shape.words, sizeof(uint16)) / shape.balls;
 	return shape;
 }

@@ -15,7 +15,7 @@
 #include "utils/memutils.h"
 
 /* What the first pass keeps, and how much more the next one. */
-#define FIRST_BATCH 128
+#define FIRST_BATCH 64
 #define BATCH_GROWTH 8
 
 /* Distance of nulls and bound of pages without codes are beyond that of any code. */
