@@ -33,7 +33,8 @@ CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, conditions text, indexed 
     $scan$ END, archive, conditions);
 COMMENT ON FUNCTION dcsh._nearest IS 'The query for the k chips nearest to a code under conditions, by the index or by comparing all';
 
--- Without bitmap scans, which read all of an index before they give the first row.
+-- Without bitmap scans, which read all of an index before they give the first row, and without
+-- workers, which cost more to start than so few rows are worth.
 CREATE OR REPLACE FUNCTION dcsh._few(
     archive text, conditions text, code bit, most integer,
     area dcsh.area, since timestamptz, until timestamptz, other_than bigint,
@@ -42,6 +43,7 @@ CREATE OR REPLACE FUNCTION dcsh._few(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET enable_bitmapscan = off
+    SET max_parallel_workers_per_gather = 0
 AS $$
 BEGIN
     EXECUTE format($query$

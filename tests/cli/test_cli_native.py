@@ -75,7 +75,7 @@ def test_an_upgrade_makes_it_known_to_the_database(run, hamming):
 
 
 def test_install_for_the_embedded_server(run, hamming, monkeypatch, server_folder):
-    monkeypatch.setenv("DCSH_PG_DATA", str(server_folder / "native"))
+    monkeypatch.setenv("DCSH_PG_DATA", str(server_folder / "cli-native"))
     before = json.loads(run("native", "status", "--json").stdout)
     assert not before["installed"] and before["obstacle"] is None
     try:
@@ -83,7 +83,7 @@ def test_install_for_the_embedded_server(run, hamming, monkeypatch, server_folde
         assert done.exit_code == 0 and "is installed in" in done.stderr
         assert json.loads(run("native", "status", "--json").stdout)["installed"]
         told = run("native", "status").stdout
-        assert "installed  yes" in told and str(server_folder / "native") in told
+        assert "installed  yes" in told and str(server_folder / "cli-native") in told
         assert json.loads(run("db", "status", "--json").stdout)["hamming"]
     finally:
         run("db", "stop")
