@@ -155,7 +155,7 @@ class EmbeddedServer:
         """Builds and installs the native index for the server, which is started if need be.
 
         Raises:
-            ServerError, OSError: as :func:`native.install_embedded` and :meth:`start`.
+            ServerError, OutputError: as :func:`native.install_embedded` and :meth:`start`.
         """
         self.start()
         return native.install_embedded(

@@ -119,8 +119,11 @@ class Place:
         return cls(config.libraries, config.share / "extension")
 
     @classmethod
-    def embedded(cls, data_folder: Path, config: PgConfig) -> Place:
-        """The one below the data folder of the embedded server."""
+    def embedded(cls, data_folder: Path, config: PgConfig) -> Place | None:
+        """The one below the data folder of the embedded server; None for a PostgreSQL that finds
+        extensions in its own directories only."""
+        if config.major < RELOCATABLE:
+            return None
         folder = data_folder / "native" / f"pg{config.major}"
         return cls(folder / "lib", folder / "share" / "extension")
 
@@ -128,7 +131,7 @@ class Place:
         """Whether the very files of ``built`` are here."""
         return all(
             target.exists() and filecmp.cmp(file, target, shallow=False)
-            for file, target in self._targets(built)
+            for file, target in self.targets(built)
         )
 
     def install(self, built: Path) -> None:
@@ -138,8 +141,8 @@ class Place:
             OSError: they cannot be written.
         """
         for folder in (self.libraries, self.scripts):
-            folder.mkdir(parents=True, exist_ok=True)
-        for file, target in self._targets(built):
+            _make_folder(folder)
+        for file, target in self.targets(built):
             coming = target.with_name(f".{target.name}.{os.getpid()}")
             try:
                 shutil.copyfile(file, coming)
@@ -148,7 +151,8 @@ class Place:
             finally:
                 coming.unlink(missing_ok=True)
 
-    def _targets(self, built: Path) -> list[tuple[Path, Path]]:
+    def targets(self, built: Path) -> list[tuple[Path, Path]]:
+        """Each file of ``built`` that is needed, and where it goes; the control file last."""
         libraries = [
             file for file in built.glob(f"{EXTENSION}.*") if file.suffix in _LIBRARY_SUFFIXES
         ]
@@ -220,20 +224,26 @@ def build(config: PgConfig, *, retry: bool = True, progress: Progress = SILENT) 
 
     Raises:
         ServerError: no C compiler, make or server headers, or the compiler failed.
-        OSError: the cache cannot be written.
+        OutputError: the cache cannot be written.
     """
     folder = _folder(config)
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if folder.exists():
-            return folder
-        _check_tools(config)
-        if not retry and (failure := _failure(config)):
-            raise ServerError(failure, hint="'dcsh-pg native install' tries again")
-        progress.note(f"building the index {EXTENSION} {version()} for {config.version}")
-        _make(config, folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if folder.exists():
+                return folder
+            _check_tools(config)
+            if not retry and (failure := _failure(config)):
+                raise ServerError(failure, hint="'dcsh-pg native install' tries again")
+            progress.note(f"building the index {EXTENSION} {version()} for {config.version}")
+            _make(config, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{folder.parent} cannot be written: {error.strerror or error}",
+            hint="it is the user's cache; XDG_CACHE_HOME names another one",
+        ) from None
     return folder
 
 
@@ -250,7 +260,7 @@ def install(config: PgConfig, *, progress: Progress = SILENT) -> Place:
         if not place.holds(built):
             place.install(built)
     except OSError as error:
-        copies = [f"{file} {target.parent}/" for file, target in place._targets(built)]
+        copies = [f"{file} {target.parent}/" for file, target in place.targets(built)]
         raise OutputError(
             f"{error.filename or place.libraries} cannot be written: {error.strerror or error}",
             hint=f"run 'sudo {shutil.which('dcsh-pg') or 'dcsh-pg'} native install --pg-config "
@@ -272,17 +282,23 @@ def install_embedded(
 
     Raises:
         ServerError: as :func:`build`; older than PostgreSQL 18; it does not take the settings.
-        OSError: a folder cannot be written.
+        OutputError: the data folder or the cache cannot be written.
     """
     place = Place.embedded(data_folder, config)
-    if config.major < RELOCATABLE:
+    if place is None:
         raise ServerError(
             f"{config.version} finds extensions in its own directories only",
             hint=f"'dcsh-pg native install --pg-config {config.path}' writes there",
         )
     built = build(config, retry=retry, progress=progress)
-    if not place.holds(built):
-        place.install(built)
+    try:
+        if not place.holds(built):
+            place.install(built)
+    except OSError as error:
+        raise OutputError(
+            f"{place.libraries.parent} cannot be written: {error.strerror or error}",
+            hint="name a folder that you may write with DCSH_PG_DATA",
+        ) from None
     _point_to(place, conninfo)
     return place
 
@@ -291,7 +307,7 @@ def try_embedded(programs: Path, data_folder: Path, conninfo: str) -> bool:
     """:func:`install_embedded`, where that can be done without asking anybody; never raises."""
     try:
         install_embedded(PgConfig.read(programs / "pg_config"), data_folder, conninfo, retry=False)
-    except (DcshError, OSError, psycopg.Error):
+    except (DcshError, psycopg.Error):
         return False
     return True
 
@@ -351,6 +367,7 @@ def _make(config: PgConfig, folder: Path) -> None:
         shutil.copyfile(file, copy)
     command = [
         "make",
+        f"-j{os.cpu_count() or 1}",
         f"PG_CONFIG={config.path}",
         f"CC={_compiler(config)}",
         f"CFLAGS={config.flags}",
@@ -378,6 +395,15 @@ def _make(config: PgConfig, folder: Path) -> None:
         ) from None
     failed.unlink(missing_ok=True)
     work.rename(folder)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes it, whatever the umask, so that the server may look into it: run as root, the embedded
+    one belongs to another user."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
 
 
 def _is_own(place: Place) -> bool:

@@ -194,6 +194,17 @@ def test_the_embedded_server_finds_it_at_once_and_after_a_restart(
         server.stop()
 
 
+def test_folders_that_cannot_be_written_are_told(config, sources, tmp_path, monkeypatch):
+    (tmp_path / "data").touch()
+    with pytest.raises(OutputError, match="native/pg18 cannot be written") as error:
+        native.install_embedded(config, tmp_path / "data", "")
+    assert "DCSH_PG_DATA" in error.value.hint
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "data"))
+    with pytest.raises(OutputError, match="cannot be written") as error:
+        native.build(config)
+    assert "XDG_CACHE_HOME" in error.value.hint
+
+
 def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources, server_folder):
     if 16 not in bundled():
         pytest.skip("the bundle has no PostgreSQL 16")
@@ -201,7 +212,7 @@ def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources
     with pytest.raises(ServerError, match="in its own directories only") as error:
         native.install_embedded(old, server_folder, "")
     assert "--pg-config" in error.value.hint
-    assert native.status(old, None).obstacle
+    assert native.status(old, native.Place.embedded(server_folder, old)).obstacle
 
 
 def test_the_sources_that_are_shipped_build_and_make_the_access_method(hamming):
