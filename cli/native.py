@@ -44,14 +44,15 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
     _check(pg_config, pg_bin)
     from dcsh_pg.database import native as library
     from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.native_build import EXTENSION, PgConfig, version
 
     with progress() as shown:
         if pg_config is not None:
-            place = library.install(library.PgConfig.read(pg_config), progress=shown)
+            place = library.install(PgConfig.read(pg_config), progress=shown)
         else:
             place = EmbeddedServer.of(pg_bin).install_native(progress=shown)
     where = " and ".join(sorted({str(place.libraries), str(place.scripts)}))
-    say(f"{library.EXTENSION} {library.version()} is installed in {where}")
+    say(f"{EXTENSION} {version()} is installed in {where}")
     say("  next, for each database: dcsh-pg db upgrade")
 
 
@@ -68,13 +69,14 @@ def status(
     _check(pg_config, pg_bin)
     from dcsh_pg.database import native as library
     from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.native_build import PgConfig
 
     if pg_config is not None:
-        config = library.PgConfig.read(pg_config)
+        config = PgConfig.read(pg_config)
         place = library.Place.of_server(config)
     else:
         server = EmbeddedServer.of(pg_bin)
-        config = library.PgConfig.read(Path(server.programs) / "pg_config")
+        config = PgConfig.read(Path(server.programs) / "pg_config")
         place = library.Place.embedded(server.cluster.parent, config)
     state = library.status(config, place)
     if as_json:

@@ -28,6 +28,7 @@ from psycopg.conninfo import make_conninfo
 from dcsh_pg.database import migrate, native
 from dcsh_pg.database.connection import LIBPQ_VARIABLES
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.native_build import PgConfig
 
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
 
@@ -140,7 +141,7 @@ def hamming(database) -> str:
     with psycopg.connect(database) as conn:
         if not conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchall():
             server = EmbeddedServer.of()
-            config = native.PgConfig.read(server.programs / "pg_config")
+            config = PgConfig.read(server.programs / "pg_config")
             state = native.status(config, native.Place.embedded(server.cluster.parent, config))
             pytest.skip(f"no native index: {state.obstacle or 'the server does not take it'}")
     return database

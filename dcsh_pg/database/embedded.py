@@ -37,6 +37,7 @@ from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database import native
+from dcsh_pg.database.native_build import PgConfig
 from dcsh_pg.errors import ServerError
 from dcsh_pg.progress import SILENT, Progress
 
@@ -159,7 +160,7 @@ class EmbeddedServer:
         """
         self.start()
         return native.install_embedded(
-            native.PgConfig.read(self.programs / "pg_config"),
+            PgConfig.read(self.programs / "pg_config"),
             self.cluster.parent,
             self.conninfo(database="postgres"),
             progress=progress,

@@ -16,7 +16,7 @@ from psycopg import errors as sqlstate
 
 from dcsh_pg import sql
 from dcsh_pg.database import connection
-from dcsh_pg.database.native import EXTENSION
+from dcsh_pg.database.native_build import EXTENSION
 from dcsh_pg.errors import SchemaError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
 

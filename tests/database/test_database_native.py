@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dcsh_pg.database import native
+from dcsh_pg.database import native, native_build
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 from dcsh_pg.errors import OutputError, ServerError
 
@@ -37,17 +37,17 @@ SCRIPT = "CREATE FUNCTION answer() RETURNS integer LANGUAGE c AS 'MODULE_PATHNAM
 BUILD = """
 import sys
 from pathlib import Path
-from dcsh_pg.database import native
-native.SOURCES = Path(sys.argv[1])
-print(native.build(native.PgConfig.read(sys.argv[2])))
+from dcsh_pg.database import native_build
+native_build.SOURCES = Path(sys.argv[1])
+print(native_build.build(native_build.PgConfig.read(sys.argv[2])))
 """
 
 
 @pytest.fixture(scope="module")
 def config():
-    found = native.PgConfig.read(bundled()[max(bundled())] / "pg_config")
+    found = native_build.PgConfig.read(bundled()[max(bundled())] / "pg_config")
     try:
-        native._check_tools(found)
+        native_build.check_tools(found)
     except ServerError as error:
         pytest.skip(error.message)
     return found
@@ -62,7 +62,7 @@ def sources(tmp_path, monkeypatch):
     (folder / "dcsh_hamming.c").write_text(MODULE)
     (folder / "dcsh_hamming.control").write_text(CONTROL)
     (folder / "dcsh_hamming--1.0.sql").write_text(SCRIPT)
-    monkeypatch.setattr(native, "SOURCES", folder)
+    monkeypatch.setattr(native_build, "SOURCES", folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return folder
 
@@ -73,18 +73,18 @@ def elsewhere(config, folder):
 
 
 def test_a_build_is_made_once_for_each_state_of_sources_and_server(config, sources):
-    built = native.build(config)
+    built = native_build.build(config)
     assert (built / "dcsh_hamming.so").exists()
     made = (built / "dcsh_hamming.so").stat().st_mtime_ns
-    assert native.build(config) == built
+    assert native_build.build(config) == built
     assert (built / "dcsh_hamming.so").stat().st_mtime_ns == made
     (sources / "dcsh_hamming.o").write_bytes(b"left by make")
-    assert native.build(config) == built
+    assert native_build.build(config) == built
     (sources / "dcsh_hamming.c").write_text(MODULE + "/* newer */\n")
-    newer = native.build(config)
+    newer = native_build.build(config)
     assert newer != built
     other = dataclasses.replace(config, version="PostgreSQL 18.99")
-    assert native.build(other) not in (built, newer)
+    assert native_build.build(other) not in (built, newer)
 
 
 def test_processes_that_build_at_once_get_one_build_and_a_killed_one_is_in_nobodys_way(
@@ -93,44 +93,44 @@ def test_processes_that_build_at_once_get_one_build_and_a_killed_one_is_in_nobod
     (sources / "Makefile").write_text("$(shell sleep 1)\n" + MAKEFILE)
     command = [sys.executable, "-c", BUILD, str(sources), str(config.path)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    cache = native._folder(config).parent
-    while not list(cache.glob("*.building/build.log")):
+    cache = native_build.build_folder(config).parent
+    while not list(cache.glob("*.building-*/build.log")):
         time.sleep(0.02)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert not native._folder(config).exists()
+    assert not native_build.build_folder(config).exists()
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     told = {process.communicate()[0].strip() for process in started}
-    assert told == {str(native._folder(config))}
-    assert not list(cache.glob("*.building"))
+    assert told == {str(native_build.build_folder(config))}
+    assert not list(cache.glob("*.building-*"))
 
 
 def test_what_does_not_compile_is_told_and_not_tried_again_unasked(config, sources):
     (sources / "dcsh_hamming.c").write_text("this is no C")
     with pytest.raises(ServerError, match="cannot be built for PostgreSQL") as error:
-        native.build(config)
-    log = native._folder(config).with_suffix(".failed")
+        native_build.build(config)
+    log = native_build.build_folder(config).with_suffix(".failed")
     assert str(log) in error.value.hint and "this is no C" in log.read_text()
     written = log.stat().st_mtime_ns
     with pytest.raises(ServerError, match="the C compiler failed"):
-        native.build(config, retry=False)
+        native_build.build(config, retry=False)
     assert log.stat().st_mtime_ns == written
     place = native.Place.of_server(elsewhere(config, sources))
     assert "the C compiler failed" in native.status(config, place).obstacle
     (sources / "dcsh_hamming.c").write_text(MODULE)
-    native.build(config, retry=False)
+    native_build.build(config, retry=False)
 
 
 def test_without_a_compiler_there_is_an_obstacle_and_no_failure(config, sources, monkeypatch):
     monkeypatch.setenv("PATH", str(sources))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(ServerError, match="no C compiler") as error:
-        native.build(config)
+        native_build.build(config)
     assert "gcc" in error.value.hint
     headless = dataclasses.replace(config, headers=sources, compiler=sys.executable)
     monkeypatch.setenv("PATH", os.defpath)
     with pytest.raises(ServerError, match="no headers of PostgreSQL") as error:
-        native.build(headless)
+        native_build.build(headless)
     assert f"postgresql-server-dev-{config.major}" in error.value.hint
     assert not native.try_embedded(Path("/nowhere"), sources, "host=nowhere")
 
@@ -166,7 +166,7 @@ def test_what_is_no_pg_config(tmp_path):
     (tmp_path / "pg_config").chmod(0o755)
     for path in (tmp_path / "pg_config", tmp_path / "nothing", "no-such-program"):
         with pytest.raises(ServerError, match="no pg_config at"):
-            native.PgConfig.read(path)
+            native_build.PgConfig.read(path)
 
 
 def test_the_embedded_server_finds_it_at_once_and_after_a_restart(
@@ -201,14 +201,14 @@ def test_folders_that_cannot_be_written_are_told(config, sources, tmp_path, monk
     assert "DCSH_PG_DATA" in error.value.hint
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "data"))
     with pytest.raises(OutputError, match="cannot be written") as error:
-        native.build(config)
+        native_build.build(config)
     assert "XDG_CACHE_HOME" in error.value.hint
 
 
 def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources, server_folder):
     if 16 not in bundled():
         pytest.skip("the bundle has no PostgreSQL 16")
-    old = native.PgConfig.read(bundled()[16] / "pg_config")
+    old = native_build.PgConfig.read(bundled()[16] / "pg_config")
     with pytest.raises(ServerError, match="in its own directories only") as error:
         native.install_embedded(old, server_folder, "")
     assert "--pg-config" in error.value.hint
@@ -218,6 +218,6 @@ def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources
 def test_the_sources_that_are_shipped_build_and_make_the_access_method(hamming):
     with psycopg.connect(hamming) as conn:
         version = conn.execute("SELECT extversion FROM pg_extension WHERE extname = 'dcsh_hamming'")
-        assert version.fetchone() == (native.version(),)
+        assert version.fetchone() == (native_build.version(),)
         conn.execute("CREATE TEMP TABLE t AS SELECT 1::bit(16) AS code")
         conn.execute("CREATE INDEX ON t USING hamming (code)")
