@@ -2,7 +2,8 @@
 
     dsn            a fresh, empty database on the embedded server (PostgreSQL 18)
     database       the same with the schema in it
-    hamming        the embedded one with the schema and the native index, or the test is skipped
+    hamming        with the schema and the native index on the embedded server, or skipped
+    any_hamming    the same, and with PostGIS
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
 
@@ -138,13 +139,25 @@ def database(embedded_admin, embedded_template) -> Iterator[str]:
 
 @pytest.fixture
 def hamming(database) -> str:
+    skip_without_hamming(database)
+    return database
+
+
+@pytest.fixture(params=["embedded", "postgis"])
+def any_hamming(request) -> str:
+    name = {"embedded": "database", "postgis": "postgis_database"}[request.param]
+    database = request.getfixturevalue(name)
+    skip_without_hamming(database)
+    return database
+
+
+def skip_without_hamming(database: str) -> None:
     with psycopg.connect(database) as conn:
         if not conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchall():
             server = EmbeddedServer.of()
             config = PgConfig.read(server.programs / "pg_config")
             state = native.status(config, native.Place.embedded(server.cluster.parent, config))
-            pytest.skip(f"no native index: {state.obstacle or 'the server does not take it'}")
-    return database
+            pytest.skip(f"no native index: {state.obstacle or 'the server does not have it'}")
 
 
 @pytest.fixture

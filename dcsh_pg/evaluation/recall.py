@@ -151,6 +151,14 @@ class _Trial:
 
     def __init__(self, conn: psycopg.Connection, archive: str):
         self.conn = conn
+        # pgvector's operator may be in any schema.
+        conn.execute(
+            """
+            SELECT set_config('search_path', quote_ident(n.nspname), true)
+            FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+            WHERE e.extname = 'vector'
+            """
+        )
         self.table = f'dcsh."recall {conn.info.backend_pid}"'
         conn.execute(
             f'CREATE UNLOGGED TABLE {self.table} AS SELECT id, code FROM dcsh."{archive}" ORDER BY id'

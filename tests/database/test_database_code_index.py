@@ -12,18 +12,19 @@ from hypothesis.extra.numpy import arrays
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database import connection, registry, search
+from dcsh_pg.database import connection, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.database.plan import search_plan
 from dcsh_pg.errors import NotFound, ServerError
+from dcsh_pg.evaluation.recall import measure_recall
 
 DAY = datetime(2021, 6, 1, tzinfo=timezone.utc)
 SIDE = 150
 
 
 @pytest.fixture
-def conn(hamming):
-    with connection.connect(hamming) as opened:
+def conn(any_hamming):
+    with connection.connect(any_hamming) as opened:
         yield opened
 
 
@@ -178,6 +179,22 @@ def test_an_approximate_index_beside_it_is_never_used(conn):
     assert search.similar(conn, "places", query, k=300) == without
     plan = search_plan(conn, registry.get_archive(conn, "places"))
     assert plan.uses == "sequential scan" and "drop rough" in plan.fix
+
+
+def test_extensions_may_live_in_any_schema(hamming, dsn):
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA odd; CREATE EXTENSION vector SCHEMA odd; DROP SCHEMA public")
+    migrate.upgrade(dsn)
+    with connection.connect(dsn) as conn:
+        codes = clustered(2000)
+        loader = filled(conn, codes)
+        without = search.similar(conn, "places", codes[0].tobytes(), k=300)
+        loader.finish()
+        conn.execute("SET enable_seqscan = off")
+        assert search_plan(conn, registry.get_archive(conn, "places")).uses == "index"
+        assert search.similar(conn, "places", codes[0].tobytes(), k=300) == without
+        (point,) = measure_recall(conn, "places", "hamming", queries=3).points
+        assert point.recall == 1
 
 
 def test_a_database_without_it_says_what_to_do(hamming):
