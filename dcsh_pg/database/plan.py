@@ -71,7 +71,7 @@ def _fix(archive: ArchiveRecord, index: str | None, offered: bool, others: list[
         return ", ".join(f"dcsh-pg {step}" for step in steps) if archive.chips >= SMALL else None
     if others:
         return (
-            f"drop {', '.join(others)}: approximate, and could be chosen in the exact one's stead"
+            f"DROP INDEX {', '.join(others)} (approximate, and could be used in the other's stead)"
         )
     return f"dcsh-pg archive index {archive.name}"
 

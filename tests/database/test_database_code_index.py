@@ -176,9 +176,10 @@ def test_an_approximate_index_beside_it_is_never_used(conn):
     loader.finish()
     conn.execute("CREATE INDEX rough ON dcsh.places USING ivfflat (code bit_hamming_ops)")
     conn.execute("SET enable_seqscan = off")
+    conn.execute("SET search_path = public")
     assert search.similar(conn, "places", query, k=300) == without
     plan = search_plan(conn, registry.get_archive(conn, "places"))
-    assert plan.uses == "sequential scan" and "drop rough" in plan.fix
+    assert plan.uses == "sequential scan" and "DROP INDEX dcsh.rough" in plan.fix
 
 
 def test_extensions_may_live_in_any_schema(hamming, dsn):
