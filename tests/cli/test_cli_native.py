@@ -43,7 +43,7 @@ def test_status_tells_which_plan_a_search_uses_and_what_to_do(run, places):
     assert "dcsh_hamming 1." in told
     assert "places: sequential scan; to use the index: dcsh-pg archive index places" in told
     made = run("archive", "index", "places", "--dsn", places)
-    assert made.exit_code == 0 and "places_code_hamming" in made.stderr
+    assert made.exit_code == 0 and "places_code_idx" in made.stderr
     (plan,) = searched(run, places)
     assert (plan["uses"], plan["fix"]) == ("index", None)
     assert "is dropped" in run("archive", "index", "places", "--drop", "--dsn", places).stderr

@@ -124,13 +124,13 @@ def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(
     with conn.transaction():
         scans = Scans(conn)
         for given_filter in ({}, half, days, half | days):
-            asked = scans.of("places_code_hamming")
+            asked = scans.of("places_code_idx")
             search.similar(conn, "places", query, **given_filter)
             search.within(conn, "places", query, 6, **given_filter)
-            assert scans.of("places_code_hamming") >= asked + 2, given_filter
-        asked, of_area = scans.of("places_code_hamming"), scans.of("places_geom_idx")
+            assert scans.of("places_code_idx") >= asked + 2, given_filter
+        asked, of_area = scans.of("places_code_idx"), scans.of("places_geom_idx")
         search.similar(conn, "places", query, **small)
-        assert scans.of("places_code_hamming") == asked
+        assert scans.of("places_code_idx") == asked
         assert scans.of("places_geom_idx") == of_area + 1
 
 
@@ -148,21 +148,21 @@ def test_it_keeps_up_with_what_comes_and_goes(conn):
     expected = sorted(zip(distances.tolist(), ids, strict=True))[:500]
     hits = search.similar(conn, "places", codes[0].tobytes(), k=500)
     assert [(hit.distance, hit.id) for hit in hits] == expected
-    conn.execute("SELECT hamming_check('dcsh.places_code_hamming')")
+    conn.execute("SELECT hamming_check('dcsh.places_code_idx')")
 
 
 def test_it_is_made_once_dropped_and_mended(conn):
     filled(conn, clustered(200))
     conn.execute("SET search_path = public")
-    assert registry.create_code_index(conn, "places") == "dcsh.places_code_hamming"
-    assert registry.create_code_index(conn, "places") == "dcsh.places_code_hamming"
+    assert registry.create_code_index(conn, "places") == "dcsh.places_code_idx"
+    assert registry.create_code_index(conn, "places") == "dcsh.places_code_idx"
     conn.execute(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'dcsh.places_code_hamming'::regclass"
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'dcsh.places_code_idx'::regclass"
     )
     assert search_plan(conn, registry.get_archive(conn, "places")).index is None
     registry.create_code_index(conn, "places")
     plan = search_plan(conn, registry.get_archive(conn, "places"))
-    assert plan.index == "dcsh.places_code_hamming"
+    assert plan.index == "dcsh.places_code_idx"
     assert registry.drop_code_index(conn, "places") and not registry.drop_code_index(conn, "places")
     with pytest.raises(NotFound):
         registry.create_code_index(conn, "palaces")

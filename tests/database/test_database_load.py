@@ -144,4 +144,4 @@ def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, wh
     ).fetchone()
     assert len(set(indexes)) == 1
     if indexes[0]:
-        core.execute("SELECT hamming_check('dcsh.killed_code_hamming')")
+        core.execute("SELECT hamming_check(dcsh._code_index('killed'))")
