@@ -5,6 +5,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/reloptions.h"
 #include "access/table.h"
 #include "catalog/index.h"
 #include "catalog/pg_opclass.h"
@@ -20,6 +21,16 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(hamming_handler);
+
+static relopt_kind options_kind;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	options_kind = add_reloption_kind();
+}
 
 /*
  * An operator class of this access method is for codes, whatever its operator is called.
@@ -39,12 +50,12 @@ validate_operator_class(Oid opclass)
 }
 
 /*
- * There are no storage parameters.
+ * There are no storage parameters: whatever is given is refused.
  */
 static bytea *
 options(Datum reloptions, bool validate)
 {
-	return NULL;
+	return build_reloptions(reloptions, validate, options_kind, 0, NULL, 0);
 }
 
 Datum
