@@ -77,7 +77,7 @@ def status(
     else:
         server = EmbeddedServer.of(pg_bin)
         config = PgConfig.read(Path(server.programs) / "pg_config")
-        place = library.Place.embedded(server.cluster.parent, config)
+        place = library.Place.embedded(server.cluster, config)
     state = library.status(config, place)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(state), indent=2))

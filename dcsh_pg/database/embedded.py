@@ -161,7 +161,7 @@ class EmbeddedServer:
         self.start()
         return native.install_embedded(
             PgConfig.read(self.programs / "pg_config"),
-            self.cluster.parent,
+            self.cluster,
             self.conninfo(database="postgres"),
             progress=progress,
         )
@@ -169,7 +169,7 @@ class EmbeddedServer:
     def try_native(self) -> None:
         """:meth:`install_native` for a server that runs, where that goes without further ado: what
         failed to build before is not tried again, and nothing is raised."""
-        native.try_embedded(self.programs, self.cluster.parent, self.conninfo(database="postgres"))
+        native.try_embedded(self.programs, self.cluster, self.conninfo(database="postgres"))
 
     def is_running(self) -> bool:
         """True when this very cluster answers on its port, not another server that took it."""

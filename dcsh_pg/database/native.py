@@ -59,12 +59,12 @@ class Place:
         return cls(config.libraries, config.share / "extension")
 
     @classmethod
-    def embedded(cls, data_folder: Path, config: PgConfig) -> Place | None:
-        """The one below the data folder of the embedded server; None for a PostgreSQL that finds
+    def embedded(cls, cluster: Path, config: PgConfig) -> Place | None:
+        """The one of an embedded server, beside its cluster; None for a PostgreSQL that finds
         extensions in its own directories only."""
         if config.major < RELOCATABLE:
             return None
-        folder = data_folder / "native" / f"pg{config.major}"
+        folder = cluster.parent / "native" / cluster.name
         return cls(folder / "lib", folder / "share" / "extension")
 
     def holds(self, built: Path) -> bool:
@@ -174,20 +174,20 @@ def install(config: PgConfig, *, progress: Progress = SILENT) -> Place:
 
 def install_embedded(
     config: PgConfig,
-    data_folder: Path,
+    cluster: Path,
     conninfo: str,
     *,
     retry: bool = True,
     progress: Progress = SILENT,
 ) -> Place:
-    """Builds the extension for the embedded server, installs it below ``data_folder`` and tells
-    the running cluster, which ``conninfo`` opens as superuser, to look there.
+    """Builds the extension for the embedded server, installs it beside ``cluster`` and tells
+    that, which runs and which ``conninfo`` opens as superuser, to look there.
 
     Raises:
         ServerError: as :func:`build`; older than PostgreSQL 18; it does not take the settings.
         OutputError: the data folder or the cache cannot be written.
     """
-    place = Place.embedded(data_folder, config)
+    place = Place.embedded(cluster, config)
     if place is None:
         raise ServerError(
             f"{config.version} finds extensions in its own directories only",
@@ -206,10 +206,10 @@ def install_embedded(
     return place
 
 
-def try_embedded(programs: Path, data_folder: Path, conninfo: str) -> bool:
+def try_embedded(programs: Path, cluster: Path, conninfo: str) -> bool:
     """:func:`install_embedded`, where that can be done without asking anybody; never raises."""
     try:
-        install_embedded(PgConfig.read(programs / "pg_config"), data_folder, conninfo, retry=False)
+        install_embedded(PgConfig.read(programs / "pg_config"), cluster, conninfo, retry=False)
     except (DcshError, psycopg.Error):
         return False
     return True

@@ -197,7 +197,7 @@ def test_the_embedded_server_finds_it_at_once_and_after_a_restart(
 def test_folders_that_cannot_be_written_are_told(config, sources, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     with pytest.raises(OutputError, match="native/pg18 cannot be written") as error:
-        native.install_embedded(config, tmp_path / "data", "")
+        native.install_embedded(config, tmp_path / "data" / "pg18", "")
     assert "DCSH_PG_DATA" in error.value.hint
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "data"))
     with pytest.raises(OutputError, match="cannot be written") as error:
@@ -210,9 +210,9 @@ def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources
         pytest.skip("the bundle has no PostgreSQL 16")
     old = native_build.PgConfig.read(bundled()[16] / "pg_config")
     with pytest.raises(ServerError, match="in its own directories only") as error:
-        native.install_embedded(old, server_folder, "")
+        native.install_embedded(old, server_folder / "pg16", "")
     assert "--pg-config" in error.value.hint
-    assert native.status(old, native.Place.embedded(server_folder, old)).obstacle
+    assert native.status(old, native.Place.embedded(server_folder / "pg16", old)).obstacle
 
 
 def test_the_sources_that_are_shipped_build_and_make_the_access_method(hamming):
