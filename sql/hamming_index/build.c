@@ -260,11 +260,12 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 void
 hamming_build_empty(Relation index)
 {
+	int			bits = hamming_column_bits(index);
 	Buffer		buffer = hamming_new_buffer(index, INIT_FORKNUM);
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	START_CRIT_SECTION();
-	hamming_init_metapage(BufferGetPage(buffer), hamming_column_bits(index));
+	hamming_init_metapage(BufferGetPage(buffer), bits);
 	MarkBufferDirty(buffer);
 	log_newpage_buffer(buffer, true);
 	END_CRIT_SECTION();

@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -168,13 +169,26 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tup
 
 /*
  * Checks that all rows that a fresh snapshot sees have their entries.
+ *
+ * The index may be on an expression, and its owner's functions are not to run with the rights of
+ * whoever checks it.
  */
 static void
 check_heap(CheckState *state, Relation heap)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	IndexInfo  *index_info = BuildIndexInfo(state->index);
+	int			guc_level = NewGUCNestLevel();
 	TableScanDesc scan;
+	Oid			user;
+	int			security_context;
+
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(heap->rd_rel->relowner,
+						   security_context | SECURITY_RESTRICTED_OPERATION);
+#if PG_VERSION_NUM >= 170000
+	RestrictSearchPath();
+#endif
 
 	if (IsolationUsesXactSnapshot() && state->index->rd_index->indcheckxmin &&
 		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(state->index->rd_indextuple->t_data),
@@ -191,6 +205,9 @@ check_heap(CheckState *state, Relation heap)
 	index_info->ii_Unique = false;
 	index_info->ii_ExclusionOps = NULL;
 	table_index_build_scan(heap, state->index, index_info, true, false, check_row, state, scan);
+
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(user, security_context);
 	UnregisterSnapshot(snapshot);
 }
 

@@ -117,6 +117,27 @@ def test_who_may_not_read_the_table_may_not_look_into_its_index(db, codes):
         db.execute(f"DROP ROLE {role}")
 
 
+def test_the_check_runs_an_index_expression_as_the_owner_of_the_table(db, codes):
+    owner = f"owner_of_{db.info.dbname}"
+    db.execute(f"CREATE ROLE {owner}")
+    try:
+        db.execute(f"GRANT CREATE ON SCHEMA public TO {owner}")
+        db.execute(f"SET ROLE {owner}")
+        fill(db, codes[:10])
+        db.execute(
+            "CREATE FUNCTION own(code bit) RETURNS bit LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN "
+            f"IF current_user <> '{owner}' THEN RAISE 'run by %', current_user; END IF; "
+            "RETURN code; END $$"
+        )
+        db.execute("CREATE INDEX t_code ON t USING hamming ((own(code)::bit(64)))")
+        db.execute("RESET ROLE")
+        check(db)
+    finally:
+        db.execute("RESET ROLE")
+        db.execute(f"DROP OWNED BY {owner}")
+        db.execute(f"DROP ROLE {owner}")
+
+
 def test_stats(db, codes):
     fill(db, codes)
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
