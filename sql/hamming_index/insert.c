@@ -89,6 +89,7 @@ append_covered(Relation index, const HammingShape *shape, Buffer buffer, const H
 		const uint64 *word = HammingPageGetCodes(page) +
 			at / HAMMING_LANES * HAMMING_LANES * shape->words + at % HAMMING_LANES;
 		Delta		delta = {.length = 0};
+		XLogRecPtr	lsn;
 
 		add_fragment(&delta, page, &header->pd_lower,
 					 sizeof(header->pd_lower) + sizeof(header->pd_upper));
@@ -100,7 +101,8 @@ append_covered(Relation index, const HammingShape *shape, Buffer buffer, const H
 		XLogBeginInsert();
 		XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
 		XLogRegisterBufData(0, delta.data, delta.length);
-		PageSetLSN(page, XLogInsert(RM_GENERIC_ID, 0));
+		lsn = XLogInsert(RM_GENERIC_ID, 0);
+		PageSetLSN(page, lsn);
 	}
 	END_CRIT_SECTION();
 }

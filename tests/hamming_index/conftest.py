@@ -7,6 +7,7 @@ db             a connection to a database of one's own with the extension
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import uuid
@@ -19,6 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 
+INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
 SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
 
 
@@ -30,8 +32,13 @@ def compiler() -> str:
     pytest.skip("no C compiler")
 
 
-@pytest.fixture(scope="session", params=[18, 16], ids=["pg18", "pg16"])
-def programs(request, server_folder, compiler) -> Path:
+@pytest.fixture(scope="session", params=[18, 16, None], ids=["pg18", "pg16", "installed"])
+def programs(request, server_folder) -> Path:
+    if request.param is None:
+        if INSTALLED_VARIABLE not in os.environ:
+            pytest.skip(f"no installed server: {INSTALLED_VARIABLE} names its folder of programs")
+        return Path(os.environ[INSTALLED_VARIABLE])
+    compiler = request.getfixturevalue("compiler")
     if not shutil.which("make"):
         pytest.skip("no make")
     if request.param not in bundled():
