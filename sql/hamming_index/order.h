@@ -11,7 +11,7 @@
 #include "balls.h"
 #include "distance.h"
 
-#define HAMMING_MAX_CELLS 4096
+#define HAMMING_MAX_CELLS 2048
 #define HAMMING_SAMPLES_PER_CELL 8
 #define HAMMING_MAX_SAMPLES (HAMMING_MAX_CELLS * HAMMING_SAMPLES_PER_CELL)
 

@@ -18,6 +18,9 @@
 #define FIRST_BATCH 64
 #define BATCH_GROWTH 8
 
+/* Cache lines at the start of a page; what follows the processor foresees by itself. */
+#define PREFETCH_LINES 8
+
 /* Distance of nulls and bound of pages without codes are beyond that of any code. */
 #define NULL_DISTANCE(shape) ((shape)->bits + 1)
 
@@ -193,6 +196,11 @@ read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
 	Buffer		buffer = ReadBuffer(search->index, block);
 	Page		page = BufferGetPage(buffer);
 	int			found = 0;
+
+	/* Both ends of the page come from memory while the lock is taken. */
+	for (int line = 0; line < PREFETCH_LINES; line++)
+		__builtin_prefetch((char *) page + line * 64);
+	__builtin_prefetch((char *) page + BLCKSZ - 64);
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (!PageIsNew(page))
