@@ -32,11 +32,13 @@ def compiler() -> str:
     pytest.skip("no C compiler")
 
 
-@pytest.fixture(scope="session", params=[18, 16, None], ids=["pg18", "pg16", "installed"])
+@pytest.fixture(
+    scope="session",
+    params=[18, 16] + ["installed"] * (INSTALLED_VARIABLE in os.environ),
+    ids="pg{}".format,
+)
 def programs(request, server_folder) -> Path:
-    if request.param is None:
-        if INSTALLED_VARIABLE not in os.environ:
-            pytest.skip(f"no installed server: {INSTALLED_VARIABLE} names its folder of programs")
+    if request.param == "installed":
         return Path(os.environ[INSTALLED_VARIABLE])
     compiler = request.getfixturevalue("compiler")
     if not shutil.which("make"):
