@@ -68,7 +68,7 @@ QUALITY = "recall@k | fewest rows | as brute force | same again"
 
 def _share(share: float) -> str:
     """1 only where it is exactly 1."""
-    return "1" if share == 1 else f"{min(share, 0.9999):.4g}"
+    return "1" if share == 1 else f"{min(share, 0.999):.3f}"
 
 
 class Truth:

@@ -99,9 +99,8 @@ class Run:
             missing[LOOP] = f"cannot be compiled: {error}"
         else:
             query = self.truth.queries[0]
-            assert loop(query) == int(
-                np.unpackbits(codes ^ np.frombuffer(query, np.uint8)).sum(dtype=np.int64)
-            )
+            differing = codes.view(np.uint64) ^ np.frombuffer(query, np.uint64)
+            assert loop(query) == np.bitwise_count(differing).sum(dtype=np.int64)
             print(LOOP, file=sys.stderr)
             self.loop = time_of(loop, self.truth.queries)
         try:
@@ -138,7 +137,7 @@ class Run:
                 self.ask(way, server.raw(plan="Parallel Seq Scan"))
             conn.execute(f"ALTER TABLE {TABLE} RESET (parallel_workers)")
         self.ask("`dcsh.similar` without the index", server.similar())
-        self.ask_filtered("pgvector without an index on codes", server.raw)
+        self.ask_filtered("pgvector, the planner's choice without an index on codes", server.raw)
         self.ask_filtered("`dcsh.similar` without the index", server.similar)
 
     def by_hamming(self) -> dict[str, Any]:
@@ -149,7 +148,7 @@ class Run:
         self.ask("hamming, `ORDER BY code <~> q LIMIT k`", server.raw(plan=f"using {INDEX}"))
         self.ask("hamming, `ORDER BY code <~> q, id LIMIT k`", server.ordered(INDEX))
         self.ask("hamming, `dcsh.similar`", server.similar())
-        self.ask_filtered("hamming, `ORDER BY code <~> q LIMIT k`", server.raw)
+        self.ask_filtered("the planner's choice with hamming", server.raw)
         self.ask_filtered("hamming, `dcsh.similar`", server.similar)
         shares = [
             conn.execute(
@@ -193,6 +192,11 @@ def time_of(function: Callable[[bytes], Any], queries: list[bytes]) -> dict[str,
     return {"median_ms": float(median), "p95_ms": float(p95)}
 
 
+def milliseconds(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def print_report(report: dict[str, Any], run: Run) -> None:
     rows, k = report["rows"], report["k"]
     loop = run.loop and run.loop["median_ms"]
@@ -201,10 +205,9 @@ def print_report(report: dict[str, Any], run: Run) -> None:
     def times(value: float | None, over: float | None, digits: int = 2) -> str:
         return f"{value / over:.{digits}f}" if value and over else ""
 
-    print(f"{report['server']}. {report['machine']}; {report['software']}; popcount by")
-    print(
-        f"{report['kernel']}. {rows:,} {report['codes']} codes of {report['bits']} bits, k = {k}."
-    )
+    print(f"{rows:,} {report['codes']} codes of {report['bits']} bits, k = {k}.\n")
+    print(f"{report['server']}, {report['settings']}.")
+    print(f"{report['machine']}; {report['software']}; popcount by {report['kernel']}.")
     print(f"Data pages that the first pass skips: {100 * report['skipped']:.1f} %.")
     for way, why in report["left_out"].items():
         print(f"Left out: {way}, {why}.")
@@ -216,20 +219,21 @@ def print_report(report: dict[str, Any], run: Run) -> None:
     if run.loop:
         speed, bandwidth = rows / loop / 1e3, rows * report["bits"] / 8 / loop / 1e6
         print(
-            f"| {LOOP}, {bandwidth:.1f} GB/s | {report['queries']} | {loop:.2f} "
-            f"| {run.loop['p95_ms']:.2f} | {times(loop, faiss)} | {speed:,.0f} | 1.00 | | | | |"
+            f"| {LOOP}, {bandwidth:.1f} GB/s | {report['queries']} | {milliseconds(loop)} "
+            f"| {milliseconds(run.loop['p95_ms'])} | {times(loop, faiss)} | {speed:,.0f} | 1.00 | | | | |"
         )
     for m in run.plain:
         print(
-            f"| {m.way} | {m.queries} | {m.median_ms:.2f} | {m.p95_ms:.2f} "
+            f"| {m.way} | {m.queries} | {milliseconds(m.median_ms)} | {milliseconds(m.p95_ms)} "
             f"| {times(m.median_ms, faiss)} | {rows / m.median_ms / 1e3:,.0f} "
             f"| {times(loop, m.median_ms)} | {m.quality()} |"
         )
-    hnsw = next((b.seconds for b in run.built if b.index == HNSW_BUILD), None)
+    seconds = {b.index: b.seconds for b in run.built}
+    faster = times(seconds.get(HNSW_BUILD), seconds[HAMMING_BUILD], 0)
     print("\n| index | build s | times as fast as HNSW | bytes a row |\n|---|---:|---:|---:|")
     for b in run.built:
         print(
-            f"| {b.index} | {b.seconds:.2f} | {times(hnsw, b.seconds, 0)} | {b.bytes_per_row:.1f} |"
+            f"| {b.index} | {b.seconds:.2f} | {faster if b.index == HAMMING_BUILD else ''} | {b.bytes_per_row:.1f} |"
         )
     print(
         f"\n| condition | way | queries | median ms | 95 % ms | {quality} |\n|---|---|{'---:|' * 7}"
@@ -237,7 +241,7 @@ def print_report(report: dict[str, Any], run: Run) -> None:
     for name, measured in run.filtered.items():
         for m in measured:
             print(
-                f"| {name} | {m.way} | {m.queries} | {m.median_ms:.2f} | {m.p95_ms:.2f} "
+                f"| {name} | {m.way} | {m.queries} | {milliseconds(m.median_ms)} | {milliseconds(m.p95_ms)} "
                 f"| {m.quality()} |"
             )
     rates = {rate["index"]: rate for rate in report["inserts"]}
@@ -271,11 +275,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) - 1, help="of a scan")
+    parser.add_argument("--memory", default="1GB", help="maintenance_work_mem of the builds")
     parser.add_argument("--no-hnsw", action="store_true", help="building it takes minutes")
     parser.add_argument("--out", type=Path, default=Path("search.json"))
     options = parser.parse_args()
     if options.bits % 64:
         parser.error("--bits has to be a multiple of 64")
+    if options.rows < 200 * options.k:
+        parser.error("--rows have to be 200 times -k, so that k of them meet a condition of 1 %")
 
     machine = describe_machine()
     if not connection.is_embedded(options.dsn):
@@ -287,9 +294,10 @@ def main() -> None:
         registry.drop_archive(conn, NAME)
     state = migrate.status(conn)
     conn.execute("SET jit = off")
+    conn.execute("SELECT set_config('maintenance_work_mem', %s, false)", [options.memory])
 
     rng = np.random.default_rng(0)
-    inserted = INSERT_REPEATS * max(1000, options.rows // 50)
+    inserted = INSERT_REPEATS * max(10_000, options.rows // 20)
     draw = {"clustered": clustered_codes, "uniform": uniform_codes}[options.codes]
     drawn = draw(rng, options.rows + options.queries + inserted, options.bits)
     codes, asked, fresh = np.split(drawn, [options.rows, options.rows + options.queries])
@@ -315,9 +323,14 @@ def main() -> None:
         inserts = insert_rates(conn, NAME, fresh, INSERT_REPEATS)
     finally:
         registry.drop_archive(conn, NAME)
+    configured = conn.execute(
+        "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name",
+        [["shared_buffers", "maintenance_work_mem", "max_parallel_maintenance_workers"]],
+    ).fetchall()
     report = {
         "server": f"PostgreSQL {state.server}, pgvector {state.pgvector}, "
         + (f"PostGIS {state.postgis}" if state.layer == "postgis" else "no PostGIS"),
+        "settings": ", ".join(f"{name} {value}" for name, value in configured),
         "machine": machine,
         "software": f"Python {platform.python_version()}, numpy {np.__version__}",
         **{name: getattr(options, name) for name in ("rows", "bits", "codes", "queries", "k")},
