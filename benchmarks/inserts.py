@@ -11,13 +11,13 @@ import psycopg
 from dcsh_pg import codes as packed
 
 SCHEMA = "dcsh_insert_benchmark"
+BTREE = "btree on a bigint, ascending"
 INDEXES = {
     "none": None,
-    "btree on a bigint, ascending": "btree (id)",
+    BTREE: "btree (id)",
     "btree on a bigint, random": "btree (number)",
     "hamming on the code": "hamming (code)",
 }
-HAMMING, BTREE = "hamming on the code", "btree on a bigint, ascending"
 
 
 @dataclass(frozen=True)
