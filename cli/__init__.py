@@ -23,11 +23,13 @@ COMMANDS = (
     "ingest",
     "search",
     "evaluate",
+    "recall",
     "benchmark",
     "report",
     "archive",
     "model",
     "db",
+    "native",
 )
 """One module each, in the order of a user's tasks, which is their order in --help."""
 

@@ -1,6 +1,7 @@
-"""``dcsh-pg archive``: what is in the database, and dropping it.
+"""``dcsh-pg archive``: what is in the database, its index, and dropping it.
 
-Library: :mod:`dcsh_pg.database.registry`; SQL: ``dcsh.archive``, ``dcsh.drop_archive``.
+Library: :mod:`dcsh_pg.database.registry`; SQL: ``dcsh.archive``, ``dcsh.drop_archive``,
+``dcsh.create_code_index``, ``dcsh.drop_code_index``.
 """
 
 from __future__ import annotations
@@ -86,6 +87,32 @@ def errors(
         typer.echo(f"{failure.uri}: {failure.message}{hint}")
     if not failures:
         say(f"archive '{name}' has no errors")
+
+
+@archive.command()
+def index(
+    name: options.ArchiveName,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Make the exact index on an archive's codes, which searches then use by themselves.
+
+    Ingesting does so at its end where the server has the access method (dcsh-pg native install);
+    this is for archives that were there before.
+
+    [dim]dcsh-pg archive index naip[/dim]
+    """
+    from dcsh_pg.database import registry
+
+    with _opened(dsn, pg_bin) as conn:
+        if not drop:
+            made = registry.create_code_index(conn, name)
+            say(f"archive '{name}' has the index {made}")
+        elif registry.drop_code_index(conn, name):
+            say(f"the index of archive '{name}' is dropped; searches compare every code")
+        else:
+            say(f"archive '{name}' had no index")
 
 
 @archive.command()

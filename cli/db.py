@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
+
+if TYPE_CHECKING:
+    from dcsh_pg.database.migrate import Status
 
 db = typer.Typer(no_args_is_help=True, help="The schema in the database, and the embedded server.")
 app.add_typer(db, name="db")
@@ -44,14 +47,18 @@ def upgrade(
     [dim]dcsh-pg db upgrade --dsn service=maps[/dim]
     """
     from dcsh_pg.database import connection, migrate
+    from dcsh_pg.database.embedded import EmbeddedServer
 
     if sql:
         look = spatial == "auto" or dsn is not None
         conninfo = connection.resolve(dsn, pg_bin=pg_bin) if look else None
         typer.echo(migrate.script(conninfo, spatial=spatial), nl=False)
         return
+    conninfo = connection.resolve(dsn, pg_bin=pg_bin)
+    if connection.is_embedded(dsn, pg_bin=pg_bin):
+        EmbeddedServer.of(pg_bin).try_native()
     with progress() as shown:
-        migrate.upgrade(connection.resolve(dsn, pg_bin=pg_bin), spatial=spatial, progress=shown)
+        migrate.upgrade(conninfo, spatial=spatial, progress=shown)
 
 
 @db.command()
@@ -60,17 +67,20 @@ def status(
 ) -> None:
     """Tell which server, extensions, schema and archives there are."""
     from dcsh_pg.database import connection, migrate, registry
+    from dcsh_pg.database.plan import search_plan
 
     embedded = connection.is_embedded(dsn, pg_bin=pg_bin)
     with connection.connect(dsn, pg_bin=pg_bin) as conn:
         state = migrate.status(conn)
         archives = registry.list_archives(conn) if state.revision == state.wanted else []
+        plans = [search_plan(conn, archive) for archive in archives]
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
     if as_json:
         told = dataclasses.asdict(state) | {
             "embedded": embedded,
             "where": where,
             "archives": [archive.name for archive in archives],
+            "plans": [dataclasses.asdict(plan) for plan in plans],
         }
         typer.echo(json.dumps(told, indent=2))
         return
@@ -82,12 +92,28 @@ def status(
         "at": where,
         "pgvector": state.pgvector or "not in this database",
         "PostGIS": state.postgis or "not in this database",
+        "index": _native_index(state, embedded=embedded),
         "schema": schema,
         "footprints": {"postgis": "PostGIS geometry", "core": "polygon", None: "-"}[state.layer],
         "archives": ", ".join(archive.name for archive in archives) or "-",
     }
     for name, value in lines.items():
         typer.echo(f"{name:<11}{value}")
+    for plan in plans:
+        fix = f"; to use the index: {plan.fix}" if plan.fix else ""
+        typer.echo(f"{'search':<11}{plan.archive}: {plan.uses or 'empty'}{fix}")
+
+
+def _native_index(state: Status, *, embedded: bool) -> str:
+    """What to tell of the extension ``dcsh_hamming``."""
+    if state.hamming:
+        newer = state.hamming_available not in (None, state.hamming)
+        more = f"; 'dcsh-pg db upgrade' brings {state.hamming_available}" if newer else ""
+        return f"dcsh_hamming {state.hamming}{more}"
+    if state.hamming_available:
+        return "not in this database: 'dcsh-pg db upgrade', or CREATE EXTENSION dcsh_hamming"
+    how = "'dcsh-pg native install'" if embedded else "'dcsh-pg native install --pg-config PATH'"
+    return f"not on the server, searches compare every code: {how} there"
 
 
 @db.command()

@@ -20,7 +20,7 @@ import numpy as np
 from shapely import Polygon
 
 from dcsh_pg.database.load import Loader
-from dcsh_pg.errors import DcshError, InputError, PartialSuccess
+from dcsh_pg.errors import DcshError, InputError, PartialSuccess, ServerError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
@@ -226,6 +226,10 @@ def ingest(
             loader.flush()
             flushed = monotonic()
     loader.flush()
+    try:
+        loader.finish()
+    except ServerError as error:
+        progress.note(f"searches will compare every code: {error.message}")
     report.seconds = monotonic() - began
     return report
 

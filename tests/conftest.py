@@ -2,6 +2,8 @@
 
     dsn            a fresh, empty database on the embedded server (PostgreSQL 18)
     database       the same with the schema in it
+    hamming        with the schema and the native index on the embedded server, or skipped
+    any_hamming    the same, and with PostGIS
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
 
@@ -24,9 +26,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database import migrate
+from dcsh_pg.database import migrate, native
 from dcsh_pg.database.connection import LIBPQ_VARIABLES
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.native_build import PgConfig
 
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
 
@@ -132,6 +135,29 @@ def dsn(embedded_admin) -> Iterator[str]:
 def database(embedded_admin, embedded_template) -> Iterator[str]:
     with new_database(embedded_admin, embedded_template) as made:
         yield made
+
+
+@pytest.fixture
+def hamming(database) -> str:
+    skip_without_hamming(database)
+    return database
+
+
+@pytest.fixture(params=["embedded", "postgis"])
+def any_hamming(request) -> str:
+    name = {"embedded": "database", "postgis": "postgis_database"}[request.param]
+    database = request.getfixturevalue(name)
+    skip_without_hamming(database)
+    return database
+
+
+def skip_without_hamming(database: str) -> None:
+    with psycopg.connect(database) as conn:
+        if not conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchall():
+            server = EmbeddedServer.of()
+            config = PgConfig.read(server.programs / "pg_config")
+            state = native.status(config, native.Place.embedded(server.cluster, config))
+            pytest.skip(f"no native index: {state.obstacle or 'the server does not have it'}")
 
 
 @pytest.fixture

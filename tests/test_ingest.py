@@ -12,6 +12,7 @@ from PIL import Image
 
 from dcsh_pg import Archive, codes, ingest
 from dcsh_pg.errors import InputError, ModelError, PartialSuccess, UsageError
+from dcsh_pg.progress import Progress
 
 ROWS = """
     SELECT c.id, c.scene_id, c.col_off, c.row_off, c.width, c.height, c.geom::text, c.acquired,
@@ -163,6 +164,31 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_rows_of_one_run(
         process.wait()
     Archive.open("a", dsn=dsn).ingest([str(folder)])
     assert rows(dsn) == rows(database)
+
+
+def test_the_index_on_codes_is_there_when_it_ends_and_no_error_where_it_cannot_be(
+    hamming, model_file, folder
+):
+    archive = Archive.create("a", model_file, dsn=hamming)
+    archive.ingest([str(folder)])
+    index = "SELECT dcsh._code_index('a') IS NOT NULL"
+    assert archive.connection.execute(index).fetchone() == (True,)
+
+    archive = Archive.create("b", model_file, dsn=hamming)
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'no index today'; END $$;
+        CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE INDEX')
+            EXECUTE FUNCTION refuse()
+    """
+    archive.connection.execute(refuse)
+    notes = []
+    progress = Progress()
+    progress.note = notes.append
+    report = archive.ingest([str(folder)], progress=progress)
+    assert (report.stored, report.failed) == (4, 0)
+    assert notes == ["searches will compare every code: no index today"]
+    assert len(rows(hamming, "b")) == len(rows(hamming, "a"))
 
 
 def test_an_archive_keeps_its_model_and_its_reading(database, model_file, folder, tmp_path):

@@ -12,6 +12,7 @@ What lies in the data folder (``DCSH_PG_DATA``, else the user's data directory):
     pg18.key    its password, for the owner's eyes
     pg18.log    the server's log
     pg18.lock   held while a process starts or stops it
+    native/     the native index, where it could be built (:mod:`dcsh_pg.database.native`)
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ import psycopg
 from filelock import FileLock
 from psycopg.conninfo import make_conninfo
 
+from dcsh_pg.database import native
+from dcsh_pg.database.native_build import PgConfig
 from dcsh_pg.errors import ServerError
+from dcsh_pg.progress import SILENT, Progress
 
 NAME = "dcsh"
 """Of the database and of its owner."""
@@ -148,6 +152,25 @@ class EmbeddedServer:
             self._run("pg_ctl", "stop", "-D", self.cluster, "-m", "fast", "-w")
         return True
 
+    def install_native(self, *, progress: Progress = SILENT) -> native.Place:
+        """Builds and installs the native index for the server, which is started if need be.
+
+        Raises:
+            ServerError, OutputError: as :func:`native.install_embedded` and :meth:`start`.
+        """
+        self.start()
+        return native.install_embedded(
+            PgConfig.read(self.programs / "pg_config"),
+            self.cluster,
+            self.conninfo(database="postgres"),
+            progress=progress,
+        )
+
+    def try_native(self) -> None:
+        """:meth:`install_native` for a server that runs, where that goes without further ado: what
+        failed to build before is not tried again, and nothing is raised."""
+        native.try_embedded(self.programs, self.cluster, self.conninfo(database="postgres"))
+
     def is_running(self) -> bool:
         """True when this very cluster answers on its port, not another server that took it."""
         try:
@@ -216,6 +239,7 @@ class EmbeddedServer:
                     raise
                 time.sleep(0.2)
         self._make_database()
+        self.try_native()
 
     def _make_database(self) -> None:
         with psycopg.connect(self.conninfo(database="postgres"), autocommit=True) as conn:

@@ -142,6 +142,21 @@ class Loader:
                 self._conn.execute(f'ANALYZE dcsh."{self.archive.name}"')
             self._since_analyze = 0
 
+    def finish(self) -> None:
+        """Ends a load, after the last flush: makes the index on the codes, where there can be one.
+
+        Building it over all rows at once is faster than growing it with each flush, and puts
+        similar codes together.  It is made in one transaction, so a load that was killed leaves
+        none or a good one, and the next one that ends makes up for it.
+
+        Raises:
+            ServerError: the server refuses; the rows are stored and searches work without it.
+        """
+        with sql_errors():
+            self._conn.execute(
+                "SELECT dcsh.create_code_index(%s) WHERE dcsh._has_hamming()", [self.archive.name]
+            )
+
     def record_error(self, uri: str, message: str, hint: str | None) -> None:
         """Notes that a scene could not be ingested; forgotten when it is stored one day."""
         with sql_errors():

@@ -16,6 +16,7 @@ from psycopg import errors as sqlstate
 
 from dcsh_pg import sql
 from dcsh_pg.database import connection
+from dcsh_pg.database.native_build import EXTENSION
 from dcsh_pg.errors import SchemaError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
 
@@ -28,7 +29,9 @@ class Status:
 
     Attributes:
         server: version of PostgreSQL.
-        pgvector, postgis: versions of the extensions, or None.
+        pgvector, postgis, hamming: versions of the extensions in the database, or None; the last
+            is ``dcsh_hamming``, the native index.
+        hamming_available: version of ``dcsh_hamming`` that the server has to offer, or None.
         revision: of the schema, or None where there is none.
         wanted: the revision that this dcsh-pg works with.
         layer: spatial layer of the schema, 'postgis' or 'core', or None where there is none.
@@ -37,6 +40,8 @@ class Status:
     server: str
     pgvector: str | None
     postgis: str | None
+    hamming: str | None
+    hamming_available: str | None
     revision: str | None
     wanted: str
     layer: sql.Layer | None
@@ -46,13 +51,19 @@ def status(conn: psycopg.Connection) -> Status:
     """Looks, and changes nothing."""
     versions = dict(
         conn.execute(
-            "SELECT extname, extversion FROM pg_extension WHERE extname IN ('vector', 'postgis')"
+            "SELECT extname, extversion FROM pg_extension WHERE extname = ANY (%s)",
+            [["vector", "postgis", EXTENSION]],
         ).fetchall()
     )
+    available = conn.execute(
+        "SELECT default_version FROM pg_available_extensions WHERE name = %s", [EXTENSION]
+    ).fetchone()
     return Status(
         server=conn.info.parameter_status("server_version"),
         pgvector=versions.get("vector"),
         postgis=versions.get("postgis"),
+        hamming=versions.get(EXTENSION),
+        hamming_available=available[0] if available else None,
         revision=_revision(conn),
         wanted=sql.REVISION,
         layer=_layer_in_place(conn),

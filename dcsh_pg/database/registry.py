@@ -165,6 +165,31 @@ def drop_archive(conn: psycopg.Connection, name: str) -> None:
         conn.execute("SELECT dcsh.drop_archive(%s)", [name])
 
 
+def create_code_index(conn: psycopg.Connection, name: str) -> str:
+    """Makes the index that searches of an archive use, if need be: ``dcsh.create_code_index``.
+
+    Returns its name.
+
+    Raises:
+        NotFound: no such archive.
+        ServerError: the database has no access method ``hamming``.
+    """
+    get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.create_code_index(%s)::text", [name]).fetchone()[0]
+
+
+def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
+    """Drops that index: ``dcsh.drop_code_index``; False where there was none.
+
+    Raises:
+        NotFound: no such archive.
+    """
+    get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.drop_code_index(%s)", [name]).fetchone()[0]
+
+
 def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
     """Removes a scene and its chips: ``dcsh.remove_scene``; returns the number of chips.
 

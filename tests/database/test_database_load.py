@@ -117,7 +117,10 @@ def test_a_loader_wants_autocommit(database):
 VICTIM = Path(__file__).with_name("victim.py")
 
 
-@pytest.mark.parametrize("where", ["between flushes", "in COPY", "before commit"])
+@pytest.mark.parametrize(
+    "where",
+    ["between flushes", "in COPY", "before commit", "before the index", "in the index"],
+)
 def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, where):
     new_archive(core, "clean")
     new_archive(core, "killed")
@@ -133,3 +136,12 @@ def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, wh
         for name in ("clean", "killed")
     )
     assert len(clean) == 60 and killed == clean
+    indexes = core.execute(
+        """
+        SELECT dcsh._has_hamming(), dcsh._code_index('clean') IS NOT NULL,
+               dcsh._code_index('killed') IS NOT NULL
+        """
+    ).fetchone()
+    assert len(set(indexes)) == 1
+    if indexes[0]:
+        core.execute("SELECT hamming_check(dcsh._code_index('killed'))")

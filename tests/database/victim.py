@@ -44,6 +44,12 @@ def main(dsn: str, name: str, where: str) -> None:
         loader.flush()
         if n == 3 and where == "between flushes":
             die()
+    if where == "before the index":
+        die()
+    with conn.transaction():
+        loader.finish()
+        if where == "in the index":
+            die()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Archives of synthetic codes on a regular grid of footprints, for the benchmarks of searching."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import psycopg
+import shapely
+
+from dcsh_pg.card import ModelCard
+from dcsh_pg.database import registry
+from dcsh_pg.database.load import Loader
+
+SCENE_CHIPS = 10_000
+FIRST_DAY = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass
+class SyntheticScene:
+    uri: str
+    content_hash: str
+    acquired: datetime
+    collection: None = None
+    item_id: None = None
+    proj_code: str = "EPSG:4326"
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+def clustered_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:
+    """Packed codes uint8 (count, bits/8): 1000 centres, each bit flipped with probability 0.1."""
+    centres = rng.integers(0, 2, (1000, bits), dtype=np.uint8)
+    codes = np.empty((count, bits // 8), np.uint8)
+    for part in np.array_split(codes, max(1, count // 100_000)):
+        chosen = centres[rng.integers(0, len(centres), len(part))]
+        flipped = rng.random((len(part), bits), dtype=np.float32) < 0.1
+        part[:] = np.packbits(chosen ^ flipped, axis=1)
+    return codes
+
+
+def uniform_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:
+    """Packed codes uint8 (count, bits/8), every one as likely."""
+    return rng.integers(0, 256, (count, bits // 8), dtype=np.uint8)
+
+
+def grid_side(rows: int) -> int:
+    """Squares a side of the grid that takes the footprints of so many rows."""
+    return int(np.ceil(np.sqrt(rows)))
+
+
+def grid_footprints(first: int, count: int, side: int) -> np.ndarray:
+    """Unit squares of a square grid over one degree times one degree, ``side`` squares a side."""
+    index = np.arange(first, first + count)
+    x, y = index % side / side, index // side / side
+    return shapely.box(x, y, x + 1 / side, y + 1 / side)
+
+
+def day(number: int) -> datetime:
+    """When scene ``number`` was acquired: one scene a day."""
+    return FIRST_DAY + timedelta(days=number)
+
+
+def load(
+    conn: psycopg.Connection, name: str, codes: np.ndarray, scene_chips: int = SCENE_CHIPS
+) -> float:
+    """Loads the codes into a new archive, in scenes of ``scene_chips``, without an index on codes;
+    returns the seconds that Loader and VACUUM ANALYZE took."""
+    bits = 8 * codes.shape[1]
+    card = ModelCard(
+        name="synthetic", method="itq", bits=bits, bands=3, chip_size=64, input_size=64,
+        mean=(0.5,) * 3, std=(0.25,) * 3, encoder="none",
+    )  # fmt: skip
+    model = registry.store_model(conn, card, f"synthetic codes of {bits} bits".encode())
+    loader = Loader(conn, registry.create_archive(conn, name, model, {}))
+    side = grid_side(len(codes))
+    seconds = 0.0
+    for number, first in enumerate(range(0, len(codes), scene_chips)):
+        part = codes[first : first + scene_chips]
+        windows = np.full((len(part), 4), 64, np.int32)
+        footprints = grid_footprints(first, len(part), side)
+        began = time.perf_counter()
+        loader.add(
+            SyntheticScene(f"synthetic/{first}", f"{first:064x}", day(number)),
+            part, windows, footprints, np.ones(len(part), np.float32), 0,
+        )  # fmt: skip
+        if loader.waiting >= 100_000:
+            loader.flush()
+        seconds += time.perf_counter() - began
+    began = time.perf_counter()
+    loader.flush()
+    conn.execute(f"VACUUM ANALYZE dcsh.{name}")
+    return seconds + time.perf_counter() - began

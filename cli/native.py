@@ -1,0 +1,103 @@
+"""``dcsh-pg native``: the exact index on codes, built for a server.
+
+Library: :mod:`dcsh_pg.database.native`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import progress, say
+from dcsh_pg.errors import UsageError
+
+native = typer.Typer(no_args_is_help=True, help="The exact index on codes, built for a server.")
+app.add_typer(native, name="native")
+
+PgConfigPath = Annotated[
+    str | None,
+    typer.Option(
+        "--pg-config",
+        metavar="PATH",
+        help="The server's own program pg_config, which tells its directories. Default: the "
+        "embedded server.",
+        show_default=False,
+    ),
+]
+
+
+@native.command()
+def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> None:
+    """Build the extension dcsh_hamming with a C compiler and install it for a server.
+
+    The embedded server gets it by itself where there is a compiler; this says what is in the way.
+    For another server run it on that server's machine, with the right to write into its
+    directories (sudo). Then 'dcsh-pg db upgrade' makes it known to a database.
+
+    [dim]sudo dcsh-pg native install --pg-config /usr/lib/postgresql/17/bin/pg_config[/dim]
+    """
+    _check(pg_config, pg_bin)
+    from dcsh_pg.database import native as library
+    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.native_build import EXTENSION, PgConfig, version
+
+    with progress() as shown:
+        if pg_config is not None:
+            place = library.install(PgConfig.read(pg_config), progress=shown)
+        else:
+            place = EmbeddedServer.of(pg_bin).install_native(progress=shown)
+    where = " and ".join(sorted({str(place.libraries), str(place.scripts)}))
+    say(f"{EXTENSION} {version()} is installed in {where}")
+    say("  next, for each database: dcsh-pg db upgrade")
+
+
+@native.command()
+def status(
+    pg_config: PgConfigPath = None,
+    as_json: options.Json = False,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Tell whether the extension is installed for a server, or what is in the way; changes nothing.
+
+    Which search uses it in a database tells 'dcsh-pg db status'.
+    """
+    _check(pg_config, pg_bin)
+    from dcsh_pg.database import native as library
+    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.native_build import PgConfig
+
+    if pg_config is not None:
+        config = PgConfig.read(pg_config)
+        place = library.Place.of_server(config)
+    else:
+        server = EmbeddedServer.of(pg_bin)
+        config = PgConfig.read(Path(server.programs) / "pg_config")
+        place = library.Place.embedded(server.cluster, config)
+    state = library.status(config, place)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(state), indent=2))
+        return
+    lines = {
+        "server": f"{state.server}{'' if pg_config else ', embedded'}",
+        "pg_config": state.pg_config,
+        "extension": f"dcsh_hamming {state.sources}",
+        "compiler": state.compiler or "none",
+        "installed": "yes" if state.installed else "no",
+        "place": state.place,
+        "obstacle": state.obstacle or "-",
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<11}{value}")
+
+
+def _check(pg_config: str | None, pg_bin: Path | None) -> None:
+    if pg_config is not None and pg_bin is not None:
+        raise UsageError(
+            "--pg-config and --pg-bin cannot be combined",
+            hint="--pg-bin is for the embedded server, --pg-config for any other",
+        )

@@ -1,0 +1,75 @@
+-- The index on the codes of an archive: access method hamming, of extension dcsh_hamming.
+
+CREATE OR REPLACE FUNCTION dcsh._has_hamming() RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN EXISTS (SELECT FROM pg_am WHERE amname = 'hamming');
+COMMENT ON FUNCTION dcsh._has_hamming IS 'Whether this database has the access method hamming';
+
+-- An approximate index for the same operator (hnsw, ivfflat) could be chosen in its stead, so with
+-- one beside it none is used.
+CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT CASE WHEN bool_and(m.amname = 'hamming') THEN min(i.indexrelid)::regclass END
+    FROM pg_index i
+        JOIN pg_class x ON x.oid = i.indexrelid
+        JOIN pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = to_regclass(format('dcsh.%I', archive)) AND i.indisvalid
+        AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop o ON o.amopfamily = c.opcfamily
+                    WHERE c.oid = ANY (i.indclass::oid[]) AND o.amoppurpose = 'o'
+                        AND o.amopopr = '<~>(bit,bit)'::regoperator)
+$$;
+COMMENT ON FUNCTION dcsh._code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
+
+CREATE OR REPLACE FUNCTION dcsh._hamming_indexes(archive text) RETURNS SETOF pg_index
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT i.*
+    FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = to_regclass(format('dcsh.%I', archive)) AND m.amname = 'hamming'
+    ORDER BY i.indisvalid DESC, i.indexrelid
+$$;
+COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on an archive, whole or left by a failed CREATE INDEX CONCURRENTLY';
+
+CREATE OR REPLACE FUNCTION dcsh.create_code_index(archive text) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    made pg_index;
+BEGIN
+    IF NOT dcsh._has_hamming() THEN
+        RAISE EXCEPTION 'this database has no access method "hamming"'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'install it on the server with ''dcsh-pg native install'', then run ''dcsh-pg db upgrade''; searches are exact without it, and slower';
+    END IF;
+    SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+    IF NOT FOUND THEN
+        EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
+        SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+    ELSIF NOT made.indisvalid THEN
+        EXECUTE format('REINDEX INDEX %s', made.indexrelid::regclass);
+    END IF;
+    RETURN made.indexrelid;
+END
+$$;
+COMMENT ON FUNCTION dcsh.create_code_index IS 'Makes the index that searches of an archive use, if it is not there; returns it';
+
+CREATE OR REPLACE FUNCTION dcsh.drop_code_index(archive text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    made pg_index;
+BEGIN
+    FOR made IN SELECT * FROM dcsh._hamming_indexes(archive) LOOP
+        EXECUTE format('DROP INDEX %s', made.indexrelid::regclass);
+    END LOOP;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION dcsh.drop_code_index IS 'Drops the index that create_code_index makes; false where there is none';

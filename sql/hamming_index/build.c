@@ -1,0 +1,291 @@
+/*
+ * CREATE INDEX.
+ *
+ * Codes are collected in memory, ordered so that like codes share pages, and written.  Where
+ * maintenance_work_mem does not hold them all this happens in runs, each with pages of its own.
+ * Pages go through shared buffers, where queries find them warm, and to the WAL at the end.
+ */
+#include "hamming.h"
+
+#include "access/generic_xlog.h"
+#include "access/tableam.h"
+#include "access/xloginsert.h"
+#include "catalog/index.h"
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+
+#include "order.h"
+
+#define PHASE_SCAN 2
+#define PHASE_ORDER 3
+#define PHASE_WRITE 4
+
+#define FIRST_RECORDS 1024
+
+typedef struct BuildState
+{
+	Relation	index;
+	HammingShape shape;
+	int64		index_tuples;
+
+	/* The run: records of shape.words words of code and one of block and offset. */
+	uint64	   *records;
+	size_t		count;
+	size_t		allocated;
+	size_t		run;			/* records that maintenance_work_mem holds */
+
+	/* TIDs of nulls, as records without code, for one page. */
+	uint64	   *nulls;
+	int			null_count;
+
+	Buffer		directory;		/* of the page written last; pinned */
+} BuildState;
+
+static void
+pause_build(void)
+{
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+tid_of_record(uint64 record, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (record >> 16), (OffsetNumber) record);
+}
+
+static uint64
+record_of_tid(ItemPointer tid)
+{
+	return (uint64) ItemPointerGetBlockNumber(tid) << 16 | ItemPointerGetOffsetNumber(tid);
+}
+
+static Buffer
+new_page(Relation index, HammingPageKind kind, const HammingShape *shape)
+{
+	Buffer		buffer = hamming_new_buffer(index, MAIN_FORKNUM);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	hamming_init_page(BufferGetPage(buffer), kind, shape);
+	MarkBufferDirty(buffer);
+	return buffer;
+}
+
+/*
+ * A new data page, locked; its directory page, pinned, is made first where it begins a new span.
+ */
+static Buffer
+new_data_page(BuildState *state)
+{
+	if (hamming_is_directory(&state->shape, RelationGetNumberOfBlocks(state->index)))
+	{
+		if (BufferIsValid(state->directory))
+			ReleaseBuffer(state->directory);
+		state->directory = new_page(state->index, HAMMING_DIRECTORY, &state->shape);
+		LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
+	}
+	return new_page(state->index, HAMMING_DATA, &state->shape);
+}
+
+/*
+ * Writes a page of records with their balls.
+ */
+static void
+write_page(BuildState *state, const HammingRecords *records)
+{
+	Buffer		buffer = new_data_page(state);
+	HammingEntry entry = {.is_null = false};
+	HammingBalls balls;
+
+	LockBuffer(state->directory, BUFFER_LOCK_EXCLUSIVE);
+	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
+							   BufferGetBlockNumber(buffer));
+	hamming_find_balls(records, &balls);
+	MarkBufferDirty(state->directory);
+	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
+
+	for (size_t i = 0; i < records->count; i++)
+	{
+		const uint64 *record = hamming_record(records, i);
+
+		memcpy(entry.code, record, records->words * sizeof(uint64));
+		tid_of_record(record[records->words], &entry.tid);
+		hamming_page_append(BufferGetPage(buffer), &state->shape, &entry);
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+static void
+write_run(BuildState *state)
+{
+	size_t		capacity = state->shape.capacity;
+	HammingWorkspace *workspace = palloc(sizeof(HammingWorkspace));
+	HammingRecords run = {
+		.records = state->records,
+		.count = state->count,
+		.words = state->shape.words,
+		.scratch = MemoryContextAllocHuge(CurrentMemoryContext,
+										  state->count * sizeof(int16) + 1),
+	};
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ORDER);
+	hamming_order(&run, capacity, workspace, pause_build);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
+	for (size_t first = 0; first < run.count; first += capacity)
+	{
+		HammingRecords page = hamming_part(&run, first, Min(run.count - first, capacity));
+
+		CHECK_FOR_INTERRUPTS();
+		write_page(state, &page);
+		state->index_tuples += page.count;
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, state->index_tuples);
+	}
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
+	pfree(run.scratch);
+	pfree(workspace);
+	state->count = 0;
+}
+
+static void
+write_nulls(BuildState *state)
+{
+	HammingEntry entry = {.is_null = true};
+	Buffer		buffer;
+
+	if (state->null_count == 0)
+		return;
+	buffer = new_data_page(state);
+	for (int i = 0; i < state->null_count; i++)
+	{
+		tid_of_record(state->nulls[i], &entry.tid);
+		hamming_page_append(BufferGetPage(buffer), &state->shape, &entry);
+	}
+	UnlockReleaseBuffer(buffer);
+	state->index_tuples += state->null_count;
+	state->null_count = 0;
+}
+
+static void
+make_room(BuildState *state)
+{
+	size_t		bytes = (state->shape.words + 1) * sizeof(uint64);
+
+	if (state->count == state->run)
+		write_run(state);
+	if (state->count == state->allocated)
+	{
+		state->allocated = Min(2 * state->allocated, state->run);
+		state->records = repalloc_huge(state->records, state->allocated * bytes);
+	}
+}
+
+static void
+add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
+		void *callback_state)
+{
+	BuildState *state = callback_state;
+	uint64	   *record;
+
+	if (isnull[0])
+	{
+		state->nulls[state->null_count++] = record_of_tid(tid);
+		if (state->null_count == state->shape.capacity)
+			write_nulls(state);
+		return;
+	}
+	make_room(state);
+	record = state->records + state->count * (state->shape.words + 1);
+	hamming_read_code(values[0], &state->shape, record);
+	record[state->shape.words] = record_of_tid(tid);
+	state->count++;
+}
+
+static void
+begin_build(BuildState *state, Relation index)
+{
+	size_t		bytes;
+
+	state->index = index;
+	state->shape = hamming_shape_of_bits(hamming_column_bits(index));
+	state->index_tuples = 0;
+	bytes = (state->shape.words + 1) * sizeof(uint64);
+	state->run = (size_t) maintenance_work_mem * 1024 / (bytes + sizeof(int16));
+	state->run = Max(state->run, FIRST_RECORDS);
+	state->count = 0;
+	state->allocated = FIRST_RECORDS;
+	state->records = palloc(state->allocated * bytes);
+	state->nulls = palloc(state->shape.capacity * sizeof(uint64));
+	state->null_count = 0;
+	state->directory = InvalidBuffer;
+}
+
+IndexBuildResult *
+hamming_build(Relation heap, Relation index, IndexInfo *index_info)
+{
+	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
+	BuildState	state;
+	Buffer		metapage;
+
+	if (RelationGetNumberOfBlocks(index) != 0)
+		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+
+	begin_build(&state, index);
+	metapage = hamming_new_buffer(index, MAIN_FORKNUM);
+	LockBuffer(metapage, BUFFER_LOCK_EXCLUSIVE);
+	hamming_init_metapage(BufferGetPage(metapage), state.shape.bits);
+	MarkBufferDirty(metapage);
+	UnlockReleaseBuffer(metapage);
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
+	result->heap_tuples = table_index_build_scan(heap, index, index_info, true, true, add_row,
+												 &state, NULL);
+	write_run(&state);
+	write_nulls(&state);
+	if (BufferIsValid(state.directory))
+		ReleaseBuffer(state.directory);
+	if (RelationNeedsWAL(index))
+		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
+
+	pfree(state.records);
+	pfree(state.nulls);
+	result->index_tuples = state.index_tuples;
+	return result;
+}
+
+/*
+ * The empty index that an unlogged one becomes after a crash.
+ */
+void
+hamming_build_empty(Relation index)
+{
+	int			bits = hamming_column_bits(index);
+	Buffer		buffer = hamming_new_buffer(index, INIT_FORKNUM);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	START_CRIT_SECTION();
+	hamming_init_metapage(BufferGetPage(buffer), bits);
+	MarkBufferDirty(buffer);
+	log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+char *
+hamming_build_phase_name(int64 phase)
+{
+	switch (phase)
+	{
+		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+			return "initializing";
+		case PHASE_SCAN:
+			return "scanning table";
+		case PHASE_ORDER:
+			return "ordering codes";
+		case PHASE_WRITE:
+			return "writing pages";
+		default:
+			return NULL;
+	}
+}

@@ -1,0 +1,54 @@
+/*
+ * Hamming distances by the widest popcount of the processor at hand.
+ *
+ * Plain C, without the server: the unit tests run it under sanitizers.
+ */
+#ifndef HAMMING_DISTANCE_H
+#define HAMMING_DISTANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HAMMING_MAX_BITS 1024
+#define HAMMING_MAX_WORDS (HAMMING_MAX_BITS / 64)
+
+/* Codes are interleaved by eight: one vector register holds a word of each. */
+#define HAMMING_LANES 8
+
+typedef struct HammingHit
+{
+	uint16_t	index;
+	uint16_t	distance;
+} HammingHit;
+
+typedef struct HammingKernel
+{
+	const char *name;
+	bool		(*supported) (void);
+
+	/*
+	 * Finds those of count interleaved codes that are no farther than limit from the query, and
+	 * returns how many there are.  hits, in ascending order of index, has room for count.
+	 */
+	int			(*select) (const uint64_t *codes, int count, int words,
+						   const uint64_t *query, unsigned limit, HammingHit *hits);
+
+	/*
+	 * For each of count records of stride words: its distance to left, less that to right.  Its
+	 * code begins at records.
+	 */
+	void		(*contrast) (const uint64_t *records, size_t stride, size_t count, int words,
+							 const uint64_t *left, const uint64_t *right, int16_t *contrast);
+
+	int			(*distance) (const uint64_t *a, const uint64_t *b, int words);
+} HammingKernel;
+
+/* All kernels of this architecture, best first; the last one runs anywhere. */
+extern const HammingKernel hamming_kernels[];
+extern const int hamming_kernel_count;
+
+/* The first kernel that this processor supports. */
+extern const HammingKernel *hamming_kernel(void);
+
+#endif

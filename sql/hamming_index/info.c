@@ -1,0 +1,94 @@
+/*
+ * hamming_stats and hamming_skipped: what an index holds and what a query need not read.
+ */
+#include "hamming.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(hamming_stats);
+PG_FUNCTION_INFO_V1(hamming_skipped);
+
+/*
+ * Counts the entries of a data page and the nulls among them.
+ */
+static void
+count_entries(Relation index, const HammingShape *shape, BlockNumber block, int64 *entries,
+			  int64 *nulls)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+	Page		page = BufferGetPage(buffer);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(page))
+	{
+		int			count;
+
+		hamming_verify_page(index, block, page, HAMMING_DATA, shape);
+		count = HammingPageGetOpaque(page)->count;
+		*entries += count;
+		for (int i = 0; i < count; i++)
+			*nulls += (hamming_page_tid(page, i)->ip_posid & HAMMING_NULL_FLAG) != 0;
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+Datum
+hamming_stats(PG_FUNCTION_ARGS)
+{
+	Relation	index = hamming_open(PG_GETARG_OID(0), AccessShareLock, NULL);
+	const HammingShape *shape = hamming_shape(index);
+	BlockNumber blocks = RelationGetNumberOfBlocks(index);
+	int64		entries = 0;
+	int64		nulls = 0;
+	int64		directories = 0;
+	TupleDesc	descriptor;
+	Datum		values[8];
+	bool		isnull[8] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	for (BlockNumber block = 1; block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (hamming_is_directory(shape, block))
+			directories++;
+		else
+			count_entries(index, shape, block, &entries, &nulls);
+	}
+
+	values[0] = Int32GetDatum(shape->bits);
+	values[1] = Int64GetDatum(entries);
+	values[2] = Int64GetDatum(nulls);
+	values[3] = Int64GetDatum((int64) blocks - 1 - directories);
+	values[4] = Int64GetDatum(directories);
+	values[5] = Int32GetDatum(shape->capacity);
+	values[6] = Int32GetDatum(shape->balls);
+	values[7] = CStringGetTextDatum(hamming_kernel()->name);
+	relation_close(index, AccessShareLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, isnull)));
+}
+
+Datum
+hamming_skipped(PG_FUNCTION_ARGS)
+{
+	Relation	index = hamming_open(PG_GETARG_OID(0), AccessShareLock, NULL);
+	HammingSearch *search = hamming_search_create(index);
+	uint64		query[HAMMING_MAX_WORDS];
+	ItemPointerData nearest;
+	BlockNumber pages;
+	BlockNumber visited;
+
+	hamming_read_code(PG_GETARG_DATUM(1), hamming_shape(index), query);
+	hamming_search_start(search, query);
+	hamming_search_next(search, &nearest);
+	pages = hamming_search_pages(search, &visited);
+	hamming_search_free(search);
+	relation_close(index, AccessShareLock);
+	PG_RETURN_FLOAT8(pages == 0 ? 0 : (double) (pages - visited) / pages);
+}

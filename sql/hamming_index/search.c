@@ -1,0 +1,304 @@
+/*
+ * Search: the entries in ascending order of (distance, TID), a batch at a time.
+ *
+ * The bounds of all pages are read once.  A pass then visits pages in ascending order of their
+ * bounds, keeps the nearest entries that come after the last one returned, and ends where the
+ * bounds exceed the distance of the farthest one kept.  The next pass keeps several times as many.
+ *
+ * No pin is held between pages or calls, so only MVCC snapshots may be used.  An entry that such a
+ * snapshot sees was on its page, and bounded, before the search began; it stays on that page, and
+ * what is read as the page's bound stays true of it, whatever insertions and VACUUM do meanwhile.
+ */
+#include "hamming.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* What the first pass keeps, and how much more the next one. */
+#define FIRST_BATCH 64
+#define BATCH_GROWTH 8
+
+/* Cache lines at the start of a page; what follows the processor foresees by itself. */
+#define PREFETCH_LINES 8
+
+/* Distance of nulls and bound of pages without codes are beyond that of any code. */
+#define NULL_DISTANCE(shape) ((shape)->bits + 1)
+
+/*
+ * An entry as one number, in the order of the scan: distance, block and offset.
+ */
+#define ENTRY_KEY(distance, tid) \
+	((uint64) (distance) << 48 | (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | \
+	 ((tid)->ip_posid & ~HAMMING_NULL_FLAG))
+#define KEY_DISTANCE(key) ((unsigned) ((key) >> 48))
+
+typedef struct PageBound
+{
+	BlockNumber block;
+	uint16		bound;
+} PageBound;
+
+struct HammingSearch
+{
+	Relation	index;
+	HammingShape shape;
+	MemoryContext context;		/* reset by every start */
+
+	bool		has_query;		/* else all entries are equal */
+	uint64		query[HAMMING_MAX_WORDS];
+
+	PageBound  *pages;			/* in ascending order of bound */
+	BlockNumber page_count;
+	BlockNumber visited;		/* pages of the latest pass */
+
+	uint64	   *keys;			/* the batch; while it is collected, up to twice as many */
+	int			batch;
+	int			key_count;
+	int			key_next;
+	uint64		last;			/* key returned last, or 0 */
+	bool		exhausted;
+
+	HammingHit *hits;
+	uint64	   *page_keys;
+};
+
+#define ST_SORT sort_keys
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+HammingSearch *
+hamming_search_create(Relation index)
+{
+	HammingSearch *search = palloc0(sizeof(HammingSearch));
+
+	search->index = index;
+	search->shape = *hamming_shape(index);
+	search->context = AllocSetContextCreate(CurrentMemoryContext, "hamming index search",
+											ALLOCSET_DEFAULT_SIZES);
+	search->hits = palloc(Max(search->shape.capacity, search->shape.span * search->shape.balls) *
+						  sizeof(HammingHit));
+	search->page_keys = palloc(search->shape.capacity * sizeof(uint64));
+	return search;
+}
+
+void
+hamming_search_free(HammingSearch *search)
+{
+	MemoryContextDelete(search->context);
+	pfree(search->hits);
+	pfree(search->page_keys);
+	pfree(search);
+}
+
+/*
+ * Lower bounds of the distances on the data pages from first on that a directory page tells of.
+ */
+static void
+read_bounds(HammingSearch *search, BlockNumber directory, int pages, uint16 *bounds)
+{
+	const HammingShape *shape = &search->shape;
+	Buffer		buffer = ReadBuffer(search->index, directory);
+	Page		page = BufferGetPage(buffer);
+
+	for (int i = 0; i < pages; i++)
+		bounds[i] = NULL_DISTANCE(shape);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	/* A page that a crash left new tells of pages without entries. */
+	if (!PageIsNew(page))
+	{
+		const uint16 *radii = hamming_page_radii(page, shape);
+		int			balls = pages * shape->balls;
+
+		hamming_verify_page(search->index, directory, page, HAMMING_DIRECTORY, shape);
+		hamming_kernel()->select(HammingPageGetCodes(page), balls, shape->words, search->query,
+								 UINT_MAX, search->hits);
+		for (int ball = 0; ball < balls; ball++)
+		{
+			int			bound = Max((int) search->hits[ball].distance - radii[ball], 0);
+
+			if (radii[ball] != HAMMING_NO_BALL)
+				bounds[ball / shape->balls] = Min(bounds[ball / shape->balls], bound);
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Lists the data pages in ascending order of bound, then of block, by a counting sort.
+ */
+static void
+read_directory(HammingSearch *search)
+{
+	const HammingShape *shape = &search->shape;
+	BlockNumber blocks = RelationGetNumberOfBlocks(search->index);
+	BlockNumber place[HAMMING_MAX_BITS + 3] = {0};
+	uint16	   *bounds = MemoryContextAllocHuge(search->context, blocks * sizeof(uint16));
+
+	search->pages = MemoryContextAllocHuge(search->context, blocks * sizeof(PageBound));
+	search->page_count = 0;
+	for (BlockNumber directory = 1; directory < blocks; directory += shape->span + 1)
+	{
+		int			pages = Min((BlockNumber) shape->span, blocks - directory - 1);
+
+		CHECK_FOR_INTERRUPTS();
+		if (search->has_query)
+			read_bounds(search, directory, pages, bounds + directory + 1);
+		else
+			memset(bounds + directory + 1, 0, pages * sizeof(uint16));
+		for (int i = 1; i <= pages; i++)
+			place[bounds[directory + i] + 1]++;
+		search->page_count += pages;
+	}
+	for (int bound = 0; bound <= NULL_DISTANCE(shape); bound++)
+		place[bound + 1] += place[bound];
+	for (BlockNumber block = 1; block < blocks; block++)
+	{
+		if (!hamming_is_directory(shape, block))
+		{
+			PageBound  *page = &search->pages[place[bounds[block]]++];
+
+			page->block = block;
+			page->bound = bounds[block];
+		}
+	}
+	pfree(bounds);
+}
+
+/*
+ * Starts the search for a query, or for anything where that is NULL.
+ */
+void
+hamming_search_start(HammingSearch *search, const uint64 *query)
+{
+	MemoryContextReset(search->context);
+	search->has_query = query != NULL;
+	if (search->has_query)
+		memcpy(search->query, query, search->shape.words * sizeof(uint64));
+	search->keys = NULL;
+	search->batch = 0;
+	search->key_count = search->key_next = 0;
+	search->last = 0;
+	search->exhausted = false;
+	read_directory(search);
+}
+
+/*
+ * Keys of those entries of a page that lie after the last one returned and not after farthest.
+ */
+static int
+read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
+{
+	const HammingShape *shape = &search->shape;
+	Buffer		buffer = ReadBuffer(search->index, block);
+	Page		page = BufferGetPage(buffer);
+	int			found = 0;
+
+	/* Both ends of the page come from memory while the lock is taken. */
+	for (int line = 0; line < PREFETCH_LINES; line++)
+		__builtin_prefetch((char *) page + line * 64);
+	__builtin_prefetch((char *) page + BLCKSZ - 64);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(page))
+	{
+		int			hits;
+
+		hamming_verify_page(search->index, block, page, HAMMING_DATA, shape);
+		hits = hamming_kernel()->select(HammingPageGetCodes(page),
+										HammingPageGetOpaque(page)->count,
+										shape->words, search->query,
+										search->has_query ? KEY_DISTANCE(farthest) : UINT_MAX,
+										search->hits);
+		for (int i = 0; i < hits; i++)
+		{
+			ItemPointer tid = hamming_page_tid(page, search->hits[i].index);
+			unsigned	distance = search->has_query ? search->hits[i].distance : 0;
+			uint64		key;
+
+			if (tid->ip_posid & HAMMING_NULL_FLAG)
+				distance = NULL_DISTANCE(shape);
+			key = ENTRY_KEY(distance, tid);
+			if (key > search->last && key <= farthest)
+				search->page_keys[found++] = key;
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	return found;
+}
+
+/*
+ * Collects the next batch.
+ */
+static void
+pass(HammingSearch *search)
+{
+	int64		room = (int64) work_mem * 1024 / (2 * sizeof(uint64));
+	int64		batch = search->batch == 0 ? FIRST_BATCH : (int64) search->batch * BATCH_GROWTH;
+	uint64		farthest = PG_UINT64_MAX;
+
+	search->batch = (int) Min(batch, Min(Max(room, FIRST_BATCH), INT_MAX / 4));
+	if (search->keys != NULL)
+		pfree(search->keys);
+	search->keys = MemoryContextAllocHuge(search->context,
+										  2 * search->batch * sizeof(uint64));
+	search->key_count = search->key_next = 0;
+
+	for (search->visited = 0; search->visited < search->page_count; search->visited++)
+	{
+		const PageBound *page = &search->pages[search->visited];
+		int			found;
+
+		if (page->bound > KEY_DISTANCE(farthest))
+			break;
+		CHECK_FOR_INTERRUPTS();
+		found = read_keys(search, page->block, farthest);
+		for (int i = 0; i < found; i++)
+		{
+			if (search->page_keys[i] > farthest)
+				continue;
+			search->keys[search->key_count++] = search->page_keys[i];
+			if (search->key_count == 2 * search->batch)
+			{
+				sort_keys(search->keys, search->key_count);
+				search->key_count = search->batch;
+				farthest = search->keys[search->batch - 1];
+			}
+		}
+	}
+	sort_keys(search->keys, search->key_count);
+	search->exhausted = search->key_count < search->batch;
+	search->key_count = Min(search->key_count, search->batch);
+}
+
+/*
+ * The next nearest entry; false after the last one.
+ */
+bool
+hamming_search_next(HammingSearch *search, ItemPointer tid)
+{
+	if (search->key_next == search->key_count)
+	{
+		if (search->exhausted)
+			return false;
+		pass(search);
+		if (search->key_count == 0)
+			return false;
+	}
+	search->last = search->keys[search->key_next++];
+	ItemPointerSet(tid, (BlockNumber) (search->last >> 16), (OffsetNumber) search->last);
+	return true;
+}
+
+/*
+ * The number of data pages, and how many of them the latest pass has visited.
+ */
+BlockNumber
+hamming_search_pages(const HammingSearch *search, BlockNumber *visited)
+{
+	*visited = search->visited;
+	return search->page_count;
+}

@@ -1,0 +1,148 @@
+/*
+ * Vacuum.
+ *
+ * The entries of dead rows are squeezed out of each page; the rest stays on its page, so that no
+ * search that is under way can miss it.  Empty pages stay too, for new entries.
+ */
+#include "hamming.h"
+
+#include "access/generic_xlog.h"
+#include "commands/vacuum.h"
+#include "storage/freespace.h"
+#include "storage/indexfsm.h"
+#include "storage/lmgr.h"
+
+#if PG_VERSION_NUM >= 180000
+#define delay_point() vacuum_delay_point(false)
+#else
+#define delay_point() vacuum_delay_point()
+#endif
+
+/*
+ * Rewrites a data page with those of its entries that are to be kept, and shrinks its bounds.
+ */
+static void
+rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const bool *keep)
+{
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	BlockNumber directory = hamming_directory_of(shape, block);
+	Buffer		directory_buffer = ReadBuffer(index, directory);
+	Page		old = BufferGetPage(buffer);
+	int			count = HammingPageGetOpaque(old)->count;
+	bool	   *is_bounded = palloc(count * sizeof(bool));
+	GenericXLogState *xlog;
+	Page		page;
+	HammingBalls balls;
+
+	LockBuffer(directory_buffer, BUFFER_LOCK_EXCLUSIVE);
+	hamming_verify_page(index, directory, BufferGetPage(directory_buffer), HAMMING_DIRECTORY,
+						shape);
+
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	hamming_init_page(page, HAMMING_DATA, shape);
+	for (int i = 0; i < count; i++)
+	{
+		HammingEntry entry;
+
+		if (!keep[i])
+			continue;
+		hamming_page_get(old, shape, i, &entry);
+		is_bounded[HammingPageGetOpaque(page)->count] = !entry.is_null;
+		hamming_page_append(page, shape, &entry);
+	}
+	balls = hamming_page_balls(GenericXLogRegisterBuffer(xlog, directory_buffer, 0), shape, block);
+	hamming_balls_shrink(&balls, HammingPageGetCodes(page), HammingPageGetOpaque(page)->count,
+						 is_bounded);
+	GenericXLogFinish(xlog);
+
+	UnlockReleaseBuffer(directory_buffer);
+	pfree(is_bounded);
+}
+
+/*
+ * Visits one data page: removes what the callback, if there is one, calls dead; counts what is
+ * left, and tells the free space map.
+ */
+static void
+vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
+			IndexBulkDeleteCallback callback, void *callback_state, IndexBulkDeleteResult *stats)
+{
+	Buffer		buffer = ReadBufferExtended(info->index, MAIN_FORKNUM, block, RBM_NORMAL,
+											info->strategy);
+	Page		page = BufferGetPage(buffer);
+	bool	   *keep = palloc(shape->capacity * sizeof(bool));
+	int			count = 0;
+	int			removed = 0;
+	int			free_space;
+
+	LockBuffer(buffer, callback != NULL ? BUFFER_LOCK_EXCLUSIVE : BUFFER_LOCK_SHARE);
+	if (!PageIsNew(page))
+	{
+		hamming_verify_page(info->index, block, page, HAMMING_DATA, shape);
+		count = HammingPageGetOpaque(page)->count;
+		for (int i = 0; callback != NULL && i < count; i++)
+		{
+			HammingEntry entry;
+
+			hamming_page_get(page, shape, i, &entry);
+			keep[i] = !callback(&entry.tid, callback_state);
+			removed += !keep[i];
+		}
+		if (removed > 0)
+			rewrite_page(info->index, shape, buffer, keep);
+	}
+	free_space = hamming_free_space(page, shape);
+	UnlockReleaseBuffer(buffer);
+
+	stats->num_index_tuples += count - removed;
+	stats->tuples_removed += removed;
+	if (count == removed)
+		stats->pages_free++;
+	RecordPageWithFreeSpace(info->index, block, free_space);
+	pfree(keep);
+}
+
+/*
+ * Visits all data pages.  Those that are added meanwhile hold no dead rows that this VACUUM knows of.
+ */
+static IndexBulkDeleteResult *
+vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback,
+			 void *callback_state)
+{
+	const HammingShape *shape = hamming_shape(info->index);
+	BlockNumber blocks = RelationGetNumberOfBlocks(info->index);
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	stats->estimated_count = false;
+	stats->num_pages = blocks;
+	stats->num_index_tuples = 0;
+	stats->pages_free = 0;
+	for (BlockNumber block = 1; block < blocks; block++)
+	{
+		delay_point();
+		if (!hamming_is_directory(shape, block))
+			vacuum_page(info, shape, block, callback, callback_state, stats);
+	}
+	IndexFreeSpaceMapVacuum(info->index);
+	return stats;
+}
+
+IndexBulkDeleteResult *
+hamming_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+					IndexBulkDeleteCallback callback, void *callback_state)
+{
+	return vacuum_pages(info, stats, callback, callback_state);
+}
+
+/*
+ * Counts the entries where no deletion has done so.
+ */
+IndexBulkDeleteResult *
+hamming_vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only || stats != NULL)
+		return stats;
+	return vacuum_pages(info, NULL, NULL, NULL);
+}

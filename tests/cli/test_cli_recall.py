@@ -1,0 +1,122 @@
+"""The command recall, against brute force."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic import Scene, add, new_archive
+from typer.testing import CliRunner
+
+from dcsh_pg import codes as packed
+from dcsh_pg.cli.main import app
+from dcsh_pg.database import connection
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
+
+
+@pytest.fixture
+def run():
+    def invoke(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def places(database, codes):
+    with connection.connect(database) as conn:
+        loader = Loader(conn, new_archive(conn, "places"))
+        add(loader, Scene("a.tif"), codes)
+        loader.flush()
+        new_archive(conn, "empty")
+    return database
+
+
+@pytest.fixture(scope="module")
+def codes():
+    return np.random.default_rng(0).integers(0, 256, (3000, 8), dtype=np.uint8)
+
+
+def measured(run, dsn, *arguments):
+    done = run("recall", "places", "--json", "-q", "--dsn", dsn, *arguments)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def contents(dsn):
+    with connection.connect(dsn) as conn:
+        return conn.execute("SELECT oid, relname, relkind FROM pg_class ORDER BY 1").fetchall()
+
+
+def test_it_finds_more_with_more_effort_and_leaves_the_archive_as_it_was(run, places):
+    before = contents(places)
+    told = measured(run, places, "--index", "ivfflat", "--queries", 40)
+    assert contents(places) == before
+    assert (told["rows"], told["k"], told["queries"]) == (3000, 10, 40)
+    assert told["option"] == "ivfflat.probes"
+    assert [point["setting"] for point in told["points"]] == [1, 2, 3]
+    recalls = [point["recall"] for point in told["points"]]
+    assert recalls == sorted(recalls) and recalls[0] < 1 and recalls[-1] == 1
+    assert told["scan"]["recall"] == 1 and told["index_bytes"] > 0 and told["build_seconds"] > 0
+    assert all(0 < point["median_ms"] <= point["p95_ms"] for point in told["points"])
+
+
+def test_recall_is_that_of_the_index_itself(run, places, codes):
+    told = measured(
+        run, places, "--index", "hnsw", "--sweep", "10,1000", "--queries", 30, "--seed", 1
+    )
+    asked = codes[np.random.default_rng(1).choice(len(codes), 30, replace=False)]
+    with connection.connect(places) as conn:
+        conn.execute("CREATE INDEX ON dcsh.places USING hnsw (code bit_hamming_ops)")
+        conn.execute("SET enable_seqscan = off")
+        conn.execute("SET hnsw.ef_search = 1000")
+        found = []
+        for query in asked:
+            farthest = np.sort(packed.hamming(codes, query)[:, 0])[9]
+            rows = conn.execute(
+                "SELECT code <~> %(q)s::varbit::bit(64) FROM dcsh.places "
+                "ORDER BY code <~> %(q)s::varbit::bit(64) LIMIT 10",
+                {"q": packed.to_text(query)},
+            )
+            found.append(np.mean([distance <= farthest for (distance,) in rows]))
+    assert told["points"][1]["recall"] == pytest.approx(np.mean(found), abs=0.05)
+    assert told["points"][0]["recall"] <= told["points"][1]["recall"]
+
+
+def test_ties_are_no_loss(run, database):
+    with connection.connect(database) as conn:
+        loader = Loader(conn, new_archive(conn, "places"))
+        add(loader, Scene("a.tif"), np.zeros((500, 8), np.uint8))
+        loader.flush()
+    told = measured(run, database, "--index", "hnsw", "--queries", 5)
+    assert {point["recall"] for point in told["points"]} == {1}
+
+
+def test_the_native_index_finds_all(run, hamming, places):
+    told = measured(run, places, "--index", "hamming", "--queries", 20, "--k", 25)
+    (point,) = told["points"]
+    assert (point["setting"], point["recall"], told["option"]) == (None, 1, None)
+    printed = run("recall", "places", "--index", "hamming", "--queries", 5, "--dsn", places)
+    assert "recall@10" in printed.stdout and "no index" in printed.stdout
+    assert "3,000 codes of 64 bits" in printed.stderr
+
+
+def test_what_cannot_be_measured(run, places):
+    def refused(*arguments):
+        done = run("recall", *arguments, "-q", "--dsn", places)
+        return done.exit_code, done.stderr
+
+    for arguments, code, words in [
+        (("nowhere", "--index", "hnsw"), NotFound.exit_code, "no archive"),
+        (("empty", "--index", "hnsw"), InputError.exit_code, "is empty"),
+        (("places", "--index", "hnsw", "--k", 0), UsageError.exit_code, "--k 0"),
+        (("places", "--index", "hnsw", "--sweep", "0"), UsageError.exit_code, "1 to 1000"),
+        (("places", "--index", "ivfflat", "--sweep", "4"), UsageError.exit_code, "1 to 3"),
+        (("places", "--index", "btree"), UsageError.exit_code, "btree"),
+    ]:
+        assert refused(*arguments)[0] == code, arguments
+        assert words in refused(*arguments)[1]
+    with connection.connect(places) as conn:
+        conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
+    code, told = refused("places", "--index", "hamming")
+    assert code == ServerError.exit_code and "dcsh-pg native install" in told

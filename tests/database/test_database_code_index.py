@@ -1,0 +1,210 @@
+"""Searches by the native index: the same answers as without it, and used where it pays."""
+
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from synthetic import Scene, add, new_archive
+
+from dcsh_pg import codes as packed
+from dcsh_pg.database import connection, migrate, registry, search
+from dcsh_pg.database.load import Loader
+from dcsh_pg.database.plan import search_plan
+from dcsh_pg.errors import NotFound, ServerError
+from dcsh_pg.evaluation.recall import measure_recall
+
+DAY = datetime(2021, 6, 1, tzinfo=timezone.utc)
+SIDE = 150
+
+
+@pytest.fixture
+def conn(any_hamming):
+    with connection.connect(any_hamming) as opened:
+        yield opened
+
+
+def filled(conn, codes, *, footprints=None, bits=64, name="places"):
+    """An archive whose chips come from ten scenes, a day apart; without index."""
+    if any(archive.name == name for archive in registry.list_archives(conn)):
+        registry.drop_archive(conn, name)
+    loader = Loader(conn, new_archive(conn, name, bits))
+    for n, part in enumerate(np.array_split(np.arange(len(codes)), 10)):
+        scene = Scene(f"{name}/{n}", acquired=DAY + timedelta(days=n))
+        add(loader, scene, codes[part], None if footprints is None else footprints[part])
+    loader.flush()
+    return loader
+
+
+def grid():
+    """Footprints side by side in a square of degrees."""
+    cells = np.arange(SIDE * SIDE)
+    x, y = 10 * (cells % SIDE) / SIDE, 10 * (cells // SIDE) / SIDE
+    return shapely.box(x, y, x + 10 / SIDE, y + 10 / SIDE)
+
+
+def clustered(count, bits=64, seed=0):
+    random = np.random.default_rng(seed)
+    centres = random.integers(0, 256, (count // 100 + 1, bits // 8), dtype=np.uint8)
+    noise = np.packbits(random.random((count, bits)) < 0.08, axis=-1)
+    return centres[random.integers(0, len(centres), count)] ^ noise
+
+
+def all_answers(conn, query, k, radius, filters):
+    answers = []
+    for given_filter in filters:
+        answers += [
+            search.similar(conn, "places", query, k=k, **given_filter),
+            search.similar(conn, "places", query, k=k, max_distance=radius, **given_filter),
+            search.similar_to(conn, "places", 1, k=k, **given_filter),
+            search.within(conn, "places", query, radius, **given_filter),
+        ]
+    return answers
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    codes=arrays(np.uint8, st.tuples(st.integers(1, 60), st.just(2)), elements=st.integers(0, 7)),
+    k=st.integers(1, 70),
+    radius=st.integers(0, 16),
+    forced=st.booleans(),
+)
+def test_answers_are_the_same_with_and_without_it(conn, codes, k, radius, forced):
+    corners = np.arange(len(codes)) % 7
+    loader = filled(conn, codes, bits=16, footprints=shapely.box(corners, 0, corners + 1.5, 1))
+    conn.execute(f"SET enable_seqscan = {'off' if forced else 'on'}")
+    filters = [
+        {},
+        {"area": shapely.box(2.2, 0.2, 3.1, 0.4)},
+        {"since": DAY + timedelta(days=2), "until": DAY + timedelta(days=7)},
+        {"area": shapely.box(-1, -1, 9, 9), "until": DAY + timedelta(days=4)},
+    ]
+    query = codes[0].tobytes()
+    without = all_answers(conn, query, k, radius, filters)
+    loader.finish()
+    assert all_answers(conn, query, k, radius, filters) == without
+    distances = sorted(packed.hamming(codes, codes[:1])[:, 0])
+    assert [hit.distance for hit in without[0]] == distances[:k]
+
+
+class Scans:
+    """Counts scans of indexes within a transaction."""
+
+    def __init__(self, conn):
+        self.conn = conn
+
+    def of(self, index):
+        return self.conn.execute(
+            "SELECT pg_stat_get_xact_numscans(%s::regclass)", [f"dcsh.{index}"]
+        ).fetchone()[0]
+
+
+def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(conn):
+    codes, footprints = clustered(SIDE * SIDE), grid()
+    loader = filled(conn, codes, footprints=footprints)
+    half = {"area": shapely.box(0, 0, 10, 5)}
+    small = {"area": shapely.box(3, 3, 3.3, 3.3)}
+    days = {"since": DAY + timedelta(days=2), "until": DAY + timedelta(days=8)}
+    filters = [{}, half, small, days, half | days]
+    query = codes[5].tobytes()
+    without = all_answers(conn, query, 10, 6, filters)
+    before = search_plan(conn, registry.get_archive(conn, "places"))
+    assert (before.uses, before.fix) == ("sequential scan", "dcsh-pg archive index places")
+    loader.finish()
+    conn.execute("ANALYZE dcsh.places")
+    plan = search_plan(conn, registry.get_archive(conn, "places"))
+    assert (plan.uses, plan.fix) == ("index", None)
+    assert all_answers(conn, query, 10, 6, filters) == without
+    with conn.transaction():
+        scans = Scans(conn)
+        for given_filter in ({}, half, days, half | days):
+            asked = scans.of("places_code_idx")
+            search.similar(conn, "places", query, **given_filter)
+            search.within(conn, "places", query, 6, **given_filter)
+            assert scans.of("places_code_idx") >= asked + 2, given_filter
+        asked, of_area = scans.of("places_code_idx"), scans.of("places_geom_idx")
+        search.similar(conn, "places", query, **small)
+        assert scans.of("places_code_idx") == asked
+        assert scans.of("places_geom_idx") == of_area + 1
+
+
+def test_it_keeps_up_with_what_comes_and_goes(conn):
+    codes = clustered(3000)
+    loader = filled(conn, codes[:2000])
+    loader.finish()
+    add(loader, Scene("later", acquired=DAY), codes[2000:])
+    loader.flush()
+    registry.remove_scene(conn, "places", "places/3")
+    conn.execute("SET enable_seqscan = off")
+    conn.execute("VACUUM dcsh.places")
+    ids = [id for (id,) in conn.execute("SELECT id FROM dcsh.places ORDER BY id")]
+    distances = packed.hamming(codes[np.array(ids) - 1], codes[:1])[:, 0]
+    expected = sorted(zip(distances.tolist(), ids, strict=True))[:500]
+    hits = search.similar(conn, "places", codes[0].tobytes(), k=500)
+    assert [(hit.distance, hit.id) for hit in hits] == expected
+    conn.execute("SELECT hamming_check('dcsh.places_code_idx')")
+
+
+def test_it_is_made_once_dropped_and_mended(conn):
+    filled(conn, clustered(200))
+    conn.execute("SET search_path = public")
+    assert registry.create_code_index(conn, "places") == "dcsh.places_code_idx"
+    assert registry.create_code_index(conn, "places") == "dcsh.places_code_idx"
+    conn.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'dcsh.places_code_idx'::regclass"
+    )
+    assert search_plan(conn, registry.get_archive(conn, "places")).index is None
+    registry.create_code_index(conn, "places")
+    plan = search_plan(conn, registry.get_archive(conn, "places"))
+    assert plan.index == "dcsh.places_code_idx"
+    assert registry.drop_code_index(conn, "places") and not registry.drop_code_index(conn, "places")
+    with pytest.raises(NotFound):
+        registry.create_code_index(conn, "palaces")
+
+
+def test_an_approximate_index_beside_it_is_never_used(conn):
+    codes = clustered(2000)
+    loader = filled(conn, codes)
+    query = codes[0].tobytes()
+    without = search.similar(conn, "places", query, k=300)
+    loader.finish()
+    conn.execute("CREATE INDEX rough ON dcsh.places USING ivfflat (code bit_hamming_ops)")
+    conn.execute("SET enable_seqscan = off")
+    conn.execute("SET search_path = public")
+    assert search.similar(conn, "places", query, k=300) == without
+    plan = search_plan(conn, registry.get_archive(conn, "places"))
+    assert plan.uses == "sequential scan" and "DROP INDEX dcsh.rough" in plan.fix
+
+
+def test_extensions_may_live_in_any_schema(hamming, dsn):
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA odd; CREATE EXTENSION vector SCHEMA odd; DROP SCHEMA public")
+    migrate.upgrade(dsn)
+    with connection.connect(dsn) as conn:
+        codes = clustered(2000)
+        loader = filled(conn, codes)
+        without = search.similar(conn, "places", codes[0].tobytes(), k=300)
+        loader.finish()
+        conn.execute("SET enable_seqscan = off")
+        assert search_plan(conn, registry.get_archive(conn, "places")).uses == "index"
+        assert search.similar(conn, "places", codes[0].tobytes(), k=300) == without
+        (point,) = measure_recall(conn, "places", "hamming", queries=3).points
+        assert point.recall == 1
+
+
+def test_a_database_without_it_says_what_to_do(hamming):
+    with psycopg.connect(hamming, autocommit=True) as admin:
+        admin.execute("DROP EXTENSION dcsh_hamming")
+    with connection.connect(hamming) as conn:
+        filled(conn, clustered(20)).finish()
+        plan = search_plan(conn, registry.get_archive(conn, "places"))
+        assert (plan.uses, plan.index, plan.fix) == ("sequential scan", None, None)
+        with pytest.raises(ServerError, match="no access method") as error:
+            registry.create_code_index(conn, "places")
+        assert "dcsh-pg native install" in error.value.hint

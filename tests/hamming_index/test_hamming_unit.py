@@ -1,0 +1,34 @@
+"""The C unit tests of kernels, balls and order, under sanitizers."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
+SANITIZERS = "-fsanitize=address,undefined"
+
+
+def compile_with(compiler: str, *arguments: object) -> subprocess.CompletedProcess:
+    flags = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"]
+    return subprocess.run(
+        [compiler, *flags, *map(str, arguments)], capture_output=True, text=True
+    )  # fmt: skip
+
+
+def test_packed_codes_under_sanitizers(compiler, tmp_path):
+    empty = tmp_path / "empty.c"
+    empty.write_text("int main(void) { return 0; }\n")
+    if compile_with(compiler, SANITIZERS, empty, "-o", tmp_path / "empty").returncode:
+        pytest.skip("the C compiler has no sanitizers")
+    parts = [SOURCES / f"{name}.c" for name in ("distance", "balls", "cells", "order")]
+    program = tmp_path / "test_packed"
+    made = compile_with(
+        compiler, SANITIZERS, "-fno-sanitize-recover=all", f"-I{SOURCES}",
+        Path(__file__).parent / "unit" / "test_packed.c", *parts, "-o", program,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    run = subprocess.run([program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    told = run.stdout.split("\n")
+    assert "kernel portable" in told and told[-2] == "order"
