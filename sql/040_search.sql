@@ -33,6 +33,10 @@ CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, conditions text, indexed 
     $scan$ END, archive, conditions);
 COMMENT ON FUNCTION dcsh._nearest IS 'The query for the k chips nearest to a code under conditions, by the index or by comparing all';
 
+-- With its former arguments it would be a function beside this one.
+DROP FUNCTION IF EXISTS dcsh._few(
+    text, text, bit, integer, dcsh.area, timestamptz, timestamptz, bigint);
+
 -- A last row without id stands after the chips, so that the limit cuts it off where they are more than
 -- most: whether they are is known in the one pass that keeps the nearest, without a copy of the rest.
 -- Without bitmap scans, which read all of an index before they give the first row, and without
