@@ -134,6 +134,27 @@ def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(
         assert scans.of("places_geom_idx") == of_area + 1
 
 
+def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
+    codes = clustered(50)
+    filled(conn, codes)
+    distances = packed.hamming(codes, codes[:1])[:, 0].tolist()
+    nearest = sorted(zip(distances, range(1, 51), strict=True))
+    near = [(distance, id) for distance, id in nearest if distance <= 8]
+
+    def few(k, most, max_distance=None):
+        ids, found = conn.execute(
+            "SELECT ids, distances FROM dcsh._few('places', 'true', dcsh.code_of('places', 1),"
+            " %s, %s, %s, NULL, NULL, NULL, NULL)",
+            [k, most, max_distance],
+        ).fetchone()
+        return ids if ids is None else list(zip(found, ids, strict=True))
+
+    assert few(7, 50) == nearest[:7] and few(7, 49) is None
+    assert few(70, 50) == few(None, 50) == nearest and few(70, 49) is None
+    assert few(None, 50, 8) == near and few(None, 49, 8) is None
+    assert few(7, 50, -1) == [] and few(7, 49, -1) is None
+
+
 def test_it_keeps_up_with_what_comes_and_goes(conn):
     codes = clustered(3000)
     loader = filled(conn, codes[:2000])
