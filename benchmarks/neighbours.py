@@ -1,0 +1,69 @@
+"""How many mined neighbours are of the image's class: what the positives of DCSH are worth.
+
+    python benchmarks/neighbours.py ucmd --data data --weights densenet169.pth
+
+Mines neighbours of the database images of the first split, from features of eight orientations, and
+prints the share that is of the same class.  Labels count what was mined and do nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dcsh_pg.cli import console
+from dcsh_pg.learning.encoders import Encoder, load_weights
+from dcsh_pg.learning.features import FeatureCache, extract, fixed_views
+from dcsh_pg.learning.neighbours import diffused, nearest
+from dcsh_pg.protocol import datasets
+from dcsh_pg.protocol.splits import stratified
+
+WAYS = {
+    "nearest": lambda features, k: nearest(features, k),
+    "nearest, whitened": lambda features, k: nearest(features, k, whiten=True),
+    "diffused": lambda features, k: diffused(features, k),
+    "diffused, whitened": lambda features, k: diffused(features, k, whiten=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", help="ucmd, aid or a folder of class folders")
+    parser.add_argument("--data", type=Path, default=Path(), help="where ucmd and aid lie")
+    parser.add_argument("--encoder", default="densenet169")
+    parser.add_argument("--weights", default="imagenet", help="imagenet, or a state dict")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--cache", type=Path, help="folder of features; default: keep none")
+    parser.add_argument("--neighbours", type=int, nargs="+", default=[10, 20, 30])
+    arguments = parser.parse_args()
+    encoder = Encoder(arguments.encoder)
+    load_weights(encoder, arguments.weights)
+    with console.progress() as shown:
+        dataset = datasets.load(arguments.dataset, arguments.data, progress=shown)
+        share = datasets.database_share(dataset.name)
+        rows = stratified(dataset.labels, share, seed=0).database
+        features = torch.from_numpy(
+            extract(
+                dataset.images[rows],
+                encoder,
+                views=fixed_views(range(8)),
+                cache=FeatureCache(arguments.cache, precision=arguments.precision),
+                progress=shown,
+            )
+        )
+    labels = np.asarray(dataset.labels)[rows]
+    print("| % of the same class |", *(f"{k} neighbours |" for k in arguments.neighbours))
+    print("| --- |", *("---: |" for _ in arguments.neighbours))
+    for name, mine in WAYS.items():
+        shares = [
+            100 * (labels[mine(features, k).numpy()] == labels[:, None]).mean()
+            for k in arguments.neighbours
+        ]
+        print(f"| {name} |", *(f"{share:.1f} |" for share in shares))
+
+
+if __name__ == "__main__":
+    main()
