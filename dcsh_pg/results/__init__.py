@@ -1,25 +1,41 @@
-"""Hits for people and for other programs: one output a module.
+"""Answers for people and for other programs: one output a module.
 
-``show`` prints hits on stdout, ``write`` picks the output by a file's suffix, ``dumps`` gives the
-text outputs as a string.  A hit is anything with the attributes of
-``dcsh_pg.database.search.Hit``; hits come in the order of the search and keep it.
+``show`` prints the hits of a search on stdout, ``write`` picks the output by a file's suffix,
+``dumps`` gives the text outputs as a string, ``to_geopandas`` a GeoDataFrame.  A hit is anything
+with the attributes of ``dcsh_pg.database.search.Hit``; hits come in the order of the search and
+keep it.
+
+``show_rows``, ``write_rows`` and ``dumps_rows`` do the same for rows of any other kind:
+
+    @dataclass(frozen=True)
+    class Change:
+        id: int
+        distance: int
+        before: datetime | None
+        footprint: dict | None
+
+    results.show_rows(changes, "geojson", columns=Change)
+    results.write_rows(changes, "changes.parquet", columns=Change)
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable, replacing
+from dcsh_pg.results.record import Row, Table
 from dcsh_pg.results.to_contact_sheet import contact_sheet
 from dcsh_pg.results.to_csv import to_csv
-from dcsh_pg.results.to_geojson import to_geojson
-from dcsh_pg.results.to_geoparquet import check_geopandas, to_geoparquet
+from dcsh_pg.results.to_geojson import to_geojson, to_geojson_lines, to_geojson_text_sequence
+from dcsh_pg.results.to_geopandas import check_geopandas, to_geopandas
+from dcsh_pg.results.to_geoparquet import to_geoparquet
 from dcsh_pg.results.to_json import to_json
-from dcsh_pg.results.to_table import print_table
+from dcsh_pg.results.to_ogr import to_flatgeobuf, to_geopackage
+from dcsh_pg.results.to_table import HIT_COLUMNS, print_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,32 +44,49 @@ if TYPE_CHECKING:
     from dcsh_pg.results.to_contact_sheet import ReadChip
 
 __all__ = [
+    "FORMATS",
     "SUFFIXES",
-    "TEXT_FORMATS",
     "check_output",
     "contact_sheet",
     "dumps",
-    "print_table",
+    "dumps_rows",
     "show",
-    "to_csv",
-    "to_geojson",
-    "to_geoparquet",
-    "to_json",
+    "show_rows",
+    "to_geopandas",
     "write",
+    "write_rows",
 ]
 
-TEXT_FORMATS = {"json": to_json, "geojson": to_geojson, "csv": to_csv}
-"""The outputs that are text, by name."""
+_TEXTS = {
+    "json": to_json,
+    "geojson": to_geojson,
+    "geojsonseq": to_geojson_lines,
+    "csv": to_csv,
+}
+
+FORMATS = ("table", *_TEXTS)
+"""What ``show`` can print: a table for people, or text for programs."""
 
 SUFFIXES = {
-    ".json": "json",
     ".geojson": "geojson",
+    ".geojsonl": "geojsonseq",
+    ".geojsons": "geojson text sequence",
+    ".json": "json",
     ".csv": "csv",
     ".parquet": "geoparquet",
     ".geoparquet": "geoparquet",
+    ".fgb": "flatgeobuf",
+    ".gpkg": "geopackage",
     ".png": "contact sheet",
 }
 """What ``write`` makes of a file's suffix."""
+
+_TEXT_FILES = _TEXTS | {"geojson text sequence": to_geojson_text_sequence}
+_BINARY_FILES = {
+    "geoparquet": (to_geoparquet, "pyarrow"),
+    "flatgeobuf": (to_flatgeobuf, "pyogrio"),
+    "geopackage": (to_geopackage, "pyogrio"),
+}
 
 
 class Query(Protocol):
@@ -68,30 +101,25 @@ class Query(Protocol):
     pixels: np.ndarray | None
 
 
-def dumps(hits: Sequence[Hit], format: str) -> str:
-    """The hits as text: 'json', 'geojson' or 'csv'.
-
-    Raises:
-        UsageError: another format.
-    """
-    if format not in TEXT_FORMATS:
-        raise UsageError(
-            f"no output is called '{format}'",
-            hint=f"use one of: {', '.join(['table', *TEXT_FORMATS])}",
-        )
-    return TEXT_FORMATS[format](hits)
+# -- hits ------------------------------------------------------------------------------------
 
 
 def show(hits: Sequence[Hit], format: str = "table") -> None:
-    """Prints the hits on stdout: 'table', 'json', 'geojson' or 'csv'.
+    """Prints the hits on stdout in one of ``FORMATS``.
 
     Raises:
         UsageError: another format.
     """
-    if format == "table":
-        print_table(hits)
-    else:
-        sys.stdout.write(dumps(hits, format))
+    _show(Table.of_hits(hits), format, HIT_COLUMNS)
+
+
+def dumps(hits: Sequence[Hit], format: str) -> str:
+    """The hits as text: 'json', 'geojson', 'geojsonseq' or 'csv'.
+
+    Raises:
+        UsageError: another format.
+    """
+    return _dumps(Table.of_hits(hits), format)
 
 
 def check_output(path: Path | str) -> None:
@@ -102,8 +130,9 @@ def check_output(path: Path | str) -> None:
         OutputError: the folder cannot be written to, or a library is not installed.
     """
     path = Path(path)
-    if _output(path) == "geoparquet":
-        check_geopandas(path)
+    output = _output(path)
+    if output in _BINARY_FILES:
+        check_geopandas(f"write {path}", _BINARY_FILES[output][1])
     check_writable(path)
 
 
@@ -125,8 +154,7 @@ def write(
         OutputError: the file cannot be written, or a library is not installed.
     """
     path = Path(path)
-    output = _output(path)
-    if output == "contact sheet":
+    if _output(path) == "contact sheet":
         if read_chip is None:
             raise UsageError(f"{path}: a contact sheet needs a way to read the chips")
         contact_sheet(
@@ -137,11 +165,90 @@ def write(
             title=title,
             query_caption=() if query is None else (query.caption,),
         )
-    elif output == "geoparquet":
-        to_geoparquet(hits, path)
+    else:
+        _write(Table.of_hits(hits), path)
+
+
+# -- rows of any kind ------------------------------------------------------------------------
+
+
+def show_rows(
+    rows: Iterable[Row | Mapping[str, Any]],
+    format: str = "table",
+    *,
+    columns: type | Mapping[str, type],
+) -> None:
+    """Prints rows on stdout in one of ``FORMATS``.
+
+    Args:
+        rows: see :class:`dcsh_pg.results.record.Row`.
+        columns: the dataclass that the rows are of, or the type of each column (int, float, bool,
+            str or datetime); no rows are told with these columns too.
+
+    Raises:
+        UsageError: another format.
+    """
+    _show(Table.of(rows, columns), format)
+
+
+def dumps_rows(
+    rows: Iterable[Row | Mapping[str, Any]], format: str, *, columns: type | Mapping[str, type]
+) -> str:
+    """Rows as text, as :func:`show_rows` prints them: 'json', 'geojson', 'geojsonseq' or 'csv'.
+
+    Raises:
+        UsageError: another format.
+    """
+    return _dumps(Table.of(rows, columns), format)
+
+
+def write_rows(
+    rows: Iterable[Row | Mapping[str, Any]],
+    path: Path | str,
+    *,
+    columns: type | Mapping[str, type],
+) -> None:
+    """Writes rows in the format that the suffix of ``path`` tells: all but the contact sheet.
+
+    The file is complete or not there.  Arguments as :func:`show_rows`; :func:`check_output` tells
+    beforehand whether it will work.
+
+    Raises:
+        UsageError: no output has this suffix, or it is that of the contact sheet.
+        OutputError: the file cannot be written, or a library is not installed.
+    """
+    path = Path(path)
+    if _output(path) == "contact sheet":
+        raise UsageError(
+            f"{path}: a contact sheet is of the hits of a search",
+            hint=f"end it in one of: {' '.join(s for s in SUFFIXES if s != '.png')}",
+        )
+    _write(Table.of(rows, columns), path)
+
+
+def _show(table: Table, format: str, columns: Sequence[str] | None = None) -> None:
+    if format == "table":
+        print_table(table, columns=columns)
+    else:
+        sys.stdout.write(_dumps(table, format))
+
+
+def _dumps(table: Table, format: str) -> str:
+    if format not in _TEXTS:
+        raise UsageError(
+            f"no output is called '{format}'", hint=f"use one of: {', '.join(FORMATS)}"
+        )
+    return _TEXTS[format](table)
+
+
+def _write(table: Table, path: Path) -> None:
+    output = _output(path)
+    if output in _BINARY_FILES:
+        to_file, _ = _BINARY_FILES[output]
+        to_file(table, path)
     else:
         with replacing(path) as temporary:
-            temporary.write_text(dumps(hits, output), encoding="utf-8", newline="")
+            temporary.write_text(_TEXT_FILES[output](table), encoding="utf-8", newline="")
 
 
 def _output(path: Path) -> str:

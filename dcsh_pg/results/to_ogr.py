@@ -1,0 +1,52 @@
+"""Rows as FlatGeobuf or GeoPackage, by geopandas and pyogrio (extra ``geo``)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from dcsh_pg.files import replacing
+from dcsh_pg.results.record import Table
+from dcsh_pg.results.to_geopandas import check_geopandas, geo_frame
+
+
+def to_flatgeobuf(table: Table, path: Path | str) -> None:
+    """Writes a FlatGeobuf file with its spatial index, which orders the features by place.
+
+    The index takes no feature without footprint: where there is one the file has none, and the
+    order of the rows.
+
+    Raises:
+        OutputError: geopandas or pyogrio is not installed, or the file cannot be written.
+    """
+    indexed = all(footprint is not None for footprint in table.footprints)
+    _write(table, path, "FlatGeobuf", SPATIAL_INDEX="YES" if indexed else "NO")
+
+
+def to_geopackage(table: Table, path: Path | str) -> None:
+    """Writes a GeoPackage with one layer that bears the name of the file.
+
+    Raises:
+        OutputError: geopandas or pyogrio is not installed, or the file cannot be written.
+    """
+    _write(table, path, "GPKG", GEOMETRY_NAME="geometry")
+
+
+def _write(table: Table, path: Path | str, driver: str, **layer_options: str) -> None:
+    check_geopandas(f"write {path}", "pyogrio")
+    path = Path(path)
+    frame = geo_frame(table)
+    kinds = set(frame.geom_type.dropna()) or {"Polygon"}
+    # In memory first: GDAL puts files of its own beside the one that it writes.
+    content = io.BytesIO()
+    frame.to_file(
+        content,
+        driver=driver,
+        engine="pyogrio",
+        index=False,
+        layer=path.stem,
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown",
+        layer_options=layer_options,
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
