@@ -49,6 +49,13 @@ class PictureScene(Scene):
         self._lock = threading.Lock()
         self._decoded: tuple[np.ndarray, np.ndarray] | None = None
 
+    def __getstate__(self) -> dict:
+        """Travels to other processes as what it was made of."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_decoded")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _decoded=None)
+
     def describe(self) -> SceneRecord:
         width, height, tags, properties = self._guard(self._header)
         record = self._origin.record

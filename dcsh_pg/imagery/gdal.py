@@ -84,6 +84,13 @@ class Handles:
         self._lock = threading.Lock()
         self._open: list[rasterio.DatasetReader] = []
 
+    def __getstate__(self) -> dict:
+        """Travels to other processes without the open handles."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_open")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _open=[])
+
     def get(self) -> rasterio.DatasetReader:
         """This thread's handle, opened when it has none.  Call it within ``gdal(uri)``."""
         mine: OrderedDict[Handles, rasterio.DatasetReader]

@@ -68,6 +68,13 @@ class RasterScene(Scene):
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
 
+    def __getstate__(self) -> dict:
+        """Travels to other processes as what it was made of."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_layout")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _layout=None)
+
     def describe(self) -> SceneRecord:
         with gdal(self.uri):
             source = self._handles.get()

@@ -79,6 +79,8 @@ class Chips:
 class Scene(ABC):
     """One source image, bound to the reading of its archive.  Making one opens nothing.
 
+    A scene can be pickled: it arrives in another process, or on another machine, as new.
+
     Attributes:
         uri: absolute path, URL or GDAL name.
         reading: how it is cut and turned into uint8.
