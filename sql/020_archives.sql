@@ -35,13 +35,14 @@ BEGIN
         RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
     END IF;
     IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
+        OR to_regclass(format('dcsh.%I', name || '_layer')) IS NOT NULL
         OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
         OR EXISTS (SELECT FROM pg_proc
                    WHERE pronamespace = 'dcsh'::regnamespace AND proname = create_archive.name)
     THEN
         RAISE EXCEPTION 'an archive cannot be named "%"', name
             USING ERRCODE = 'reserved_name',
-                  HINT = 'something else in schema dcsh has that name; choose another';
+                  HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
     END IF;
     SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
     IF NOT FOUND THEN
@@ -81,6 +82,7 @@ BEGIN
     EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
         format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
                used.name, used.method, used.bits, name));
+    PERFORM dcsh._create_layer(name);
     RETURN new_id;
 END
 $$;
@@ -93,6 +95,7 @@ AS $$
 BEGIN
     PERFORM dcsh._archive(name);
     DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
+    PERFORM dcsh._drop_layer(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;
