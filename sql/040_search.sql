@@ -99,10 +99,14 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._reach IS 'A k, at most as given, whose nearest chips are all within a radius and more; NULL where there is none';
 
+-- With its former arguments it would be a function beside this one.
+DROP FUNCTION IF EXISTS dcsh._search(
+    text, bit, integer, dcsh.area, timestamptz, timestamptz, integer, bigint);
+
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
 CREATE OR REPLACE FUNCTION dcsh._search(
     archive text, code bit, k integer, area dcsh.area, since timestamptz, until timestamptz,
-    max_distance integer, other_than bigint
+    max_distance integer, other_than bigint, scenes bigint[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -117,7 +121,8 @@ DECLARE
         CASE WHEN area IS NOT NULL THEN dcsh._meets() END,
         CASE WHEN since IS NOT NULL THEN 'c.acquired >= $4' END,
         CASE WHEN until IS NOT NULL THEN 'c.acquired < $5' END,
-        CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END);
+        CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END,
+        CASE WHEN scenes IS NOT NULL THEN format('c.scene_id = ANY (%L::bigint[])', scenes) END);
     indexed boolean := dcsh._code_index(archive) IS NOT NULL;
     chips double precision;
     few_ids bigint[];
@@ -136,7 +141,7 @@ BEGIN
     IF indexed THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
-        IF area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL THEN
+        IF area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL OR scenes IS NOT NULL THEN
             -- To find k in a share of the chips, 1/share times k are walked past, and nobody knows
             -- the share before. So as many are gathered as take the time of the walk that they
             -- would save: about 0.5 us each, against 1 ns a chip for the pass and 3 us a step, and
@@ -185,7 +190,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within max_distance';
+COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to, within and similar_in_stac; k NULL finds all within max_distance, scenes NULL in all scenes';
 
 -- VOLATILE, because EXPLAIN is not allowed elsewhere.
 CREATE OR REPLACE FUNCTION dcsh._plan(archive text, k integer DEFAULT 10) RETURNS jsonb
