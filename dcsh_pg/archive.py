@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dcsh_pg.cluster.pipeline import ingest_on_cluster
+from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database import connection, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
@@ -30,7 +32,7 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.scene import SceneRecord
+from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 
@@ -247,12 +249,18 @@ class Archive:
         sidecar: Path | None = None,
         batch: int = 64,
         threads: int = 4,
+        scheduler: str | None = None,
         progress: Progress = SILENT,
     ) -> IngestReport:
         """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
 
+        With ``scheduler``, the address of a Dask scheduler, its workers read and hash the scenes;
+        the rows are the same.
+
         Raises:
             InputError: a source does not exist or holds no image.
+            ServerError: no Dask scheduler answers there, or it was lost, has no workers or other
+                versions.
         """
         scenes = find_scenes(
             sources,
@@ -263,14 +271,29 @@ class Archive:
             date_pattern=date_pattern,
             sidecar=sidecar,
         )
-        return ingest(
-            scenes,
-            self.hasher,
-            Loader(self.connection, self.record),
-            min_valid=self.reading.min_valid,
-            batch=batch,
-            threads=threads,
-            progress=progress,
+        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def _ingest(
+        self,
+        scenes: Sequence[Scene],
+        scheduler: str | None,
+        *,
+        batch: int,
+        threads: int,
+        progress: Progress,
+    ) -> IngestReport:
+        loader = Loader(self.connection, self.record)
+        how = {
+            "min_valid": self.reading.min_valid,
+            "batch": batch,
+            "threads": threads,
+            "progress": progress,
+        }
+        if scheduler is None:
+            return ingest(scenes, self.hasher, loader, **how)
+        model = Model(self.record.model_sha256, self._model_file().read_bytes())
+        return ingest_on_cluster(
+            scenes, model, loader, scheduler=scheduler, device=self._device, **how
         )
 
     def hash_images(

@@ -15,6 +15,7 @@ LEVELS = {
     "protocol": 5,
     "archive": 4,
     "ingest": 3,
+    "cluster": 3,
     "evaluation": 3,
     "results": 3,
     "export": 3,
@@ -40,6 +41,7 @@ SAME_LEVEL = {
     ("files", "errors"),
     ("files", "errors"),
     ("database", "sql"),
+    ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
 TORCH_ROOMS = {"methods", "learning", "export", "protocol"}
 STANDING_ALONE = ("encoders", "heads", "losses")
