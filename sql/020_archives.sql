@@ -94,6 +94,7 @@ CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
 AS $$
 BEGIN
     PERFORM dcsh._archive(name);
+    PERFORM dcsh.drop_pgstac_view(name);
     DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
     PERFORM dcsh._drop_layer(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
