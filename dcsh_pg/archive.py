@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database import connection, migrate, registry, search
+from dcsh_pg.database import chips, connection, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
@@ -35,9 +35,12 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.results.extras import require
+from dcsh_pg.results.to_geopandas import geo_frame
 
 if TYPE_CHECKING:
     import psycopg
+    from geopandas import GeoDataFrame
     from shapely import Geometry
 
     from dcsh_pg.database.search import Hit
@@ -52,12 +55,14 @@ class Query:
         caption: what people call it.
         chip: its id, when it is a chip of the archive.
         pixels: uint8 (H, W, C), where there is a picture of it.
+        footprint: GeoJSON geometry in longitude and latitude, where it has a place.
     """
 
     code: bytes
     caption: str
     chip: int | None = None
     pixels: np.ndarray | None = None
+    footprint: dict[str, Any] | None = None
 
 
 class Archive:
@@ -393,7 +398,13 @@ class Archive:
         pixels = None
         with contextlib.suppress(InputError):
             pixels = self.read_chip(found)
-        return Query(self.code_of(chip), f"chip {chip}", chip=chip, pixels=pixels)
+        return Query(
+            self.code_of(chip),
+            f"chip {chip}",
+            chip=chip,
+            pixels=pixels,
+            footprint=found.footprint,
+        )
 
     def within(self, code: bytes | np.ndarray, radius: int, **filters) -> list[Hit]:
         """All chips within ``radius`` bits of ``code``, by (distance, id): ``dcsh.within``."""
@@ -416,6 +427,33 @@ class Archive:
     def labelled_codes(self, label: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Ids (N,), codes uint8 (N, K/8) and the scenes' property ``label`` for every chip with one."""
         return search.labelled_codes(self.connection, self.record.name, label)
+
+    # -- for notebooks -----------------------------------------------------------------------
+
+    def to_geopandas(
+        self,
+        *,
+        area: Geometry | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> GeoDataFrame:
+        """The chips as a GeoDataFrame in EPSG:4326, by id, which is the index.
+
+        Columns: ``scene_id``, ``uri`` of the scene, ``acquired`` (UTC), the window in pixels
+        (``col_off, row_off, width, height``), ``valid_fraction``, ``code`` in hexadecimal
+        (``bytes.fromhex`` makes it one to search for) and ``geometry``, None where a chip has no
+        place.  ``area``, ``since`` and ``until`` are those of :meth:`similar`.
+
+        Raises:
+            OutputError: the extra ``geo`` is not installed.
+            UsageError: the area cannot be searched, or the limit is negative.
+        """
+        require("geo", "make a GeoDataFrame")
+        columns, footprints = chips.chips(
+            self.connection, self.record.name, area=area, since=since, until=until, limit=limit
+        )
+        return geo_frame(columns, chips.COLUMNS, footprints).set_index("id")
 
     def _checked(self, code: bytes | np.ndarray) -> bytes:
         code = bytes(code)

@@ -27,18 +27,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable, replacing
+from dcsh_pg.results.extras import require
 from dcsh_pg.results.record import Row, Table
 from dcsh_pg.results.to_contact_sheet import contact_sheet
 from dcsh_pg.results.to_csv import to_csv
 from dcsh_pg.results.to_geojson import to_geojson, to_geojson_lines, to_geojson_text_sequence
-from dcsh_pg.results.to_geopandas import check_geopandas, to_geopandas
+from dcsh_pg.results.to_geopandas import to_geopandas
 from dcsh_pg.results.to_geoparquet import to_geoparquet
 from dcsh_pg.results.to_json import to_json
+from dcsh_pg.results.to_map import to_map
 from dcsh_pg.results.to_ogr import to_flatgeobuf, to_geopackage
 from dcsh_pg.results.to_table import HIT_COLUMNS, print_table
 
 if TYPE_CHECKING:
     import numpy as np
+    from shapely.geometry.base import BaseGeometry
 
     from dcsh_pg.database.search import Hit
     from dcsh_pg.results.to_contact_sheet import ReadChip
@@ -77,16 +80,20 @@ SUFFIXES = {
     ".geoparquet": "geoparquet",
     ".fgb": "flatgeobuf",
     ".gpkg": "geopackage",
+    ".map.png": "map",
+    ".map.svg": "map",
+    ".map.pdf": "map",
     ".png": "contact sheet",
 }
-"""What ``write`` makes of a file's suffix."""
+"""What ``write`` makes of the end of a file's name."""
 
 _TEXT_FILES = _TEXTS | {"geojson text sequence": to_geojson_text_sequence}
-_BINARY_FILES = {
-    "geoparquet": (to_geoparquet, "pyarrow"),
-    "flatgeobuf": (to_flatgeobuf, "pyogrio"),
-    "geopackage": (to_geopackage, "pyogrio"),
+_LAYERS = {
+    "geoparquet": to_geoparquet,
+    "flatgeobuf": to_flatgeobuf,
+    "geopackage": to_geopackage,
 }
+_EXTRAS = dict.fromkeys(_LAYERS, "geo") | {"map": "plot"}
 
 
 class Query(Protocol):
@@ -95,10 +102,12 @@ class Query(Protocol):
     Attributes:
         caption: what people call it.
         pixels: uint8 (H, W, C), or None where there is no picture of it.
+        footprint: GeoJSON geometry in longitude and latitude, or None where it has no place.
     """
 
     caption: str
     pixels: np.ndarray | None
+    footprint: dict[str, Any] | None
 
 
 # -- hits ------------------------------------------------------------------------------------
@@ -131,8 +140,8 @@ def check_output(path: Path | str) -> None:
     """
     path = Path(path)
     output = _output(path)
-    if output in _BINARY_FILES:
-        check_geopandas(f"write {path}", _BINARY_FILES[output][1])
+    if output in _EXTRAS:
+        require(_EXTRAS[output], f"write {path}")
     check_writable(path)
 
 
@@ -142,12 +151,14 @@ def write(
     *,
     query: Query | None = None,
     read_chip: ReadChip | None = None,
+    area: BaseGeometry | None = None,
     title: str = "",
 ) -> None:
-    """Writes the hits in the format that the suffix of ``path`` tells (``SUFFIXES``).
+    """Writes the hits in the format that the end of the name of ``path`` tells (``SUFFIXES``).
 
-    The file is complete or not there.  ``query``, ``read_chip`` and ``title`` are for the contact
-    sheet, see ``contact_sheet``.
+    The file is complete or not there.  ``query`` and ``title`` are for the pictures, ``read_chip``
+    for the contact sheet, see ``contact_sheet``; ``area`` (longitude and latitude) is where was
+    searched, for the map.
 
     Raises:
         UsageError: no output has this suffix, or a contact sheet without ``read_chip``.
@@ -165,6 +176,9 @@ def write(
             title=title,
             query_caption=() if query is None else (query.caption,),
         )
+    elif _output(path) == "map":
+        marks = {} if query is None else {"query": query.footprint, "query_caption": query.caption}
+        to_map(Table.of_hits(hits), path, area=area, title=title, **marks)
     else:
         _write(Table.of_hits(hits), path)
 
@@ -207,11 +221,15 @@ def write_rows(
     path: Path | str,
     *,
     columns: type | Mapping[str, type],
+    area: BaseGeometry | None = None,
+    title: str = "",
+    colour_by: str | None = None,
 ) -> None:
-    """Writes rows in the format that the suffix of ``path`` tells: all but the contact sheet.
+    """Writes rows in the format that the end of the name tells: all but the contact sheet.
 
-    The file is complete or not there.  Arguments as :func:`show_rows`; :func:`check_output` tells
-    beforehand whether it will work.
+    The file is complete or not there.  ``rows`` and ``columns`` as :func:`show_rows`; ``area``,
+    ``title`` and ``colour_by``, a numeric column (default: ``distance``, if there), are for the
+    map.  :func:`check_output` tells beforehand whether it will work.
 
     Raises:
         UsageError: no output has this suffix, or it is that of the contact sheet.
@@ -223,7 +241,11 @@ def write_rows(
             f"{path}: a contact sheet is of the hits of a search",
             hint=f"end it in one of: {' '.join(s for s in SUFFIXES if s != '.png')}",
         )
-    _write(Table.of(rows, columns), path)
+    table = Table.of(rows, columns)
+    if _output(path) == "map":
+        to_map(table, path, area=area, title=title, colour_by=colour_by)
+    else:
+        _write(table, path)
 
 
 def _show(table: Table, format: str, columns: Sequence[str] | None = None) -> None:
@@ -243,16 +265,16 @@ def _dumps(table: Table, format: str) -> str:
 
 def _write(table: Table, path: Path) -> None:
     output = _output(path)
-    if output in _BINARY_FILES:
-        to_file, _ = _BINARY_FILES[output]
-        to_file(table, path)
+    if output in _LAYERS:
+        _LAYERS[output](table, path)
     else:
         with replacing(path) as temporary:
             temporary.write_text(_TEXT_FILES[output](table), encoding="utf-8", newline="")
 
 
 def _output(path: Path) -> str:
-    output = SUFFIXES.get(path.suffix.lower())
+    name = path.name.lower()
+    output = next((SUFFIXES[end] for end in SUFFIXES if name.endswith(end)), None)
     if output is None:
         raise UsageError(
             f"cannot tell what to write from the name '{path.name}'",

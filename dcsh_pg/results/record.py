@@ -92,7 +92,7 @@ class Table:
         for row in rows:
             fields = row if isinstance(row, Mapping) else _fields(row)
             records.append(_record(fields, declared))
-            footprints.append(_geometry(fields.get("footprint")))
+            footprints.append(to_geometry(fields.get("footprint")))
         return cls(declared, records, footprints)
 
     @classmethod
@@ -202,7 +202,8 @@ def _to_json(value: Any) -> str:
     raise TypeError(f"no output can tell a {type(value).__name__}: {value!r}")
 
 
-def _geometry(footprint: dict[str, Any] | BaseGeometry | None) -> BaseGeometry | None:
+def to_geometry(footprint: dict[str, Any] | BaseGeometry | None) -> BaseGeometry | None:
+    """A footprint as a shapely geometry."""
     return shape(footprint) if isinstance(footprint, Mapping) else footprint
 
 
@@ -220,7 +221,7 @@ def iso(time: datetime) -> str:
 
 def place(footprint: dict[str, Any] | BaseGeometry | None) -> str:
     """The centre of a footprint for people, '77.0365°W, 38.8977°N', or '' without one."""
-    geometry = _geometry(footprint)
+    geometry = to_geometry(footprint)
     if geometry is None or geometry.is_empty:
         return ""
     lon, lat = geometry.centroid.x, geometry.centroid.y

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from dcsh_pg.files import replacing
+from dcsh_pg.results.extras import require
 from dcsh_pg.results.record import Table
-from dcsh_pg.results.to_geopandas import check_geopandas, geo_frame
+from dcsh_pg.results.to_geopandas import frame_of
 
 
 def to_geoparquet(table: Table, path: Path | str) -> None:
@@ -15,10 +16,10 @@ def to_geoparquet(table: Table, path: Path | str) -> None:
     Times are timestamps in UTC.
 
     Raises:
-        OutputError: geopandas or pyarrow is not installed, or the file cannot be written.
+        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
-    check_geopandas(f"write {path}", "pyarrow")
+    require("geo", f"write {path}")
     with replacing(path) as temporary:
-        geo_frame(table).to_parquet(
+        frame_of(table).to_parquet(
             temporary, index=False, schema_version="1.1.0", write_covering_bbox=True
         )

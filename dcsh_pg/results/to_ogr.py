@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 
 from dcsh_pg.files import replacing
+from dcsh_pg.results.extras import require
 from dcsh_pg.results.record import Table
-from dcsh_pg.results.to_geopandas import check_geopandas, geo_frame
+from dcsh_pg.results.to_geopandas import frame_of
 
 
 def to_flatgeobuf(table: Table, path: Path | str) -> None:
@@ -17,7 +18,7 @@ def to_flatgeobuf(table: Table, path: Path | str) -> None:
     order of the rows.
 
     Raises:
-        OutputError: geopandas or pyogrio is not installed, or the file cannot be written.
+        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
     indexed = all(footprint is not None for footprint in table.footprints)
     _write(table, path, "FlatGeobuf", SPATIAL_INDEX="YES" if indexed else "NO")
@@ -27,15 +28,15 @@ def to_geopackage(table: Table, path: Path | str) -> None:
     """Writes a GeoPackage with one layer that bears the name of the file.
 
     Raises:
-        OutputError: geopandas or pyogrio is not installed, or the file cannot be written.
+        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
     _write(table, path, "GPKG", GEOMETRY_NAME="geometry")
 
 
 def _write(table: Table, path: Path | str, driver: str, **layer_options: str) -> None:
-    check_geopandas(f"write {path}", "pyogrio")
+    require("geo", f"write {path}")
     path = Path(path)
-    frame = geo_frame(table)
+    frame = frame_of(table)
     kinds = set(frame.geom_type.dropna()) or {"Polygon"}
     # In memory first: GDAL puts files of its own beside the one that it writes.
     content = io.BytesIO()
