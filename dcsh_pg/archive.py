@@ -24,7 +24,7 @@ import numpy as np
 
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database import chips, connection, migrate, registry, search
+from dcsh_pg.database import chips, connection, layers, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
@@ -454,6 +454,13 @@ class Archive:
             self.connection, self.record.name, area=area, since=since, until=until, limit=limit
         )
         return geo_frame(columns, chips.COLUMNS, footprints).set_index("id")
+
+    def tile(self, z: int, x: int, y: int, **query) -> bytes:
+        """A vector tile of the chips, or of the hits of a query, for maps: ``dcsh.tiles``.
+
+        Takes the query and the filters of :func:`dcsh_pg.database.layers.tile`.
+        """
+        return layers.tile(self.connection, self.record.name, z, x, y, **query)
 
     def _checked(self, code: bytes | np.ndarray) -> bytes:
         code = bytes(code)

@@ -116,12 +116,20 @@ AS $$
 DECLARE
     grid constant integer := 4096;
     margin constant integer := 64;
-    tile geometry := ST_TileEnvelope(z, x, y);
-    place geometry := ST_Transform(
-        ST_TileEnvelope(z, x, y, margin => margin::double precision / grid), 4326);
+    tile geometry;
+    place geometry;
     asked record;
     mvt bytea;
 BEGIN
+    IF z BETWEEN 0 AND 30 AND x BETWEEN 0 AND 2 ^ z - 1 AND y BETWEEN 0 AND 2 ^ z - 1 THEN
+        tile := ST_TileEnvelope(z, x, y);
+        place := ST_Transform(
+            ST_TileEnvelope(z, x, y, margin => margin::double precision / grid), 4326);
+    ELSE
+        RAISE EXCEPTION 'there is no tile %/%/%', z, x, y
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'zoom z is 0 to 30, x and y are 0 to 2^z - 1';
+    END IF;
     SELECT * INTO asked FROM dcsh._tile_query(query);
     EXECUTE format($query$
         WITH met AS MATERIALIZED (
