@@ -17,6 +17,49 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error';
 
+CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text, name text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    used dcsh.model;
+BEGIN
+    SELECT m.* INTO STRICT used FROM dcsh.model m WHERE m.id = target.model_id;
+    EXECUTE format($ddl$
+        CREATE TABLE dcsh.%1$I (
+            id bigint PRIMARY KEY,
+            scene_id bigint NOT NULL,
+            col_off integer NOT NULL,
+            row_off integer NOT NULL,
+            width integer NOT NULL,
+            height integer NOT NULL,
+            geom %2$s,
+            acquired timestamptz,
+            valid_fraction real NOT NULL,
+            code bit(%3$s) NOT NULL
+        );
+        CREATE INDEX ON dcsh.%1$I USING gist (geom);
+        CREATE INDEX ON dcsh.%1$I (acquired);
+        CREATE INDEX ON dcsh.%1$I (scene_id);
+        COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip, without gaps in the order of ingestion';
+        COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
+        COMMENT ON COLUMN dcsh.%1$I.col_off IS 'First column of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.geom IS 'Footprint, longitude and latitude (EPSG:4326)';
+        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
+        COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
+        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %3$s bits; compare with dcsh.hamming';
+    $ddl$, name, dcsh._footprint_type(), used.bits);
+    EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
+        format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
+               used.name, used.method, used.bits, archive));
+END
+$$;
+COMMENT ON FUNCTION dcsh._create_chips IS 'Makes an empty table for the chips of an archive, with indexes and comments';
+
 CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -52,36 +95,7 @@ BEGIN
 
     INSERT INTO dcsh.archive (name, model_id, reading)
         VALUES (name, used.id, reading) RETURNING id INTO new_id;
-    EXECUTE format($ddl$
-        CREATE TABLE dcsh.%1$I (
-            id bigint PRIMARY KEY,
-            scene_id bigint NOT NULL,
-            col_off integer NOT NULL,
-            row_off integer NOT NULL,
-            width integer NOT NULL,
-            height integer NOT NULL,
-            geom %2$s,
-            acquired timestamptz,
-            valid_fraction real NOT NULL,
-            code bit(%3$s) NOT NULL
-        );
-        CREATE INDEX ON dcsh.%1$I USING gist (geom);
-        CREATE INDEX ON dcsh.%1$I (acquired);
-        CREATE INDEX ON dcsh.%1$I (scene_id);
-        COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip, without gaps in the order of ingestion';
-        COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
-        COMMENT ON COLUMN dcsh.%1$I.col_off IS 'First column of its window in the scene, pixels';
-        COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
-        COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
-        COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
-        COMMENT ON COLUMN dcsh.%1$I.geom IS 'Footprint, longitude and latitude (EPSG:4326)';
-        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
-        COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
-        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %3$s bits; compare with dcsh.hamming';
-    $ddl$, name, dcsh._footprint_type(), used.bits);
-    EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
-        format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
-               used.name, used.method, used.bits, name));
+    PERFORM dcsh._create_chips(name, name);
     PERFORM dcsh._create_layer(name);
     RETURN new_id;
 END
@@ -97,6 +111,7 @@ BEGIN
     PERFORM dcsh.drop_pgstac_view(name);
     DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
     PERFORM dcsh._drop_layer(name);
+    PERFORM dcsh._drop_shards(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;
