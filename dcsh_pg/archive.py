@@ -30,9 +30,11 @@ from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.listed import Listed, listed_scenes
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, SceneRecord
+from dcsh_pg.imagery.stac import stac_listing
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 from dcsh_pg.results.extras import require
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from dcsh_pg.database.search import Hit
+    from dcsh_pg.imagery.gdal import Sign
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,61 @@ class Archive:
             sidecar=sidecar,
         )
         return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def ingest_stac(
+        self,
+        source: str,
+        *,
+        asset: str | None = None,
+        collection: str | None = None,
+        sign: Sign | None = None,
+        georeference: bool = True,
+        acquired: datetime | None = None,
+        date_pattern: str | None = None,
+        batch: int = 64,
+        threads: int = 4,
+        scheduler: str | None = None,
+        progress: Progress = SILENT,
+    ) -> IngestReport:
+        """:meth:`ingest` of STAC items: one scene each, with collection, item id and properties.
+
+        Args:
+            source: file or URL of an item, an item collection, newline-delimited items, a catalogue
+                or a collection; or a folder.
+            asset: key of the asset to read; None takes the only one with the role 'data', else
+                'visual', else the only image with that role.
+            collection: only the items of the collection with that id.
+            sign: takes the href of an asset and returns one that may be read; asked at every
+                opening, and never stored.
+
+        Raises:
+            InputError: the source cannot be read, is no STAC, or has no such item.
+            ServerError: as :meth:`ingest`.
+        """
+        listed = list(stac_listing(source, asset=asset, collection=collection, progress=progress))
+        scenes = self._scenes_of(listed, georeference, acquired, date_pattern, sign)
+        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def _scenes_of(
+        self,
+        listed: Sequence[Listed],
+        georeference: bool,
+        acquired: datetime | None,
+        date_pattern: str | None,
+        sign: Sign | None = None,
+    ) -> list[Scene]:
+        """The scenes of a listing; what went wrong with its entries before is forgotten."""
+        scenes = listed_scenes(
+            listed,
+            reading=self.reading,
+            bands=self.record.card.bands,
+            georeference=georeference,
+            acquired=acquired,
+            date_pattern=date_pattern,
+            sign=sign,
+        )
+        Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
+        return scenes
 
     def _ingest(
         self,
