@@ -24,7 +24,7 @@ import numpy as np
 
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database import chips, connection, layers, migrate, registry, search
+from dcsh_pg.database import change, chips, connection, examples, layers, migrate, registry, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from shapely import Geometry
 
+    from dcsh_pg.database.change import Change, Period
     from dcsh_pg.database.search import Hit
     from dcsh_pg.imagery.gdal import Sign
 
@@ -54,14 +55,14 @@ class Query:
     """What to look for.
 
     Attributes:
-        code: its packed code, K/8 bytes.
+        code: its packed code, K/8 bytes; None of a region, for which several chips may speak.
         caption: what people call it.
         chip: its id, when it is a chip of the archive.
         pixels: uint8 (H, W, C), where there is a picture of it.
         footprint: GeoJSON geometry in longitude and latitude, where it has a place.
     """
 
-    code: bytes
+    code: bytes | None
     caption: str
     chip: int | None = None
     pixels: np.ndarray | None = None
@@ -419,6 +420,30 @@ class Archive:
         """
         return search.similar_to(self.connection, self.record.name, chip, **filters)
 
+    def similar_to_examples(
+        self, likes: Sequence[int], unlikes: Sequence[int] = (), **options
+    ) -> list[Hit]:
+        """The chips most like chips ``likes`` and no nearer to ``unlikes``, all of them left out.
+
+        ``rule`` is 'min', the distance to the nearest of them, or 'mean', that to all; the other
+        options are the filters of :meth:`similar`: ``dcsh.similar_to_examples``.
+        """
+        return examples.similar_to_examples(
+            self.connection, self.record.name, likes, unlikes, **options
+        )
+
+    def similar_region(self, region: Geometry, **options) -> list[Hit]:
+        """The chips most like those that cover ``region`` (EPSG:4326), which are left out.
+
+        Takes the options of :meth:`similar_to_examples`, and ``min_share``, how far a chip must
+        overlap the region, as a share of what the chip does that overlaps it most:
+        ``dcsh.similar_region``.
+
+        Raises:
+            NotFound: no chip covers the region.
+        """
+        return examples.similar_region(self.connection, self.record.name, region, **options)
+
     def similar_to_place(self, lon: float, lat: float, **filters) -> list[Hit]:
         """The chips nearest to the chip at a place (degrees, EPSG:4326): ``dcsh.chip_at``."""
         return self.similar_to(self.chip_at(lon, lat), **filters)
@@ -469,6 +494,14 @@ class Archive:
         return search.within(
             self.connection, self.record.name, self._checked(code), radius, **filters
         )
+
+    def change(self, before: Period, after: Period, **options) -> list[Change]:
+        """The places seen in both periods, the most changed first: ``dcsh.change``.
+
+        A period is (since, until), each a time or None; ``until`` is not included.  Options are
+        ``area``, ``min_overlap`` and ``k``, see :func:`dcsh_pg.database.change.change`.
+        """
+        return change.change(self.connection, self.record.name, before, after, **options)
 
     def chip_at(self, lon: float, lat: float) -> int:
         """The id of the chip at a place: ``dcsh.chip_at``.
