@@ -107,11 +107,11 @@ def search(
         ),
     ] = None,
     format: Annotated[
-        Literal["table", "json", "geojson", "csv"],
+        Literal["table", "json", "geojson", "geojsonseq", "csv"],
         typer.Option(
             "--format",
             "-f",
-            help="What to print.",
+            help="What to print; geojsonseq is one feature a line.",
             rich_help_panel=_OUTPUT,
         ),
     ] = "table",
@@ -121,8 +121,8 @@ def search(
             "--out",
             "-o",
             metavar="FILE",
-            help="Also write a file: .geojson, .json, .csv, .parquet, or .png for a contact sheet. "
-            "May be given several times.",
+            help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .png for "
+            "a contact sheet, .map.png for a map. May be given several times.",
             rich_help_panel=_OUTPUT,
             show_default=False,
         ),
@@ -180,5 +180,12 @@ def search(
     hits = opened.search(query, **filters)
     for file in out or ():
         title = f"{archive}: the {len(hits)} nearest by Hamming distance"
-        results.write(hits, file, query=query, read_chip=opened.read_chip, title=title)
+        results.write(
+            hits,
+            file,
+            query=query,
+            read_chip=opened.read_chip,
+            area=filters["area"],
+            title=title,
+        )
     results.show(hits, format)

@@ -154,7 +154,10 @@ def _scalar_type(hint: Any) -> type:
 
 
 def _common_type(values: Iterable[Any]) -> type:
-    found = {type(value) for value in values if value is not None}
+    known = [value for value in values if value is not None]
+    found = {type(value) for value in known}
+    if int in found and any(isinstance(v, int) and abs(v) >= 2**63 for v in known):
+        return str
     if found == {int, float}:
         return float
     return found.pop() if len(found) == 1 and found <= set(SCALARS) else str
@@ -165,7 +168,7 @@ def _record(fields: Mapping[str, Any], declared: Mapping[str, type]) -> dict[str
     fields = dict(fields) | ({} if window is None else dict(zip(WINDOW, window, strict=True)))
     record = {name: _plain(fields.get(name)) for name in declared}
     for name, value in (fields.get("properties") or {}).items():
-        is_taken = name in declared or name in _RESERVED
+        is_taken = name in declared or name.lower() in _RESERVED
         record[f"scene:{name}" if is_taken else name] = _plain(value)
     return record
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
@@ -164,10 +165,12 @@ def _footprints(
     is_dot = np.array([view.points(place, WIDTH) < SMALLEST for place in backwards])
     style = {"edgecolors": INK, "alpha": 0.85, "zorder": 3}
     outlines = [_path(place) for place in backwards[~is_dot]]
-    polygons = PathCollection(outlines, facecolors=faces[~is_dot], linewidths=0.6, **style)
-    axes.add_collection(polygons, autolim=False)
-    centres = shapely.get_coordinates(shapely.centroid(backwards[is_dot]))
-    axes.scatter(*centres.T, s=DOT, c=faces[is_dot], linewidths=0.5, **style)
+    if outlines:
+        polygons = PathCollection(outlines, facecolors=faces[~is_dot], linewidths=0.6, **style)
+        axes.add_collection(polygons, autolim=False)
+    if is_dot.any():
+        centres = shapely.get_coordinates(shapely.centroid(backwards[is_dot]))
+        axes.scatter(*centres.T, s=DOT, c=faces[is_dot], linewidths=0.5, **style)
     return legend
 
 
@@ -204,7 +207,8 @@ def _path(geometry: BaseGeometry) -> Outline:
     """The rings of a polygon or several as one path, holes left open."""
     from matplotlib.path import Path as Outline
 
-    rings = shapely.get_rings(shapely.get_parts(geometry))
+    # A hole stays open where its ring runs the other way round than the outer one.
+    rings = shapely.get_rings([orient(part) for part in shapely.get_parts(geometry)])
     return Outline.make_compound_path(
         *(Outline(shapely.get_coordinates(ring), closed=True) for ring in rings)
     )

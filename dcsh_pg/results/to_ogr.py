@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 from dcsh_pg.files import replacing
@@ -27,6 +29,8 @@ def to_flatgeobuf(table: Table, path: Path | str) -> None:
 def to_geopackage(table: Table, path: Path | str) -> None:
     """Writes a GeoPackage with one layer that bears the name of the file.
 
+    Of columns whose names differ only in case, which SQLite takes for one, the later get a number.
+
     Raises:
         OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
@@ -37,6 +41,8 @@ def _write(table: Table, path: Path | str, driver: str, **layer_options: str) ->
     require("geo", f"write {path}")
     path = Path(path)
     frame = frame_of(table)
+    if driver == "GPKG":
+        frame.columns = _apart(frame.columns)
     kinds = set(frame.geom_type.dropna()) or {"Polygon"}
     # In memory first: GDAL puts files of its own beside the one that it writes.
     content = io.BytesIO()
@@ -51,3 +57,13 @@ def _write(table: Table, path: Path | str, driver: str, **layer_options: str) ->
     )
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
+
+
+def _apart(names: Iterable[str]) -> list[str]:
+    """Names that stay apart where case does not count: 'Class', 'class_2'."""
+    given: dict[str, str] = {}
+    for name in names:
+        candidates = chain([name], (f"{name}_{n}" for n in count(2)))
+        new = next(candidate for candidate in candidates if candidate.lower() not in given)
+        given[new.lower()] = new
+    return list(given.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,9 +45,9 @@ class View:
         bounds = shapely.bounds(parts)
         west = _first_longitude(bounds[:, 0], bounds[:, 2])
         east = np.where(bounds[:, 0] < west, bounds[:, 2] + 360, bounds[:, 2]).max()
-        tight = cls(west, bounds[:, 1].min(), east, bounds[:, 3].max())
+        tight = cls(west, float(bounds[:, 1].min()), float(east), float(bounds[:, 3].max()))
         sides = (bounds[:, 2:] - bounds[:, :2]) / [tight.stretch, 1]
-        return tight._with_margin(SURROUNDINGS * sides.max(axis=1).min())
+        return tight._with_margin(SURROUNDINGS * float(sides.max(axis=1).min()))
 
     def _with_margin(self, least: float) -> View:
         width, height = self.width / self.stretch, self.height
@@ -70,7 +71,7 @@ class View:
     @property
     def stretch(self) -> float:
         """Degrees of longitude that are as long as one of latitude, in the middle of the view."""
-        return 1 / max(np.cos(np.radians((self.south + self.north) / 2)), 0.1)
+        return 1 / max(math.cos(math.radians((self.south + self.north) / 2)), 0.1)
 
     def moved_in(self, geometry: BaseGeometry) -> BaseGeometry:
         """The geometry with longitudes from ``west`` on; parts that the antimeridian cut are one."""
@@ -97,7 +98,7 @@ class View:
             return None
         y = (self.south + self.north) / 2
         metres = _GEOD.inv(0, y, 1e-3, y)[2] * 1e3 * self.width / 5
-        power = 10 ** np.floor(np.log10(metres))
+        power = 10 ** math.floor(math.log10(metres))
         length = power * max(step for step in (1, 2, 5) if step * power <= metres)
         words = f"{length / 1000:,.0f} km" if length >= 1000 else f"{length:g} m"
         return length / metres * self.width / 5, words

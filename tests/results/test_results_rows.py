@@ -47,8 +47,8 @@ def test_hits_are_flat_and_in_utc(hits):
 
 
 def test_property_does_not_hide_a_column(make_hit):
-    [row] = Table.of_hits([make_hit(3, properties={"id": "S2A", "wkt": "x"})]).records
-    assert (row["id"], row["scene:id"], row["scene:wkt"]) == (103, "S2A", "x")
+    [row] = Table.of_hits([make_hit(3, properties={"id": "S2A", "Geometry": "x"})]).records
+    assert (row["id"], row["scene:id"], row["scene:Geometry"]) == (103, "S2A", "x")
 
 
 def test_rows_of_a_dataclass():
@@ -79,12 +79,12 @@ def test_rows_may_be_mappings_and_numbers_numpys():
 
 def test_types_of_properties_are_what_their_values_have_in_common(make_hit):
     properties = [
-        {"gsd": 1, "cloud": 1, "eo": {"a": [1]}, "night": True},
-        {"gsd": 0.5, "cloud": "none", "night": None},
+        {"gsd": 1, "cloud": 1, "eo": {"a": [1]}, "night": True, "key": 2**64},
+        {"gsd": 0.5, "cloud": "none", "night": None, "key": 1},
     ]
     table = Table.of_hits([make_hit(n, properties=each) for n, each in enumerate(properties)])
     assert {name: table.types[name] for name in properties[0]} == {
-        "gsd": float, "cloud": str, "eo": str, "night": bool,
+        "gsd": float, "cloud": str, "eo": str, "night": bool, "key": str,
     }  # fmt: skip
     assert table.columns["gsd"] == [1.0, 0.5]
     assert table.columns["cloud"] == ["1", "none"]
