@@ -107,8 +107,8 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._tile_query IS 'The parameters of a tile, read from JSON and checked';
 
--- A chip may be smaller than a step of the tile's grid, where its outline is nothing: a hit is to be seen
--- all the same, by its centre.
+-- A tile of the whole Earth meets all chips of an archive, so those are left out that would be narrower
+-- than two pixels of 256. A hit is to be seen at any zoom: where its outline is nothing, by its centre.
 CREATE OR REPLACE FUNCTION dcsh.tiles(z integer, x integer, y integer, query json) RETURNS bytea
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -163,14 +163,15 @@ BEGIN
             SELECT c.*, NULL::integer AS rank, NULL::integer AS distance,
                    s.uri, s.collection, s.item_id
             FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
-            WHERE ($9 IS NULL OR ST_Intersects(c.geom, dcsh._to_lonlat(dcsh._area_from_text($9))))
+            WHERE ST_XMax(c.geom) - ST_XMin(c.geom) >= $13
+                AND ($9 IS NULL OR ST_Intersects(c.geom, dcsh._to_lonlat(dcsh._area_from_text($9))))
                 AND ($10 IS NULL OR c.acquired >= $10) AND ($11 IS NULL OR c.acquired < $11)
         $chips$, asked.archive)
     END)
     INTO mvt
     USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
-          asked.area, asked.since, asked.until, asked.max_distance;
+          asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128;
     RETURN mvt;
 END
 $$;
-COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT) with layer chips: all chips of query archive, or with chip or code the hits of dcsh.search_layer, and then with layer centres; features carry the chip as id';
+COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT) with layer chips: the chips of query archive that are two pixels wide or more, or with chip or code the hits of dcsh.search_layer, and then with layer centres; features carry the chip as id';
