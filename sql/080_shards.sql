@@ -564,8 +564,10 @@ COMMENT ON FUNCTION dcsh._mend_shards IS 'Removes chips that shards have committ
 -- Search
 
 -- One query a shard, which postgres_fdw sends as a whole, order and limit included: so k rows come
--- from each, and all shards work at the same time.  The rows that come are sorted by another expression
--- than there, because PostgreSQL would merge sorted ones, and wait for one shard after the other.
+-- from each.  All shards work at the same time for two reasons.  The rows that come are sorted by
+-- another expression than there, because PostgreSQL would merge sorted ones, and wait for one shard
+-- after the other.  And the columns stand in the order in which they are asked for, all of them,
+-- because a subquery that had to arrange them could not be waited for beside others.
 -- Chips with ids that are not given out yet are of a load that is not committed here.
 CREATE OR REPLACE FUNCTION dcsh._search_shards(archive text, conditions text, nearest boolean)
     RETURNS text
@@ -575,13 +577,15 @@ AS $$
     SELECT format($query$
         SELECT n.id, n.distance, n.scene_id, n.col_off, n.row_off, n.width, n.height, n.geom,
                n.acquired, n.valid_fraction
-        FROM (SELECT s.*, s.bits::integer AS distance FROM (%s) s
+        FROM (SELECT s.id, s.scene_id, s.col_off, s.row_off, s.width, s.height, s.geom, s.acquired,
+                     s.valid_fraction, s.bits::integer AS distance
+              FROM (%s) s
               ORDER BY s.bits::integer, s.id LIMIT $3) n
         WHERE $6 IS NULL OR n.distance <= $6
         ORDER BY n.distance, n.id
     $query$, string_agg(format($shard$
-            (SELECT c.id, c.code <~> $2 AS bits, c.scene_id, c.col_off, c.row_off, c.width,
-                    c.height, c.geom, c.acquired, c.valid_fraction
+            (SELECT c.id, c.scene_id, c.col_off, c.row_off, c.width, c.height, c.geom, c.acquired,
+                    c.valid_fraction, c.code <~> $2 AS bits
              FROM %s c WHERE %s AND c.id <= %s %s)
         $shard$, s.chips, conditions, a.last_chip_id,
             CASE WHEN nearest THEN 'ORDER BY c.code <~> $2, c.id LIMIT $3'
