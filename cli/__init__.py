@@ -22,6 +22,8 @@ COMMANDS = (
     "export",
     "ingest",
     "search",
+    "stac",
+    "pgstac",
     "evaluate",
     "recall",
     "benchmark",

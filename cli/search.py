@@ -106,6 +106,15 @@ def search(
             show_default=False,
         ),
     ] = None,
+    cql2: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="The scene's STAC item in pgstac must meet this filter: CQL2-JSON, or a file of it.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[
         Literal["table", "json", "geojson", "geojsonseq", "csv"],
         typer.Option(
@@ -152,6 +161,7 @@ def search(
 
     from dcsh_pg import codes, results
     from dcsh_pg.archive import Archive, Query
+    from dcsh_pg.database import pgstac
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
@@ -168,6 +178,7 @@ def search(
             f"--since {since} is not before --until {until}",
             hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
         )
+    stac_filter = None if cql2 is None else pgstac.read_filter(cql2)
     part = options.parse_integers(window, "--window", 4)
     asked = None if code is None else Query(bytes(codes.from_text(code)), "code")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
@@ -177,7 +188,10 @@ def search(
         query = asked
     else:
         query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
-    hits = opened.search(query, **filters)
+    if stac_filter is None:
+        hits = opened.search(query, **filters)
+    else:
+        hits = opened.similar_in_stac(query, stac_filter, **filters)
     for file in out or ():
         title = f"{archive}: the {len(hits)} nearest by Hamming distance"
         results.write(

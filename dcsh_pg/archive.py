@@ -22,9 +22,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database import change, chips, connection, examples, layers, migrate, registry, search
+from dcsh_pg.database import (
+    change,
+    chips,
+    connection,
+    examples,
+    layers,
+    migrate,
+    pgstac,
+    registry,
+    search,
+)
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
@@ -444,6 +455,25 @@ class Archive:
         """
         return examples.similar_region(self.connection, self.record.name, region, **options)
 
+    def similar_in_stac(self, query: Query, cql2: dict[str, Any], **filters) -> list[Hit]:
+        """The chips nearest to a query, of those whose STAC item in pgstac meets a CQL2-JSON filter.
+
+        The query is an image, a code or one chip, which is left out; the filters are those of
+        :meth:`similar`: ``dcsh.similar_in_stac``.
+
+        Raises:
+            ServerError: the database has no pgstac.
+            UsageError: pgstac does not take the filter, or the query is several chips.
+        """
+        if query.code is None:
+            raise UsageError(
+                f"{query.caption} cannot be searched for under a filter of STAC items",
+                hint="look for an image, one chip, a place or a code",
+            )
+        return pgstac.similar_in_stac(
+            self.connection, self.record.name, query.code, cql2, other_than=query.chip, **filters
+        )
+
     def similar_to_place(self, lon: float, lat: float, **filters) -> list[Hit]:
         """The chips nearest to the chip at a place (degrees, EPSG:4326): ``dcsh.chip_at``."""
         return self.similar_to(self.chip_at(lon, lat), **filters)
@@ -552,6 +582,34 @@ class Archive:
         Takes the query and the filters of :func:`dcsh_pg.database.layers.tile`.
         """
         return layers.tile(self.connection, self.record.name, z, x, y, **query)
+
+    # -- for catalogues ----------------------------------------------------------------------
+
+    def to_stac(
+        self,
+        folder: Path | str,
+        *,
+        codes: bool = False,
+        model_href: str | None = None,
+        license: str = "other",
+        source_data: Sequence[str] = (),
+    ) -> Path:
+        """Writes the archive as a STAC collection and its model as an item with the MLM extension.
+
+        Takes what :func:`dcsh_pg.catalog.stac.write_stac` takes; returns the path of the collection.
+
+        Raises:
+            OutputError: a file cannot be written, or ``codes`` and the extra ``geo`` is missing.
+        """
+        return write_stac(
+            self.connection,
+            self.record.name,
+            folder,
+            codes=codes,
+            model_href=model_href,
+            license=license,
+            source_data=source_data,
+        )
 
     def _checked(self, code: bytes | np.ndarray) -> bytes:
         code = bytes(code)

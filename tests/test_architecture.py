@@ -18,6 +18,7 @@ LEVELS = {
     "cluster": 3,
     "evaluation": 3,
     "results": 3,
+    "catalog": 3,
     "export": 3,
     "hasher": 2,
     "database": 2,
