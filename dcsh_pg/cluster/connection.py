@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def connected(address: str) -> Iterator[Client]:
         ) from None
     with _quiet(), dask.config.set(_SETTINGS):
         try:
+            with ThreadPoolExecutor(1) as thread:  # notebooks have an event loop of their own
+                thread.submit(asyncio.run, _greet(address)).result()
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="dcsh-pg")
         except (ValueError, TypeError) as error:
             raise UsageError(
@@ -69,6 +72,18 @@ def connected(address: str) -> Iterator[Client]:
             raise lost(address) from None
         finally:
             client.close(timeout=CONNECT_SECONDS)
+
+
+async def _greet(address: str) -> None:
+    """Exchanges Dask's greeting, for which a ``Client`` would wait for ever."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    comm = await asyncio.wait_for(
+        connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client")),
+        CONNECT_SECONDS,
+    )
+    await comm.close()
 
 
 def lost(address: str) -> ServerError:

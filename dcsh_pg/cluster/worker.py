@@ -10,7 +10,6 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -18,7 +17,6 @@ import shapely
 from dcsh_pg import __version__
 from dcsh_pg.errors import DcshError, InputError, ServerError
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest import HashedScene, hash_scenes
 
@@ -160,11 +158,16 @@ def hasher(model: Model, device: str, threads: int) -> Hasher:
         if key not in _hashers:
             while len(_hashers) >= MODELS_KEPT:
                 _hashers.pop(next(iter(_hashers)))
-            try:
-                _hashers[key] = Hasher(model.content, device=device, threads=threads)
-            except DcshError as error:
-                raise ServerError(f"worker {name()}: {error.message}", hint=error.hint) from None
+            _hashers[key] = _open(model, device, threads)
         return _hashers[key]
+
+
+def _open(model: Model, device: str, threads: int) -> Hasher:
+    try:
+        return Hasher(model.content, device=device, threads=threads)
+    except DcshError as error:
+        failure = ServerError(f"worker {name()}: {error.message}", hint=error.hint)
+    raise failure  # here, where it carries no other error that cannot be pickled
 
 
 _hashers: dict[tuple[str, str, int], Hasher] = {}
@@ -185,10 +188,15 @@ def _threads() -> int:
 
 
 def _told(uri: str, error: Exception) -> DcshError:
-    """An error as it goes back; one of a file that only this machine lacks names the machine."""
-    if not is_gdal_name(uri) and not Path(uri).exists():
+    """An error as it goes back: alone, without those behind it, which may refuse to be pickled.
+
+    That of a file that is not on this machine names the machine.
+    """
+    if not isinstance(error, DcshError):
+        return InputError(f"{uri}: {error}")
+    if error.message == f"no such file: {uri}":
         return InputError(
             f"no such file on worker {name()}: {uri}",
             hint="give the workers the paths of this machine: a shared file system, or URLs",
         )
-    return error if isinstance(error, DcshError) else InputError(f"{uri}: {error}")
+    return type(error)(error.message, hint=error.hint)

@@ -124,8 +124,7 @@ def test_a_deadly_scene_fails_and_no_other(
     scenes = find_scenes(sources, reading=archive.reading, bands=3)
     picture = shutil.copy(f"{sources[1]}/0.png", tmp_path / "deadly.png")
     deadly = Deadly(picture, archive.reading, channels=3, origin=Origin("deadly.png"))
-    for place in (3, 20):
-        scenes.insert(place, deadly)
+    scenes.insert(20, deadly)
     model = Model(archive.record.model_sha256, model_file.read_bytes())
     report = ingest_on_cluster(
         scenes,
@@ -134,7 +133,7 @@ def test_a_deadly_scene_fails_and_no_other(
         scheduler=request.getfixturevalue(workers).scheduler_address,
         min_valid=0.5,
     )
-    assert (report.stored, report.failed) == (34, 4)
+    assert (report.stored, report.failed) == (34, 3)
     chips, stored, errors, last = dump(empty)
     [told] = [message for uri, message, _ in errors if uri == str(picture)]
     assert told == f"{picture} killed every worker that read it"
@@ -208,13 +207,19 @@ def test_a_file_that_a_worker_does_not_find_is_told_with_the_worker(
 ):
     archive = archive_in(empty, model_file)
 
+    gone = [f"{sources[0]}/empty.tif", f"{sources[1]}/7.png"]
+
     class Vanishing(Progress):
         def start(self, text, total=None):
-            os.unlink(f"{sources[1]}/7.png")
+            for file in gone:
+                os.unlink(file)
 
     report = archive.ingest(sources, scheduler=one_worker.scheduler_address, progress=Vanishing())
-    [error] = [line for line in report.errors if "7.png" in line]
-    assert error.startswith(f"no such file on worker {os.uname().nodename} (tcp://127.0.0.1:")
+    told = [error.message for error in report.failures if "no such file" in error.message]
+    assert len(told) == 2
+    for message, file in zip(told, gone, strict=True):
+        assert message.startswith(f"no such file on worker {os.uname().nodename} (tcp://127.0.0.1:")
+        assert message.endswith(file)
     assert (report.stored, report.failed) == (33, 3)
 
 
