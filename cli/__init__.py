@@ -22,6 +22,7 @@ COMMANDS = (
     "export",
     "ingest",
     "search",
+    "change",
     "stac",
     "pgstac",
     "evaluate",

@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from shapely.geometry import mapping
 
 from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
@@ -66,11 +67,13 @@ class Query:
     """What to look for.
 
     Attributes:
-        code: its packed code, K/8 bytes; None of a region, for which several chips may speak.
+        code: its packed code, K/8 bytes; None where it has several.
         caption: what people call it.
         chip: its id, when it is a chip of the archive.
         pixels: uint8 (H, W, C), where there is a picture of it.
         footprint: GeoJSON geometry in longitude and latitude, where it has a place.
+        likes, unlikes: ids, when it is several chips of the archive.
+        region: shapely geometry in EPSG:4326, when it is the chips that cover one.
     """
 
     code: bytes | None
@@ -78,6 +81,9 @@ class Query:
     chip: int | None = None
     pixels: np.ndarray | None = None
     footprint: dict[str, Any] | None = None
+    likes: Sequence[int] = ()
+    unlikes: Sequence[int] = ()
+    region: Geometry | None = None
 
 
 class Archive:
@@ -489,7 +495,11 @@ class Archive:
         return self.search(self.query_image(path, window=window), **filters)
 
     def search(self, query: Query, **filters) -> list[Hit]:
-        """The chips nearest to a query of any kind; a query chip is left out of its own hits."""
+        """The chips nearest to a query of any kind; query chips are left out of the hits."""
+        if query.likes:
+            return self.similar_to_examples(query.likes, query.unlikes, **filters)
+        if query.region is not None:
+            return self.similar_region(query.region, **filters)
         if query.chip is not None:
             return self.similar_to(query.chip, **filters)
         return self.similar(query.code, **filters)
@@ -518,6 +528,27 @@ class Archive:
             pixels=pixels,
             footprint=found.footprint,
         )
+
+    def query_examples(self, likes: Sequence[int], unlikes: Sequence[int] = ()) -> Query:
+        """Several chips of the archive as a query, see :meth:`similar_to_examples`.
+
+        Its picture and place are those of the first.
+
+        Raises:
+            UsageError: no likes.
+            NotFound: no such chip.
+        """
+        if not likes:
+            raise UsageError("no chip is liked", hint="name at least one chip")
+        caption = f"like {', '.join(map(str, likes))}"
+        if unlikes:
+            caption += f"; unlike {', '.join(map(str, unlikes))}"
+        first = self.query_chip(likes[0])
+        return replace(first, code=None, chip=None, caption=caption, likes=likes, unlikes=unlikes)
+
+    def query_region(self, region: Geometry) -> Query:
+        """A region in EPSG:4326 as a query, see :meth:`similar_region`."""
+        return Query(None, "region", footprint=mapping(region), region=region)
 
     def within(self, code: bytes | np.ndarray, radius: int, **filters) -> list[Hit]:
         """All chips within ``radius`` bits of ``code``, by (distance, id): ``dcsh.within``."""
