@@ -10,7 +10,10 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
+from dcsh_pg.errors import InputError, NotFound, UsageError
 
+_STAC = "From STAC items"
+_TABLE = "From a table of footprints"
 _SCENES = "What is known about the scenes"
 _RUN = "Running"
 
@@ -19,12 +22,14 @@ _RUN = "Running"
 def ingest(
     archive: options.ArchiveName,
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="SOURCE...",
-            help="Files, folders (searched through), globs, or anything GDAL opens.",
+            metavar="SOURCE",
+            help="Files, folders (searched through), globs, or anything GDAL opens. None with --stac "
+            "or --from-table.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -66,6 +71,91 @@ def ingest(
             metavar="FRACTION",
             help="Leave out chips with fewer valid pixels than this. Default: 0.5.",
             rich_help_panel=options.READING,
+            show_default=False,
+        ),
+    ] = None,
+    stac: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DIR|URL",
+            help="STAC instead of SOURCE: an item, an item collection, newline-delimited items, a "
+            "catalogue, a collection, or a folder of items.",
+            rich_help_panel=_STAC,
+            show_default=False,
+        ),
+    ] = None,
+    asset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Asset to read. Default: the only one with the role 'data', else 'visual', else the "
+            "only image with that role.",
+            rich_help_panel=_STAC,
+            show_default=False,
+        ),
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Only items of this collection.",
+            rich_help_panel=_STAC,
+            show_default=False,
+        ),
+    ] = None,
+    sign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Python function that takes an asset's URL and returns one that may be read: "
+            "planetary_computer:sign_url for example.",
+            rich_help_panel=_STAC,
+            show_default=False,
+        ),
+    ] = None,
+    from_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEMA.TABLE",
+            help="A table or view of the same database instead of SOURCE; each row is a scene, its "
+            "other columns become properties.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the file name or URL. Default: location, as gdaltindex names it.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    geometry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the footprint, for rasters that do not tell their place.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    acquired_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the acquisition time.",
+            rich_help_panel=_TABLE,
+            show_default=False,
+        ),
+    ] = None,
+    location_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder that relative locations start from. Default: the current one.",
+            rich_help_panel=_TABLE,
             show_default=False,
         ),
     ] = None,
@@ -133,14 +223,33 @@ def ingest(
     cannot be read is recorded and reported, and does not stop the rest (exit code 5).
 
     [dim]dcsh-pg ingest naip /data/naip --model model.onnx[/dim]
+
+    [dim]dcsh-pg ingest naip --stac items.ndjson --asset image[/dim]
+
+    [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
     """
     from dcsh_pg.archive import Archive
+    from dcsh_pg.database.registry import drop_archive
 
+    _check_one_source(
+        {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
+        {
+            "SOURCE...": {"--sidecar": sidecar},
+            "--stac": {"--asset": asset, "--collection": collection, "--sign": sign},
+            "--from-table": {
+                "--location": location,
+                "--geometry": geometry,
+                "--acquired-column": acquired_column,
+                "--location-root": location_root,
+            },
+        },
+    )
+    signing = options.parse_function(sign, "--sign")
     time = options.parse_time(acquired, "--acquired")
     opened = Archive.create(
         archive,
         model,
-        sources=sources,
+        sources=sources or (),
         chip_size=chip_size,
         stride=stride,
         edge=edge,
@@ -152,20 +261,55 @@ def ingest(
         device=device,
     )
     with progress(quiet=quiet) as shown:
-        report = opened.ingest(
-            sources,
-            georeference=georeference,
-            acquired=time,
-            date_pattern=date_pattern,
-            sidecar=sidecar,
-            batch=batch_size,
-            threads=threads,
-            scheduler=scheduler,
-            progress=shown,
-        )
+        how = {
+            "georeference": georeference,
+            "acquired": time,
+            "date_pattern": date_pattern,
+            "batch": batch_size,
+            "threads": threads,
+            "scheduler": scheduler,
+            "progress": shown,
+        }
+        try:
+            if stac is not None:
+                report = opened.ingest_stac(
+                    stac, asset=asset, collection=collection, sign=signing, **how
+                )
+            elif from_table is not None:
+                report = opened.ingest_table(
+                    from_table,
+                    location=location or "location",
+                    geometry=geometry,
+                    acquired_column=acquired_column,
+                    root=location_root,
+                    **how,
+                )
+            else:
+                report = opened.ingest(sources, sidecar=sidecar, **how)
+        except (InputError, NotFound, UsageError):
+            # The source as a whole is of no use: nothing was stored.
+            if opened.is_new:
+                drop_archive(opened.connection, archive)
+            raise
     if as_json:
         where = {"scheduler": scheduler} if scheduler else {"provider": opened.hasher.provider}
         typer.echo(json.dumps({"archive": archive} | where | report.to_json()))
     elif report.failed < report.scenes:
         say(f"archive '{archive}': {report.summary()}")
     report.raise_for_failures()
+
+
+def _check_one_source(sources: dict[str, object], needing: dict[str, dict[str, object]]) -> None:
+    """Refuses none or several kinds of source, and options that belong to another kind."""
+    given = [kind for kind, value in sources.items() if value]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given)} cannot be combined" if given else "nothing to ingest is named",
+            hint="give files and folders, or --stac FILE|DIR|URL, or --from-table SCHEMA.TABLE",
+        )
+    for kind, dependent in needing.items():
+        for option, value in dependent.items():
+            if value is not None and kind != given[0]:
+                raise UsageError(
+                    f"{option} goes with {kind}, not with {given[0]}", hint=f"leave out {option}"
+                )

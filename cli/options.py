@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -108,6 +112,30 @@ def parse_integers(
             hint=f"write {option} {','.join(str(n + 1) for n in range(count or 3))} for example",
         )
     return numbers
+
+
+def parse_function(text: str | None, option: str) -> Callable[..., Any] | None:
+    """'MODULE:FUNCTION' -> the function, imported; the current folder is looked through as well.
+
+    Raises:
+        UsageError: the module cannot be imported or has no such function; names ``option``.
+    """
+    if text is None:
+        return None
+    module, _, name = text.partition(":")
+    sys.path.append(os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"{option} {text}: {error}",
+            hint=f"write {option} MODULE:FUNCTION, of a module that is installed",
+        ) from None
+    finally:
+        sys.path.remove(os.getcwd())
+    if not callable(function):
+        raise UsageError(f"{option} {text}: not a function")
+    return function
 
 
 def parse_scale(text: str | None) -> tuple[float, float] | str | None:

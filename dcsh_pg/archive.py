@@ -38,6 +38,7 @@ from dcsh_pg.database import (
     search,
 )
 from dcsh_pg.database.load import Loader
+from dcsh_pg.database.source_table import source_rows
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
@@ -47,6 +48,7 @@ from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.imagery.stac import stac_listing
+from dcsh_pg.imagery.table import table_listing
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 from dcsh_pg.results.extras import require
@@ -93,6 +95,7 @@ class Archive:
         connection: the psycopg connection it uses.
         record: name, bits, reading, counts, the model's card and SHA-256.
         reading: how its scenes are cut into chips and turned into uint8.
+        is_new: whether :meth:`create` made it just now.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Archive:
         self.connection = connection
         self.record = record
         self.reading = Reading.from_json(record.reading)
+        self.is_new = False
         self._device = device
 
     # -- open and create ---------------------------------------------------------------------
@@ -200,6 +204,7 @@ class Archive:
             device=device,
         )
         archive.__dict__["hasher"] = hasher
+        archive.is_new = True
         return archive
 
     def _check_same(self, hasher: Hasher | None, asked: dict) -> None:
@@ -331,6 +336,49 @@ class Archive:
         """
         listed = list(stac_listing(source, asset=asset, collection=collection, progress=progress))
         scenes = self._scenes_of(listed, georeference, acquired, date_pattern, sign)
+        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def ingest_table(
+        self,
+        table: str,
+        *,
+        location: str = "location",
+        geometry: str | None = None,
+        acquired_column: str | None = None,
+        root: Path | None = None,
+        georeference: bool = True,
+        acquired: datetime | None = None,
+        date_pattern: str | None = None,
+        batch: int = 64,
+        threads: int = 4,
+        scheduler: str | None = None,
+        progress: Progress = SILENT,
+    ) -> IngestReport:
+        """:meth:`ingest` of the images that a table of the same database lists: each row a scene.
+
+        Args:
+            table: SCHEMA.TABLE, a view too; gdaltindex with ogr2ogr makes one.
+            location: column of the path, URL or GDAL name.
+            geometry: column of the footprint, for images that do not tell their place: PostGIS's
+                geometry, PostgreSQL's polygon, or WKT; the two last in EPSG:4326.
+            acquired_column: column of the time of acquisition.
+            root: folder that relative locations start from; None is the current one.
+
+        The other columns become properties of the scenes.  Scenes come in the order of their
+        locations.
+
+        Raises:
+            NotFound: there is no such table.
+            UsageError: it has no such column.
+            ServerError: this role may not read it, or as :meth:`ingest`.
+        """
+        rows = source_rows(
+            self.connection, table, location=location, geometry=geometry, acquired=acquired_column
+        )
+        listed = list(table_listing(rows, table=table, root=root))
+        if not listed:
+            raise InputError(f"table {table} has no row", hint="fill it, or name another")
+        scenes = self._scenes_of(listed, georeference, acquired, date_pattern)
         return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
 
     def _scenes_of(

@@ -74,7 +74,10 @@ def _told(uri: str, error: Exception) -> InputError:
     path = Path(uri)
     if not is_gdal_name(uri):
         if not path.exists():
-            return InputError(f"no such file: {uri}", hint="it was there before: copy it again")
+            return InputError(
+                f"no such file: {uri}",
+                hint="look whether it was moved, or where relative names start from",
+            )
         if path.stat().st_size == 0:
             return InputError(f"{uri} is empty (0 bytes)", hint="copy or download it again")
     reason = str(error.__cause__ or error).splitlines()[0]

@@ -18,7 +18,10 @@ from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.listed import absolute
 from dcsh_pg.progress import SILENT, Progress
 
-SUFFIXES = (".json", ".geojson", ".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")
+LINES = (".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")
+"""Suffixes of files that hold one item a line, be it only one."""
+
+SUFFIXES = (".json", ".geojson", *LINES)
 """Of the files that are read from a folder."""
 
 ROOTS = ("catalog.json", "collection.json")
@@ -223,7 +226,7 @@ def _parsed(href: str, text: str) -> _Json | list:
     try:
         document = json.loads(text)
         if isinstance(document, dict):
-            return document
+            return [document] if href.lower().endswith(LINES) else document
     except json.JSONDecodeError:
         lines = [line.strip("\x1e \t\r") for line in text.split("\n")]
         objects = [_object(line) for line in lines if line]

@@ -1,0 +1,96 @@
+"""The scenes of a table that lists images with their footprints, a tile index for example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+from shapely.geometry import Polygon, box
+from shapely.geometry.polygon import orient
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import dates
+from dcsh_pg.imagery.listed import Listed, absolute
+from dcsh_pg.imagery.place import Frame
+from dcsh_pg.imagery.record import ImageRecord
+
+
+class Row(Protocol):
+    """What a row tells; :class:`dcsh_pg.database.source_table.SourceRow` is one."""
+
+    location: str | None
+    footprint: shapely.Geometry | None
+    crs: str | None
+    acquired: str | None
+    properties: dict[str, Any]
+
+
+def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) -> Iterator[Listed]:
+    """One entry for each row, for :func:`dcsh_pg.imagery.listed.listed_scenes`.
+
+    Args:
+        rows: in the order that the scenes shall have.
+        table: what messages call it.
+        root: folder that relative locations start from; None is the current one.
+    """
+    base = str((root or Path()).absolute() / "table")
+    for number, row in enumerate(rows, start=1):
+        where = f"{table}#{row.location or number}"
+        try:
+            if not row.location:
+                raise InputError(f"{where}: the row has no location")
+            uri = absolute(row.location, base)
+            yield Listed(where, uri, row.location, _record(row, where))
+        except InputError as error:
+            yield Listed(where, error=error)
+
+
+def _record(row: Row, where: str) -> ImageRecord:
+    acquired = dates.parse_date(row.acquired) if row.acquired else None
+    if row.acquired and acquired is None:
+        raise InputError(
+            f"{where}: {row.acquired!r} is no date",
+            hint="2021-07-14 or 2021-07-14T10:30:00Z is one",
+        )
+    frame, footprint = _place(row.footprint, row.crs)
+    return ImageRecord(
+        where, footprint=footprint, frame=frame, acquired=acquired, properties=row.properties
+    )
+
+
+def _place(
+    geometry: shapely.Geometry | None, crs: str | None
+) -> tuple[Frame | None, Polygon | None]:
+    """What a footprint tells of the place of an image: its frame where it is a box, its outline."""
+    parts = shapely.get_parts(geometry) if geometry is not None else ()
+    if len(parts) != 1 or not isinstance(parts[0], Polygon) or not parts[0].is_valid:
+        return None, None
+    polygon = orient(Polygon(shapely.force_2d(parts[0].exterior)))
+    crs = crs or "EPSG:4326"
+    try:
+        wkt, to_lonlat = _system(crs)
+        outline = shapely.transform(
+            polygon, lambda xy: np.stack(to_lonlat.transform(*xy.T), axis=-1)
+        )
+    except (CRSError, ProjError):
+        return None, None
+    west, south, east, north = outline.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        return None, None
+    frame = box(*polygon.bounds)
+    if polygon.normalize().equals_exact(frame.normalize(), 1e-9 * frame.length):
+        return Frame.of_bounds(wkt, polygon.bounds), outline
+    return None, outline
+
+
+@lru_cache(maxsize=64)
+def _system(crs: str) -> tuple[str, Transformer]:
+    """A CRS as WKT, and the way from it to (lon, lat)."""
+    system = CRS.from_user_input(crs)
+    return system.to_wkt(), Transformer.from_crs(system, "EPSG:4326", always_xy=True)
