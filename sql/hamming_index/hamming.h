@@ -109,6 +109,12 @@ hamming_tid_number(ItemPointer tid)
 	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | tid->ip_posid;
 }
 
+static inline void
+hamming_tid_of_number(uint64 number, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (number >> 16), (OffsetNumber) number);
+}
+
 extern HammingTidSet *hamming_tid_set(const uint64 *tids, int count);
 extern bool hamming_tid_set_has(const HammingTidSet *set, uint64 tid);
 extern HammingTidSet *hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b);

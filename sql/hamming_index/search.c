@@ -336,7 +336,7 @@ hamming_search_next(HammingSearch *search, ItemPointer tid)
 			return false;
 	}
 	search->last = search->keys[search->key_next++];
-	ItemPointerSet(tid, (BlockNumber) (search->last >> 16), (OffsetNumber) search->last);
+	hamming_tid_of_number(KEY_TID(search->last), tid);
 	return true;
 }
 
