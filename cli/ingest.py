@@ -110,6 +110,16 @@ def ingest(
     threads: Annotated[
         int, typer.Option(min=1, help="Threads that read ahead.", rich_help_panel=_RUN)
     ] = 4,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler, tcp://HOST:8786: its workers read and hash the scenes, which "
+            "they must find under the same paths.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -150,12 +160,12 @@ def ingest(
             sidecar=sidecar,
             batch=batch_size,
             threads=threads,
+            scheduler=scheduler,
             progress=shown,
         )
     if as_json:
-        typer.echo(
-            json.dumps({"archive": archive, "provider": opened.hasher.provider} | report.to_json())
-        )
+        where = {"scheduler": scheduler} if scheduler else {"provider": opened.hasher.provider}
+        typer.echo(json.dumps({"archive": archive} | where | report.to_json()))
     elif report.failed < report.scenes:
         say(f"archive '{archive}': {report.summary()}")
     report.raise_for_failures()

@@ -1,6 +1,7 @@
 """``dcsh-pg search``: the places that look like this one.
 
-Library: :meth:`dcsh_pg.Archive.similar` and its kin; SQL: ``dcsh.similar``, ``dcsh.similar_to``.
+Library: :meth:`dcsh_pg.Archive.similar` and its kin; SQL: ``dcsh.similar``, ``dcsh.similar_to``,
+``dcsh.similar_to_examples``, ``dcsh.similar_region``.
 """
 
 from __future__ import annotations
@@ -66,6 +67,42 @@ def search(
             show_default=False,
         ),
     ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID,...",
+            help="Several chips of the archive; also --like ID --like ID. They are left out of the hits.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID,...",
+            help="Beside --like: no hits that are nearer to these chips.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AREA",
+            help="The chips that cover this area, written as for --area; they are left out of the hits.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
+    rule: Annotated[
+        Literal["min", "mean"] | None,
+        typer.Option(
+            help="Distance to several chips (--like, --region): to the nearest of them, or the mean "
+            "to all in whole bits. Default: min.",
+            rich_help_panel=_QUERY,
+            show_default=False,
+        ),
+    ] = None,
     k: Annotated[
         int, typer.Option("-k", min=1, help="How many hits.", rich_help_panel=_FILTER)
     ] = 10,
@@ -106,12 +143,21 @@ def search(
             show_default=False,
         ),
     ] = None,
+    cql2: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="The scene's STAC item in pgstac must meet this filter: CQL2-JSON, or a file of it.",
+            rich_help_panel=_FILTER,
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[
-        Literal["table", "json", "geojson", "csv"],
+        Literal["table", "json", "geojson", "geojsonseq", "csv"],
         typer.Option(
             "--format",
             "-f",
-            help="What to print.",
+            help="What to print; geojsonseq is one feature a line.",
             rich_help_panel=_OUTPUT,
         ),
     ] = "table",
@@ -121,8 +167,8 @@ def search(
             "--out",
             "-o",
             metavar="FILE",
-            help="Also write a file: .geojson, .json, .csv, .parquet, or .png for a contact sheet. "
-            "May be given several times.",
+            help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .png for "
+            "a contact sheet, .map.png for a map. May be given several times.",
             rich_help_panel=_OUTPUT,
             show_default=False,
         ),
@@ -131,27 +177,40 @@ def search(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Find the chips most like an image, a chip, a place or a code.
+    """Find the chips most like an image, a chip, a place, a code, several chips or a region.
 
     Exact, ordered by Hamming distance and then by id.
 
     [dim]dcsh-pg search naip --image pond.png --area -86.5,30.2,-86.1,30.6 --since 2021 -o hits.geojson[/dim]
     """
-    given = [
-        name
-        for name, value in {"--image": image, "--chip": chip, "--at": at, "--code": code}.items()
-        if value is not None
-    ]
+    queries = {
+        "--image": image,
+        "--chip": chip,
+        "--at": at,
+        "--code": code,
+        "--like": like or None,
+        "--region": region,
+    }
+    given = [name for name, value in queries.items() if value is not None]
     if len(given) != 1:
         raise UsageError(
             f"{' and '.join(given)} cannot be combined" if given else "nothing to look for",
-            hint="give one of --image FILE, --chip ID, --at LON LAT, --code CODE",
+            hint="give one of --image FILE, --chip ID, --at LON LAT, --code CODE, --like ID,..., "
+            "--region AREA",
         )
     if window is not None and image is None:
         raise UsageError("--window without --image", hint="give the image that it is a part of")
+    if unlike and not like:
+        raise UsageError("--unlike without --like", hint="give the chips to be like as well")
+
+    if rule is not None and not (like or region):
+        raise UsageError(
+            "--rule without --like or --region", hint="it is the distance to several chips"
+        )
 
     from dcsh_pg import codes, results
     from dcsh_pg.archive import Archive, Query
+    from dcsh_pg.database import pgstac
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
@@ -168,17 +227,39 @@ def search(
             f"--since {since} is not before --until {until}",
             hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
         )
+    stac_filter = None if cql2 is None else pgstac.read_filter(cql2)
     part = options.parse_integers(window, "--window", 4)
     asked = None if code is None else Query(bytes(codes.from_text(code)), "code")
+    likes, unlikes = (
+        options.parse_integers(",".join(ids), name) if ids else ()
+        for name, ids in (("--like", like), ("--unlike", unlike))
+    )
+    drawn = parse_area(region, "--region") if region else None
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
     if image is not None:
         query = opened.query_image(image, window=part)
     elif asked is not None:
         query = asked
+    elif likes:
+        query = opened.query_examples(likes, unlikes)
+    elif drawn is not None:
+        query = opened.query_region(drawn)
     else:
         query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
-    hits = opened.search(query, **filters)
+    if rule is not None:
+        filters["rule"] = rule
+    if stac_filter is None:
+        hits = opened.search(query, **filters)
+    else:
+        hits = opened.similar_in_stac(query, stac_filter, **filters)
     for file in out or ():
         title = f"{archive}: the {len(hits)} nearest by Hamming distance"
-        results.write(hits, file, query=query, read_chip=opened.read_chip, title=title)
+        results.write(
+            hits,
+            file,
+            query=query,
+            read_chip=opened.read_chip,
+            area=filters["area"],
+            title=title,
+        )
     results.show(hits, format)

@@ -14,31 +14,52 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from shapely.geometry import mapping
 
-from dcsh_pg.database import connection, migrate, registry, search
+from dcsh_pg.catalog.stac import write_stac
+from dcsh_pg.cluster.pipeline import ingest_on_cluster
+from dcsh_pg.cluster.worker import Model
+from dcsh_pg.database import (
+    change,
+    chips,
+    connection,
+    examples,
+    layers,
+    migrate,
+    pgstac,
+    registry,
+    search,
+)
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.listed import Listed, listed_scenes
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.scene import SceneRecord
+from dcsh_pg.imagery.scene import Scene, SceneRecord
+from dcsh_pg.imagery.stac import stac_listing
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.results.extras import require
+from dcsh_pg.results.to_geopandas import geo_frame
 
 if TYPE_CHECKING:
     import psycopg
+    from geopandas import GeoDataFrame
     from shapely import Geometry
 
+    from dcsh_pg.database.change import Change, Period
     from dcsh_pg.database.search import Hit
+    from dcsh_pg.imagery.gdal import Sign
 
 
 @dataclass(frozen=True)
@@ -46,16 +67,23 @@ class Query:
     """What to look for.
 
     Attributes:
-        code: its packed code, K/8 bytes.
+        code: its packed code, K/8 bytes; None where it has several.
         caption: what people call it.
         chip: its id, when it is a chip of the archive.
         pixels: uint8 (H, W, C), where there is a picture of it.
+        footprint: GeoJSON geometry in longitude and latitude, where it has a place.
+        likes, unlikes: ids, when it is several chips of the archive.
+        region: shapely geometry in EPSG:4326, when it is the chips that cover one.
     """
 
-    code: bytes
+    code: bytes | None
     caption: str
     chip: int | None = None
     pixels: np.ndarray | None = None
+    footprint: dict[str, Any] | None = None
+    likes: Sequence[int] = ()
+    unlikes: Sequence[int] = ()
+    region: Geometry | None = None
 
 
 class Archive:
@@ -247,12 +275,18 @@ class Archive:
         sidecar: Path | None = None,
         batch: int = 64,
         threads: int = 4,
+        scheduler: str | None = None,
         progress: Progress = SILENT,
     ) -> IngestReport:
         """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
 
+        With ``scheduler``, the address of a Dask scheduler, its workers read and hash the scenes;
+        the rows are the same.
+
         Raises:
             InputError: a source does not exist or holds no image.
+            ServerError: no Dask scheduler answers there, or it was lost, has no workers or other
+                versions.
         """
         scenes = find_scenes(
             sources,
@@ -263,14 +297,84 @@ class Archive:
             date_pattern=date_pattern,
             sidecar=sidecar,
         )
-        return ingest(
-            scenes,
-            self.hasher,
-            Loader(self.connection, self.record),
-            min_valid=self.reading.min_valid,
-            batch=batch,
-            threads=threads,
-            progress=progress,
+        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def ingest_stac(
+        self,
+        source: str,
+        *,
+        asset: str | None = None,
+        collection: str | None = None,
+        sign: Sign | None = None,
+        georeference: bool = True,
+        acquired: datetime | None = None,
+        date_pattern: str | None = None,
+        batch: int = 64,
+        threads: int = 4,
+        scheduler: str | None = None,
+        progress: Progress = SILENT,
+    ) -> IngestReport:
+        """:meth:`ingest` of STAC items: one scene each, with collection, item id and properties.
+
+        Args:
+            source: file or URL of an item, an item collection, newline-delimited items, a catalogue
+                or a collection; or a folder.
+            asset: key of the asset to read; None takes the only one with the role 'data', else
+                'visual', else the only image with that role.
+            collection: only the items of the collection with that id.
+            sign: takes the href of an asset and returns one that may be read; asked at every
+                opening, and never stored.
+
+        Raises:
+            InputError: the source cannot be read, is no STAC, or has no such item.
+            ServerError: as :meth:`ingest`.
+        """
+        listed = list(stac_listing(source, asset=asset, collection=collection, progress=progress))
+        scenes = self._scenes_of(listed, georeference, acquired, date_pattern, sign)
+        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+
+    def _scenes_of(
+        self,
+        listed: Sequence[Listed],
+        georeference: bool,
+        acquired: datetime | None,
+        date_pattern: str | None,
+        sign: Sign | None = None,
+    ) -> list[Scene]:
+        """The scenes of a listing; what went wrong with its entries before is forgotten."""
+        scenes = listed_scenes(
+            listed,
+            reading=self.reading,
+            bands=self.record.card.bands,
+            georeference=georeference,
+            acquired=acquired,
+            date_pattern=date_pattern,
+            sign=sign,
+        )
+        Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
+        return scenes
+
+    def _ingest(
+        self,
+        scenes: Sequence[Scene],
+        scheduler: str | None,
+        *,
+        batch: int,
+        threads: int,
+        progress: Progress,
+    ) -> IngestReport:
+        loader = Loader(self.connection, self.record)
+        how = {
+            "min_valid": self.reading.min_valid,
+            "batch": batch,
+            "threads": threads,
+            "progress": progress,
+        }
+        if scheduler is None:
+            return ingest(scenes, self.hasher, loader, **how)
+        model = Model(self.record.model_sha256, self._model_file().read_bytes())
+        return ingest_on_cluster(
+            scenes, model, loader, scheduler=scheduler, device=self._device, **how
         )
 
     def hash_images(
@@ -333,6 +437,49 @@ class Archive:
         """
         return search.similar_to(self.connection, self.record.name, chip, **filters)
 
+    def similar_to_examples(
+        self, likes: Sequence[int], unlikes: Sequence[int] = (), **options
+    ) -> list[Hit]:
+        """The chips most like chips ``likes`` and no nearer to ``unlikes``, all of them left out.
+
+        ``rule`` is 'min', the distance to the nearest of them, or 'mean', that to all; the other
+        options are the filters of :meth:`similar`: ``dcsh.similar_to_examples``.
+        """
+        return examples.similar_to_examples(
+            self.connection, self.record.name, likes, unlikes, **options
+        )
+
+    def similar_region(self, region: Geometry, **options) -> list[Hit]:
+        """The chips most like those that cover ``region`` (EPSG:4326), which are left out.
+
+        Takes the options of :meth:`similar_to_examples`, and ``min_share``, how far a chip must
+        overlap the region, as a share of what the chip does that overlaps it most:
+        ``dcsh.similar_region``.
+
+        Raises:
+            NotFound: no chip covers the region.
+        """
+        return examples.similar_region(self.connection, self.record.name, region, **options)
+
+    def similar_in_stac(self, query: Query, cql2: dict[str, Any], **filters) -> list[Hit]:
+        """The chips nearest to a query, of those whose STAC item in pgstac meets a CQL2-JSON filter.
+
+        The query is an image, a code or one chip, which is left out; the filters are those of
+        :meth:`similar`: ``dcsh.similar_in_stac``.
+
+        Raises:
+            ServerError: the database has no pgstac.
+            UsageError: pgstac does not take the filter, or the query is several chips.
+        """
+        if query.code is None:
+            raise UsageError(
+                f"{query.caption} cannot be searched for under a filter of STAC items",
+                hint="look for an image, one chip, a place or a code",
+            )
+        return pgstac.similar_in_stac(
+            self.connection, self.record.name, query.code, cql2, other_than=query.chip, **filters
+        )
+
     def similar_to_place(self, lon: float, lat: float, **filters) -> list[Hit]:
         """The chips nearest to the chip at a place (degrees, EPSG:4326): ``dcsh.chip_at``."""
         return self.similar_to(self.chip_at(lon, lat), **filters)
@@ -348,7 +495,11 @@ class Archive:
         return self.search(self.query_image(path, window=window), **filters)
 
     def search(self, query: Query, **filters) -> list[Hit]:
-        """The chips nearest to a query of any kind; a query chip is left out of its own hits."""
+        """The chips nearest to a query of any kind; query chips are left out of the hits."""
+        if query.likes:
+            return self.similar_to_examples(query.likes, query.unlikes, **filters)
+        if query.region is not None:
+            return self.similar_region(query.region, **filters)
         if query.chip is not None:
             return self.similar_to(query.chip, **filters)
         return self.similar(query.code, **filters)
@@ -370,13 +521,48 @@ class Archive:
         pixels = None
         with contextlib.suppress(InputError):
             pixels = self.read_chip(found)
-        return Query(self.code_of(chip), f"chip {chip}", chip=chip, pixels=pixels)
+        return Query(
+            self.code_of(chip),
+            f"chip {chip}",
+            chip=chip,
+            pixels=pixels,
+            footprint=found.footprint,
+        )
+
+    def query_examples(self, likes: Sequence[int], unlikes: Sequence[int] = ()) -> Query:
+        """Several chips of the archive as a query, see :meth:`similar_to_examples`.
+
+        Its picture and place are those of the first.
+
+        Raises:
+            UsageError: no likes.
+            NotFound: no such chip.
+        """
+        if not likes:
+            raise UsageError("no chip is liked", hint="name at least one chip")
+        caption = f"like {', '.join(map(str, likes))}"
+        if unlikes:
+            caption += f"; unlike {', '.join(map(str, unlikes))}"
+        first = self.query_chip(likes[0])
+        return replace(first, code=None, chip=None, caption=caption, likes=likes, unlikes=unlikes)
+
+    def query_region(self, region: Geometry) -> Query:
+        """A region in EPSG:4326 as a query, see :meth:`similar_region`."""
+        return Query(None, "region", footprint=mapping(region), region=region)
 
     def within(self, code: bytes | np.ndarray, radius: int, **filters) -> list[Hit]:
         """All chips within ``radius`` bits of ``code``, by (distance, id): ``dcsh.within``."""
         return search.within(
             self.connection, self.record.name, self._checked(code), radius, **filters
         )
+
+    def change(self, before: Period, after: Period, **options) -> list[Change]:
+        """The places seen in both periods, the most changed first: ``dcsh.change``.
+
+        A period is (since, until), each a time or None; ``until`` is not included.  Options are
+        ``area``, ``min_overlap`` and ``k``, see :func:`dcsh_pg.database.change.change`.
+        """
+        return change.change(self.connection, self.record.name, before, after, **options)
 
     def chip_at(self, lon: float, lat: float) -> int:
         """The id of the chip at a place: ``dcsh.chip_at``.
@@ -393,6 +579,68 @@ class Archive:
     def labelled_codes(self, label: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Ids (N,), codes uint8 (N, K/8) and the scenes' property ``label`` for every chip with one."""
         return search.labelled_codes(self.connection, self.record.name, label)
+
+    # -- for notebooks -----------------------------------------------------------------------
+
+    def to_geopandas(
+        self,
+        *,
+        area: Geometry | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> GeoDataFrame:
+        """The chips as a GeoDataFrame in EPSG:4326, by id, which is the index.
+
+        Columns: ``scene_id``, ``uri`` of the scene, ``acquired`` (UTC), the window in pixels
+        (``col_off, row_off, width, height``), ``valid_fraction``, ``code`` in hexadecimal
+        (``bytes.fromhex`` makes it one to search for) and ``geometry``, None where a chip has no
+        place.  ``area``, ``since`` and ``until`` are those of :meth:`similar`.
+
+        Raises:
+            OutputError: the extra ``geo`` is not installed.
+            UsageError: the area cannot be searched, or the limit is negative.
+        """
+        require("geo", "make a GeoDataFrame")
+        columns, footprints = chips.chips(
+            self.connection, self.record.name, area=area, since=since, until=until, limit=limit
+        )
+        return geo_frame(columns, chips.COLUMNS, footprints).set_index("id")
+
+    def tile(self, z: int, x: int, y: int, **query) -> bytes:
+        """A vector tile of the chips, or of the hits of a query, for maps: ``dcsh.tiles``.
+
+        Takes the query and the filters of :func:`dcsh_pg.database.layers.tile`.
+        """
+        return layers.tile(self.connection, self.record.name, z, x, y, **query)
+
+    # -- for catalogues ----------------------------------------------------------------------
+
+    def to_stac(
+        self,
+        folder: Path | str,
+        *,
+        codes: bool = False,
+        model_href: str | None = None,
+        license: str = "other",
+        source_data: Sequence[str] = (),
+    ) -> Path:
+        """Writes the archive as a STAC collection and its model as an item with the MLM extension.
+
+        Takes what :func:`dcsh_pg.catalog.stac.write_stac` takes; returns the path of the collection.
+
+        Raises:
+            OutputError: a file cannot be written, or ``codes`` and the extra ``geo`` is missing.
+        """
+        return write_stac(
+            self.connection,
+            self.record.name,
+            folder,
+            codes=codes,
+            model_href=model_href,
+            license=license,
+            source_data=source_data,
+        )
 
     def _checked(self, code: bytes | np.ndarray) -> bytes:
         code = bytes(code)

@@ -11,8 +11,9 @@ again ends with the rows of one clean run.  A scene that cannot be read is recor
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -158,7 +159,7 @@ def hash_scenes(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
     batches = _Batches(hasher, batch, progress)
     underway: deque[HashedScene] = deque()
-    expected = _Expected(len(scenes))
+    expected = ExpectedChips(len(scenes))
     asked = 0  # chips asked of the readers and not yet taken
     try:
         for hashed in _described(scenes, pool, ahead=4 * threads):
@@ -200,20 +201,42 @@ def ingest(
 
     Never raises for a scene that cannot be read: that is recorded, counted and passed over.
     """
-    began = flushed = monotonic()
-    report = IngestReport(scenes=len(scenes))
     stored = loader.known()
-    known, known_uris = set(stored), set(stored.values())
     progress.start(f"hashing chips on {'the CPU' if hasher.provider == 'cpu' else 'CUDA'}")
-    for done in hash_scenes(
-        scenes,
-        hasher,
-        known=frozenset(known),
-        min_valid=min_valid,
-        batch=batch,
-        threads=threads,
-        progress=progress,
-    ):
+    with closing(
+        hash_scenes(
+            scenes,
+            hasher,
+            known=stored.keys(),
+            min_valid=min_valid,
+            batch=batch,
+            threads=threads,
+            progress=progress,
+        )
+    ) as hashed:
+        return store_scenes(hashed, loader, stored, scenes=len(scenes), progress=progress)
+
+
+def store_scenes(
+    hashed: Iterable[HashedScene],
+    loader: Loader,
+    stored: Mapping[str, str],
+    *,
+    scenes: int,
+    progress: Progress = SILENT,
+) -> IngestReport:
+    """Stores hashed scenes in the order in which they come; returns what was done.
+
+    Args:
+        hashed: as :func:`hash_scenes` yields them.
+        loader: of the archive.
+        stored: the scenes that are there already, :meth:`Loader.known`.
+        scenes: how many will come.
+    """
+    began = flushed = monotonic()
+    report = IngestReport(scenes=scenes)
+    known, known_uris = set(stored), set(stored.values())
+    for done in hashed:
         if done.error is not None:
             _record_failure(done, loader, report, progress)
         elif done.record.content_hash in known:
@@ -316,7 +339,7 @@ def _record_failure(
         progress.note(f"passed over: {report.errors[-1]}")
 
 
-class _Expected:
+class ExpectedChips:
     """Guesses the chips of a run from the scenes described so far."""
 
     def __init__(self, scenes: int):

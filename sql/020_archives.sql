@@ -17,40 +17,15 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error';
 
-CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
-    RETURNS bigint
+CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text, name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
+    target dcsh.archive := dcsh._archive(archive);
     used dcsh.model;
-    new_id bigint;
 BEGIN
-    IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
-        RAISE EXCEPTION '"%" is not a name for an archive', coalesce(name, 'NULL')
-            USING ERRCODE = 'invalid_name',
-                  HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
-    END IF;
-    IF EXISTS (SELECT FROM dcsh.archive a WHERE a.name = create_archive.name) THEN
-        RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
-    END IF;
-    IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
-        OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
-        OR EXISTS (SELECT FROM pg_proc
-                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = create_archive.name)
-    THEN
-        RAISE EXCEPTION 'an archive cannot be named "%"', name
-            USING ERRCODE = 'reserved_name',
-                  HINT = 'something else in schema dcsh has that name; choose another';
-    END IF;
-    SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
-            USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
-    END IF;
-
-    INSERT INTO dcsh.archive (name, model_id, reading)
-        VALUES (name, used.id, reading) RETURNING id INTO new_id;
+    SELECT m.* INTO STRICT used FROM dcsh.model m WHERE m.id = target.model_id;
     EXECUTE format($ddl$
         CREATE TABLE dcsh.%1$I (
             id bigint PRIMARY KEY,
@@ -80,7 +55,48 @@ BEGIN
     $ddl$, name, dcsh._footprint_type(), used.bits);
     EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
         format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
-               used.name, used.method, used.bits, name));
+               used.name, used.method, used.bits, archive));
+END
+$$;
+COMMENT ON FUNCTION dcsh._create_chips IS 'Makes an empty table for the chips of an archive, with indexes and comments';
+
+CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    used dcsh.model;
+    new_id bigint;
+BEGIN
+    IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
+        RAISE EXCEPTION '"%" is not a name for an archive', coalesce(name, 'NULL')
+            USING ERRCODE = 'invalid_name',
+                  HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
+    END IF;
+    IF EXISTS (SELECT FROM dcsh.archive a WHERE a.name = create_archive.name) THEN
+        RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
+    END IF;
+    IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
+        OR to_regclass(format('dcsh.%I', name || '_layer')) IS NOT NULL
+        OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
+        OR EXISTS (SELECT FROM pg_proc
+                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = create_archive.name)
+    THEN
+        RAISE EXCEPTION 'an archive cannot be named "%"', name
+            USING ERRCODE = 'reserved_name',
+                  HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
+    END IF;
+    SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
+            USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
+    END IF;
+
+    INSERT INTO dcsh.archive (name, model_id, reading)
+        VALUES (name, used.id, reading) RETURNING id INTO new_id;
+    PERFORM dcsh._create_chips(name, name);
+    PERFORM dcsh._create_layer(name);
     RETURN new_id;
 END
 $$;
@@ -92,7 +108,10 @@ CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
 AS $$
 BEGIN
     PERFORM dcsh._archive(name);
+    PERFORM dcsh.drop_pgstac_view(name);
     DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
+    PERFORM dcsh._drop_layer(name);
+    PERFORM dcsh._drop_shards(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;

@@ -45,7 +45,7 @@ DROP FUNCTION IF EXISTS dcsh._few(
 CREATE OR REPLACE FUNCTION dcsh._few(
     archive text, code_index regclass, conditions text, code bit, k integer, most integer,
     max_distance integer, area dcsh.area, since timestamptz, until timestamptz, other_than bigint,
-    OUT ids bigint[], OUT distances integer[]
+    scenes bigint[], OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -58,7 +58,9 @@ DECLARE
         CASE WHEN since IS NOT NULL
             THEN 'name ''acquired'', ''>=(timestamptz,timestamptz)''::regoperator, $4' END,
         CASE WHEN until IS NOT NULL
-            THEN 'name ''acquired'', ''<(timestamptz,timestamptz)''::regoperator, $5' END);
+            THEN 'name ''acquired'', ''<(timestamptz,timestamptz)''::regoperator, $5' END,
+        CASE WHEN scenes IS NOT NULL
+            THEN format('name ''scene_id'', ''=(bigint,bigint)''::regoperator, %L::bigint[]', scenes) END);
     wanted integer := k;
     near tid[];
 BEGIN
@@ -111,10 +113,14 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._reach IS 'A k, at most as given, whose nearest chips are all within a radius and more; NULL where there is none';
 
+-- With its former arguments it would be a function beside this one.
+DROP FUNCTION IF EXISTS dcsh._search(
+    text, bit, integer, dcsh.area, timestamptz, timestamptz, integer, bigint);
+
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
 CREATE OR REPLACE FUNCTION dcsh._search(
     archive text, code bit, k integer, area dcsh.area, since timestamptz, until timestamptz,
-    max_distance integer, other_than bigint
+    max_distance integer, other_than bigint, scenes bigint[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -129,7 +135,8 @@ DECLARE
         CASE WHEN area IS NOT NULL THEN dcsh._meets() END,
         CASE WHEN since IS NOT NULL THEN 'c.acquired >= $4' END,
         CASE WHEN until IS NOT NULL THEN 'c.acquired < $5' END,
-        CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END);
+        CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END,
+        CASE WHEN scenes IS NOT NULL THEN format('c.scene_id = ANY (%L::bigint[])', scenes) END);
     code_index regclass := dcsh._code_index(archive);
     chips double precision;
     few_ids bigint[];
@@ -145,10 +152,15 @@ BEGIN
             USING ERRCODE = 'string_data_length_mismatch',
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
+    IF dcsh._is_sharded(archive) THEN
+        RETURN QUERY EXECUTE dcsh._search_shards(archive, conditions, k IS NOT NULL)
+            USING place, code, k, since, until, max_distance, other_than;
+        RETURN;
+    END IF;
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
-        IF (area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL)
+        IF (area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL OR scenes IS NOT NULL)
             AND NOT row_security_active(format('dcsh.%I', archive))
         THEN
             -- To find k in a share of the chips, 1/share times k are walked past, and nobody knows
@@ -159,7 +171,7 @@ BEGIN
                 FROM dcsh._few(
                     archive, code_index, conditions, code, k,
                     least(1000 + sqrt(120 * coalesce(k, 10) * chips), 2147483647)::integer,
-                    max_distance, place, since, until, other_than) f;
+                    max_distance, place, since, until, other_than, scenes) f;
         END IF;
         IF few_ids IS NULL AND k IS NULL THEN
             reach := dcsh._reach(archive, code, max_distance, (100 + chips / 1000)::bigint);
@@ -199,7 +211,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within max_distance';
+COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to, within and similar_in_stac; k NULL finds all within max_distance, scenes NULL in all scenes';
 
 -- VOLATILE, because EXPLAIN is not allowed elsewhere.
 CREATE OR REPLACE FUNCTION dcsh._plan(archive text, k integer DEFAULT 10) RETURNS jsonb
@@ -213,8 +225,9 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
     IF code IS NOT NULL THEN
-        EXECUTE 'EXPLAIN (FORMAT JSON) '
-            || dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL)
+        EXECUTE 'EXPLAIN (FORMAT JSON) ' || CASE
+            WHEN dcsh._is_sharded(archive) THEN dcsh._search_shards(archive, 'true', true)
+            ELSE dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL) END
         INTO plan
         USING NULL::dcsh.area, code::bit, k, NULL::timestamptz, NULL::timestamptz, NULL::integer;
     END IF;
@@ -335,6 +348,10 @@ AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
 BEGIN
+    IF dcsh._is_sharded(archive) THEN
+        SELECT b.* INTO west, south, east, north FROM dcsh._bounds_of_shards(archive) b;
+        RETURN;
+    END IF;
     EXECUTE format($query$
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
         FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b

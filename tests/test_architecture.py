@@ -15,8 +15,10 @@ LEVELS = {
     "protocol": 5,
     "archive": 4,
     "ingest": 3,
+    "cluster": 3,
     "evaluation": 3,
     "results": 3,
+    "catalog": 3,
     "export": 3,
     "hasher": 2,
     "database": 2,
@@ -40,6 +42,7 @@ SAME_LEVEL = {
     ("files", "errors"),
     ("files", "errors"),
     ("database", "sql"),
+    ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
 TORCH_ROOMS = {"methods", "learning", "export", "protocol"}
 STANDING_ALONE = ("encoders", "heads", "losses")

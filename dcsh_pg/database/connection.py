@@ -33,12 +33,13 @@ def is_embedded(dsn: str | None, *, pg_bin: Path | None = None) -> bool:
     return pg_bin is not None or not named
 
 
-def resolve(dsn: str | None = None, *, pg_bin: Path | None = None) -> str:
+def resolve(dsn: str | None = None, *, pg_bin: Path | None = None, option: str = "--dsn") -> str:
     """The libpq string of the server to use.
 
     In this order: ``dsn`` (URL, also in SQLAlchemy's form postgresql+psycopg://, libpq string or
     service=NAME); the libpq environment (PGHOST, PGSERVICE, ...); DATABASE_URL; the embedded
     server, started if need be.  ``pg_bin`` asks for the embedded server with those programs.
+    ``option`` is what errors call ``dsn``.
 
     Raises:
         UsageError: ``dsn`` cannot be read, or comes together with ``pg_bin``.
@@ -54,7 +55,7 @@ def resolve(dsn: str | None = None, *, pg_bin: Path | None = None) -> str:
 
         return EmbeddedServer.of(pg_bin).start()
     if dsn is not None:
-        return _conninfo(dsn, "--dsn")
+        return _conninfo(dsn, option)
     if any(os.environ.get(name) for name in LIBPQ_VARIABLES):
         return _conninfo("", "the environment")
     return _conninfo(os.environ["DATABASE_URL"], "DATABASE_URL")

@@ -170,6 +170,14 @@ class Loader:
                 [self.archive.id, uri, message, hint],
             )
 
+    def forget_errors(self, uris: Sequence[str]) -> None:
+        """Takes back what :meth:`record_error` noted under ``uris``."""
+        with sql_errors():
+            self._conn.execute(
+                "DELETE FROM dcsh.ingest_error WHERE archive_id = %s AND uri = ANY (%s)",
+                [self.archive.id, list(uris)],
+            )
+
     def _copy_scenes(self) -> None:
         columns = (
             "n, uri, collection, item_id, acquired, proj_code, content_hash, properties, skipped"

@@ -165,10 +165,10 @@ def drop_archive(conn: psycopg.Connection, name: str) -> None:
         conn.execute("SELECT dcsh.drop_archive(%s)", [name])
 
 
-def create_code_index(conn: psycopg.Connection, name: str) -> str:
+def create_code_index(conn: psycopg.Connection, name: str) -> str | None:
     """Makes the index that searches of an archive use, if need be: ``dcsh.create_code_index``.
 
-    Returns its name.
+    Returns its name; None of an archive on several servers, where each has its own.
 
     Raises:
         NotFound: no such archive.

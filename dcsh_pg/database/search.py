@@ -69,13 +69,13 @@ def similar(
         UsageError: the code has another length than the archive's, k is not positive, or the area
             cannot be searched.
     """
-    return _hits(
+    return hits_of(
         conn,
         "dcsh.similar",
         archive=archive_name,
         code=Bit(bytes(code)),
         k=k,
-        area=_area(conn, area),
+        area=area_of(conn, area),
         since=since,
         until=until,
         max_distance=max_distance,
@@ -99,13 +99,13 @@ def similar_to(
         NotFound: no such archive or chip.
         UsageError: as :func:`similar`.
     """
-    return _hits(
+    return hits_of(
         conn,
         "dcsh.similar_to",
         archive=archive_name,
         id=id,
         k=k,
-        area=_area(conn, area),
+        area=area_of(conn, area),
         since=since,
         until=until,
         max_distance=max_distance,
@@ -128,13 +128,13 @@ def within(
         NotFound: no such archive.
         UsageError: as :func:`similar`, or the radius is negative.
     """
-    return _hits(
+    return hits_of(
         conn,
         "dcsh.within",
         archive=archive_name,
         code=Bit(bytes(code)),
         radius=radius,
-        area=_area(conn, area),
+        area=area_of(conn, area),
         since=since,
         until=until,
     )
@@ -233,11 +233,21 @@ def labelled_codes(
     return np.array(ids, np.int64), np.ascontiguousarray(codes), list(labels)
 
 
-def _area(conn: psycopg.Connection, area: BaseGeometry | None) -> str | None:
+def area_of(conn: psycopg.Connection, area: BaseGeometry | None) -> str | None:
+    """An area as this database takes it.
+
+    Raises:
+        UsageError: as :func:`dcsh_pg.database.spatial.area_text`.
+    """
     return None if area is None else spatial.area_text(area, spatial.layer_of(conn))
 
 
-def _hits(conn: psycopg.Connection, function: str, **arguments: Any) -> list[Hit]:
+def hits_of(conn: psycopg.Connection, function: str, **arguments: Any) -> list[Hit]:
+    """Calls a function of ``dcsh`` that gives hits; ``arguments`` by the names that it has for them.
+
+    Raises:
+        DcshError: what the function complains about, in our family of errors.
+    """
     given = ", ".join(f"{name} => %({name})s{_CASTS.get(name, '')}" for name in arguments)
     with sql_errors():
         rows = conn.execute(
@@ -254,6 +264,7 @@ def _hits(conn: psycopg.Connection, function: str, **arguments: Any) -> list[Hit
 
 _CASTS = {
     "area": "::dcsh.area",
+    "region": "::dcsh.area",
     "since": "::timestamptz",
     "until": "::timestamptz",
     "k": "::integer",
@@ -261,6 +272,9 @@ _CASTS = {
     "max_distance": "::integer",
     "id": "::bigint",
     "archive": "::text",
+    "likes": "::bigint[]",
+    "unlikes": "::bigint[]",
+    "rule": "::text",
 }
 
 

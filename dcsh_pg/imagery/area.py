@@ -20,13 +20,14 @@ _BBOX = re.compile(rf"\s*\[?\s*({_NUMBER}(?:\s*[,\s]\s*{_NUMBER}){{3}})\s*\]?\s*
 _LONLAT_CRS = re.compile(r"CRS84|EPSG:+4326", re.IGNORECASE)
 
 
-def parse_area(text: str) -> Polygon | MultiPolygon:
+def parse_area(text: str, option: str = "--area") -> Polygon | MultiPolygon:
     """An area in EPSG:4326, (lon, lat).
 
     Args:
         text: path of a GeoJSON file, GeoJSON (geometry, Feature or FeatureCollection), WKT of a
             polygon, or 'west,south,east,north' in degrees.  A box whose west is greater than its
             east crosses the antimeridian and becomes two.
+        option: what gave the text, for messages.
 
     Raises:
         InputError: the file is not there or is no GeoJSON.
@@ -34,10 +35,10 @@ def parse_area(text: str) -> Polygon | MultiPolygon:
     """
     text = text.strip()
     if text.startswith("{"):
-        return _checked(_from_geojson(text, "--area", UsageError), "--area")
+        return _checked(_from_geojson(text, option, UsageError), option)
     if match := _BBOX.match(text):
         west, south, east, north = map(float, re.findall(_NUMBER, match[1]))
-        return _from_bounds(west, south, east, north)
+        return _from_bounds(west, south, east, north, option)
     if _is_file(text):
         try:
             content = Path(text).read_text(encoding="utf-8-sig")
@@ -46,7 +47,7 @@ def parse_area(text: str) -> Polygon | MultiPolygon:
         return _checked(_from_geojson(content, f"area {text}", InputError), f"area {text}")
     if re.search(r"\.(geo)?json$", text, re.IGNORECASE):
         raise InputError(f"no such file: {text}", hint=_HINT)
-    return _checked(_from_wkt(text), "--area")
+    return _checked(_from_wkt(text, option), option)
 
 
 def _is_file(text: str) -> bool:
@@ -56,28 +57,30 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _from_bounds(west: float, south: float, east: float, north: float) -> Polygon | MultiPolygon:
+def _from_bounds(
+    west: float, south: float, east: float, north: float, option: str
+) -> Polygon | MultiPolygon:
     if west > east and south < north and east >= -180 and west <= 180:
         parts = [box(west, south, 180, north), box(-180, south, east, north)]
-        return _checked(MultiPolygon(parts), "--area")
+        return _checked(MultiPolygon(parts), option)
     if west >= east or south >= north:
         raise UsageError(
-            f"--area {west:g},{south:g},{east:g},{north:g} is no box",
+            f"{option} {west:g},{south:g},{east:g},{north:g} is no box",
             hint="the order is west,south,east,north (minx,miny,maxx,maxy)",
         )
-    return _checked(box(west, south, east, north), "--area")
+    return _checked(box(west, south, east, north), option)
 
 
-def _from_wkt(text: str) -> shapely.Geometry:
+def _from_wkt(text: str, option: str) -> shapely.Geometry:
     srid = re.match(r"SRID\s*=\s*(\d+)\s*;", text, re.IGNORECASE)
     if srid and srid[1] != "4326":
         raise UsageError(
-            f"--area is in EPSG:{srid[1]}", hint="give it in EPSG:4326, longitude first"
+            f"{option} is in EPSG:{srid[1]}", hint="give it in EPSG:4326, longitude first"
         )
     try:
         return shapely.from_wkt(text[srid.end() :] if srid else text)
     except ShapelyError:
-        raise UsageError(f"--area {_short(text)} cannot be read", hint=_HINT) from None
+        raise UsageError(f"{option} {_short(text)} cannot be read", hint=_HINT) from None
 
 
 def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geometry:

@@ -14,7 +14,7 @@ from pathlib import Path
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.dates import DatePattern
 from dcsh_pg.imagery.folder import PictureScene
-from dcsh_pg.imagery.gdal import gdal, is_gdal_name
+from dcsh_pg.imagery.gdal import Sign, gdal, is_gdal_name
 from dcsh_pg.imagery.origin import Origin
 from dcsh_pg.imagery.raster import RasterScene
 from dcsh_pg.imagery.reading import Reading
@@ -79,15 +79,32 @@ def find_scenes(
     for image in found:
         record = records.find(image.name) if records else None
         origin = Origin(image.name, image.label, record, acquired, pattern)
-        if _is_picture(image.uri):
-            scenes.append(PictureScene(Path(image.uri), reading, channels=bands, origin=origin))
-        else:
-            scenes.append(
-                RasterScene(
-                    image.uri, reading, channels=bands, origin=origin, georeference=georeference
-                )
-            )
+        scenes.append(
+            scene_at(image.uri, reading, bands=bands, origin=origin, georeference=georeference)
+        )
     return scenes
+
+
+def scene_at(
+    uri: str,
+    reading: Reading,
+    *,
+    bands: int,
+    origin: Origin,
+    georeference: bool = True,
+    sign: Sign | None = None,
+) -> Scene:
+    """The scene at an absolute path, URL or GDAL name.  Opens nothing.
+
+    Args:
+        origin: what is known of it besides its file.
+        sign: makes a URL one that may be read; called at every opening.
+    """
+    if _is_picture(uri):
+        return PictureScene(Path(uri), reading, channels=bands, origin=origin)
+    return RasterScene(
+        uri, reading, channels=bands, origin=origin, georeference=georeference, sign=sign
+    )
 
 
 def are_plain_pictures(sources: Sequence[str]) -> bool:

@@ -17,8 +17,8 @@ from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.origin import Origin
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.record import place_of_record
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
-from dcsh_pg.imagery.sidecar import place_of_record
 
 # What Pillow warns of (odd EXIF, many pixels) is no news to the people at the command line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -49,6 +49,13 @@ class PictureScene(Scene):
         self._lock = threading.Lock()
         self._decoded: tuple[np.ndarray, np.ndarray] | None = None
 
+    def __getstate__(self) -> dict:
+        """Travels to other processes as what it was made of."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_decoded")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _decoded=None)
+
     def describe(self) -> SceneRecord:
         width, height, tags, properties = self._guard(self._header)
         record = self._origin.record
@@ -64,7 +71,9 @@ class PictureScene(Scene):
             acquired=self._origin.when(tags),
             proj_code=place.proj_code if place else None,
             resolution=place.resolution(width, height) if place else None,
-            properties=self._origin.properties() | properties,
+            collection=record.collection if record else None,
+            item_id=record.item_id if record else None,
+            properties=properties | self._origin.properties(),
         )
 
     def read(self, windows: np.ndarray) -> Chips:

@@ -6,7 +6,7 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,15 +30,33 @@ _REMOTE_OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": "1",
     "VSI_CACHE": "TRUE",
 }
+_FILE_SYSTEMS = {
+    "http": "/vsicurl/http://",
+    "https": "/vsicurl/https://",
+    "s3": "/vsis3/",
+    "gs": "/vsigs/",
+}
+"""What opens a URL of which scheme: GDAL's own, so that no cloud provider's library is needed."""
+
+Sign = Callable[[str], str]
+"""Makes a URL one that may be read, by a token in it for example."""
+
 OPEN_PER_THREAD = 16
 _local = threading.local()
 
 _GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+://|[A-Za-z0-9_]{2,}:[^\\]")
+_QUERY = re.compile(r"(://[^\s'\"?]+)\?[^\s'\"]+")
 
 
 def is_gdal_name(text: str) -> bool:
     """Whether ``text`` is a URL or a GDAL name ('/vsizip/...', 's3://...', 'NETCDF:...'), no path."""
     return bool(_GDAL_NAME.match(text)) and not Path(text).exists()
+
+
+def gdal_name(uri: str) -> str:
+    """The name under which GDAL opens a URL or a path."""
+    scheme, separator, rest = uri.partition("://")
+    return _FILE_SYSTEMS[scheme] + rest if separator and scheme in _FILE_SYSTEMS else uri
 
 
 @contextmanager
@@ -65,6 +83,7 @@ def _told(uri: str, error: Exception) -> InputError:
             f"{uri} is not an image that GDAL can read", hint="look at it with gdalinfo"
         )
     reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
+    reason = _QUERY.sub(r"\1", reason)  # a signed URL must not get into logs
     if is_gdal_name(uri):
         hint = "look whether the address is right and may be read from here"
     else:
@@ -77,12 +96,23 @@ class Handles:
 
     Each thread keeps at most ``OPEN_PER_THREAD`` handles of all rasters together and closes its
     oldest for a new one, so that no archive is too large for the limit on open files.
+
+    Args:
+        uri: path, URL or GDAL name.
+        sign: called with a URL at every opening, because tokens expire.
     """
 
-    def __init__(self, uri: str):
-        self._uri = uri
+    def __init__(self, uri: str, sign: Sign | None = None):
+        self._uri, self._sign = uri, sign
         self._lock = threading.Lock()
         self._open: list[rasterio.DatasetReader] = []
+
+    def __getstate__(self) -> dict:
+        """Travels to other processes without the open handles."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_open")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _open=[])
 
     def get(self) -> rasterio.DatasetReader:
         """This thread's handle, opened when it has none.  Call it within ``gdal(uri)``."""
@@ -90,13 +120,24 @@ class Handles:
         mine = _local.__dict__.setdefault("handles", OrderedDict())
         handle = mine.get(self)
         if handle is None or handle.closed:
-            handle = mine[self] = rasterio.open(self._uri, sharing=False)
+            handle = mine[self] = rasterio.open(gdal_name(self._signed()), sharing=False)
             with self._lock:
                 self._open = [other for other in self._open if not other.closed] + [handle]
         mine.move_to_end(self)
         while len(mine) > OPEN_PER_THREAD:
             mine.popitem(last=False)[1].close()
         return handle
+
+    def _signed(self) -> str:
+        if self._sign is None or not is_gdal_name(self._uri):
+            return self._uri
+        try:
+            return str(self._sign(self._uri))
+        except Exception as error:
+            raise InputError(
+                f"{self._uri} cannot be signed: {type(error).__name__}: {error}",
+                hint="look at the function that signs",
+            ) from None
 
     def close(self) -> None:
         """Closes the handles of all threads; none may be in use."""

@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from shapely.geometry import Polygon
-
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import dates
+from dcsh_pg.imagery.record import ImageRecord
 
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class SidecarRecord:
-    """What a sidecar tells of one image.
-
-    Attributes:
-        where: sidecar file and row, for messages.
-        footprint: in EPSG:4326, or None.
-        centre: lon, lat of the middle and metres a pixel, or None; an alternative to ``footprint``.
-        acquired: UTC, or None.
-        properties: all other columns.
-    """
-
-    where: str
-    footprint: Polygon | None = None
-    centre: tuple[float, float, float] | None = None
-    acquired: datetime | None = None
-    properties: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def tells_place(self) -> bool:
-        return self.footprint is not None or self.centre is not None
-
-    def digest(self) -> str:
-        """The record as text; equal records give equal text."""
-        return json.dumps(
-            {
-                "footprint": self.footprint and self.footprint.wkt,
-                "centre": self.centre,
-                "acquired": self.acquired and self.acquired.isoformat(),
-                "properties": self.properties,
-            },
-            sort_keys=True,
-            default=str,
-        )
 
 
 @dataclass(frozen=True)
@@ -61,14 +23,14 @@ class Origin:
     Attributes:
         name: of the file below the source folder, with '/'.
         label: name of the sub-folder that it lies in, or None.
-        record: of the sidecar, or None.
+        record: what a sidecar, a STAC item or a table tells of it, or None.
         acquired: given for all images, or None.
         date_pattern: how file names tell the date, or None.
     """
 
     name: str
     label: str | None = None
-    record: SidecarRecord | None = None
+    record: ImageRecord | None = None
     acquired: datetime | None = None
     date_pattern: dates.DatePattern | None = None
 
@@ -85,7 +47,7 @@ class Origin:
         )
 
     def properties(self) -> dict[str, Any]:
-        """Properties of the scene: ``class`` from the sub-folder, and the sidecar's columns."""
+        """Properties of the scene: ``class`` from the sub-folder, and those of the record."""
         label = {"class": self.label} if self.label else {}
         return label | (self.record.properties if self.record else {})
 
@@ -93,7 +55,7 @@ class Origin:
         """Content hash of a local image -> 64 hexadecimal characters.
 
         The SHA-256 of the file's bytes; of an image that does not tell its own place, also of
-        its name and its sidecar record.
+        its name and its record.
 
         Raises:
             InputError: the file cannot be read.

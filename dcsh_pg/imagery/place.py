@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -129,6 +130,34 @@ class Place:
         deviation = np.abs(true - straight).sum(-1).max(-1) / np.maximum(pixel, 1e-15)
         # A chord's distance from its arc falls with the square of the number of chords.
         return np.clip(np.ceil(np.sqrt(deviation / MAX_DEVIATION)), 1, MAX_SEGMENTS).astype(int)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The place of an image as a whole, however many pixels it has.
+
+    Attributes:
+        wkt: the CRS.
+        transform: from shares of width and height, (0, 0) the upper left corner and (1, 1) the lower
+            right one, to CRS (x, y); may rotate and shear.
+    """
+
+    wkt: str
+    transform: Affine
+
+    @classmethod
+    def of_bounds(cls, wkt: str, bounds: tuple[float, float, float, float]) -> Frame:
+        """The box ``bounds`` (minx, miny, maxx, maxy) in the CRS, north up."""
+        return cls(wkt, from_bounds(*bounds, 1, 1))
+
+    @classmethod
+    def of_raster(cls, wkt: str, transform: Affine, width: int, height: int) -> Frame:
+        """That of a raster: pixel (column, row) to CRS (x, y), and its size in pixels."""
+        return cls(wkt, transform * Affine.scale(width, height))
+
+    def place(self, width: int, height: int, *, uri: str) -> Place:
+        """The place of an image of ``width`` x ``height`` pixels that fills the frame."""
+        return Place(self.wkt, self.transform * Affine.scale(1 / width, 1 / height), uri=uri)
 
 
 def _corners(windows: np.ndarray) -> np.ndarray:

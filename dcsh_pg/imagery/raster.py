@@ -16,12 +16,12 @@ from rasterio.windows import Window
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.gdal import Handles, gdal, is_gdal_name
+from dcsh_pg.imagery.gdal import Handles, Sign, gdal, is_gdal_name
 from dcsh_pg.imagery.origin import Origin, remote_identity
 from dcsh_pg.imagery.place import Place, project
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.record import OutlinePlace, place_of_record
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
-from dcsh_pg.imagery.sidecar import SidecarPlace, place_of_record
 
 OVERVIEW_SIDE = 1024
 """Longest side in pixels of the decimated read from which 'auto' scaling takes its percentiles."""
@@ -39,7 +39,8 @@ class _Layout:
     bands: tuple[int, ...]
     palette: np.ndarray | None
     limits: np.ndarray | None
-    place: Place | SidecarPlace | None
+    place: Place | OutlinePlace | None
+    own_place: bool
 
 
 class RasterScene(Scene):
@@ -51,6 +52,7 @@ class RasterScene(Scene):
         channels: how many the model takes.
         origin: what is known besides the file.
         georeference: refuse a raster that does not tell its place.
+        sign: makes a URL one that may be read; called at every opening.
     """
 
     def __init__(
@@ -61,12 +63,20 @@ class RasterScene(Scene):
         channels: int,
         origin: Origin,
         georeference: bool = True,
+        sign: Sign | None = None,
     ):
         super().__init__(uri, reading)
         self._channels, self._origin, self._georeference = channels, origin, georeference
-        self._handles = Handles(uri)
+        self._handles = Handles(uri, sign)
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
+
+    def __getstate__(self) -> dict:
+        """Travels to other processes as what it was made of."""
+        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_layout")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock(), _layout=None)
 
     def describe(self) -> SceneRecord:
         with gdal(self.uri):
@@ -74,7 +84,8 @@ class RasterScene(Scene):
             layout = self._lay_out(source)
             tags = _tags(source)
             place = layout.place
-            own_place = isinstance(place, Place) and source.driver not in _PICTURE_DRIVERS
+            own_place = layout.own_place and source.driver not in _PICTURE_DRIVERS
+            record = self._origin.record
             return SceneRecord(
                 uri=self.uri,
                 content_hash=self._identity(source, own_place),
@@ -84,7 +95,9 @@ class RasterScene(Scene):
                 acquired=self._origin.when(tags),
                 proj_code=place.proj_code if place else None,
                 resolution=place.resolution(layout.width, layout.height) if place else None,
-                properties=self._origin.properties() | _properties(source, layout),
+                collection=record.collection if record else None,
+                item_id=record.item_id if record else None,
+                properties=_properties(source, layout) | self._origin.properties(),
             )
 
     def read(self, windows: np.ndarray) -> Chips:
@@ -129,8 +142,11 @@ class RasterScene(Scene):
         limits = None
         if palette is None and band_rules.is_scaled(dtype, self.reading):
             limits = self._stretch_limits(source, bands)
-        place = self._find_place(source)
-        return _Layout(source.width, source.height, bands, palette, limits, place)
+        own_place = self._own_place(source)
+        place = own_place or self._told_place(source)
+        return _Layout(
+            source.width, source.height, bands, palette, limits, place, own_place is not None
+        )
 
     def _choose_bands(
         self, source: rasterio.DatasetReader
@@ -150,12 +166,13 @@ class RasterScene(Scene):
         data, valid = _read(source, bands, None, whole, shape)
         return band_rules.stretch_limits(data, valid, self.reading)
 
-    def _find_place(self, source: rasterio.DatasetReader) -> Place | SidecarPlace | None:
+    def _own_place(self, source: rasterio.DatasetReader) -> Place | None:
         if source.crs and not source.transform.is_identity:
             return Place(source.crs.to_wkt(), source.transform, uri=self.uri)
         points, crs = source.gcps
-        if points and crs:
-            return self._place_of_gcps(points, crs.to_wkt())
+        return self._place_of_gcps(points, crs.to_wkt()) if points and crs else None
+
+    def _told_place(self, source: rasterio.DatasetReader) -> Place | OutlinePlace | None:
         record = self._origin.record
         if record and record.tells_place:
             return place_of_record(record, source.width, source.height, uri=self.uri)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from shapely.geometry import Polygon
 
+from dcsh_pg.errors import DcshError
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -79,6 +80,8 @@ class Chips:
 class Scene(ABC):
     """One source image, bound to the reading of its archive.  Making one opens nothing.
 
+    A scene can be pickled: it arrives in another process, or on another machine, as new.
+
     Attributes:
         uri: absolute path, URL or GDAL name.
         reading: how it is cut and turned into uint8.
@@ -119,3 +122,20 @@ class Scene(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
+
+
+class UnreadableScene(Scene):
+    """A scene of which it is known before it is opened that it cannot be: ``describe`` tells why."""
+
+    def __init__(self, uri: str, reading: Reading, error: DcshError):
+        super().__init__(uri, reading)
+        self._error = error
+
+    def describe(self) -> SceneRecord:
+        raise self._error
+
+    def read(self, windows: np.ndarray) -> Chips:
+        raise self._error
+
+    def close(self) -> None:
+        pass

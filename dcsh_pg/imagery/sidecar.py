@@ -5,68 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
-from pyproj import Geod
 from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, box, shape
 from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import dates
-from dcsh_pg.imagery.origin import SidecarRecord
-from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.record import ImageRecord
 
 _FILE_COLUMNS = ("file", "filename", "path")
 _DATE_COLUMNS = ("date", "datetime", "acquired")
 _PLACE_COLUMNS = ("wkt", "bbox", "lon", "lat", "resolution")
-_GEOD = Geod(ellps="WGS84")
-
-
-class SidecarPlace:
-    """The place of an image whose footprint is known only as a whole.
-
-    It has no CRS and no resolution of its own and cannot be divided.
-    """
-
-    proj_code = None
-
-    def __init__(self, footprint: Polygon, width: int, height: int, *, where: str):
-        self._footprint, self._whole, self._where = footprint, (0, 0, width, height), where
-
-    def resolution(self, width: int, height: int) -> float:
-        """Metres a pixel, from the area of the footprint."""
-        area, _ = _GEOD.geometry_area_perimeter(self._footprint)
-        return math.sqrt(abs(area) / (width * height))
-
-    def footprints(self, windows: np.ndarray) -> list[Polygon]:
-        if any(tuple(window) != self._whole for window in np.asarray(windows).tolist()):
-            raise InputError(
-                f"{self._where}: a footprint that is no box cannot be divided into chips",
-                hint="give a bbox, or take each picture whole (no --chip-size)",
-            )
-        return [self._footprint] * len(windows)
-
-
-def place_of_record(
-    record: SidecarRecord, width: int, height: int, *, uri: str
-) -> Place | SidecarPlace:
-    """The place that a record tells for an image of ``width`` x ``height`` pixels, north up."""
-    footprint = record.footprint
-    if footprint is None:
-        lon, lat, resolution = record.centre
-        east, _, _ = _GEOD.fwd(lon, lat, 90, width * resolution / 2)
-        _, north, _ = _GEOD.fwd(lon, lat, 0, height * resolution / 2)
-        dx, dy = east - lon, north - lat
-        footprint = box(lon - dx, lat - dy, lon + dx, lat + dy)
-    if footprint.normalize().equals_exact(box(*footprint.bounds).normalize(), 1e-9):
-        return Place.of_bounds(footprint.bounds, width, height, uri=uri)
-    return SidecarPlace(footprint, width, height, where=record.where)
 
 
 class Sidecar:
@@ -95,14 +49,14 @@ class Sidecar:
                 hint="give a CSV or GeoJSON file in UTF-8",
             ) from None
         rows = _geojson_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
-        self._records: dict[str, SidecarRecord] = {}
+        self._records: dict[str, ImageRecord] = {}
         for where, row, footprint in rows:
             name, record = _record(where, row, footprint)
             if name in self._records:
                 raise InputError(f"{where}: {name} comes twice")
             self._records[name] = record
 
-    def find(self, name: str) -> SidecarRecord | None:
+    def find(self, name: str) -> ImageRecord | None:
         """The record of a file, by its name below the source folder, else by its bare name."""
         return self._records.get(name) or self._records.get(name.rpartition("/")[2])
 
@@ -160,7 +114,7 @@ def _geojson_rows(text: str, path: Path) -> list[_Row]:
 
 def _record(
     where: str, row: Mapping[str, Any], footprint: Polygon | None
-) -> tuple[str, SidecarRecord]:
+) -> tuple[str, ImageRecord]:
     known = {key.lower(): value for key, value in row.items() if value not in ("", None)}
     name = next((str(known[key]) for key in _FILE_COLUMNS if key in known), None)
     if name is None:
@@ -192,7 +146,7 @@ def _record(
         )
     used = {*_FILE_COLUMNS, *_DATE_COLUMNS, *_PLACE_COLUMNS}
     properties = {key: value for key, value in row.items() if key.lower() not in used}
-    return name.replace("\\", "/").removeprefix("./"), SidecarRecord(
+    return name.replace("\\", "/").removeprefix("./"), ImageRecord(
         where, footprint, centre, acquired, properties
     )
 

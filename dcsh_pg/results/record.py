@@ -1,105 +1,236 @@
-"""A hit as flat fields, told alike by every output."""
+"""Rows of any kind as one table of scalar columns and footprints, told alike by every output."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+import math
+import types
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
+import numpy as np
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 if TYPE_CHECKING:
     from dcsh_pg.database.search import Hit
 
-FIELDS = (
-    "rank",
-    "distance",
-    "id",
-    "scene_id",
-    "uri",
-    "acquired",
-    "col_off",
-    "row_off",
-    "width",
-    "height",
-    "valid_fraction",
-)
-"""The fields of every record, in order; the properties of the scene follow."""
+WINDOW = ("col_off", "row_off", "width", "height")
 
-_TAKEN = {*FIELDS, "footprint", "geometry", "bbox", "wkt"}
+HIT_COLUMNS: dict[str, type] = {
+    "rank": int,
+    "distance": int,
+    "id": int,
+    "scene_id": int,
+    "uri": str,
+    "acquired": datetime,
+    **dict.fromkeys(WINDOW, int),
+    "valid_fraction": float,
+}
+"""The columns of every hit, in order; the properties of its scene follow."""
+
+_HIT_FIELDS = ("distance", "id", "scene_id", "uri", "acquired", "window", "valid_fraction",
+               "footprint", "properties")  # fmt: skip
+
+SCALARS = (bool, int, float, str, datetime)
+"""Types that a column may have; what is none of them becomes JSON text in tabular formats."""
+
+_RESERVED = {"footprint", "geometry", "geom", "bbox", "wkt", "fid"}
 
 
-def records(hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """One flat dict a hit: ``FIELDS``, then the scene's properties under their own names.
+class Row(Protocol):
+    """A row of an answer: a dataclass like ``dcsh_pg.database.search.Hit``, or a mapping.
 
-    ``rank`` counts from 1 in the order given, ``acquired`` is ISO 8601 in UTC or None.  A property
-    that bears the name of a field or of an output's geometry is told as ``scene:<name>``.
+    Its fields are the columns of the outputs, in their order, but for these:
+
+        footprint     the row's place: GeoJSON or shapely geometry in longitude and latitude, or None
+        window        col_off, row_off, width, height: four columns of these names
+        properties    a mapping (of a scene): spread after the others, under its own names
     """
-    return [_record(rank, hit) for rank, hit in enumerate(hits, start=1)]
+
+    footprint: dict[str, Any] | BaseGeometry | None
 
 
-def _record(rank: int, hit: Hit) -> dict[str, Any]:
-    col_off, row_off, width, height = (int(number) for number in hit.window)
-    fields = {
-        "rank": rank,
-        "distance": int(hit.distance),
-        "id": int(hit.id),
-        "scene_id": int(hit.scene_id),
-        "uri": hit.uri,
-        "acquired": iso(hit.acquired),
-        "col_off": col_off,
-        "row_off": row_off,
-        "width": width,
-        "height": height,
-        "valid_fraction": round(float(hit.valid_fraction), 6),
-    }
-    for name, value in (hit.properties or {}).items():
-        fields[f"scene:{name}" if name in _TAKEN else name] = value
-    return fields
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows as every output takes them.
 
-
-def columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Records -> columns for formats that want every row alike.
-
-    A property that a row lacks is None there; lists and objects become JSON text.
+    Attributes:
+        declared: type of each column that a table has even without rows, in order.
+        records: a dict a row: the declared columns, then what properties it has.
+        footprints: a geometry in longitude and latitude, or None, a row.
     """
-    names = dict.fromkeys(FIELDS) | dict.fromkeys(name for row in rows for name in row)
-    return {name: [_cell(row.get(name)) for row in rows] for name in names}
+
+    declared: dict[str, type]
+    records: list[dict[str, Any]]
+    footprints: list[BaseGeometry | None]
+
+    @classmethod
+    def of(
+        cls, rows: Iterable[Row | Mapping[str, Any]], columns: type | Mapping[str, type]
+    ) -> Table:
+        """The table of ``rows``, see :class:`Row`.
+
+        Args:
+            columns: the dataclass that the rows are of, or the type of each column.
+        """
+        declared = _declared(columns)
+        records, footprints = [], []
+        for row in rows:
+            fields = row if isinstance(row, Mapping) else _fields(row)
+            records.append(_record(fields, declared))
+            footprints.append(to_geometry(fields.get("footprint")))
+        return cls(declared, records, footprints)
+
+    @classmethod
+    def of_hits(cls, hits: Iterable[Hit]) -> Table:
+        """The table of a search's hits: ``HIT_COLUMNS``; ``rank`` counts from 1."""
+        rows = [
+            {"rank": rank} | {name: getattr(hit, name) for name in _HIT_FIELDS}
+            for rank, hit in enumerate(hits, start=1)
+        ]
+        return cls.of(rows, HIT_COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def types(self) -> dict[str, type]:
+        """Column -> one of ``SCALARS``; that of a property is what all its values have in common."""
+        names = dict.fromkeys(name for record in self.records for name in record)
+        return self.declared | {
+            name: _common_type(record.get(name) for record in self.records)
+            for name in names
+            if name not in self.declared
+        }
+
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """Column -> its values, all of the column's type or None, for tabular formats."""
+        return {
+            name: [_cell(record.get(name), type_) for record in self.records]
+            for name, type_ in self.types.items()
+        }
 
 
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+def _fields(row: Row) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
 
 
-def geometry(hit: Hit) -> BaseGeometry | None:
-    """The footprint as a shapely geometry, longitude and latitude, or None."""
-    return None if hit.footprint is None else shape(hit.footprint)
+def _declared(columns: type | Mapping[str, type]) -> dict[str, type]:
+    if not isinstance(columns, Mapping):
+        hints = get_type_hints(columns)
+        columns = {field.name: hints[field.name] for field in dataclasses.fields(columns)}
+    declared: dict[str, type] = {}
+    for name, hint in columns.items():
+        if name == "window":
+            declared |= dict.fromkeys(WINDOW, int)
+        elif name not in ("footprint", "properties"):
+            declared[name] = _scalar_type(hint)
+    return declared
 
 
-def utc(acquired: datetime) -> datetime:
+def _scalar_type(hint: Any) -> type:
+    """``int | None`` -> int, ``Literal['a', 'b']`` -> str; what is no scalar -> str."""
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [_scalar_type(part) for part in get_args(hint) if part is not type(None)]
+        return inner[0] if len(set(inner)) == 1 else str
+    if get_origin(hint) is Literal:
+        return _common_type(get_args(hint))
+    return hint if hint in SCALARS else str
+
+
+def _common_type(values: Iterable[Any]) -> type:
+    known = [value for value in values if value is not None]
+    found = {type(value) for value in known}
+    if int in found and any(isinstance(v, int) and abs(v) >= 2**63 for v in known):
+        return str
+    if found == {int, float}:
+        return float
+    return found.pop() if len(found) == 1 and found <= set(SCALARS) else str
+
+
+def _record(fields: Mapping[str, Any], declared: Mapping[str, type]) -> dict[str, Any]:
+    window = fields.get("window")
+    fields = dict(fields) | ({} if window is None else dict(zip(WINDOW, window, strict=True)))
+    record = {name: _plain(fields.get(name)) for name in declared}
+    for name, value in (fields.get("properties") or {}).items():
+        is_taken = name in declared or name.lower() in _RESERVED
+        record[f"scene:{name}" if is_taken else name] = _plain(value)
+    return record
+
+
+def _plain(value: Any) -> Any:
+    """A value as Python's own: times in UTC, bytes as hexadecimal, NaN as None."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime):
+        return utc(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _cell(value: Any, type_: type) -> Any:
+    if value is None or type(value) is type_:
+        return value
+    if type_ is not str:
+        return type_(value)
+    return value.isoformat() if hasattr(value, "isoformat") else to_json_text(value)
+
+
+def to_json_text(value: Any) -> str:
+    """JSON on one line; a time is ISO 8601 in UTC, a tuple an array."""
+    return json.dumps(value, ensure_ascii=False, default=_to_json)
+
+
+def _to_json(value: Any) -> str:
+    if isinstance(value, datetime):
+        return iso(value)
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"no output can tell a {type(value).__name__}: {value!r}")
+
+
+def to_geometry(footprint: dict[str, Any] | BaseGeometry | None) -> BaseGeometry | None:
+    """A footprint as a shapely geometry."""
+    return shape(footprint) if isinstance(footprint, Mapping) else footprint
+
+
+def utc(time: datetime) -> datetime:
     """The time in UTC; one without a zone is taken as UTC."""
-    if acquired.tzinfo is None:
-        return acquired.replace(tzinfo=timezone.utc)
-    return acquired.astimezone(timezone.utc)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=timezone.utc)
+    return time.astimezone(timezone.utc)
 
 
-def iso(acquired: datetime | None) -> str | None:
+def iso(time: datetime) -> str:
     """ISO 8601 in UTC, as in '2021-07-04T16:02:00Z'."""
-    return None if acquired is None else utc(acquired).isoformat().replace("+00:00", "Z")
+    return utc(time).isoformat().replace("+00:00", "Z")
 
 
-def place(hit: Hit) -> str:
-    """The centre of the footprint for people, '77.0365°W, 38.8977°N', or '' without one."""
-    footprint = geometry(hit)
-    if footprint is None or footprint.is_empty:
+def place(footprint: dict[str, Any] | BaseGeometry | None) -> str:
+    """The centre of a footprint for people, '77.0365°W, 38.8977°N', or '' without one."""
+    geometry = to_geometry(footprint)
+    if geometry is None or geometry.is_empty:
         return ""
-    lon, lat = footprint.centroid.x, footprint.centroid.y
+    lon, lat = geometry.centroid.x, geometry.centroid.y
     return f"{abs(lon):.4f}°{'EW'[lon < 0]}, {abs(lat):.4f}°{'NS'[lat < 0]}"
 
 
-def scene_name(hit: Hit) -> str:
-    """The last part of the scene's URI, which people know it by."""
-    return PurePosixPath(hit.uri.split("?", 1)[0].replace("\\", "/")).name or hit.uri
+def scene_name(uri: str) -> str:
+    """The last part of a scene's URI, which people know it by."""
+    return PurePosixPath(uri.split("?", 1)[0].replace("\\", "/")).name or uri

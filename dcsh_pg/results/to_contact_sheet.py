@@ -104,7 +104,7 @@ def _heading(shown: int, found: int) -> str:
 
 
 def _caption(hit: Hit) -> list[str]:
-    lines = [f"distance {hit.distance}", place(hit) or scene_name(hit)]
+    lines = [f"distance {hit.distance}", place(hit.footprint) or scene_name(hit.uri)]
     return [*lines, f"{utc(hit.acquired):%Y-%m-%d}"] if hit.acquired else lines
 
 

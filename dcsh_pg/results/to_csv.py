@@ -1,25 +1,26 @@
-"""Hits as CSV (RFC 4180) with the footprint as WKT in the last column."""
+"""Rows as CSV (RFC 4180) with the footprint as WKT in the last column."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from dcsh_pg.results.record import columns, geometry, records
-
-if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+from dcsh_pg.results.record import Table, iso
 
 
-def to_csv(hits: Sequence[Hit]) -> str:
-    """A header and one line a hit; what a hit lacks is an empty cell."""
-    table = columns(records(hits))
-    footprints = [geometry(hit) for hit in hits]
-    table["wkt"] = [None if footprint is None else footprint.wkt for footprint in footprints]
+def to_csv(table: Table) -> str:
+    """A header and one line a row; what a row lacks is an empty cell.
+
+    The column ``wkt`` is one that GDAL and QGIS take for the geometry by its name.
+    """
+    columns = {
+        name: [iso(value) if isinstance(value, datetime) else value for value in values]
+        for name, values in table.columns.items()
+    }
+    columns["wkt"] = [None if place is None else place.wkt for place in table.footprints]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(table)
-    writer.writerows(zip(*table.values(), strict=True))
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()

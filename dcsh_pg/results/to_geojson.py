@@ -1,44 +1,63 @@
-"""Hits as a GeoJSON FeatureCollection (RFC 7946), which QGIS opens as a layer."""
+"""Rows as GeoJSON (RFC 7946): a FeatureCollection, or a sequence of features, one a line."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from shapely import Polygon, total_bounds
+from shapely import MultiPolygon, Polygon, total_bounds
 from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-from dcsh_pg.results.record import geometry, records
+from dcsh_pg.results.record import Table, to_json_text
 
-if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+RECORD_SEPARATOR = "\x1e"
 
 
-def to_geojson(hits: Sequence[Hit]) -> str:
-    """A FeatureCollection, one feature a hit, in the order of the hits.
+def to_geojson(table: Table) -> str:
+    """A FeatureCollection, one feature a row, in the order of the rows.
 
-    A feature's ``id`` is the chip's id, its properties are the flat fields of the record.  Outer
-    rings run counterclockwise (RFC 7946, 3.1.6); a hit without footprint has ``geometry`` null
-    (3.2).  ``bbox`` is west, south, east, north.
+    A feature's ``id`` is that of the row, where it has one; its properties are the row's columns.
+    Outer rings run counterclockwise (RFC 7946, 3.1.6); a row without footprint has ``geometry``
+    null (3.2).  ``bbox`` is west, south, east, north.
     """
-    footprints = [geometry(hit) for hit in hits]
     collection: dict[str, Any] = {"type": "FeatureCollection"}
-    known = [footprint for footprint in footprints if footprint is not None]
+    known = [footprint for footprint in table.footprints if footprint is not None]
     if known:
         collection["bbox"] = total_bounds(known).tolist()
-    collection["features"] = [
-        _feature(row, footprint) for row, footprint in zip(records(hits), footprints, strict=True)
-    ]
-    return json.dumps(collection, ensure_ascii=False) + "\n"
+    collection["features"] = list(_features(table))
+    return to_json_text(collection) + "\n"
 
 
-def _feature(row: dict[str, Any], footprint: Any) -> dict[str, Any]:
-    feature: dict[str, Any] = {"type": "Feature", "id": row["id"]}
-    if footprint is not None:
-        feature["bbox"] = list(footprint.bounds)
-        footprint = orient(footprint) if isinstance(footprint, Polygon) else footprint
-    feature["geometry"] = None if footprint is None else mapping(footprint)
-    feature["properties"] = row
-    return feature
+def to_geojson_lines(table: Table) -> str:
+    """One feature a line, as :func:`to_geojson` tells it: newline-delimited GeoJSON.
+
+    What jq, tippecanoe, ogr2ogr and DuckDB read line by line.
+    """
+    return "".join(f"{to_json_text(feature)}\n" for feature in _features(table))
+
+
+def to_geojson_text_sequence(table: Table) -> str:
+    """The same with a record separator before each feature: a GeoJSON Text Sequence (RFC 8142)."""
+    return "".join(f"{RECORD_SEPARATOR}{to_json_text(feature)}\n" for feature in _features(table))
+
+
+def _features(table: Table) -> Iterator[dict[str, Any]]:
+    for record, footprint in zip(table.records, table.footprints, strict=True):
+        feature: dict[str, Any] = {"type": "Feature"}
+        if "id" in record:
+            feature["id"] = record["id"]
+        if footprint is not None:
+            feature["bbox"] = list(footprint.bounds)
+        feature["geometry"] = None if footprint is None else mapping(_oriented(footprint))
+        feature["properties"] = record
+        yield feature
+
+
+def _oriented(footprint: BaseGeometry) -> BaseGeometry:
+    if isinstance(footprint, Polygon):
+        return orient(footprint)
+    if isinstance(footprint, MultiPolygon):
+        return MultiPolygon([orient(polygon) for polygon in footprint.geoms])
+    return footprint

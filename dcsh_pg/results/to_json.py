@@ -1,21 +1,16 @@
-"""Hits as JSON: an array of flat objects, the footprint as GeoJSON geometry."""
+"""Rows as JSON: an array of flat objects, the footprint as GeoJSON geometry."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from shapely.geometry import mapping
 
-from dcsh_pg.results.record import records
-
-if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+from dcsh_pg.results.record import Table, to_json_text
 
 
-def to_json(hits: Sequence[Hit]) -> str:
-    """One object a hit and line: its flat fields and ``footprint``, a GeoJSON geometry or null."""
-    rows = [
-        row | {"footprint": hit.footprint} for row, hit in zip(records(hits), hits, strict=True)
+def to_json(table: Table) -> str:
+    """One object a row and line: its columns and ``footprint``, a GeoJSON geometry or null."""
+    lines = [
+        to_json_text(record | {"footprint": None if footprint is None else mapping(footprint)})
+        for record, footprint in zip(table.records, table.footprints, strict=True)
     ]
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     return "[\n" + ",\n".join(lines) + "\n]\n"

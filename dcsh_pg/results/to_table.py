@@ -1,47 +1,64 @@
-"""Hits as a table for people, on stdout."""
+"""Rows as a table for people, on stdout."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from datetime import datetime
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
-from dcsh_pg.results.record import place, scene_name, utc
-
-if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+from dcsh_pg.results.record import Table, place, scene_name
 
 PIPED_WIDTH = 160
 """Columns to use where there is no terminal to ask."""
 
+HIT_COLUMNS = ("rank", "distance", "id", "acquired", "uri")
+"""What a table of hits shows; the rest is for programs."""
 
-def print_table(hits: Sequence[Hit], file: TextIO | None = None) -> None:
-    """Prints rank, distance, id, time, place and scene of each hit to ``file`` or stdout.
 
-    A column that no hit can fill is left out.
+def print_table(
+    table: Table, *, columns: Sequence[str] | None = None, file: TextIO | None = None
+) -> None:
+    """Prints ``columns`` (default: the declared ones) and the place of each row.
+
+    A time is told in UTC, a place by its centre, a scene (``uri``) by the last part of its name and
+    in the last column.  A column of text, times or places that no row can fill is left out.
+
+    Args:
+        file: where to; stdout when None.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("rank", "distance", "id"):
-        table.add_column(name, justify="right")
-    times = [f"{utc(hit.acquired):%Y-%m-%d %H:%M}" if hit.acquired else "" for hit in hits]
-    optional = {
-        "acquired (UTC)": times,
-        "place (lon, lat)": [place(hit) for hit in hits],
-        "scene": [scene_name(hit) for hit in hits],
-    }
-    filled = {name: cells for name, cells in optional.items() if any(cells)}
-    for name in filled:
-        if name == "scene":
-            table.add_column(name, overflow="ellipsis", no_wrap=True)
-        else:
-            table.add_column(name, justify="right", no_wrap=True)
-    for rank, (hit, *cells) in enumerate(zip(hits, *filled.values(), strict=True), start=1):
-        table.add_row(str(rank), str(hit.distance), str(hit.id), *cells)
+    names = [name for name in columns or table.declared if name != "uri"]
+    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    cells: list[list[str]] = []
+    for name in names:
+        texts = [_text(record.get(name)) for record in table.records]
+        type_ = table.types[name]
+        if type_ in (str, datetime) and table.records and not any(texts):
+            continue
+        heading = f"{name} (UTC)" if type_ is datetime else name
+        shown.add_column(heading, justify="left" if type_ is str else "right", no_wrap=True)
+        cells.append(texts)
+    if any(places := [place(footprint) for footprint in table.footprints]):
+        shown.add_column("place (lon, lat)", justify="right", no_wrap=True)
+        cells.append(places)
+    if "uri" in (columns or table.declared):
+        shown.add_column("scene", overflow="ellipsis", no_wrap=True)
+        cells.append([scene_name(record["uri"] or "") for record in table.records])
+    for row in zip(*cells, strict=True):
+        shown.add_row(*row)
     file = file or sys.stdout
     width = None if file.isatty() else PIPED_WIDTH
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
-    console.print(table)
+    console.print(shown)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

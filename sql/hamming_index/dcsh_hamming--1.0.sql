@@ -46,4 +46,4 @@ CREATE FUNCTION hamming_nearest(
     OUT tids tid[], OUT distances integer[]
 ) LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_nearest(regclass, bit, integer, integer, integer, "any") IS
-    'of the rows that meet conditions by other indexes of the table, the k nearest to a code and all as near as the last of them, nearest first; conditions are triples of column, operator and operand, which the rows found may miss where an index is lossy; NULL where more than most rows meet them';
+    'of the rows that meet conditions by other indexes of the table, the k nearest to a code and all as near as the last of them, nearest first; conditions are triples of column, operator and operand (or an array of them), which the rows found may miss where an index is lossy; NULL where more than most rows meet them';

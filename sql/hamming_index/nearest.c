@@ -108,19 +108,22 @@ read_condition(FunctionCallInfo fcinfo, int condition, Relation index, ScanKey k
 {
 	Oid			operator = PG_GETARG_OID(condition + 1);
 	Oid			operand = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, condition + 2));
+	int			flags = 0;
 	int			strategy;
 	Oid			left;
 	Oid			right;
 
 	get_op_opfamily_properties(operator, index->rd_opfamily[0], false, &strategy, &left, &right);
-	if (operand != right)
+	if (index->rd_indam->amsearcharray && get_element_type(operand) == right)
+		flags = SK_SEARCHARRAY;
+	else if (operand != right)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("operator %s takes %s, not %s", get_opname(operator),
 						format_type_be(right), format_type_be(operand))));
 	if (PG_ARGISNULL(condition + 2))
 		return false;
-	ScanKeyEntryInitialize(key, 0, 1, strategy, right, index->rd_indcollation[0],
+	ScanKeyEntryInitialize(key, flags, 1, strategy, right, index->rd_indcollation[0],
 						   get_opcode(operator), PG_GETARG_DATUM(condition + 2));
 	return true;
 }

@@ -291,7 +291,7 @@ def test_a_bad_scene_among_good_ones_is_a_partial_success(archives, capfd):
 
 def test_the_help_lists_the_choices():
     for command, choices in (
-        ("search", "<table|json|geojson|csv>"),
+        ("search", "<table|json|geojson|geojsonseq|csv>"),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
         ("train", "<views|neighbours|clusters>"),

@@ -144,7 +144,7 @@ def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
     def few(k, most, max_distance=None, conditions="true"):
         ids, found = conn.execute(
             "SELECT ids, distances FROM dcsh._few('places', 'dcsh.places_code_idx', %s,"
-            " dcsh.code_of('places', 1), %s, %s, %s, NULL, '-infinity', NULL, NULL)",
+            " dcsh.code_of('places', 1), %s, %s, %s, NULL, '-infinity', NULL, NULL, NULL)",
             [conditions, k, most, max_distance],
         ).fetchone()
         return ids if ids is None else list(zip(found, ids, strict=True))

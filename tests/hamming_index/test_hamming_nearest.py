@@ -107,6 +107,15 @@ def test_within_a_distance(db, numbered):
     assert selected(db, numbered[0], None, on_day(0, 60), max_distance=-1) == []
 
 
+def test_an_array_of_operands_is_met_by_any(db, numbered):
+    ids = np.arange(4000)
+    days = "name 'day', '=(integer,integer)'::regoperator, ARRAY[7, 90, 7, NULL, -1]"
+    found = selected(db, numbered[3], 15, days)
+    assert found == with_ties(
+        brute_force(numbered, numbered[3], ids[np.isin(ids % 100, [7, 90])]), 15
+    )
+
+
 def test_a_null_operand_is_met_by_no_row(db, numbered):
     assert selected(db, numbered[0], 5, on_day("NULL::integer", 4)) == []
 

@@ -1,0 +1,41 @@
+"""``dcsh-pg pgstac``: chips with the STAC items that pgstac keeps of their scenes.
+
+Library: :func:`dcsh_pg.database.pgstac.create_view`; SQL: ``dcsh.create_pgstac_view``,
+``dcsh.drop_pgstac_view``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import say
+
+
+@app.command()
+def pgstac(
+    archive: options.ArchiveName,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Make a view that joins an archive with pgstac in the same database.
+
+    dcsh.ARCHIVE_items has a row for each chip whose scene is a STAC item that pgstac knows, with
+    collection, id, time and properties of the item. Prints its name. To search by what items tell:
+    dcsh-pg search ARCHIVE --cql2 FILTER.
+
+    [dim]dcsh-pg pgstac naip[/dim]
+    """
+    from dcsh_pg.database import connection, migrate, pgstac
+
+    conn = connection.connect(dsn, pg_bin=pg_bin)
+    migrate.require_current(conn)
+    if not drop:
+        typer.echo(pgstac.create_view(conn, archive))
+    elif pgstac.drop_view(conn, archive):
+        say(f"the view of archive '{archive}' and its items is dropped")
+    else:
+        say(f"archive '{archive}' had no view of its items")

@@ -1,0 +1,1 @@
+"""What an archive tells other programs about itself: STAC."""

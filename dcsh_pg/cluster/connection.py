@@ -1,0 +1,150 @@
+"""A Dask client that is known to be good enough: reachable, of our versions, quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dcsh_pg import __version__
+from dcsh_pg.errors import DcshError, ServerError, UsageError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 10
+
+_SETTINGS = {
+    # The code that calls us, which Dask can show on its dashboard, may have a password in it.
+    "distributed.diagnostics.computations.nframes": 0,
+    "distributed.admin.large-graph-warning-threshold": "4 GiB",  # a model is one task
+}
+_MUST_AGREE = ("python", "dask", "distributed")
+_LOGGERS = ("distributed", "distributed.client", "distributed.core", "tornado.application")
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler at ``address`` for the time of the block.
+
+    Leaving the block, in whatever way, cancels what the client still has on the cluster.  TLS and
+    all else that Dask can be told come from Dask's own configuration.
+
+    Raises:
+        UsageError: ``address`` is none.
+        ServerError: no scheduler answers there, it was lost, or the cluster has other versions.
+        DcshError: Dask is not installed.
+    """
+    try:
+        import dask
+        from distributed import Client
+    except ImportError:
+        raise DcshError(
+            "cannot ingest on a cluster: Dask is not installed", hint="pip install 'dcsh-pg[dask]'"
+        ) from None
+    with _quiet(), dask.config.set(_SETTINGS):
+        try:
+            with ThreadPoolExecutor(1) as thread:  # notebooks have an event loop of their own
+                thread.submit(asyncio.run, _greet(address)).result()
+            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="dcsh-pg")
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"--scheduler {address}: {_first_line(error)}",
+                hint="write tcp://HOST:8786; tls:// wants certificates in Dask's configuration",
+            ) from None
+        except (OSError, asyncio.TimeoutError):
+            raise ServerError(
+                f"no Dask scheduler answers at {address}",
+                hint="start one with 'dask scheduler'; its port is 8786 unless told otherwise, "
+                "8787 is its dashboard's",
+            ) from None
+        try:
+            _check_versions(client, address)
+            yield client
+        except OSError as error:
+            if client.status == "running" and not _is_lost(error):
+                raise
+            raise lost(address) from None
+        finally:
+            client.close(timeout=CONNECT_SECONDS)
+
+
+async def _greet(address: str) -> None:
+    """Exchanges Dask's greeting, for which a ``Client`` would wait for ever."""
+    from distributed import Security
+    from distributed.comm import connect
+
+    comm = await asyncio.wait_for(
+        connect(address, timeout=CONNECT_SECONDS, **Security().get_connection_args("client")),
+        CONNECT_SECONDS,
+    )
+    await comm.close()
+
+
+def lost(address: str) -> ServerError:
+    """The error that tells that the scheduler went away."""
+    return ServerError(
+        f"lost the Dask scheduler at {address}; what was committed is kept",
+        hint="run the same command again when it is back",
+    )
+
+
+def _is_lost(error: OSError) -> bool:
+    from distributed.comm import CommClosedError
+
+    return isinstance(error, CommClosedError)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask from telling on stderr what is told by errors here, and what is none of it."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"distributed\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _check_versions(client: Client, address: str) -> None:
+    told = client.get_versions()
+    here = told["client"]["packages"]
+    cluster = {f"the scheduler at {address}": told["scheduler"]["packages"]}
+    cluster |= {f"worker {name}": worker["packages"] for name, worker in told["workers"].items()}
+    for who, packages in cluster.items():
+        for package in _MUST_AGREE:
+            theirs, ours = _release(package, packages), _release(package, here)
+            if theirs != ours:
+                raise _other_version(who, package, theirs, ours)
+    ours = client.run(importlib.metadata.version, "dcsh-pg", on_error="return")
+    for worker, version in ours.items():
+        if version != __version__:
+            theirs = version if isinstance(version, str) else "no"
+            raise _other_version(f"worker {worker}", "dcsh-pg", theirs, __version__)
+
+
+def _release(package: str, packages: dict[str, str | None]) -> str:
+    """The part of a version that must agree: of Python the minor version."""
+    version = packages.get(package) or "no"
+    return ".".join(version.split(".")[:2]) if package == "python" else version
+
+
+def _other_version(who: str, package: str, theirs: str, ours: str) -> ServerError:
+    return ServerError(
+        f"{who} has {theirs} {package}, this machine has {ours}",
+        hint="install the same versions of Python, dask, distributed and dcsh-pg on all of them",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,252 @@
+"""Scenes -> tasks -> hashed scenes, in order; a worker may die at any point.
+
+    scenes -> groups -> tasks on workers -> results as they come -> scenes in order -> rows
+              (a bounded number underway)                           (database.load.Loader, here)
+
+Only this process writes.  Ids follow the order of the scenes without gaps, so commits come one after
+the other whoever makes them; the codes are a thousandth of the pixels; and the database's password
+stays here.
+"""
+
+from __future__ import annotations
+
+import queue
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import closing
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dcsh_pg.cluster.connection import connected, lost
+from dcsh_pg.cluster.worker import KnownScenes, Model, Result, Task, hash_on_worker
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import DcshError, InputError, ServerError
+from dcsh_pg.imagery.scene import Scene
+from dcsh_pg.ingest import ExpectedChips, HashedScene, IngestReport, store_scenes
+from dcsh_pg.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+GROUPS_A_THREAD = 4
+"""So many groups for each thread of the cluster are underway, from the first not yet stored."""
+
+BATCHES_A_GROUP = 4
+"""A group has about so many batches of chips, guessed from the scenes before it."""
+
+WAITING_CHIPS = 500_000
+"""While so many hashed chips wait for a scene before them, nothing new is begun: 0.1 GB."""
+
+WORKERLESS_SECONDS = 300.0
+"""How long a run waits for a first or another worker."""
+
+TICK_SECONDS = 2.0
+"""How often the cluster is asked for its workers."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Consecutive scenes that are one task.
+
+    Attributes:
+        scenes: at least one.
+        future: of the task.
+        results: one for each scene, None until they are there.
+    """
+
+    scenes: Sequence[Scene]
+    future: Future
+    results: list[Result] | None = None
+
+
+def ingest_on_cluster(
+    scenes: Sequence[Scene],
+    model: Model,
+    loader: Loader,
+    *,
+    scheduler: str,
+    min_valid: float,
+    batch: int = 64,
+    threads: int = 4,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> IngestReport:
+    """:func:`dcsh_pg.ingest.ingest` with workers that read and hash: the same rows, ids included.
+
+    Args:
+        scenes: must be readable under their URIs on every worker.
+        model: of the archive.
+        loader: of the archive.
+        scheduler: address of the Dask scheduler, 'tcp://host:8786'.
+        min_valid: least share of valid pixels of a chip.
+        batch: chips hashed at once.
+        threads: that read ahead on each worker.
+        device: where the model runs on the workers.
+
+    Raises:
+        UsageError: ``scheduler`` is no address.
+        ServerError: no scheduler answers, it was lost, it has no workers, or other versions.
+        DcshError: Dask is not installed.
+    """
+    stored = loader.known()
+    with connected(scheduler) as client:
+        run = _Run(client, scheduler, model, KnownScenes(stored), progress)
+        hashed = run.hash(scenes, min_valid=min_valid, batch=batch, threads=threads, device=device)
+        with closing(hashed):
+            return store_scenes(hashed, loader, stored, scenes=len(scenes), progress=progress)
+
+
+class _Run:
+    """One run on a cluster."""
+
+    def __init__(
+        self, client: Client, address: str, model: Model, known: KnownScenes, progress: Progress
+    ):
+        self._client, self._address, self._progress = client, address, progress
+        self._name = f"dcsh-{uuid.uuid4().hex[:8]}"
+        # Tasks and no scattered data, so that Dask makes them anew when their worker dies.
+        self._model = client.submit(_itself, model, key=f"{self._name}-model")
+        self._known = client.submit(_itself, known, key=f"{self._name}-known")
+        self._submitted = 0
+        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._threads, self._asked, self._last_worker = 0, 0.0, monotonic()
+
+    def hash(
+        self, scenes: Sequence[Scene], *, min_valid: float, batch: int, threads: int, device: str
+    ) -> Iterator[HashedScene]:
+        """Hashes scenes on the workers; yields them as :func:`dcsh_pg.ingest.hash_scenes` does.
+
+        When workers died under a group again and again, the run holds back new groups, lets those
+        underway end and tries each suspect with nothing else on the cluster, first whole, then
+        scene by scene.  So only a scene that kills workers alone fails.
+        """
+        self._how = {"min_valid": min_valid, "batch": batch, "threads": threads, "device": device}
+        self._progress.start(f"hashing chips on {self._workers_told()}")
+        expected = ExpectedChips(len(scenes))
+        underway: deque[_Group] = deque()
+        suspects: list[_Group] = []
+        begun = flying = waiting = 0
+        while begun < len(scenes) or underway:
+            while (
+                begun < len(scenes)
+                and not suspects
+                and len(underway) < GROUPS_A_THREAD * max(1, self._count_threads())
+                and waiting < WAITING_CHIPS
+            ):
+                size = _group_size(expected, batch)
+                underway.append(self._submit(scenes[begun : begun + size]))
+                begun += len(underway[-1].scenes)
+                flying += 1
+            if flying:
+                ended = self._next_ended()
+                flying -= 1
+                group = next(group for group in underway if group.future is ended)
+                group.results = self._results(group)
+                if group.results is None:
+                    suspects.append(group)
+            elif suspects:
+                group = suspects.pop(0)
+                group.results = self._try_alone(group.scenes)
+            for result in group.results or ():
+                waiting += result.chips
+                new = len(result.record.windows) if result.codes is not None else 0
+                self._progress.advance(result.chips, total=expected.after(new))
+            while underway and underway[0].results is not None:
+                first = underway.popleft()
+                for scene, result in zip(first.scenes, first.results, strict=True):
+                    waiting -= result.chips
+                    yield result.to_hashed(scene)
+
+    def _submit(self, scenes: Sequence[Scene]) -> _Group:
+        self._submitted += 1
+        future = self._client.submit(
+            hash_on_worker,
+            Task(scenes, **self._how),
+            self._model,
+            self._known,
+            key=(f"{self._name}-hash", self._submitted),
+        )
+        future.add_done_callback(self._ended.put)
+        return _Group(scenes, future)
+
+    def _next_ended(self) -> Future:
+        """Waits for a task to end, as long as the scheduler is there and has workers."""
+        while True:
+            try:
+                return self._ended.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                self._count_threads()
+
+    def _results(self, group: _Group) -> list[Result] | None:
+        """What came of a group that ended; None if workers died under it too often."""
+        from distributed import KilledWorker
+
+        try:
+            return group.future.result()
+        except KilledWorker:
+            return None
+        except CancelledError:
+            raise lost(self._address) from None
+        except (DcshError, OSError):
+            raise
+        except Exception as error:
+            raise ServerError(
+                f"a worker failed: {type(error).__name__}: {error}",
+                hint="look into the log of the workers",
+            ) from error
+        finally:
+            group.future.release()
+
+    def _try_alone(self, scenes: Sequence[Scene]) -> list[Result]:
+        group = self._submit(scenes)
+        self._next_ended()
+        results = self._results(group)
+        if results is not None:
+            return results
+        if len(scenes) > 1:
+            return [result for scene in scenes for result in self._try_alone([scene])]
+        return [
+            Result(
+                error=InputError(
+                    f"{scenes[0].uri} killed every worker that read it",
+                    hint="give the workers more memory, or look at it with gdalinfo -checksum; "
+                    "the log of the workers tells more",
+                )
+            )
+        ]
+
+    def _count_threads(self) -> int:
+        """The threads of the cluster, asked for every ``TICK_SECONDS``."""
+        now = monotonic()
+        if now - self._asked > TICK_SECONDS:
+            self._threads, self._asked = sum(self._client.nthreads().values()), now
+            if self._threads:
+                self._last_worker = now
+            elif now - self._last_worker > WORKERLESS_SECONDS:
+                raise ServerError(
+                    f"the Dask scheduler at {self._address} has no worker",
+                    hint=f"start some: dask worker {self._address}; what was committed is kept",
+                )
+        return self._threads
+
+    def _workers_told(self) -> str:
+        workers = self._client.nthreads()
+        if not workers:
+            return "a cluster that has no workers yet"
+        many = "s" if len(workers) > 1 else ""
+        return f"{len(workers)} worker{many} with {sum(workers.values())} threads"
+
+
+def _group_size(expected: ExpectedChips, batch: int) -> int:
+    """How many scenes make a group: one until it is known how many chips a scene has."""
+    if not expected.described:
+        return 1
+    chips = max(1.0, expected.chips / expected.described)
+    return max(1, min(batch, round(BATCHES_A_GROUP * batch / chips)))
+
+
+def _itself(thing: object) -> object:
+    return thing

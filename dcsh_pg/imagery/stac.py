@@ -1,0 +1,151 @@
+"""The scenes of STAC items: which asset, where it is, and what the item tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pystac
+import shapely
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio import Affine
+from shapely.geometry import Polygon, shape
+from shapely.geometry.polygon import orient
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.listed import Listed, absolute
+from dcsh_pg.imagery.place import Frame
+from dcsh_pg.imagery.record import ImageRecord
+from dcsh_pg.imagery.stac_source import FoundItem, find_items
+from dcsh_pg.progress import SILENT, Progress
+
+DEFAULT_ASSET = "visual"
+"""Taken of an item that offers several data assets."""
+
+
+def stac_listing(
+    source: str,
+    *,
+    asset: str | None = None,
+    collection: str | None = None,
+    progress: Progress = SILENT,
+) -> Iterator[Listed]:
+    """One entry for each item of a source, for :func:`dcsh_pg.imagery.listed.listed_scenes`.
+
+    Args:
+        source: file, folder or URL, see :func:`dcsh_pg.imagery.stac_source.find_items`.
+        asset: key of the asset to read.  None takes the only one with the role 'data', else
+            'visual', else the only image with that role.
+        collection: only the items of the collection with that id.
+
+    Raises:
+        InputError: the source as a whole cannot be read or is no STAC, or has no such item.
+    """
+    for found in find_items(source, collection=collection, progress=progress):
+        try:
+            yield _entry(found, asset)
+        except InputError as error:
+            yield Listed(found.address, error=error)
+
+
+def _entry(found: FoundItem, key: str | None) -> Listed:
+    if found.error is not None:
+        raise found.error
+    item = found.item
+    asset = _chosen(item, key, found.address)
+    if not isinstance(asset.href, str) or not asset.href:
+        raise InputError(f"{found.address}: its asset has no href")
+    uri = absolute(asset.href, found.base)
+    # What an asset tells itself counts before what its item tells of all.
+    fields = item.properties | {
+        name: value
+        for name, value in asset.extra_fields.items()
+        if name == "gsd" or name.startswith("proj:")
+    }
+    record = ImageRecord(
+        where=found.address,
+        footprint=_outline(item.geometry),
+        acquired=_acquired(item, found.address),
+        properties=fields,
+        frame=_frame(fields),
+        collection=item.collection_id,
+        item_id=item.id,
+    )
+    name = "/".join(filter(None, (item.collection_id, item.id, uri.rpartition("/")[2])))
+    return Listed(found.address, uri, name, record)
+
+
+def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:
+    assets = item.assets
+    if key is not None:
+        if key not in assets:
+            raise InputError(
+                f"{address} has no asset '{key}'",
+                hint=f"its assets are {_told(assets)}" if assets else "it has no asset at all",
+            )
+        return assets[key]
+    data = [name for name, asset in assets.items() if "data" in (asset.roles or ())]
+    images = [name for name in data or assets if (assets[name].media_type or "")[:6] == "image/"]
+    if len(data) == 1:
+        return assets[data[0]]
+    if DEFAULT_ASSET in assets:
+        return assets[DEFAULT_ASSET]
+    if data and len(images) == 1:
+        return assets[images[0]]
+    if len(assets) == 1:
+        return next(iter(assets.values()))
+    raise InputError(
+        f"{address} does not tell which of its assets is the picture",
+        hint=f"name one with --asset: {_told(assets)}" if assets else "it has no asset at all",
+    )
+
+
+def _told(assets: dict[str, pystac.Asset]) -> str:
+    """Names of assets with their roles, 'visual (visual), B04 (data), ...'."""
+    return ", ".join(
+        f"{name} ({' '.join(asset.roles)})" if asset.roles else name
+        for name, asset in assets.items()
+    )
+
+
+def _acquired(item: pystac.Item, address: str) -> datetime | None:
+    try:
+        time = item.datetime or item.common_metadata.start_datetime
+    except Exception as error:
+        raise InputError(f"{address}: its start_datetime cannot be read: {error}") from None
+    if time is None:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+
+
+def _outline(geometry: dict[str, Any] | None) -> Polygon | None:
+    """The geometry of an item where it is one polygon, else None."""
+    try:
+        parts = shapely.get_parts(shapely.force_2d(shape(geometry)))
+    except Exception:
+        return None
+    if len(parts) != 1 or not isinstance(parts[0], Polygon) or not parts[0].is_valid:
+        return None
+    return orient(Polygon(parts[0].exterior))
+
+
+def _frame(fields: dict[str, Any]) -> Frame | None:
+    """Where the image lies as a whole, where the fields of the projection extension tell it."""
+    crs = next((fields[name] for name in _CRS_FIELDS if fields.get(name)), None)
+    transform, size, box = (fields.get(f"proj:{name}") for name in ("transform", "shape", "bbox"))
+    if crs is None or not (box or (transform and size)):
+        return None
+    try:
+        wkt = CRS.from_user_input(crs).to_wkt()
+        if transform and size:
+            return Frame.of_raster(wkt, Affine(*transform[:6]), int(size[1]), int(size[0]))
+        dimensions = len(box) // 2
+        west, south, east, north = map(float, box[:2] + box[dimensions : dimensions + 2])
+        return Frame.of_bounds(wkt, (west, south, east, north))
+    except (CRSError, TypeError, ValueError, IndexError):
+        return None
+
+
+_CRS_FIELDS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")

@@ -1,0 +1,280 @@
+"""STAC items, wherever they are listed: files, folders, item collections, catalogues, an API's pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pystac
+from pystac.serialization import identify_stac_object_type
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.listed import absolute
+from dcsh_pg.progress import SILENT, Progress
+
+SUFFIXES = (".json", ".geojson", ".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")
+"""Of the files that are read from a folder."""
+
+ROOTS = ("catalog.json", "collection.json")
+"""What a folder is walked from, the first of them that it has."""
+
+READERS = 8
+"""Files of one catalogue that are read at once."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FoundItem:
+    """An item that a source lists.
+
+    Attributes:
+        address: file or URL of the item; of one within a larger file that, '#' and its id, or its
+            number where it has none.
+        base: absolute path or URL that its relative hrefs start from.
+        item: the item, or None when there is an ``error``.
+        error: why there is none.
+    """
+
+    address: str
+    base: str = ""
+    item: pystac.Item | None = None
+    error: InputError | None = None
+
+
+def find_items(
+    source: str, *, collection: str | None = None, progress: Progress = SILENT
+) -> Iterator[FoundItem]:
+    """The items that ``source`` lists, in its order; one that cannot be read has an error.
+
+    A folder is walked from its catalog.json or collection.json, or else searched for files with
+    items.  The items of a catalogue come before those of its children.
+
+    Args:
+        source: a file or URL of an item, an item collection (an API's pages are followed),
+            newline-delimited items, a catalogue or a collection; or a folder.
+        collection: only the items of the collection with that id.
+
+    Raises:
+        InputError: the source as a whole cannot be read or is no STAC, or has no such item.
+    """
+    progress.start("reading STAC items")
+    walk = _Walk(collection, progress)
+    path = Path(os.path.abspath(Path(source).expanduser()))
+    if _URL.match(source):
+        yield from walk.document(absolute(source, ""))
+    elif path.is_dir():
+        yield from walk.folder(path)
+    else:
+        yield from walk.document(str(path))
+    if not walk.found:
+        others = ", ".join(sorted(walk.others))
+        raise InputError(
+            f"{source} has no STAC item" + (f" of collection '{collection}'" if others else ""),
+            hint=f"its items are of {others}"
+            if others
+            else "name a file, folder or URL with items",
+        )
+
+
+class _Walk:
+    """One walk through a source, which sees each of its files once.
+
+    Attributes:
+        found: how many items were told, the unreadable included.
+        others: ids of the collections that were left out.
+    """
+
+    def __init__(self, collection: str | None, progress: Progress):
+        self.found = 0
+        self.others: set[str] = set()
+        self._collection, self._progress = collection, progress
+        self._seen: set[str] = set()
+
+    def folder(self, folder: Path) -> Iterator[FoundItem]:
+        root = next((folder / name for name in ROOTS if (folder / name).is_file()), None)
+        if root is not None:
+            yield from self.document(str(root))
+            return
+        for file in sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES):
+            document = _try_parsed(str(file))
+            if isinstance(document, InputError) or any(map(_is_item, _features(document))):
+                yield from self._within(str(file), document)
+
+    def document(self, href: str) -> Iterator[FoundItem]:
+        """What a file or URL lists.
+
+        Raises:
+            InputError: it cannot be read or is no STAC.
+        """
+        yield from self._listed(href, _parsed(href, _read(href)))
+
+    def _listed(self, href: str, document: _Json | list) -> Iterator[FoundItem]:
+        if href in self._seen:
+            return
+        self._seen.add(href)
+        features = _features(document)
+        if features and not any(map(_is_item, features)):
+            raise _no_stac(href, "its features are no items")
+        if features == [document]:
+            yield from self._item(document, address=href, base=href)
+        elif isinstance(document, list) or document.get("type") == "FeatureCollection":
+            yield from self._page(href, document, features)
+        else:
+            yield from self._catalogue(href, document)
+
+    def _within(self, href: str, document: _Json | list | InputError) -> Iterator[FoundItem]:
+        """What a part of a larger source lists; of an error that part is the only victim."""
+        try:
+            if isinstance(document, InputError):
+                raise document
+            yield from self._listed(href, document)
+        except InputError as error:
+            yield self._failure(href, error)
+
+    def _catalogue(self, href: str, document: _Json) -> Iterator[FoundItem]:
+        try:
+            catalog = pystac.StacIO.default().stac_object_from_dict(document, href=href)
+        except Exception as error:
+            raise _no_stac(href, _reason(error)) from None
+        pages = [link for link in catalog.get_links("items") if link.media_type in _JSON_TYPES]
+        yield from self._linked([*catalog.get_item_links(), *pages])
+        yield from self._linked(catalog.get_child_links())
+
+    def _linked(self, links: list[pystac.Link]) -> Iterator[FoundItem]:
+        hrefs = [link.get_absolute_href() for link in links]
+        with ThreadPoolExecutor(READERS, thread_name_prefix="stac") as pool:
+            for href, document in zip(hrefs, pool.map(_try_parsed, hrefs), strict=True):
+                yield from self._within(href, document)
+
+    def _page(self, href: str, document: _Json | list, features: list) -> Iterator[FoundItem]:
+        for number, feature in enumerate(features, start=1):
+            if not isinstance(feature, dict):
+                address = f"{href}#{number}"
+                yield self._failure(address, _no_stac(address, "no JSON object"))
+                continue
+            own = next((one.get("href") for one in _links(feature) if one.get("rel") == "self"), "")
+            base = absolute(own, href) if own else href
+            address = f"{href}#{feature.get('id') or number}"
+            yield from self._item(feature, address=address, base=base)
+        following = next((one for one in _links(document) if one.get("rel") == "next"), None)
+        if following is None:
+            return
+        if following.get("method", "GET").upper() != "GET":
+            raise InputError(
+                f"{href}: its next page must be asked for by {following['method']}",
+                hint="save the whole search first: stac-client search ... --save items.json",
+            )
+        page = absolute(following["href"], href)
+        yield from self._within(page, _try_parsed(page))
+
+    def _item(self, feature: _Json, *, address: str, base: str) -> Iterator[FoundItem]:
+        collection = feature.get("collection")
+        if self._collection is not None and collection != self._collection:
+            self.others.add(str(collection))
+            return
+        try:
+            # What it says is kept as it says it: no migration to the newest version.
+            item = pystac.Item.from_dict(feature, migrate=False, preserve_dict=False)
+        except Exception as error:
+            yield self._failure(address, _no_stac(address, _reason(error)))
+            return
+        yield self._counted(FoundItem(address, base, item))
+
+    def _failure(self, address: str, error: InputError) -> FoundItem:
+        return self._counted(FoundItem(address, error=error))
+
+    def _counted(self, found: FoundItem) -> FoundItem:
+        self.found += 1
+        self._progress.advance()
+        return found
+
+
+_JSON_TYPES = (None, "application/geo+json", "application/json")
+
+
+def _read(href: str) -> str:
+    try:
+        if _URL.match(href):
+            return pystac.StacIO.default().read_text(href)
+        return Path(href).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(
+            f"no such file or folder: {href}", hint="look at the path for a spelling mistake"
+        ) from None
+    except UnicodeDecodeError:
+        raise _no_stac(href, "it is no text") from None
+    except Exception as error:
+        raise InputError(
+            f"{href} cannot be read: {error.__cause__ or error}",
+            hint="look whether the address is right; a file, a folder or an http(s) URL is read",
+        ) from None
+
+
+def _parsed(href: str, text: str) -> _Json | list:
+    """The JSON object in ``text``, or of newline-delimited ones the list; broken lines are None."""
+    try:
+        document = json.loads(text)
+        if isinstance(document, dict):
+            return document
+    except json.JSONDecodeError:
+        lines = [line.strip("\x1e \t\r") for line in text.split("\n")]
+        objects = [_object(line) for line in lines if line]
+        if any(objects):
+            return objects
+    raise _no_stac(href, "neither a JSON object nor newline-delimited ones")
+
+
+def _try_parsed(href: str) -> _Json | list | InputError:
+    try:
+        return _parsed(href, _read(href))
+    except InputError as error:
+        return error
+
+
+def _object(line: str) -> _Json | None:
+    try:
+        document = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _features(document: _Json | list) -> list:
+    """The features of a document, which may themselves be anything."""
+    if isinstance(document, list):
+        return document
+    if document.get("type") == "Feature":
+        return [document]
+    features = document.get("features")
+    return features if isinstance(features, list) else []
+
+
+def _is_item(feature: Any) -> bool:
+    try:
+        return identify_stac_object_type(feature) == pystac.STACObjectType.ITEM
+    except Exception:
+        return False
+
+
+def _links(document: _Json | list) -> list[_Json]:
+    links = document.get("links") if isinstance(document, dict) else None
+    return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _no_stac(href: str, reason: str) -> InputError:
+    return InputError(
+        f"{href} is no STAC: {reason}",
+        hint="name an item, an item collection, newline-delimited items or a catalogue",
+    )

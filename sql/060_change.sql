@@ -1,0 +1,75 @@
+-- Change between two periods, place by place.
+
+-- Footprints are as the layer has them: that type is taken from dcsh.hit.
+CREATE OR REPLACE FUNCTION dcsh._overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%TYPE)
+    RETURNS double precision
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path FROM CURRENT
+    RETURN round((dcsh._common_area(a, b)
+                  / nullif(greatest(dcsh._area_of(a), dcsh._area_of(b)), 0))::numeric, 6);
+COMMENT ON FUNCTION dcsh._overlap IS 'Share of the larger of two footprints that both have, to six decimals';
+
+CREATE OR REPLACE FUNCTION dcsh._newest_of(archive text, chip text, period text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path FROM CURRENT
+    RETURN format($condition$
+        %2$s.acquired <@ %3$s AND NOT EXISTS (
+            SELECT FROM dcsh.%1$I newer
+            WHERE newer.geom && %2$s.geom AND newer.acquired <@ %3$s
+                AND newer.acquired > %2$s.acquired
+                AND dcsh._overlap(newer.geom, %2$s.geom) >= $4)
+    $condition$, archive, chip, period);
+COMMENT ON FUNCTION dcsh._newest_of IS 'Condition that a chip was acquired in a period and no newer one of that period overlaps it by the share $4 or more';
+
+CREATE OR REPLACE FUNCTION dcsh.change(
+    archive text, before tstzrange, after tstzrange, area dcsh.area DEFAULT NULL,
+    min_overlap double precision DEFAULT 0.5, k integer DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, distance integer, before_id bigint, overlap double precision,
+    scene_id bigint, before_scene_id bigint, acquired timestamptz, before_acquired timestamptz,
+    geom dcsh.hit.geom%TYPE
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+BEGIN
+    IF before IS NULL OR after IS NULL OR isempty(before) OR isempty(after)
+        OR NOT before << after
+    THEN
+        RAISE EXCEPTION 'period % does not lie before period %',
+                coalesce(before::text, 'NULL'), coalesce(after::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'write before => ''[2019-01-01,2020-01-01)'', after => ''[2021-01-01,2022-01-01)''';
+    END IF;
+    IF min_overlap IS NULL OR min_overlap <= 0 OR min_overlap > 1 THEN
+        RAISE EXCEPTION 'min_overlap must lie above 0 and not above 1, not at %',
+                coalesce(min_overlap::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'two chips of one place have 1';
+    END IF;
+    IF k IS NOT NULL THEN
+        PERFORM dcsh._check_k(k);
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        SELECT c.id, dcsh.hamming(c.code, earlier.code) AS distance, earlier.id, earlier.overlap,
+               c.scene_id, earlier.scene_id, c.acquired, earlier.acquired, c.geom
+        FROM dcsh.%1$I c CROSS JOIN LATERAL (
+            SELECT b.id, b.scene_id, b.acquired, b.code,
+                   dcsh._overlap(b.geom, c.geom) AS overlap
+            FROM dcsh.%1$I b
+            WHERE b.geom && c.geom AND dcsh._overlap(b.geom, c.geom) >= $4 AND %3$s
+            ORDER BY overlap DESC, b.acquired DESC, b.id
+            LIMIT 1
+        ) earlier
+        WHERE %2$s AND %4$s
+        ORDER BY distance DESC, c.id
+        LIMIT $5
+    $query$, archive,
+        CASE WHEN area IS NULL THEN 'true' ELSE dcsh._meets() END,
+        dcsh._newest_of(archive, 'b', '$2'), dcsh._newest_of(archive, 'c', '$3'))
+    USING dcsh._to_lonlat(area), before, after, min_overlap, k;
+END
+$$;
+COMMENT ON FUNCTION dcsh.change IS 'What changed between two periods, by (distance DESC, id): the newest chip of period after at each place, beside that of period before which overlaps it most, if by min_overlap of the larger footprint; footprint of the chip after meets area, the k most changed or all';

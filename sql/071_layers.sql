@@ -1,0 +1,66 @@
+-- The layer of an archive x: the view dcsh.x_layer, in types that every GIS program knows.
+
+-- A left join on the key of scenes is not carried out for a query that asks nothing of them, so that
+-- counting, looking for the extent and testing the key cost what they cost on the archive itself.
+CREATE OR REPLACE FUNCTION dcsh._create_layer(archive text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
+BEGIN
+    EXECUTE format($ddl$
+        CREATE OR REPLACE VIEW dcsh.%1$I AS
+            SELECT c.id, %3$s AS %4$I, encode(substr(bit_send(c.code), 5), 'hex') AS code,
+                   c.acquired, c.valid_fraction, c.scene_id, s.uri, s.collection, s.item_id,
+                   c.col_off, c.row_off, c.width, c.height
+            FROM dcsh.%2$I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id;
+        COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip';
+        COMMENT ON COLUMN dcsh.%1$I.%4$I IS 'Footprint, longitude and latitude (EPSG:4326)';
+        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %5$s bits, hexadecimal';
+        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
+        COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
+        COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
+        COMMENT ON COLUMN dcsh.%1$I.uri IS 'Path, URL or GDAL name of the scene';
+        COMMENT ON COLUMN dcsh.%1$I.collection IS 'STAC collection id of the scene';
+        COMMENT ON COLUMN dcsh.%1$I.item_id IS 'STAC item id of the scene';
+        COMMENT ON COLUMN dcsh.%1$I.col_off IS 'First column of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
+        COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
+    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), bits);
+    EXECUTE format('COMMENT ON VIEW dcsh.%I IS %L', archive || '_layer',
+        format('Chips of archive %s with their scenes, as a layer for GIS programs', archive));
+END
+$$;
+COMMENT ON FUNCTION dcsh._create_layer IS 'Makes the layer of an archive, or makes it anew with what depends on it left in place';
+
+CREATE OR REPLACE FUNCTION dcsh._drop_layer(archive text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class
+               WHERE oid = to_regclass(format('dcsh.%I', archive || '_layer')) AND relkind = 'v')
+    THEN
+        EXECUTE format('DROP VIEW dcsh.%I', archive || '_layer');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._drop_layer IS 'Drops the layer of an archive, if it has one';
+
+-- Archives that are older than layers may have a neighbour that has the name.
+DO $$
+DECLARE
+    archive text;
+BEGIN
+    FOR archive IN SELECT a.name FROM dcsh.archive a ORDER BY a.name LOOP
+        BEGIN
+            PERFORM dcsh._create_layer(archive);
+        EXCEPTION WHEN wrong_object_type OR invalid_table_definition THEN
+            RAISE WARNING 'archive "%" gets no layer: %', archive, SQLERRM;
+        END;
+    END LOOP;
+END
+$$;

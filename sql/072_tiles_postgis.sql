@@ -1,0 +1,177 @@
+-- Searches for servers of features and of vector tiles, which pass nothing but plain arguments.
+
+CREATE OR REPLACE FUNCTION dcsh._code_from_hex(code text) RETURNS bit varying
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF code !~* '^(0x)?([0-9a-f]{2})+$' THEN
+        RAISE EXCEPTION 'code must be hexadecimal, not "%"', code
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'for example 0x9f3a5c0017e2b481';
+    END IF;
+    RETURN regexp_replace(lower(code), '^(0x)?', 'x')::bit varying;
+END
+$$;
+COMMENT ON FUNCTION dcsh._code_from_hex IS 'A code from its hexadecimal text, with or without 0x before it';
+
+CREATE OR REPLACE FUNCTION dcsh._area_from_text(area text) RETURNS dcsh.area
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN area::geometry;
+EXCEPTION WHEN OTHERS THEN
+    RAISE EXCEPTION 'area must be WKT or GeoJSON, not "%"', area
+        USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'for example POLYGON((-86.5 30.2,-86.1 30.2,-86.1 30.6,-86.5 30.2))';
+END
+$$;
+COMMENT ON FUNCTION dcsh._area_from_text IS 'An area from its WKT, EWKT or GeoJSON';
+
+-- tipg passes the text of a default on as the argument, so none of them is NULL: 'NULL' is no number.
+CREATE OR REPLACE FUNCTION dcsh.search_layer(
+    archive text, chip bigint DEFAULT 0, code text DEFAULT '', k integer DEFAULT 10,
+    area text DEFAULT '', since timestamptz DEFAULT '-infinity',
+    until timestamptz DEFAULT 'infinity', max_distance integer DEFAULT 1024
+) RETURNS TABLE (
+    id bigint, geom geometry(Polygon, 4326), rank integer, distance integer,
+    acquired timestamptz, valid_fraction real, scene_id bigint, uri text, collection text,
+    item_id text, col_off integer, row_off integer, width integer, height integer
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    query_chip bigint := nullif(chip, 0);
+    query_code text := nullif(code, '');
+BEGIN
+    IF num_nonnulls(query_chip, query_code) <> 1 THEN
+        RAISE EXCEPTION 'a search is by chip or by code, and % given',
+                CASE WHEN query_chip IS NULL THEN 'neither is' ELSE 'both are' END
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'chip is the id of a chip, code the hexadecimal text of a code';
+    END IF;
+    RETURN QUERY
+        SELECT h.id, h.geom, (row_number() OVER (ORDER BY h.distance, h.id))::integer, h.distance,
+               h.acquired, h.valid_fraction, h.scene_id, s.uri, s.collection, s.item_id,
+               h.col_off, h.row_off, h.width, h.height
+        FROM dcsh._search(
+                archive,
+                CASE WHEN query_chip IS NULL THEN dcsh._code_from_hex(query_code)
+                     ELSE dcsh.code_of(archive, query_chip) END,
+                dcsh._check_k(k), dcsh._area_from_text(nullif(area, '')),
+                nullif(since, '-infinity'), nullif(until, 'infinity'),
+                nullif(max_distance, 1024), query_chip) h
+            LEFT JOIN dcsh.scene s ON s.id = h.scene_id
+        ORDER BY h.distance, h.id;
+END
+$$;
+COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to one of its chips, left out itself, or to a code in hexadecimal, with their scenes; area is WKT or GeoJSON; otherwise as dcsh.similar';
+
+CREATE OR REPLACE FUNCTION dcsh._tile_query(
+    query json, OUT archive text, OUT chip bigint, OUT code text, OUT k integer, OUT area text,
+    OUT since timestamptz, OUT until timestamptz, OUT max_distance integer
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    known constant text[] :=
+        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance'];
+    stray text;
+BEGIN
+    IF query IS NULL OR json_typeof(query) <> 'object' THEN
+        RAISE EXCEPTION 'query must be a JSON object, not %', coalesce(query::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'for example {"archive": "naip"}';
+    END IF;
+    SELECT key INTO stray FROM json_object_keys(query) key WHERE key <> ALL (known) ORDER BY key;
+    IF FOUND THEN
+        RAISE EXCEPTION 'query has no parameter "%"', stray
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'its parameters are ' || array_to_string(known, ', ');
+    END IF;
+    IF json_typeof(query -> 'code') = 'number' THEN
+        RAISE EXCEPTION 'code must be text, not a number: %', query -> 'code'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'put 0x before its hexadecimal digits';
+    END IF;
+    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance
+    FROM json_to_record(query) q(
+        archive text, chip bigint, code text, k integer, area text, since timestamptz,
+        until timestamptz, max_distance integer);
+    IF archive IS NULL THEN
+        RAISE EXCEPTION 'query names no archive'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'for example {"archive": "naip"}';
+    END IF;
+    PERFORM dcsh._archive(archive);
+END
+$$;
+COMMENT ON FUNCTION dcsh._tile_query IS 'The parameters of a tile, read from JSON and checked';
+
+-- A tile of the whole Earth meets all chips of an archive, so those are left out that would be narrower
+-- than two pixels of 256. A hit is to be seen at any zoom: where its outline is nothing, by its centre.
+CREATE OR REPLACE FUNCTION dcsh.tiles(z integer, x integer, y integer, query json) RETURNS bytea
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    grid constant integer := 4096;
+    margin constant integer := 64;
+    tile geometry;
+    place geometry;
+    asked record;
+    mvt bytea;
+BEGIN
+    IF z BETWEEN 0 AND 30 AND x BETWEEN 0 AND 2 ^ z - 1 AND y BETWEEN 0 AND 2 ^ z - 1 THEN
+        tile := ST_TileEnvelope(z, x, y);
+        place := ST_Transform(
+            ST_TileEnvelope(z, x, y, margin => margin::double precision / grid), 4326);
+    ELSE
+        RAISE EXCEPTION 'there is no tile %/%/%', z, x, y
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'zoom z is 0 to 30, x and y are 0 to 2^z - 1';
+    END IF;
+    SELECT * INTO asked FROM dcsh._tile_query(query);
+    EXECUTE format($query$
+        WITH met AS MATERIALIZED (
+            SELECT f.id, ST_Transform(f.geom, 3857) AS footprint, jsonb_strip_nulls(
+                jsonb_build_object(
+                    'rank', f.rank, 'distance', f.distance,
+                    'acquired', to_char(f.acquired AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                    'valid_fraction', f.valid_fraction, 'scene_id', f.scene_id, 'uri', f.uri,
+                    'collection', f.collection, 'item_id', f.item_id, 'col_off', f.col_off,
+                    'row_off', f.row_off, 'width', f.width, 'height', f.height)) AS about
+            FROM (%s) f
+            WHERE f.geom && $1
+        )
+        SELECT (SELECT ST_AsMVT(t, 'chips', $3, 'outline', 'id' ORDER BY t.id)
+                FROM (SELECT m.id, m.about, ST_AsMVTGeom(m.footprint, $2, $3, $4) AS outline
+                      FROM met m) t
+                WHERE t.outline IS NOT NULL)
+            || (SELECT ST_AsMVT(t, 'centres', $3, 'centre', 'id' ORDER BY t.id)
+                FROM (SELECT m.id, m.about,
+                             ST_AsMVTGeom(ST_Centroid(m.footprint), $2, $3, $4) AS centre
+                      FROM met m
+                      WHERE m.about ? 'rank') t
+                WHERE t.centre IS NOT NULL)
+    $query$, CASE
+        WHEN num_nonnulls(asked.chip, asked.code, asked.k, asked.max_distance) > 0 THEN $hits$
+            SELECT h.*
+            FROM dcsh.search_layer(
+                $5, $6, $7, coalesce($8, 10), $9, $10, $11, coalesce($12, 1024)) h
+        $hits$
+        ELSE format($chips$
+            SELECT c.*, NULL::integer AS rank, NULL::integer AS distance,
+                   s.uri, s.collection, s.item_id
+            FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
+            WHERE ST_XMax(c.geom) - ST_XMin(c.geom) >= $13
+                AND ($9 IS NULL OR ST_Intersects(c.geom, dcsh._to_lonlat(dcsh._area_from_text($9))))
+                AND ($10 IS NULL OR c.acquired >= $10) AND ($11 IS NULL OR c.acquired < $11)
+        $chips$, asked.archive)
+    END)
+    INTO mvt
+    USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
+          asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128;
+    RETURN mvt;
+END
+$$;
+COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT) with layer chips: the chips of query archive that are two pixels wide or more, or with chip or code the hits of dcsh.search_layer, and then with layer centres; features carry the chip as id';

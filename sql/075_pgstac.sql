@@ -1,0 +1,130 @@
+-- pgstac: the STAC items that scenes came from, in the same database, joined on (collection, item id).
+-- All of this can be made without pgstac; it is looked for when a function is called.
+
+CREATE OR REPLACE FUNCTION dcsh._require_pgstac() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF to_regclass('pgstac.items') IS NULL THEN
+        RAISE EXCEPTION 'this database has no pgstac'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'install it with ''pypgstac migrate'' and load the items that the scenes came from with ''pypgstac load''';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._require_pgstac IS 'Passes where pgstac is in this database, or raises an error';
+
+-- The condition is pgstac's own, so that its settings, queryables and indexes count.  What it names it
+-- names without a schema; the path is this function's alone and ends with it.
+CREATE OR REPLACE FUNCTION dcsh.scenes_in_stac(archive text, filter jsonb) RETURNS SETOF bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    collections text[] := ARRAY(
+        SELECT DISTINCT s.collection FROM dcsh.scene s
+        WHERE s.archive_id = target.id AND s.collection IS NOT NULL ORDER BY s.collection);
+    meets text;
+BEGIN
+    PERFORM dcsh._require_pgstac();
+    IF jsonb_typeof(filter) IS DISTINCT FROM 'object' OR filter ->> 'op' IS NULL THEN
+        RAISE EXCEPTION 'not a filter in CQL2-JSON: %', coalesce(filter::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'write {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 10]} for example';
+    END IF;
+    PERFORM set_config(
+        'search_path', 'pg_catalog, pgstac, ' || current_setting('search_path'), true);
+    BEGIN
+        meets := pgstac.stac_search_to_where(jsonb_build_object(
+            'collections', collections, 'filter', filter, 'filter-lang', 'cql2-json'));
+        RETURN QUERY EXECUTE format($query$
+            SELECT s.id
+            FROM dcsh.scene s
+                JOIN (SELECT collection, id FROM pgstac.items WHERE %s) met
+                    ON met.collection = s.collection AND met.id = s.item_id
+            WHERE s.archive_id = $1
+            ORDER BY s.id
+        $query$, meets) USING target.id;
+    EXCEPTION
+        WHEN insufficient_privilege THEN
+            RAISE;
+        WHEN raise_exception OR data_exception OR syntax_error_or_access_rule_violation THEN
+            RAISE EXCEPTION 'pgstac does not take the filter: %', SQLERRM
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'pgstac speaks CQL2-JSON; properties are named as in the items';
+    END;
+END
+$$;
+COMMENT ON FUNCTION dcsh.scenes_in_stac IS 'The scenes of an archive whose STAC item in pgstac meets a CQL2-JSON filter, by id';
+
+CREATE OR REPLACE FUNCTION dcsh.similar_in_stac(
+    archive text, code bit, filter jsonb, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+    max_distance integer DEFAULT NULL, other_than bigint DEFAULT NULL
+) RETURNS SETOF dcsh.hit
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM dcsh._search(
+        archive, code, dcsh._check_k(k), area, since, until, max_distance, other_than,
+        ARRAY(SELECT dcsh.scenes_in_stac(archive, filter)));
+END
+$$;
+COMMENT ON FUNCTION dcsh.similar_in_stac IS 'As dcsh.similar, of the chips whose STAC item in pgstac meets a CQL2-JSON filter; chip other_than left out';
+
+CREATE OR REPLACE FUNCTION dcsh.create_pgstac_view(archive text) RETURNS regclass
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    name text := archive || '_items';
+BEGIN
+    PERFORM dcsh._require_pgstac();
+    IF EXISTS (SELECT FROM pg_class
+               WHERE oid = to_regclass(format('dcsh.%I', name)) AND relkind <> 'v')
+    THEN
+        RAISE EXCEPTION 'dcsh.% is there already, and it is not a view', name
+            USING ERRCODE = 'duplicate_table', HINT = 'rename or drop it first';
+    END IF;
+    EXECUTE format($ddl$
+        CREATE OR REPLACE VIEW dcsh.%1$I AS
+        SELECT c.id, c.scene_id, c.col_off, c.row_off, c.width, c.height, c.geom, c.acquired,
+               c.valid_fraction, c.code, s.collection, s.item_id, i.datetime, i.end_datetime,
+               pgstac.get_item(i.id, i.collection) -> 'properties' AS properties
+        FROM dcsh.%2$I c
+            JOIN dcsh.scene s ON s.id = c.scene_id
+            JOIN pgstac.items i ON i.collection = s.collection AND i.id = s.item_id;
+        COMMENT ON VIEW dcsh.%1$I IS %3$L;
+        COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip: dcsh.%2$I.id';
+        COMMENT ON COLUMN dcsh.%1$I.collection IS 'STAC collection of the item';
+        COMMENT ON COLUMN dcsh.%1$I.item_id IS 'STAC item that its scene came from';
+        COMMENT ON COLUMN dcsh.%1$I.datetime IS 'When the item begins, as pgstac keeps it';
+        COMMENT ON COLUMN dcsh.%1$I.end_datetime IS 'When the item ends; datetime where it is an instant';
+        COMMENT ON COLUMN dcsh.%1$I.properties IS 'Properties of the item, from pgstac.get_item for each row asked for';
+    $ddl$, name, archive, format('Chips of archive %s with their STAC items in pgstac', archive));
+    RETURN format('dcsh.%I', name)::regclass;
+END
+$$;
+COMMENT ON FUNCTION dcsh.create_pgstac_view IS 'Makes the view dcsh.<archive>_items: chips with the collection, id, time and properties of their STAC item in pgstac; returns it';
+
+CREATE OR REPLACE FUNCTION dcsh.drop_pgstac_view(archive text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    made boolean := EXISTS (
+        SELECT FROM pg_class
+        WHERE oid = to_regclass(format('dcsh.%I', archive || '_items')) AND relkind = 'v');
+BEGIN
+    IF made THEN
+        EXECUTE format('DROP VIEW dcsh.%I', archive || '_items');
+    END IF;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION dcsh.drop_pgstac_view IS 'Drops the view that create_pgstac_view makes; false where there is none';

@@ -1,0 +1,121 @@
+"""``dcsh-pg change``: the rows of Python and of SQL, in every output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime, timezone
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from synthetic import Scene, add, new_archive
+from typer.testing import CliRunner
+
+from dcsh_pg import Archive
+from dcsh_pg.cli.main import app
+from dcsh_pg.database import connection
+from dcsh_pg.database.load import Loader
+
+
+@pytest.fixture
+def places(any_database):
+    """Three places in 2019, and again in May 2021."""
+    x = np.arange(3)
+    footprints = shapely.box(x, 0, x + 1, 1)
+    codes = np.random.default_rng(0).integers(0, 256, (3, 8), dtype=np.uint8)
+    with connection.connect(any_database) as conn:
+        loader = Loader(conn, new_archive(conn, "places"))
+        for year, month, changed in ((2019, 12, 0), (2021, 5, np.array([[1], [0], [7]], np.uint8))):
+            acquired = datetime(year, month, 31, 23, tzinfo=timezone.utc)
+            add(loader, Scene(f"{year}.tif", acquired=acquired), codes ^ changed, footprints)
+        loader.flush()
+    return any_database
+
+
+@pytest.fixture
+def run(places):
+    def run(*arguments):
+        return CliRunner().invoke(app, ["change", "places", *map(str, arguments), "--dsn", places])
+
+    return run
+
+
+EXPECTED = [(3 * 8, 6, 3), (8, 4, 1), (0, 5, 2)]
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [
+        ("2019", "2021"),
+        ("2019-12", "2021-05"),
+        ("2019-12-31", "2021-05-31"),
+        ("../2020", "2021/.."),
+    ],
+)
+def test_all_ways_give_the_same_rows(run, places, periods):
+    told = run("--from", periods[0], "--to", periods[1], "-f", "json")
+    assert told.exit_code == 0, told.output
+    rows = json.loads(told.stdout)
+    assert [(row["distance"], row["id"], row["before_id"]) for row in rows] == EXPECTED
+    with psycopg.connect(places) as conn:
+        query = """
+            SELECT distance, id, before_id
+            FROM dcsh.change('places', '[2019-01-01,2020-01-01)', '[2021-01-01,2022-01-01)')
+        """
+        assert conn.execute(query).fetchall() == EXPECTED
+    archive = Archive.open("places", dsn=places)
+    years = [datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2019, 2020, 2021)]
+    changes = archive.change((years[0], years[1]), (years[2], None))
+    assert [(row.distance, row.id, row.before_id) for row in changes] == EXPECTED
+    archive.connection.close()
+
+
+def test_every_output_tells_both_chips(run, tmp_path):
+    pytest.importorskip("geopandas", reason="GeoParquet needs the extra 'geo'")
+    periods = ("--from", "2019", "--to", "2021")
+    files = [tmp_path / f"change.{end}" for end in ("geojson", "csv", "parquet")]
+    table = run(*periods, *(option for file in files for option in ("-o", file)))
+    assert table.exit_code == 0, table.output
+    assert "before_id" in table.stdout and table.stdout.count("2021.tif") == 3
+    features = json.loads(files[0].read_text())["features"]
+    told = [feature["properties"] for feature in features]
+    assert [(row["distance"], row["id"], row["before_id"]) for row in told] == EXPECTED
+    assert told[0]["before_uri"] == "2019.tif" and told[0]["overlap"] == 1.0
+    assert features[0]["geometry"]["type"] == "Polygon"
+    assert [int(row["before_id"]) for row in csv.DictReader(io.StringIO(files[1].read_text()))] == [
+        3,
+        1,
+        2,
+    ]
+    import geopandas
+
+    assert list(geopandas.read_parquet(files[2])["before_id"]) == [3, 1, 2]
+
+
+def test_only_some(run):
+    periods = ("--from", "2019", "--to", "2021", "-f", "csv")
+    assert len(run(*periods, "-k", 1).stdout.splitlines()) == 2
+    inside = run(*periods, "--area", "0.2,0.2,0.8,0.8")
+    assert [int(row["id"]) for row in csv.DictReader(io.StringIO(inside.stdout))] == [4]
+    nothing = run("--from", "2018", "--to", "2021", "-f", "csv")
+    assert nothing.exit_code == 0 and len(nothing.stdout.splitlines()) == 1
+    assert "no place was seen in both periods" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("periods", "told"),
+    [
+        (("2019-13", "2021"), "--from: not a time: '2019-13'"),
+        (("2019", "lately"), "--to: not a period: 'lately'"),
+        (("2020/2019", "2021"), "--from: period 2020/2019 ends before it begins"),
+        (("2021", "2019"), "does not lie before period"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_hint(run, periods, told):
+    result = run("--from", periods[0], "--to", periods[1])
+    assert (result.exit_code, result.stdout) == (2, "")
+    first, second = result.stderr.splitlines()
+    assert told in first and second.startswith("  hint: ")

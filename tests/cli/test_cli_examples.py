@@ -1,0 +1,102 @@
+"""``dcsh-pg search`` by several chips and by a region: the rows of Python and of SQL."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from synthetic import Scene, add, new_archive
+from typer.testing import CliRunner
+
+from dcsh_pg import Archive
+from dcsh_pg.cli.main import app
+from dcsh_pg.database import connection
+from dcsh_pg.database.load import Loader
+from dcsh_pg.database.spatial import area_text, layer_of
+
+
+@pytest.fixture
+def places(any_database):
+    """An archive of 6 x 6 chips of one degree, chip 1 at 0, 0, chip 7 at 0, 1."""
+    cells = np.arange(36)
+    footprints = shapely.box(cells % 6, cells // 6, cells % 6 + 1, cells // 6 + 1)
+    codes = np.random.default_rng(0).integers(0, 256, (36, 8), dtype=np.uint8)
+    with connection.connect(any_database) as conn:
+        loader = Loader(conn, new_archive(conn, "places"))
+        add(loader, Scene("gone.tif"), codes, footprints)
+        loader.flush()
+    return any_database
+
+
+@pytest.fixture
+def run(places):
+    def run(*arguments):
+        return CliRunner().invoke(app, ["search", "places", *map(str, arguments), "--dsn", places])
+
+    return run
+
+
+def rows(result):
+    assert result.exit_code == 0, result.output
+    return [(hit["id"], hit["distance"]) for hit in json.loads(result.stdout)]
+
+
+def in_sql(dsn, call):
+    with psycopg.connect(dsn) as conn:
+        return conn.execute(f"SELECT id, distance FROM dcsh.{call}").fetchall()
+
+
+@pytest.mark.parametrize("rule", ["min", "mean"])
+def test_likes_and_unlikes_are_those_of_sql(run, places, rule):
+    told = rows(
+        run("--like", "3,4", "--like", 9, "--unlike", 20, "--rule", rule, "-k", 5, "-f", "json")
+    )
+    assert told == in_sql(
+        places, f"similar_to_examples('places', '{{3,4,9}}', '{{20}}', k => 5, rule => '{rule}')"
+    )
+    archive = Archive.open("places", dsn=places)
+    python = archive.similar_to_examples([3, 4, 9], [20], k=5, rule=rule)
+    assert told == [(hit.id, hit.distance) for hit in python]
+    archive.connection.close()
+
+
+def test_a_region_is_that_of_sql(run, places):
+    told = rows(run("--region", "1,1,3,2", "--rule", "mean", "-k", 7, "-f", "json"))
+    archive = Archive.open("places", dsn=places)
+    box = area_text(shapely.box(1, 1, 3, 2), layer_of(archive.connection))
+    assert told == in_sql(places, f"similar_region('places', '{box}', k => 7, rule => 'mean')")
+    python = archive.similar_region(shapely.box(1, 1, 3, 2), k=7, rule="mean")
+    assert told == [(hit.id, hit.distance) for hit in python]
+    archive.connection.close()
+
+
+def test_what_was_asked_is_marked_in_files(run, tmp_path):
+    pytest.importorskip("matplotlib", reason="maps need the extra 'plot'")
+    file = tmp_path / "hits.map.png"
+    assert run("--region", "1,1,3,2", "-o", file).exit_code == 0
+    assert file.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--unlike", "3"], 2, "nothing to look for"),
+        (["--chip", "1", "--unlike", "3"], 2, "--unlike without --like"),
+        (["--chip", "1", "--rule", "mean"], 2, "--rule without --like or --region"),
+        (["--like", "3", "--chip", "1"], 2, "--chip and --like cannot be combined"),
+        (["--like", ""], 2, "--like: not integers"),
+        (["--like", "3,x"], 2, "--like: not integers"),
+        (["--like", "3", "--unlike", "3"], 2, "chip 3 is both liked and unliked"),
+        (["--like", "3,99"], 10, 'archive "places" has no chip 99'),
+        (["--region", "1,1"], 2, "--region '1,1' cannot be read"),
+        (["--region", "50,50,51,51"], 10, 'no chip of archive "places" covers the region'),
+    ],
+)
+def test_mistakes_are_one_line_and_a_hint(run, arguments, code, told):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    first, second = result.stderr.splitlines()
+    assert told in first and second.startswith("  hint: ")

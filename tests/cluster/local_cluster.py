@@ -1,0 +1,21 @@
+"""A scheduler with real worker processes, each watched by a nanny that starts it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import LocalCluster
+
+
+@contextmanager
+def cluster_of(workers: int, *, threads: int = 1) -> Iterator[LocalCluster]:
+    """A cluster on this machine; a task is given up when a second worker died under it."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(
+            n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=":0"
+        ) as cluster,
+    ):
+        yield cluster
