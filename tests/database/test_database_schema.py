@@ -89,14 +89,14 @@ def test_the_script_makes_the_same_schema(empty, embedded_admin, request):
 
 def test_a_script_without_a_database_must_be_told_the_layer():
     assert "geometry(Polygon, 4326)" in migrate.script(spatial="postgis")
-    assert "geometry(" not in migrate.script(spatial="core")
+    assert "geometry(Polygon, 4326)" not in migrate.script(spatial="core")
     with pytest.raises(UsageError, match="no telling whether it has PostGIS"):
         migrate.script()
 
 
 def test_the_script_of_a_current_database_only_remakes_the_functions(database):
     script = migrate.script(database)
-    assert "CREATE TABLE" not in script.replace("CREATE TABLE dcsh.%1$I", "")
+    assert "CREATE TABLE dcsh.archive" not in script
     assert "FUNCTION dcsh.similar" in script
 
 
