@@ -153,8 +153,8 @@ BEGIN
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
     IF dcsh._is_sharded(archive) THEN
-        RETURN QUERY EXECUTE dcsh._search_shards(archive, conditions, k IS NOT NULL)
-            USING place, code, k, since, until, max_distance, other_than;
+        RETURN QUERY SELECT * FROM dcsh._search_shards(
+            archive, conditions, place, code, k, since, until, max_distance, other_than);
         RETURN;
     END IF;
     IF code_index IS NOT NULL THEN
@@ -226,7 +226,7 @@ BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
     IF code IS NOT NULL THEN
         EXECUTE 'EXPLAIN (FORMAT JSON) ' || CASE
-            WHEN dcsh._is_sharded(archive) THEN dcsh._search_shards(archive, 'true', true)
+            WHEN dcsh._is_sharded(archive) THEN dcsh._nearest_on_shards(archive, 'true', true)
             ELSE dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL) END
         INTO plan
         USING NULL::dcsh.area, code::bit, k, NULL::timestamptz, NULL::timestamptz, NULL::integer;

@@ -467,6 +467,7 @@ BEGIN
         PERFORM dcsh._at_shard(part.server, archive, 'settle');
     END LOOP;
     PERFORM dcsh._take_place(former, successor::regclass);
+    EXECUTE format('ANALYZE dcsh.%I', archive);
     RETURN moved;
 END
 $$;
@@ -564,12 +565,12 @@ COMMENT ON FUNCTION dcsh._mend_shards IS 'Removes chips that shards have committ
 -- Search
 
 -- One query a shard, which postgres_fdw sends as a whole, order and limit included: so k rows come
--- from each.  All shards work at the same time for two reasons.  The rows that come are sorted by
+-- from each.  All shards work at the same time, for two reasons.  The rows that come are sorted by
 -- another expression than there, because PostgreSQL would merge sorted ones, and wait for one shard
 -- after the other.  And the columns stand in the order in which they are asked for, all of them,
 -- because a subquery that had to arrange them could not be waited for beside others.
 -- Chips with ids that are not given out yet are of a load that is not committed here.
-CREATE OR REPLACE FUNCTION dcsh._search_shards(archive text, conditions text, nearest boolean)
+CREATE OR REPLACE FUNCTION dcsh._nearest_on_shards(archive text, conditions text, nearest boolean)
     RETURNS text
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
@@ -593,7 +594,25 @@ AS $$
     FROM dcsh._shards(archive) s, dcsh.archive a
     WHERE a.name = archive
 $$;
-COMMENT ON FUNCTION dcsh._search_shards IS 'The query for the chips of a sharded archive nearest to a code, or within a distance of it, under conditions';
+COMMENT ON FUNCTION dcsh._nearest_on_shards IS 'The query for the chips of a sharded archive nearest to a code, or within a distance of it, under conditions';
+
+-- Where few rows are expected PostgreSQL would fetch them all and sort them here, shard after shard.
+CREATE OR REPLACE FUNCTION dcsh._search_shards(
+    archive text, conditions text, place dcsh.area, code bit, k integer, since timestamptz,
+    until timestamptz, max_distance integer, other_than bigint
+) RETURNS SETOF dcsh.hit
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET enable_sort = off
+    SET enable_incremental_sort = off
+    SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE dcsh._nearest_on_shards(archive, conditions, k IS NOT NULL)
+        USING place, code, k, since, until, max_distance, other_than;
+END
+$$;
+COMMENT ON FUNCTION dcsh._search_shards IS 'The search of a sharded archive; k NULL finds all within max_distance';
 
 CREATE OR REPLACE FUNCTION dcsh._bounds_of_shards(
     archive text, OUT west double precision, OUT south double precision,

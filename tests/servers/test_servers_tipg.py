@@ -25,7 +25,8 @@ def app():
     """tipg as it is started for a database, which it reads from its environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TIPG_DB_SCHEMAS", '["dcsh"]')
-        patch.setenv("TIPG_DB_EXCLUDE_TABLES", '["dcsh.places"]')
+        patch.setenv("TIPG_DB_TABLES", '["dcsh.places_layer"]')
+        patch.setenv("TIPG_DB_FUNCTIONS", '["dcsh.search_layer"]')
         yield pytest.importorskip("tipg.main").app
 
 
@@ -59,7 +60,7 @@ def items(client, collection, **query):
 def test_an_archive_is_there_as_its_layer_and_as_a_search(client):
     found = client.get("/collections", params={"f": "json"}).json()["collections"]
     collections = {collection["id"]: collection for collection in found}
-    assert {"dcsh.places_layer", "dcsh.search_layer"} <= collections.keys()
+    assert collections.keys() == {"dcsh.places_layer", "dcsh.search_layer"}
     extent = collections["dcsh.places_layer"]["extent"]
     assert extent["spatial"]["bbox"] == [pytest.approx([9, 48.5, 9.4, 48.51])]
     assert [end[:10] for end in extent["temporal"]["interval"][0]] == ["2021-06-01", "2021-06-04"]

@@ -151,6 +151,21 @@ def test_where_something_older_has_the_name_there_is_no_layer_and_nothing_is_los
             assert columns(conn, "dcsh.places_layer_layer")["code"] == "text"
 
 
+def test_a_reader_of_the_layer_needs_no_right_on_what_is_behind_it(conn):
+    viewer = f"viewer_of_{conn.info.dbname}"
+    conn.execute(f"CREATE ROLE {viewer}")
+    try:
+        conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {viewer}")
+        conn.execute(f"GRANT SELECT ON dcsh.places_layer TO {viewer}")
+        conn.execute(f"SET ROLE {viewer}")
+        assert conn.execute("SELECT count(uri) FROM dcsh.places_layer").fetchone() == (7,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT count(*) FROM dcsh.places")
+    finally:
+        conn.execute("RESET ROLE")
+        conn.execute(f"DROP OWNED BY {viewer}; DROP ROLE {viewer}")
+
+
 def test_a_layer_is_dumped_and_restored(conn, any_database):
     programs = bundled()[max(bundled())]
     dump = subprocess.run(
