@@ -212,11 +212,11 @@ def _parse_weights(given: list[str]) -> dict[str, str]:
 
 
 def _command() -> str:
-    """The command line as it was given, with folders and files by their last name."""
+    """The command line as it was given, with absolute paths by their last name."""
     words = ["dcsh-pg", *sys.argv[1:]]
     return shlex.join(_short(word) for word in words)
 
 
 def _short(word: str) -> str:
     name, equals, value = word.rpartition("=")
-    return f"{name}{equals}{Path(value).name}" if "/" in value else word
+    return f"{name}{equals}{Path(value).name}" if Path(value).is_absolute() else word

@@ -8,6 +8,11 @@ CREATE OR REPLACE FUNCTION dcsh._meets() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'ST_Intersects(c.geom, $1::geometry)';
 
+CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path FROM CURRENT
+    RETURN '&&(geometry,geometry)'::regoperator;
+
 CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE ST_SRID(area)
@@ -32,6 +37,7 @@ CREATE OR REPLACE FUNCTION dcsh._bounds(footprint geometry) RETURNS double preci
 
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
+COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
 COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';

@@ -46,8 +46,8 @@ def _has_matrix_units() -> bool:
 def without_denormals() -> Iterator[None]:
     """Inside, the CPU takes numbers below 1e-38 for 0.
 
-    Where tanh is saturated gradients die out, and a processor is tens of times slower at what is
-    left of them: late epochs took twice as long as early ones.
+    Where tanh is saturated gradients die out, and what is left of them are numbers for which
+    a processor takes many times as long: late epochs would be slower than early ones.
     """
     torch.set_flush_denormal(True)
     try:

@@ -2,7 +2,8 @@
  * CREATE INDEX.
  *
  * Codes are collected in memory, ordered so that like codes share pages, and written.  Where
- * maintenance_work_mem does not hold them all this happens in runs, each with pages of its own.
+ * maintenance_work_mem does not hold them all this happens in runs, each with pages of its own;
+ * where it does, parallel workers may help.
  * Pages go through shared buffers, where queries find them warm, and to the WAL at the end.
  */
 #include "hamming.h"
@@ -18,6 +19,7 @@
 #include "utils/memutils.h"
 
 #include "order.h"
+#include "parallel.h"
 
 #define PHASE_SCAN 2
 #define PHASE_ORDER 3
@@ -48,18 +50,6 @@ static void
 pause_build(void)
 {
 	CHECK_FOR_INTERRUPTS();
-}
-
-static void
-tid_of_record(uint64 record, ItemPointer tid)
-{
-	ItemPointerSet(tid, (BlockNumber) (record >> 16), (OffsetNumber) record);
-}
-
-static uint64
-record_of_tid(ItemPointer tid)
-{
-	return (uint64) ItemPointerGetBlockNumber(tid) << 16 | ItemPointerGetOffsetNumber(tid);
 }
 
 static Buffer
@@ -111,16 +101,32 @@ write_page(BuildState *state, const HammingRecords *records)
 		const uint64 *record = hamming_record(records, i);
 
 		memcpy(entry.code, record, records->words * sizeof(uint64));
-		tid_of_record(record[records->words], &entry.tid);
+		hamming_tid_of_number(record[records->words], &entry.tid);
 		hamming_page_append(BufferGetPage(buffer), &state->shape, &entry);
 	}
 	UnlockReleaseBuffer(buffer);
 }
 
 static void
-write_run(BuildState *state)
+write_pages(BuildState *state, const HammingRecords *records)
 {
 	size_t		capacity = state->shape.capacity;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
+	for (size_t first = 0; first < records->count; first += capacity)
+	{
+		HammingRecords page = hamming_part(records, first, Min(records->count - first, capacity));
+
+		CHECK_FOR_INTERRUPTS();
+		write_page(state, &page);
+		state->index_tuples += page.count;
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, state->index_tuples);
+	}
+}
+
+static void
+write_run(BuildState *state)
+{
 	HammingWorkspace *workspace = palloc(sizeof(HammingWorkspace));
 	HammingRecords run = {
 		.records = state->records,
@@ -131,17 +137,8 @@ write_run(BuildState *state)
 	};
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ORDER);
-	hamming_order(&run, capacity, workspace, pause_build);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-	for (size_t first = 0; first < run.count; first += capacity)
-	{
-		HammingRecords page = hamming_part(&run, first, Min(run.count - first, capacity));
-
-		CHECK_FOR_INTERRUPTS();
-		write_page(state, &page);
-		state->index_tuples += page.count;
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, state->index_tuples);
-	}
+	hamming_order(&run, state->shape.capacity, workspace, pause_build);
+	write_pages(state, &run);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
 	pfree(run.scratch);
 	pfree(workspace);
@@ -159,12 +156,20 @@ write_nulls(BuildState *state)
 	buffer = new_data_page(state);
 	for (int i = 0; i < state->null_count; i++)
 	{
-		tid_of_record(state->nulls[i], &entry.tid);
+		hamming_tid_of_number(state->nulls[i], &entry.tid);
 		hamming_page_append(BufferGetPage(buffer), &state->shape, &entry);
 	}
 	UnlockReleaseBuffer(buffer);
 	state->index_tuples += state->null_count;
 	state->null_count = 0;
+}
+
+static void
+add_null(BuildState *state, uint64 tid)
+{
+	state->nulls[state->null_count++] = tid;
+	if (state->null_count == state->shape.capacity)
+		write_nulls(state);
 }
 
 static void
@@ -190,15 +195,13 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple
 
 	if (isnull[0])
 	{
-		state->nulls[state->null_count++] = record_of_tid(tid);
-		if (state->null_count == state->shape.capacity)
-			write_nulls(state);
+		add_null(state, hamming_tid_number(tid));
 		return;
 	}
 	make_room(state);
 	record = state->records + state->count * (state->shape.words + 1);
 	hamming_read_code(values[0], &state->shape, record);
-	record[state->shape.words] = record_of_tid(tid);
+	record[state->shape.words] = hamming_tid_number(tid);
 	state->count++;
 }
 
@@ -221,6 +224,30 @@ begin_build(BuildState *state, Relation index)
 	state->directory = InvalidBuffer;
 }
 
+/*
+ * Beside parallel workers; false where it has to be done alone.
+ */
+static bool
+build_parallel(BuildState *state, Relation heap, IndexInfo *index_info, double *heap_tuples)
+{
+	HammingWorkspace *workspace = palloc(sizeof(HammingWorkspace));
+	HammingRecords records;
+	HammingRecords nulls;
+	HammingParallel *parallel = hamming_parallel_build(heap, state->index, index_info,
+													   &state->shape, state->run, workspace,
+													   pause_build, &records, &nulls,
+													   heap_tuples);
+
+	pfree(workspace);
+	if (parallel == NULL)
+		return false;
+	write_pages(state, &records);
+	for (size_t i = 0; i < nulls.count; i++)
+		add_null(state, hamming_record(&nulls, i)[nulls.words] & ~(uint64) HAMMING_NULL_FLAG);
+	hamming_parallel_end(parallel);
+	return true;
+}
+
 IndexBuildResult *
 hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 {
@@ -239,9 +266,12 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 	UnlockReleaseBuffer(metapage);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
-	result->heap_tuples = table_index_build_scan(heap, index, index_info, true, true, add_row,
-												 &state, NULL);
-	write_run(&state);
+	if (!build_parallel(&state, heap, index_info, &result->heap_tuples))
+	{
+		result->heap_tuples = table_index_build_scan(heap, index, index_info, true, true, add_row,
+													 &state, NULL);
+		write_run(&state);
+	}
 	write_nulls(&state);
 	if (BufferIsValid(state.directory))
 		ReleaseBuffer(state.directory);

@@ -56,8 +56,8 @@ nearest_cell(const uint64_t *centres, size_t cells, int words, const uint64_t *c
  * Puts the records of each cell, told by their scratch, side by side, in place, by an American flag
  * sort.
  */
-static void
-gather(const HammingRecords *records, size_t cells, HammingWorkspace *workspace)
+void
+hamming_gather(const HammingRecords *records, size_t cells, HammingWorkspace *workspace)
 {
 	size_t	   *starts = workspace->cell_starts;
 	size_t	   *heads = workspace->cell_heads;
@@ -149,13 +149,12 @@ order_centres(size_t cells, int words, HammingWorkspace *workspace, void (*pause
 }
 
 size_t
-hamming_group(const HammingRecords *records, size_t cells, HammingWorkspace *workspace,
-			  void (*pause) (void))
+hamming_find_cells(const HammingRecords *records, size_t cells, HammingWorkspace *workspace,
+				   void (*pause) (void))
 {
 	HammingRecords samples = {workspace->samples, 0, records->words, workspace->sample_cells};
 	uint64_t   *centres = workspace->centres;
 
-	cells = cells < HAMMING_MAX_CELLS ? cells : HAMMING_MAX_CELLS;
 	samples.count = cells * HAMMING_SAMPLES_PER_CELL;
 	if (samples.count > records->count)
 		samples.count = records->count;
@@ -171,7 +170,7 @@ hamming_group(const HammingRecords *records, size_t cells, HammingWorkspace *wor
 		for (size_t i = 0; i < samples.count; i++)
 			samples.scratch[i] = nearest_cell(centres, cells, samples.words,
 											  hamming_record(&samples, i));
-		gather(&samples, cells, workspace);
+		hamming_gather(&samples, cells, workspace);
 		for (size_t cell = 0; cell < cells; cell++)
 		{
 			size_t		first = workspace->cell_starts[cell];
@@ -187,13 +186,13 @@ hamming_group(const HammingRecords *records, size_t cells, HammingWorkspace *wor
 	}
 
 	order_centres(cells, records->words, workspace, pause);
+	return cells;
+}
+
+void
+hamming_assign(const HammingRecords *records, const uint64_t *centres, size_t cells)
+{
 	for (size_t i = 0; i < records->count; i++)
-	{
-		if (i % 4096 == 0)
-			pause();
 		records->scratch[i] = nearest_cell(centres, cells, records->words,
 										   hamming_record(records, i));
-	}
-	gather(records, cells, workspace);
-	return cells;
 }

@@ -39,3 +39,11 @@ CREATE FUNCTION hamming_skipped(index regclass, code bit) RETURNS double precisi
     LANGUAGE c STRICT VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_skipped(regclass, bit) IS
     'share of the data pages, 0 to 1, that the first pass of a scan for this code need not read';
+
+CREATE FUNCTION hamming_nearest(
+    index regclass, code bit, k integer, max_distance integer, most integer,
+    VARIADIC conditions "any",
+    OUT tids tid[], OUT distances integer[]
+) LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION hamming_nearest(regclass, bit, integer, integer, integer, "any") IS
+    'of the rows that meet conditions by other indexes of the table, the k nearest to a code and all as near as the last of them, nearest first; conditions are triples of column, operator and operand (or an array of them), which the rows found may miss where an index is lossy; NULL where more than most rows meet them';

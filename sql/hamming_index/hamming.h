@@ -99,13 +99,37 @@ extern ItemPointer hamming_page_tid(Page page, int at);
 extern Buffer hamming_new_buffer(Relation index, ForkNumber fork);
 extern int	hamming_free_space(Page page, const HammingShape *shape);
 
+/* tid_set.c */
+typedef struct HammingTidSet HammingTidSet;
+
+/* A TID as one number; never 0. */
+static inline uint64
+hamming_tid_number(ItemPointer tid)
+{
+	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | tid->ip_posid;
+}
+
+static inline void
+hamming_tid_of_number(uint64 number, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (number >> 16), (OffsetNumber) number);
+}
+
+extern HammingTidSet *hamming_tid_set(const uint64 *tids, int count);
+extern bool hamming_tid_set_has(const HammingTidSet *set, uint64 tid);
+extern HammingTidSet *hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b);
+
 /* search.c */
 typedef struct HammingSearch HammingSearch;
 
 extern HammingSearch *hamming_search_create(Relation index);
+extern void hamming_search_among(HammingSearch *search, const HammingTidSet *selected,
+								 int expected);
 extern void hamming_search_start(HammingSearch *search, const uint64 *query);
 extern void hamming_search_free(HammingSearch *search);
 extern bool hamming_search_next(HammingSearch *search, ItemPointer tid);
+extern unsigned hamming_search_distance(const HammingSearch *search);
+extern bool hamming_search_at_end_of_batch(const HammingSearch *search);
 extern BlockNumber hamming_search_pages(const HammingSearch *search, BlockNumber *visited);
 
 /* build.c */

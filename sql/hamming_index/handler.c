@@ -69,6 +69,9 @@ hamming_handler(PG_FUNCTION_ARGS)
 	am->amoptionalkey = true;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL | VACUUM_OPTION_PARALLEL_COND_CLEANUP;
 	am->amkeytype = InvalidOid;
+#if PG_VERSION_NUM >= 170000
+	am->amcanbuildparallel = true;
+#endif
 
 	am->ambuild = hamming_build;
 	am->ambuildempty = hamming_build_empty;

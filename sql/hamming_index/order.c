@@ -13,6 +13,9 @@
 #define SAMPLES 256
 #define ITERATIONS 4
 
+/* Records between two pauses. */
+#define ASSIGNED_AT_ONCE 4096
+
 typedef struct Centres
 {
 	uint64_t	left[HAMMING_MAX_WORDS];
@@ -179,15 +182,18 @@ hamming_arrange(const HammingRecords *records, size_t capacity, void (*pause) (v
 	}
 }
 
-void
-hamming_order(const HammingRecords *records, size_t capacity, HammingWorkspace *workspace,
-			  void (*pause) (void))
+size_t
+hamming_cell_count(size_t records, size_t capacity)
 {
-	size_t		cells;
+	size_t		cells = 3 * records / (2 * capacity);
 
-	if (records->count <= capacity)
-		return;
-	cells = hamming_group(records, 3 * records->count / (2 * capacity), workspace, pause);
+	return cells < HAMMING_MAX_CELLS ? cells : HAMMING_MAX_CELLS;
+}
+
+void
+hamming_arrange_cells(const HammingRecords *records, size_t cells, size_t capacity,
+					  const HammingWorkspace *workspace, void (*pause) (void))
+{
 	for (size_t cell = 0; cell < cells; cell++)
 	{
 		size_t		first = workspace->cell_starts[cell];
@@ -196,6 +202,29 @@ hamming_order(const HammingRecords *records, size_t capacity, HammingWorkspace *
 
 		hamming_arrange(&members, capacity, pause);
 	}
+}
+
+void
+hamming_order(const HammingRecords *records, size_t capacity, HammingWorkspace *workspace,
+			  void (*pause) (void))
+{
+	size_t		cells;
+
+	if (records->count <= capacity)
+		return;
+	cells = hamming_find_cells(records, hamming_cell_count(records->count, capacity), workspace,
+							   pause);
+	for (size_t first = 0; first < records->count; first += ASSIGNED_AT_ONCE)
+	{
+		size_t		count = records->count - first;
+		HammingRecords some = hamming_part(records, first,
+										   count < ASSIGNED_AT_ONCE ? count : ASSIGNED_AT_ONCE);
+
+		pause();
+		hamming_assign(&some, workspace->centres, cells);
+	}
+	hamming_gather(records, cells, workspace);
+	hamming_arrange_cells(records, cells, capacity, workspace, pause);
 }
 
 /*

@@ -72,16 +72,28 @@ hamming_swap(const HammingRecords *records, size_t a, size_t b)
 extern void hamming_order(const HammingRecords *records, size_t capacity,
 						  HammingWorkspace *workspace, void (*pause) (void));
 
-/* The same by bisection alone. */
+/*
+ * The steps of it, for who takes them side by side.  hamming_find_cells draws the centres of about
+ * as many cells as given into workspace->centres; returns how many there are.
+ */
+extern size_t hamming_cell_count(size_t records, size_t capacity);
+extern size_t hamming_find_cells(const HammingRecords *records, size_t cells,
+								 HammingWorkspace *workspace, void (*pause) (void));
+
+/* Sets each record's scratch to its cell. */
+extern void hamming_assign(const HammingRecords *records, const uint64_t *centres, size_t cells);
+
+/* Puts the records of each cell side by side, from workspace->cell_starts[cell] on. */
+extern void hamming_gather(const HammingRecords *records, size_t cells,
+						   HammingWorkspace *workspace);
+
+/* Orders the records within each cell. */
+extern void hamming_arrange_cells(const HammingRecords *records, size_t cells, size_t capacity,
+								  const HammingWorkspace *workspace, void (*pause) (void));
+
+/* Orders records by bisection alone. */
 extern void hamming_arrange(const HammingRecords *records, size_t capacity,
 							void (*pause) (void));
-
-/*
- * Groups the records into cells of like codes, about as many as given; returns how many there are.
- * Cell number i is then the records from workspace->cell_starts[i] to cell_starts[i + 1].
- */
-extern size_t hamming_group(const HammingRecords *records, size_t cells,
-							HammingWorkspace *workspace, void (*pause) (void));
 
 /* Finds the balls of the records of a page, the fewer the more alike they are; reorders them. */
 extern void hamming_find_balls(const HammingRecords *records, const HammingBalls *balls);

@@ -14,7 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* What the first pass keeps, and how much more the next one. */
+/* What the first pass keeps unless told, and how much more the next one. */
 #define FIRST_BATCH 64
 #define BATCH_GROWTH 8
 
@@ -28,9 +28,9 @@
  * An entry as one number, in the order of the scan: distance, block and offset.
  */
 #define ENTRY_KEY(distance, tid) \
-	((uint64) (distance) << 48 | (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | \
-	 ((tid)->ip_posid & ~HAMMING_NULL_FLAG))
+	((uint64) (distance) << 48 | (hamming_tid_number(tid) & ~(uint64) HAMMING_NULL_FLAG))
 #define KEY_DISTANCE(key) ((unsigned) ((key) >> 48))
+#define KEY_TID(key) ((key) & ((UINT64_C(1) << 48) - 1))
 
 typedef struct PageBound
 {
@@ -43,6 +43,8 @@ struct HammingSearch
 	Relation	index;
 	HammingShape shape;
 	MemoryContext context;		/* reset by every start */
+	const HammingTidSet *selected;	/* the entries to search among, or NULL for all */
+	int			first_batch;	/* what the first pass keeps */
 
 	bool		has_query;		/* else all entries are equal */
 	uint64		query[HAMMING_MAX_WORDS];
@@ -81,6 +83,7 @@ hamming_search_create(Relation index)
 	search->hits = palloc(Max(search->shape.capacity, search->shape.span * search->shape.balls) *
 						  sizeof(HammingHit));
 	search->page_keys = palloc(search->shape.capacity * sizeof(uint64));
+	search->first_batch = FIRST_BATCH;
 	return search;
 }
 
@@ -91,6 +94,17 @@ hamming_search_free(HammingSearch *search)
 	pfree(search->hits);
 	pfree(search->page_keys);
 	pfree(search);
+}
+
+/*
+ * From the next start on, leaves out all entries that are not selected, and expects that so many
+ * will be asked for: each that is kept in vain keeps the search from ending earlier.
+ */
+void
+hamming_search_among(HammingSearch *search, const HammingTidSet *selected, int expected)
+{
+	search->selected = selected;
+	search->first_batch = Min(Max(expected, 1), FIRST_BATCH * BATCH_GROWTH);
 }
 
 /*
@@ -222,12 +236,40 @@ read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
 			if (tid->ip_posid & HAMMING_NULL_FLAG)
 				distance = NULL_DISTANCE(shape);
 			key = ENTRY_KEY(distance, tid);
-			if (key > search->last && key <= farthest)
+			if (key > search->last && key <= farthest &&
+				(search->selected == NULL || hamming_tid_set_has(search->selected, KEY_TID(key))))
 				search->page_keys[found++] = key;
 		}
 	}
 	UnlockReleaseBuffer(buffer);
 	return found;
+}
+
+/*
+ * Keeps the nearest of the keys collected, as many as the batch; among selected entries, which are
+ * few, also all that are as near as the last of these.  Returns the farthest key that counts now.
+ */
+static uint64
+keep_nearest(HammingSearch *search)
+{
+	uint64		farthest;
+
+	sort_keys(search->keys, search->key_count);
+	if (search->key_count < search->batch)
+		return PG_UINT64_MAX;
+	farthest = search->keys[search->batch - 1];
+	if (search->selected == NULL)
+		search->key_count = search->batch;
+	else
+	{
+		int			count = search->batch;
+
+		farthest |= KEY_TID(PG_UINT64_MAX);
+		while (count < search->key_count && search->keys[count] <= farthest)
+			count++;
+		search->key_count = count;
+	}
+	return farthest;
 }
 
 /*
@@ -237,14 +279,18 @@ static void
 pass(HammingSearch *search)
 {
 	int64		room = (int64) work_mem * 1024 / (2 * sizeof(uint64));
-	int64		batch = search->batch == 0 ? FIRST_BATCH : (int64) search->batch * BATCH_GROWTH;
+	int64		batch = search->batch == 0 ? search->first_batch : (int64) search->batch * BATCH_GROWTH;
+	int			slack;
+	int			allocated;
 	uint64		farthest = PG_UINT64_MAX;
 
 	search->batch = (int) Min(batch, Min(Max(room, FIRST_BATCH), INT_MAX / 4));
 	if (search->keys != NULL)
 		pfree(search->keys);
-	search->keys = MemoryContextAllocHuge(search->context,
-										  2 * search->batch * sizeof(uint64));
+	/* Each of the selected that is not kept saves many reads of TIDs. */
+	slack = search->selected == NULL ? search->batch : search->batch / 8 + 1;
+	allocated = search->batch + slack;
+	search->keys = MemoryContextAllocHuge(search->context, allocated * sizeof(uint64));
 	search->key_count = search->key_next = 0;
 
 	for (search->visited = 0; search->visited < search->page_count; search->visited++)
@@ -261,17 +307,18 @@ pass(HammingSearch *search)
 			if (search->page_keys[i] > farthest)
 				continue;
 			search->keys[search->key_count++] = search->page_keys[i];
-			if (search->key_count == 2 * search->batch)
+			if (search->key_count < allocated)
+				continue;
+			farthest = keep_nearest(search);
+			if (search->key_count > allocated - slack)
 			{
-				sort_keys(search->keys, search->key_count);
-				search->key_count = search->batch;
-				farthest = search->keys[search->batch - 1];
+				allocated = 2 * search->key_count + slack;
+				search->keys = repalloc_huge(search->keys, allocated * sizeof(uint64));
 			}
 		}
 	}
-	sort_keys(search->keys, search->key_count);
+	keep_nearest(search);
 	search->exhausted = search->key_count < search->batch;
-	search->key_count = Min(search->key_count, search->batch);
 }
 
 /*
@@ -289,8 +336,26 @@ hamming_search_next(HammingSearch *search, ItemPointer tid)
 			return false;
 	}
 	search->last = search->keys[search->key_next++];
-	ItemPointerSet(tid, (BlockNumber) (search->last >> 16), (OffsetNumber) search->last);
+	hamming_tid_of_number(KEY_TID(search->last), tid);
 	return true;
+}
+
+/*
+ * The distance of the entry returned last.
+ */
+unsigned
+hamming_search_distance(const HammingSearch *search)
+{
+	return KEY_DISTANCE(search->last);
+}
+
+/*
+ * Whether the next entry, among selected ones, is farther than the last: it takes another pass.
+ */
+bool
+hamming_search_at_end_of_batch(const HammingSearch *search)
+{
+	return search->key_next == search->key_count;
 }
 
 /*

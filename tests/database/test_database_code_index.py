@@ -130,22 +130,22 @@ def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(
             assert scans.of("places_code_idx") >= asked + 2, given_filter
         asked, of_area = scans.of("places_code_idx"), scans.of("places_geom_idx")
         search.similar(conn, "places", query, **small)
-        assert scans.of("places_code_idx") == asked
+        assert scans.of("places_code_idx") == asked + 1
         assert scans.of("places_geom_idx") == of_area + 1
 
 
 def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
     codes = clustered(50)
-    filled(conn, codes)
+    filled(conn, codes).finish()
     distances = packed.hamming(codes, codes[:1])[:, 0].tolist()
     nearest = sorted(zip(distances, range(1, 51), strict=True))
     near = [(distance, id) for distance, id in nearest if distance <= 8]
 
-    def few(k, most, max_distance=None):
+    def few(k, most, max_distance=None, conditions="true"):
         ids, found = conn.execute(
-            "SELECT ids, distances FROM dcsh._few('places', 'true', dcsh.code_of('places', 1),"
-            " %s, %s, %s, NULL, NULL, NULL, NULL)",
-            [k, most, max_distance],
+            "SELECT ids, distances FROM dcsh._few('places', 'dcsh.places_code_idx', %s,"
+            " dcsh.code_of('places', 1), %s, %s, %s, NULL, '-infinity', NULL, NULL, NULL)",
+            [conditions, k, most, max_distance],
         ).fetchone()
         return ids if ids is None else list(zip(found, ids, strict=True))
 
@@ -153,6 +153,11 @@ def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
     assert few(70, 50) == few(None, 50) == nearest and few(70, 49) is None
     assert few(None, 50, 8) == near and few(None, 49, 8) is None
     assert few(7, 50, -1) == [] and few(7, 49, -1) is None
+    # The index may tell of more than meet the conditions.
+    even = [(distance, id) for distance, id in nearest if id % 2 == 0]
+    assert few(20, 50, conditions="c.id % 2 = 0") == even[:20]
+    assert few(20, 50, conditions="c.id = 50") == [row for row in nearest if row[1] == 50]
+    assert few(20, 50, conditions="false") == []
 
 
 def test_it_keeps_up_with_what_comes_and_goes(conn):

@@ -1,0 +1,73 @@
+/*
+ * Sets of TIDs: open addressing, at most half full.
+ */
+#include "hamming.h"
+
+#include "port/pg_bitutils.h"
+
+struct HammingTidSet
+{
+	int			shift;			/* 64 less the logarithm of the number of slots */
+	uint64		mask;			/* that number less one */
+	int			count;
+	uint64		slots[FLEXIBLE_ARRAY_MEMBER];	/* 0 is free: no TID has offset 0 */
+};
+
+/*
+ * The slot of a TID, or the free one where it would be.
+ */
+static inline uint64
+slot_of(const HammingTidSet *set, uint64 tid)
+{
+	/* Fibonacci hashing: the multiple of the golden ratio spreads numbers that lie close. */
+	uint64		slot = tid * UINT64_C(0x9E3779B97F4A7C15) >> set->shift;
+
+	while (set->slots[slot] != 0 && set->slots[slot] != tid)
+		slot = (slot + 1) & set->mask;
+	return slot;
+}
+
+HammingTidSet *
+hamming_tid_set(const uint64 *tids, int count)
+{
+	uint64		size = pg_nextpower2_64(2 * (uint64) Max(count, 1));
+	HammingTidSet *set = palloc_extended(offsetof(HammingTidSet, slots) + size * sizeof(uint64),
+										 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	set->shift = 64 - pg_leftmost_one_pos64(size);
+	set->mask = size - 1;
+	for (int i = 0; i < count; i++)
+	{
+		uint64		slot = slot_of(set, tids[i]);
+
+		set->count += set->slots[slot] == 0;
+		set->slots[slot] = tids[i];
+	}
+	return set;
+}
+
+bool
+hamming_tid_set_has(const HammingTidSet *set, uint64 tid)
+{
+	return set->slots[slot_of(set, tid)] != 0;
+}
+
+/*
+ * What is in both; they are freed.
+ */
+HammingTidSet *
+hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b)
+{
+	uint64	   *tids = palloc_extended((Size) Max(a->count, 1) * sizeof(uint64), MCXT_ALLOC_HUGE);
+	int			count = 0;
+	HammingTidSet *both;
+
+	for (uint64 slot = 0; slot <= a->mask; slot++)
+		if (a->slots[slot] != 0 && hamming_tid_set_has(b, a->slots[slot]))
+			tids[count++] = a->slots[slot];
+	both = hamming_tid_set(tids, count);
+	pfree(tids);
+	pfree(a);
+	pfree(b);
+	return both;
+}

@@ -1,0 +1,81 @@
+"""Building by several processes: the same answers, and alone where that is not possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import psycopg
+import pytest
+from hamming_cases import by_heap, by_index, check, fill, make_codes
+
+
+@pytest.fixture
+def parallel(db):
+    """Two workers for tables of any size; gives a list of what the server says of them."""
+    said = []
+    db.execute("SET min_parallel_table_scan_size = 0")
+    db.execute("SET maintenance_work_mem = '256MB'")
+    db.execute("SET max_parallel_maintenance_workers = 2")
+    db.execute("SET client_min_messages = debug1")
+    db.add_notice_handler(lambda diagnostic: said.append(diagnostic.message_primary))
+    return said
+
+
+def filled(db, kind, count, bits=64):
+    codes = make_codes(kind, count, bits, np.random.default_rng(17))
+    fill(db, codes)
+    db.execute("ALTER TABLE t SET (parallel_workers = 2)")
+    db.execute("INSERT INTO t SELECT -n, NULL FROM generate_series(1, 700) n")
+    return codes
+
+
+def build(db, how="CREATE INDEX t_code ON t USING hamming (code)"):
+    db.execute(how)
+    check(db)
+
+
+@pytest.mark.parametrize("kind", ["random", "clustered", "equal", "few"])
+@pytest.mark.parametrize("count", [0, 300, 9000])
+def test_answers_are_those_of_brute_force(db, parallel, kind, count):
+    codes = filled(db, kind, count)
+    build(db)
+    if db.info.server_version >= 170000:
+        assert any("with request for 2 parallel workers" in line for line in parallel)
+    for query in (make_codes("random", 1, 64, np.random.default_rng(3))[0], *codes[:2]):
+        assert by_index(db, query) == by_heap(db, query)
+
+
+def test_long_codes(db, parallel):
+    codes = filled(db, "clustered", 3000, bits=200)
+    build(db)
+    assert by_index(db, codes[1]) == by_heap(db, codes[1])
+
+
+def test_concurrently_and_again(db, parallel):
+    codes = filled(db, "clustered", 5000)
+    build(db, "CREATE INDEX CONCURRENTLY t_code ON t USING hamming (code)")
+    db.execute("DELETE FROM t WHERE id % 3 = 0")
+    build(db, "REINDEX INDEX CONCURRENTLY t_code")
+    build(db, "REINDEX INDEX t_code")
+    assert by_index(db, codes[1]) == by_heap(db, codes[1])
+
+
+def test_where_the_statistics_promised_fewer_rows_it_is_done_alone(db, parallel):
+    codes = filled(db, "clustered", 30_000)
+    db.execute("ANALYZE t")
+    db.execute("UPDATE pg_class SET reltuples = relpages WHERE oid = 't'::regclass")
+    build(db)
+    assert db.execute("SELECT entries, nulls FROM hamming_stats('t_code')").fetchone() == (
+        30_700,
+        700,
+    )
+    assert by_index(db, codes[1]) == by_heap(db, codes[1])
+
+
+def test_an_error_in_the_middle_leaves_nothing_behind(db, parallel):
+    filled(db, "clustered", 9000)
+    db.execute("CREATE FUNCTION code_of(bit) RETURNS bit IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql"
+               " AS $$ BEGIN IF $1 IS NULL THEN RAISE 'no code'; END IF; RETURN $1; END $$")  # fmt: skip
+    with pytest.raises(psycopg.Error, match="no code"):
+        db.execute("CREATE INDEX t_code ON t USING hamming ((code_of(code)::bit(64)))")
+    assert db.execute("SELECT to_regclass('t_code')").fetchone() == (None,)
+    build(db)
