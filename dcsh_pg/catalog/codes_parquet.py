@@ -49,8 +49,8 @@ def check_pyarrow(path: Path | str) -> None:
 
 def write_codes(
     conn: psycopg.Connection, archive_name: str, path: Path, bounds: list[float] | None
-) -> None:
-    """Writes ``COLUMNS`` for every chip of an archive, by id.
+) -> int:
+    """Writes ``COLUMNS`` for every chip of an archive, by id; returns how many there were.
 
     Args:
         bounds: west, south, east, north of all footprints, or None where there are none.
@@ -75,6 +75,7 @@ def write_codes(
         [(name, types.get(name) or pyarrow.type_for_alias(type_)) for name, type_, _ in COLUMNS],
         metadata={"geo": json.dumps(_geo(bounds))},
     )
+    chips = 0
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for columns, footprints in contents.batches(conn, archive_name, ROWS):
             corners = shapely.bounds(footprints).T
@@ -85,6 +86,8 @@ def write_codes(
             )
             table = columns | {"geometry": shapely.to_wkb(footprints), "bbox": box_of}
             writer.write_table(pyarrow.table(table, schema=schema))
+            chips += len(footprints)
+    return chips
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -61,10 +61,10 @@ def write_stac(
     model = _write_model(conn, record, folder, model_href)
     collection.add_link(_link("emb:model", MODEL, model))
     if codes:
-        write_codes(conn, archive_name, folder / CODES_FILE, extent["bounds"])
         item = codes_item(
             record,
             extent,
+            write_codes(conn, archive_name, folder / CODES_FILE, extent["bounds"]),
             href=f"./{CODES_FILE}",
             size=(folder / CODES_FILE).stat().st_size,
             sha256=_sha256(folder / CODES_FILE),

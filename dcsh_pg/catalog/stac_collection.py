@@ -78,6 +78,7 @@ def archive_collection(
 def codes_item(
     record: ArchiveRecord,
     extent: dict[str, Any],
+    chips: int,
     *,
     href: str,
     size: int,
@@ -88,6 +89,7 @@ def codes_item(
 
     Args:
         record, extent, source_data: as for :func:`archive_collection`.
+        chips: how many codes the GeoParquet has.
         href: where the GeoParquet is found.
         size: of it in bytes.
         sha256: of it, hexadecimal.
@@ -103,7 +105,7 @@ def codes_item(
         end_datetime=last,
         collection=record.name,
         properties={
-            "title": f"{record.chips} codes of {record.bits} bits with their footprints",
+            "title": f"{chips} codes of {record.bits} bits with their footprints",
             "created": pystac.utils.datetime_to_str(record.created),
             "emb:runtime_parameters": _runtime_parameters(record),
             "emb:quantization": {
@@ -118,7 +120,7 @@ def codes_item(
     item.add_asset(CODES, asset)
     FileExtension.ext(asset, add_if_missing=True).apply(size=size, checksum=multihash(sha256))
     table = TableExtension.ext(item, add_if_missing=True)
-    table.row_count = record.chips
+    table.row_count = chips
     table.primary_geometry = "geometry"
     table.columns = [
         Column({"name": name, "type": type_, "description": description})
