@@ -33,13 +33,16 @@ def to_geojson(table: Table) -> str:
 def to_geojson_lines(table: Table) -> str:
     """One feature a line, as :func:`to_geojson` tells it: newline-delimited GeoJSON.
 
-    What jq, tippecanoe, ogr2ogr and DuckDB read line by line.
+    What jq and ogr2ogr read line by line; GDAL knows it by the suffix ``.geojsonl``.
     """
     return "".join(f"{to_json_text(feature)}\n" for feature in _features(table))
 
 
 def to_geojson_text_sequence(table: Table) -> str:
-    """The same with a record separator before each feature: a GeoJSON Text Sequence (RFC 8142)."""
+    """The same with a record separator before each feature: a GeoJSON Text Sequence (RFC 8142).
+
+    GDAL knows it by the suffix ``.geojsons``.
+    """
     return "".join(f"{RECORD_SEPARATOR}{to_json_text(feature)}\n" for feature in _features(table))
 
 

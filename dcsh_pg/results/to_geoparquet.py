@@ -19,7 +19,13 @@ def to_geoparquet(table: Table, path: Path | str) -> None:
         OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
     require("geo", f"write {path}")
+    # Only text repeats itself; and DuckDB 2.0 fails to filter by a bbox that has a dictionary.
+    texts = [name for name, type_ in table.types.items() if type_ is str]
     with replacing(path) as temporary:
         frame_of(table).to_parquet(
-            temporary, index=False, schema_version="1.1.0", write_covering_bbox=True
+            temporary,
+            index=False,
+            schema_version="1.1.0",
+            write_covering_bbox=True,
+            use_dictionary=texts,
         )

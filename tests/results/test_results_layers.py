@@ -132,6 +132,11 @@ def test_geoparquet_keeps_its_specification(hits, chosen, tmp_path):
     }
     assert column.get("bbox") == (list(shapely.total_bounds(placed)) if placed else None)
 
+    group = parquet.read_metadata(tmp_path / "hits.parquet").row_group(0)
+    filtered = [group.column(n) for n in range(group.num_columns)]
+    filtered = [part for part in filtered if part.path_in_schema.startswith("bbox.")]
+    assert not any("RLE_DICTIONARY" in part.encodings for part in filtered)
+
     rows = table.to_pylist()
     assert [row["id"] for row in rows] == [hit.id for hit in hits]
     assert [row["acquired"] for row in rows] == [r["acquired"] for r in Table.of_hits(hits).records]
