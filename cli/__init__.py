@@ -23,6 +23,7 @@ COMMANDS = (
     "ingest",
     "search",
     "change",
+    "duplicates",
     "stac",
     "pgstac",
     "evaluate",

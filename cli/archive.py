@@ -1,12 +1,16 @@
 """``dcsh-pg archive``: what is in the database, its index, its servers, and dropping it.
 
-Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.shards`; SQL: ``dcsh.archive``,
-``dcsh.drop_archive``, ``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.shard_archive``.
+Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.statistics`,
+:mod:`dcsh_pg.database.shards`; SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
+``dcsh.bit_statistics``, ``dcsh.frequent_codes``, ``dcsh.coverage``, ``dcsh.drop_archive``,
+``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.shard_archive``.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Literal
 
 import typer
@@ -87,6 +91,115 @@ def errors(
         typer.echo(f"{failure.uri}: {failure.message}{hint}")
     if not failures:
         say(f"archive '{name}' has no errors")
+
+
+@archive.command()
+def statistics(
+    name: options.ArchiveName,
+    most: Annotated[int, typer.Option(min=1, help="How many of the most frequent codes.")] = 10,
+    as_json: options.Json = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Tell how the codes of an archive use their bits, and which are the most frequent.
+
+    A code that many chips have is what black pictures, clouds or calm water became; search for the
+    first of these chips to see. A bit that is nearly constant tells nothing.
+
+    [dim]dcsh-pg archive statistics naip --most 3[/dim]
+    """
+    from dcsh_pg.archive import Archive
+
+    opened = Archive.open(name, dsn=dsn, pg_bin=pg_bin)
+    summary = opened.code_statistics()
+    bits = opened.bit_statistics()
+    frequent = opened.frequent_codes(most)
+    if as_json:
+        told = asdict(summary) | {
+            "frequent_codes": [asdict(code) | {"code": code.code.hex()} for code in frequent],
+            "bit_statistics": [asdict(bit) for bit in bits],
+        }
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for key, value in asdict(summary).items():
+        shown = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+        typer.echo(f"{key.replace('_', ' '):<16}{shown}")
+    if not summary.chips:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("code", "chips", "share", "scenes", "first chip", "valid", box=None)
+    for code in frequent:
+        table.add_row(
+            code.code.hex(),
+            f"{code.chips:,}",
+            f"{code.share:.4%}",
+            f"{code.scenes:,}",
+            str(code.first_id),
+            f"{code.valid_fraction:.2f}",
+        )
+    Console().print("\nmost frequent codes", table, sep="\n")
+    table = Table("bit", "ones", "entropy", box=None)
+    for bit in sorted(bits, key=lambda bit: (bit.entropy, bit.bit_number))[:5]:
+        table.add_row(str(bit.bit_number), f"{bit.share:.2%}", f"{bit.entropy:.4f}")
+    Console().print("\nleast balanced bits", table, sep="\n")
+
+
+@archive.command()
+def coverage(
+    name: options.ArchiveName,
+    cell: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DEGREES",
+            help="Side of a cell. Default: a round size, at most 50 cells a side.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        Literal["hour", "day", "week", "month", "quarter", "year"] | None,
+        typer.Option(help="A row for each such period, in UTC.", show_default=False),
+    ] = None,
+    area: options.Area = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    format: options.Format = "table",
+    out: options.Out = None,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Tell where and when an archive has chips, cell by cell of a grid.
+
+    [dim]dcsh-pg archive coverage naip --cell 0.1 --every year -o coverage.geojson[/dim]
+    """
+    from dcsh_pg import results
+    from dcsh_pg.archive import Archive
+    from dcsh_pg.database.statistics import CoverageCell
+    from dcsh_pg.imagery import parse_area
+
+    for file in out or ():
+        results.check_output(file)
+    inside = parse_area(area) if area else None
+    opened = Archive.open(name, dsn=dsn, pg_bin=pg_bin)
+    cells = opened.coverage(
+        cell=cell,
+        every=every,
+        area=inside,
+        since=options.parse_time(since, "--since"),
+        until=options.parse_time(until, "--until"),
+    )
+    for file in out or ():
+        results.write_rows(
+            cells,
+            file,
+            columns=CoverageCell,
+            area=inside,
+            title=f"{name}: chips a cell",
+            colour_by="chips",
+        )
+    results.show_rows(cells, format, columns=_table(every) if format == "table" else CoverageCell)
+    say(f"{sum(cell.chips for cell in cells):,} chips in {len(cells):,} rows")
 
 
 @archive.command()
@@ -207,3 +320,10 @@ def _opened(dsn, pg_bin):
     conn = connection.connect(dsn, pg_bin=pg_bin)
     migrate.require_current(conn)
     return conn
+
+
+def _table(every: str | None) -> dict[str, type]:
+    """What people see of a :class:`dcsh_pg.database.statistics.CoverageCell`."""
+    period = {} if every is None else {"period": datetime}
+    times = {"first_acquired": datetime, "last_acquired": datetime}
+    return {"id": int, **period, "chips": int, "scenes": int, **times}

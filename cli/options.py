@@ -45,6 +45,67 @@ Device = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
+FILTER = "Where and when"
+"""The panel of --help for what chooses the chips."""
+
+Area = Annotated[
+    str | None,
+    typer.Option(
+        "--area",
+        metavar="AREA",
+        help="Footprints must meet this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
+        rich_help_panel=FILTER,
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="Acquired at this time or later.",
+        rich_help_panel=FILTER,
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="TIME",
+        help="Acquired before this time.",
+        rich_help_panel=FILTER,
+        show_default=False,
+    ),
+]
+
+
+OUTPUT = "Output"
+"""The panel of --help for what becomes of the answer."""
+
+Format = Annotated[
+    Literal["table", "json", "geojson", "geojsonseq", "csv"],
+    typer.Option(
+        "--format",
+        "-f",
+        help="What to print; geojsonseq is one feature a line.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Out = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .map.png "
+        "for a map. May be given several times.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+
+
 READING = "How scenes are read"
 """The panel of --help for what becomes a :class:`dcsh_pg.imagery.Reading`."""
 

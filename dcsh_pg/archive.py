@@ -33,9 +33,11 @@ from dcsh_pg.database import (
     examples,
     layers,
     migrate,
+    near_duplicates,
     pgstac,
     registry,
     search,
+    statistics,
 )
 from dcsh_pg.database.load import Loader
 from dcsh_pg.database.source_table import source_rows
@@ -60,7 +62,14 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from dcsh_pg.database.change import Change, Period
+    from dcsh_pg.database.near_duplicates import NearDuplicate
     from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.statistics import (
+        BitStatistics,
+        CodeStatistics,
+        CoverageCell,
+        FrequentCode,
+    )
     from dcsh_pg.imagery.gdal import Sign
 
 
@@ -611,6 +620,34 @@ class Archive:
         ``area``, ``min_overlap`` and ``k``, see :func:`dcsh_pg.database.change.change`.
         """
         return change.change(self.connection, self.record.name, before, after, **options)
+
+    def near_duplicates(self, radius: int, **filters) -> list[NearDuplicate]:
+        """Groups of chips connected by steps of at most ``radius`` bits, by (group_id, id).
+
+        Takes the filters ``area``, ``since`` and ``until`` of :meth:`similar`:
+        ``dcsh.near_duplicates``.
+        """
+        return near_duplicates.near_duplicates(self.connection, self.record.name, radius, **filters)
+
+    def code_statistics(self) -> CodeStatistics:
+        """How many different codes there are, and how they use their bits: ``dcsh.code_statistics``."""
+        return statistics.code_statistics(self.connection, self.record.name)
+
+    def bit_statistics(self) -> list[BitStatistics]:
+        """How balanced each bit of the codes is: ``dcsh.bit_statistics``."""
+        return statistics.bit_statistics(self.connection, self.record.name)
+
+    def frequent_codes(self, most: int = 10) -> list[FrequentCode]:
+        """The codes that most chips have, as black or cloudy ones do: ``dcsh.frequent_codes``."""
+        return statistics.frequent_codes(self.connection, self.record.name, most)
+
+    def coverage(self, **options) -> list[CoverageCell]:
+        """Where and when there are chips, on a grid of ``cell`` degrees: ``dcsh.coverage``.
+
+        ``every`` 'month', 'year' and so on gives a row for each such period; ``area``, ``since``
+        and ``until`` are the filters of :meth:`similar`.
+        """
+        return statistics.coverage(self.connection, self.record.name, **options)
 
     def chip_at(self, lon: float, lat: float) -> int:
         """The id of the chip at a place: ``dcsh.chip_at``.

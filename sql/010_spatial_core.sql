@@ -32,6 +32,12 @@ CREATE OR REPLACE FUNCTION dcsh._bounds(footprint polygon) RETURNS double precis
     RETURN ARRAY[((box(footprint))[1])[0], ((box(footprint))[1])[1],
                  ((box(footprint))[0])[0], ((box(footprint))[0])[1]];
 
+CREATE OR REPLACE FUNCTION dcsh._rectangle(
+    west double precision, south double precision, east double precision, north double precision
+) RETURNS polygon
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN polygon(box(point(west, south), point(east, north)));
+
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
@@ -39,3 +45,4 @@ COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';
+COMMENT ON FUNCTION dcsh._rectangle IS 'A footprint from its west, south, east and north';

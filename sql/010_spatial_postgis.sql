@@ -35,6 +35,12 @@ CREATE OR REPLACE FUNCTION dcsh._bounds(footprint geometry) RETURNS double preci
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY[ST_XMin(footprint), ST_YMin(footprint), ST_XMax(footprint), ST_YMax(footprint)];
 
+CREATE OR REPLACE FUNCTION dcsh._rectangle(
+    west double precision, south double precision, east double precision, north double precision
+) RETURNS geometry
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ST_MakeEnvelope(west, south, east, north, 4326);
+
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
@@ -42,3 +48,4 @@ COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';
+COMMENT ON FUNCTION dcsh._rectangle IS 'A footprint from its west, south, east and north';

@@ -1,0 +1,156 @@
+-- What an archive holds: how its codes use their bits, which codes are frequent, where and when.
+
+CREATE OR REPLACE FUNCTION dcsh._entropy(share double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE WHEN share <= 0 OR share >= 1 THEN 0
+                ELSE -(share * ln(share) + (1 - share) * ln(1 - share)) / ln(2) END;
+COMMENT ON FUNCTION dcsh._entropy IS 'Entropy in bits of a bit that is 1 in such a share';
+
+CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
+    RETURNS TABLE (bit_number integer, ones bigint, share double precision, entropy double precision)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
+    chips bigint;
+    counts bigint[];
+BEGIN
+    EXECUTE format('SELECT count(*), ARRAY[%s] FROM dcsh.%I c',
+        (SELECT string_agg(format('sum(get_bit(c.code, %s))', n), ', ' ORDER BY n)
+         FROM generate_series(0, bits - 1) n), archive)
+    INTO chips, counts;
+    RETURN QUERY
+        SELECT s.bit_number, s.ones, s.share, dcsh._entropy(s.share)
+        FROM (SELECT (u.place - 1)::integer AS bit_number, coalesce(u.ones, 0) AS ones,
+                     u.ones::double precision / nullif(chips, 0) AS share
+              FROM unnest(counts) WITH ORDINALITY u(ones, place)) s
+        ORDER BY s.bit_number;
+END
+$$;
+COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, counted from 0 at the left as get_bit does: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
+
+CREATE OR REPLACE FUNCTION dcsh.code_statistics(
+    archive text, OUT chips bigint, OUT distinct_codes bigint, OUT most_frequent bigint,
+    OUT code_entropy double precision, OUT bits integer, OUT bit_entropy double precision,
+    OUT constant_bits integer
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+BEGIN
+    SELECT count(*), avg(round(b.entropy::numeric, 9)), count(*) FILTER (WHERE b.entropy = 0)
+        INTO bits, bit_entropy, constant_bits
+        FROM dcsh.bit_statistics(archive) b;
+    EXECUTE format($query$
+        SELECT coalesce(sum(n.chips * n.codes), 0), coalesce(sum(n.codes), 0),
+               coalesce(max(n.chips), 0),
+               ln(sum(n.chips * n.codes)::double precision) / ln(2)
+                   - sum(n.codes * n.chips * (ln(n.chips::double precision) / ln(2))
+                         ORDER BY n.chips) / sum(n.chips * n.codes)::double precision
+        FROM (SELECT d.chips, count(*) AS codes
+              FROM (SELECT count(*) AS chips FROM dcsh.%I c GROUP BY bit_send(c.code)) d
+              GROUP BY d.chips) n
+    $query$, archive) INTO chips, distinct_codes, most_frequent, code_entropy;
+END
+$$;
+COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits as their frequencies tell it, log2(chips) where all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
+
+CREATE OR REPLACE FUNCTION dcsh.frequent_codes(archive text, most integer DEFAULT 10)
+    RETURNS TABLE (
+        code bit, chips bigint, share double precision, scenes bigint, first_id bigint,
+        valid_fraction real
+    )
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+BEGIN
+    IF most IS NULL OR most < 1 THEN
+        RAISE EXCEPTION 'most must be positive, not %', coalesce(most::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is how many codes to tell';
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        WITH counted AS (
+            SELECT bit_send(c.code) AS key, count(*) AS chips, min(c.id) AS first_id,
+                   sum(count(*)) OVER () AS total
+            FROM dcsh.%1$I c
+            GROUP BY key
+            ORDER BY chips DESC, first_id
+            LIMIT $1
+        )
+        SELECT f.code, n.chips, (n.chips / n.total)::double precision,
+               count(DISTINCT c.scene_id), n.first_id, avg(c.valid_fraction::numeric)::real
+        FROM counted n
+            JOIN dcsh.%1$I f ON f.id = n.first_id
+            JOIN dcsh.%1$I c ON bit_send(c.code) = n.key
+        GROUP BY f.code, n.chips, n.total, n.first_id
+        ORDER BY n.chips DESC, n.first_id
+    $query$, archive) USING most;
+END
+$$;
+COMMENT ON FUNCTION dcsh.frequent_codes IS 'The codes that most chips of an archive have, by (chips DESC, first_id): black pictures, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
+
+CREATE OR REPLACE FUNCTION dcsh._round_cell(span double precision) RETURNS double precision
+    LANGUAGE sql IMMUTABLE STRICT
+    RETURN (
+        SELECT min(digit * 10::numeric ^ exponent)
+        FROM unnest(ARRAY[1, 2, 5]) digit, generate_series(-12, 2) exponent
+        WHERE digit * 10::numeric ^ exponent * 50 >= span::numeric
+    );
+COMMENT ON FUNCTION dcsh._round_cell IS 'The least of 1, 2 and 5 times a power of ten that spans so much in at most 50 cells';
+
+CREATE OR REPLACE FUNCTION dcsh.coverage(
+    archive text, cell double precision DEFAULT NULL, every text DEFAULT NULL,
+    area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL
+) RETURNS TABLE (
+    id bigint, geom dcsh.hit.geom%TYPE, period timestamptz, chips bigint, scenes bigint,
+    first_acquired timestamptz, last_acquired timestamptz, valid_fraction real
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    side double precision := coalesce(cell, (
+        SELECT dcsh._round_cell(greatest(e.east - e.west, e.north - e.south))
+        FROM dcsh.extent(archive) e));
+BEGIN
+    IF side <= 0 OR side > 360 THEN
+        RAISE EXCEPTION 'cell must lie above 0 and not above 360 degrees, not at %', side
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL takes a round size';
+    END IF;
+    IF every NOT IN ('hour', 'day', 'week', 'month', 'quarter', 'year') THEN
+        RAISE EXCEPTION 'every must be hour, day, week, month, quarter or year, not "%"', every
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL takes all times as one period';
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        WITH chip AS MATERIALIZED (
+            SELECT dcsh._bounds(c.geom) AS bounds, date_trunc($5, c.acquired, 'UTC') AS period,
+                   c.scene_id, c.acquired, c.valid_fraction
+            FROM dcsh.%I c WHERE %s
+        ), cell AS (
+            SELECT floor((p.bounds[1] + p.bounds[3]) / 2 / $4) AS x,
+                   floor((p.bounds[2] + p.bounds[4]) / 2 / $4) AS y,
+                   p.period, count(*) AS chips, count(DISTINCT p.scene_id) AS scenes,
+                   min(p.acquired) AS first_acquired, max(p.acquired) AS last_acquired,
+                   avg(p.valid_fraction::numeric)::real AS valid_fraction
+            FROM chip p
+            GROUP BY x, y, p.period
+        )
+        SELECT row_number() OVER (ORDER BY n.period, n.y, n.x),
+               dcsh._rectangle(n.x * $4, n.y * $4, (n.x + 1) * $4, (n.y + 1) * $4),
+               n.period, n.chips, n.scenes, n.first_acquired, n.last_acquired, n.valid_fraction
+        FROM cell n
+        ORDER BY 1
+    $query$, archive, dcsh._conditions(area, since, until))
+    USING dcsh._to_lonlat(area), since, until, side, every;
+END
+$$;
+COMMENT ON FUNCTION dcsh.coverage IS 'Where and when an archive has chips: on a grid of square cells of so many degrees (NULL: a round size, at most 50 a side), and with every (hour, day, week, month, quarter or year) in each such period, in UTC. A chip counts in the cell of the centre of its bounds; those without footprint or time have a row of their own. By id, which counts by (period, south, west); area, since and until as in dcsh.similar';
