@@ -18,7 +18,7 @@ _DTYPES = {
     bool: ("bool", "boolean"),
     int: ("int64", "Int64"),
     float: ("float64", "float64"),
-    str: ("str", "str"),
+    str: ("string", "string"),
 }
 
 

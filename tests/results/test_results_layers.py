@@ -60,8 +60,8 @@ def test_layers_of_no_hits_have_the_columns(suffix, tmp_path):
     assert (info["crs"], info["geometry_type"]) == ("EPSG:4326", "Polygon")
     assert len(pyogrio.raw.read(path)[2]) == 0
     assert list(info["fields"]) == list(HIT_COLUMNS)
-    assert dict(zip(info["fields"], info["ogr_types"], strict=True)) == {
-        name: {int: "OFTInteger64", str: "OFTString", float: "OFTReal"}.get(type_, "OFTDateTime")
+    assert dict(zip(info["fields"], info["dtypes"], strict=True)) == {
+        name: {int: "int64", str: "object", float: "float64"}.get(type_, "datetime64[ms]")
         for name, type_ in HIT_COLUMNS.items()
     }
 
