@@ -1,8 +1,7 @@
 """An archive as a STAC collection, its codes as an item, with fields of the embedding extension.
 
-The extension (``emb:``) is a proposal, v0.0.1, and has no published schema yet; so its fields are
-written as it has them, and its address is not among the ``stac_extensions``, where every validator
-would look for the schema.
+The extension (``emb:``) is a proposal, v0.0.1.  Its fields are written as it has them, but its address
+is not among the ``stac_extensions``: the draft of its schema refuses all but STAC 1.0.0.
 """
 
 from __future__ import annotations
