@@ -46,6 +46,9 @@ WORKERLESS_SECONDS = 300.0
 TICK_SECONDS = 2.0
 """How often the cluster is asked for its workers."""
 
+DEADLY_IN_A_ROW = 10
+"""When so many scenes kill their workers one after the other, it is not the scenes."""
+
 
 @dataclass(eq=False)
 class _Group:
@@ -113,6 +116,7 @@ class _Run:
         self._submitted = 0
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._threads, self._asked, self._last_worker = 0, 0.0, monotonic()
+        self._deadly = 0
 
     def hash(
         self, scenes: Sequence[Scene], *, min_valid: float, batch: int, threads: int, device: str
@@ -148,7 +152,8 @@ class _Run:
                 if group.results is None:
                     suspects.append(group)
             elif suspects:
-                group = suspects.pop(0)
+                group = min(suspects, key=underway.index)
+                suspects.remove(group)
                 group.results = self._try_alone(group.scenes)
             for result in group.results or ():
                 waiting += result.chips
@@ -183,14 +188,15 @@ class _Run:
     def _results(self, group: _Group) -> list[Result] | None:
         """What came of a group that ended; None if workers died under it too often."""
         from distributed import KilledWorker
+        from distributed.comm import CommClosedError
 
         try:
-            return group.future.result()
+            results = group.future.result(timeout=WORKERLESS_SECONDS)
         except KilledWorker:
             return None
         except CancelledError:
             raise lost(self._address) from None
-        except (DcshError, OSError):
+        except (DcshError, CommClosedError):
             raise
         except Exception as error:
             raise ServerError(
@@ -199,6 +205,8 @@ class _Run:
             ) from error
         finally:
             group.future.release()
+        self._deadly = 0
+        return results
 
     def _try_alone(self, scenes: Sequence[Scene]) -> list[Result]:
         group = self._submit(scenes)
@@ -208,15 +216,16 @@ class _Run:
             return results
         if len(scenes) > 1:
             return [result for scene in scenes for result in self._try_alone([scene])]
-        return [
-            Result(
-                error=InputError(
-                    f"{scenes[0].uri} killed every worker that read it",
-                    hint="give the workers more memory, or look at it with gdalinfo -checksum; "
-                    "the log of the workers tells more",
-                )
+        message = f"{scenes[0].uri} killed every worker that read it"
+        self._deadly += 1
+        if self._deadly == DEADLY_IN_A_ROW:
+            raise ServerError(
+                f"{message}, as did the {self._deadly - 1} before it",
+                hint="give the workers more memory, or take a smaller --batch-size; the log of the "
+                "workers tells more",
             )
-        ]
+        hint = "look at it with gdalinfo -checksum; the log of the workers tells more"
+        return [Result(error=InputError(message, hint=hint))]
 
     def _count_threads(self) -> int:
         """The threads of the cluster, asked for every ``TICK_SECONDS``."""

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from deadly import Deadly
 from local_cluster import cluster_of
+from PIL import Image
 from psycopg.conninfo import conninfo_to_dict
 
 from dcsh_pg import Archive
@@ -41,6 +42,16 @@ def dump(dsn):
 
 def archive_in(dsn, model_file):
     return Archive.create("a", model_file, chip_size=64, dsn=dsn)
+
+
+def ingest_directly(scenes, archive, cluster, model_file):
+    return ingest_on_cluster(
+        scenes,
+        Model(archive.record.model_sha256, model_file.read_bytes()),
+        Loader(archive.connection, archive.record),
+        scheduler=cluster.scheduler_address,
+        min_valid=0.5,
+    )
 
 
 class Once(Progress):
@@ -125,19 +136,28 @@ def test_a_deadly_scene_fails_and_no_other(
     picture = shutil.copy(f"{sources[1]}/0.png", tmp_path / "deadly.png")
     deadly = Deadly(picture, archive.reading, channels=3, origin=Origin("deadly.png"))
     scenes.insert(20, deadly)
-    model = Model(archive.record.model_sha256, model_file.read_bytes())
-    report = ingest_on_cluster(
-        scenes,
-        model,
-        Loader(archive.connection, archive.record),
-        scheduler=request.getfixturevalue(workers).scheduler_address,
-        min_valid=0.5,
-    )
+    report = ingest_directly(scenes, archive, request.getfixturevalue(workers), model_file)
     assert (report.stored, report.failed) == (34, 3)
     chips, stored, errors, last = dump(empty)
     [told] = [message for uri, message, _ in errors if uri == str(picture)]
     assert told == f"{picture} killed every worker that read it"
     assert [chips, stored, [e for e in errors if e[0] != str(picture)], last] == single
+
+
+def test_when_every_scene_is_deadly_the_run_ends(
+    empty, one_worker, model_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "DEADLY_IN_A_ROW", 2)
+    archive = archive_in(empty, model_file)
+    scenes = [
+        Deadly(tmp_path / f"{n}.png", archive.reading, channels=3, origin=Origin(f"{n}.png"))
+        for n in range(9)
+    ]
+    for scene in scenes:
+        Image.new("RGB", (64, 64)).save(scene.uri)
+    with pytest.raises(ServerError, match=r"1\.png killed every worker .*, as did the 1 before it"):
+        ingest_directly(scenes, archive, one_worker, model_file)
+    assert not [ts for ts in one_worker.scheduler.tasks.values() if ts.who_wants]
 
 
 def test_a_killed_client_that_is_run_again_ends_with_the_rows_of_one_run(
