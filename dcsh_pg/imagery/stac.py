@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -18,7 +19,7 @@ from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.listed import Listed, absolute
 from dcsh_pg.imagery.place import Frame
 from dcsh_pg.imagery.record import ImageRecord
-from dcsh_pg.imagery.stac_source import FoundItem, find_items
+from dcsh_pg.imagery.stac_source import FoundItem, find_items, malformed
 from dcsh_pg.progress import SILENT, Progress
 
 DEFAULT_ASSET = "visual"
@@ -44,16 +45,19 @@ def stac_listing(
         InputError: the source as a whole cannot be read or is no STAC, or has no such item.
     """
     for found in find_items(source, collection=collection, progress=progress):
+        if found.error is not None:
+            yield Listed(found.address, error=found.error)
+            continue
         try:
-            yield _entry(found, asset)
+            yield _entry(found, found.item, asset)
         except InputError as error:
             yield Listed(found.address, error=error)
+        except Exception as error:
+            # pystac checks little: a field may be of any type.
+            yield Listed(found.address, error=malformed(found.address, error))
 
 
-def _entry(found: FoundItem, key: str | None) -> Listed:
-    if found.error is not None:
-        raise found.error
-    item = found.item
+def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
     asset = _chosen(item, key, found.address)
     if not isinstance(asset.href, str) or not asset.href:
         raise InputError(f"{found.address}: its asset has no href")
@@ -67,14 +71,28 @@ def _entry(found: FoundItem, key: str | None) -> Listed:
     record = ImageRecord(
         where=found.address,
         footprint=_outline(item.geometry),
-        acquired=_acquired(item, found.address),
+        acquired=_acquired(item),
         properties=fields,
         frame=_frame(fields),
         collection=item.collection_id,
         item_id=item.id,
     )
+    _check_storable([uri, item.id, item.collection_id, fields], found.address)
     name = "/".join(filter(None, (item.collection_id, item.id, uri.rpartition("/")[2])))
     return Listed(found.address, uri, name, record)
+
+
+def _check_storable(told: Any, address: str) -> None:
+    """Refuses what JSON allows and PostgreSQL does not store; it would stop the whole run."""
+    try:
+        text = json.dumps(told, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = b"\\u0000"
+    if b"\\u0000" in text:
+        raise InputError(
+            f"{address} holds characters that PostgreSQL cannot store",
+            hint="take the NUL characters and lone surrogates out of its text",
+        )
 
 
 def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:
@@ -110,11 +128,8 @@ def _told(assets: dict[str, pystac.Asset]) -> str:
     )
 
 
-def _acquired(item: pystac.Item, address: str) -> datetime | None:
-    try:
-        time = item.datetime or item.common_metadata.start_datetime
-    except Exception as error:
-        raise InputError(f"{address}: its start_datetime cannot be read: {error}") from None
+def _acquired(item: pystac.Item) -> datetime | None:
+    time = item.datetime or item.common_metadata.start_datetime
     if time is None:
         return None
     return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)

@@ -70,13 +70,13 @@ def find_items(
     """
     progress.start("reading STAC items")
     walk = _Walk(collection, progress)
-    path = Path(os.path.abspath(Path(source).expanduser()))
-    if _URL.match(source):
-        yield from walk.document(absolute(source, ""))
-    elif path.is_dir():
-        yield from walk.folder(path)
+    href = absolute(source, "")
+    if not _URL.match(href):
+        href = os.path.abspath(Path(href).expanduser())
+    if os.path.isdir(href):
+        yield from walk.folder(Path(href))
     else:
-        yield from walk.document(str(path))
+        yield from walk.document(href)
     if not walk.found:
         others = ", ".join(sorted(walk.others))
         raise InputError(
@@ -146,13 +146,18 @@ class _Walk:
         try:
             catalog = pystac.StacIO.default().stac_object_from_dict(document, href=href)
         except Exception as error:
-            raise _no_stac(href, _reason(error)) from None
-        pages = [link for link in catalog.get_links("items") if link.media_type in _JSON_TYPES]
-        yield from self._linked([*catalog.get_item_links(), *pages])
-        yield from self._linked(catalog.get_child_links())
+            raise malformed(href, error) from None
+        for relations in (("item", "items"), ("child",)):
+            yield from self._linked(
+                [
+                    link.get_absolute_href()
+                    for relation in relations
+                    for link in catalog.get_links(relation)
+                    if "json" in (link.media_type or "json")
+                ]
+            )
 
-    def _linked(self, links: list[pystac.Link]) -> Iterator[FoundItem]:
-        hrefs = [link.get_absolute_href() for link in links]
+    def _linked(self, hrefs: list[str]) -> Iterator[FoundItem]:
         with ThreadPoolExecutor(READERS, thread_name_prefix="stac") as pool:
             for href, document in zip(hrefs, pool.map(_try_parsed, hrefs), strict=True):
                 yield from self._within(href, document)
@@ -187,7 +192,7 @@ class _Walk:
             # What it says is kept as it says it: no migration to the newest version.
             item = pystac.Item.from_dict(feature, migrate=False, preserve_dict=False)
         except Exception as error:
-            yield self._failure(address, _no_stac(address, _reason(error)))
+            yield self._failure(address, malformed(address, error))
             return
         yield self._counted(FoundItem(address, base, item))
 
@@ -198,9 +203,6 @@ class _Walk:
         self.found += 1
         self._progress.advance()
         return found
-
-
-_JSON_TYPES = (None, "application/geo+json", "application/json")
 
 
 def _read(href: str) -> str:
@@ -224,7 +226,7 @@ def _read(href: str) -> str:
 def _parsed(href: str, text: str) -> _Json | list:
     """The JSON object in ``text``, or of newline-delimited ones the list; broken lines are None."""
     try:
-        document = json.loads(text)
+        document = _loads(text)
         if isinstance(document, dict):
             return [document] if href.lower().endswith(LINES) else document
     except json.JSONDecodeError:
@@ -233,6 +235,11 @@ def _parsed(href: str, text: str) -> _Json | list:
         if any(objects):
             return objects
     raise _no_stac(href, "neither a JSON object nor newline-delimited ones")
+
+
+def _loads(text: str) -> Any:
+    """JSON; NaN and its like, which Python writes and PostgreSQL refuses, become null."""
+    return json.loads(text, parse_constant=lambda _: None)
 
 
 def _try_parsed(href: str) -> _Json | list | InputError:
@@ -244,7 +251,7 @@ def _try_parsed(href: str) -> _Json | list | InputError:
 
 def _object(line: str) -> _Json | None:
     try:
-        document = json.loads(line)
+        document = _loads(line)
     except json.JSONDecodeError:
         return None
     return document if isinstance(document, dict) else None
@@ -272,8 +279,9 @@ def _links(document: _Json | list) -> list[_Json]:
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def malformed(href: str, error: Exception) -> InputError:
+    """What to raise for a document that pystac, or its reader, stumbles over."""
+    return _no_stac(href, f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def _no_stac(href: str, reason: str) -> InputError:
