@@ -131,15 +131,18 @@ def dumps(hits: Sequence[Hit], format: str) -> str:
     return _dumps(Table.of_hits(hits), format)
 
 
-def check_output(path: Path | str) -> None:
+def check_output(path: Path | str, *, of_hits: bool = True) -> None:
     """Tells before a search whether ``write`` will be able to write ``path``.
 
+    Args:
+        of_hits: False for what ``write_rows`` is to write, which has no contact sheet.
+
     Raises:
-        UsageError: no output has this suffix.
+        UsageError: no output has this suffix, or it is one for hits alone.
         OutputError: the folder cannot be written to, or a library is not installed.
     """
     path = Path(path)
-    output = _output(path)
+    output = _output(path) if of_hits else _output_of_rows(path)
     if output in _EXTRAS:
         require(_EXTRAS[output], f"write {path}")
     check_writable(path)
@@ -236,13 +239,9 @@ def write_rows(
         OutputError: the file cannot be written, or a library is not installed.
     """
     path = Path(path)
-    if _output(path) == "contact sheet":
-        raise UsageError(
-            f"{path}: a contact sheet is of the hits of a search",
-            hint=f"end it in one of: {' '.join(s for s in SUFFIXES if s != '.png')}",
-        )
+    output = _output_of_rows(path)
     table = Table.of(rows, columns)
-    if _output(path) == "map":
+    if output == "map":
         to_map(table, path, area=area, title=title, colour_by=colour_by)
     else:
         _write(table, path)
@@ -279,5 +278,15 @@ def _output(path: Path) -> str:
         raise UsageError(
             f"cannot tell what to write from the name '{path.name}'",
             hint=f"end it in one of: {' '.join(SUFFIXES)}",
+        )
+    return output
+
+
+def _output_of_rows(path: Path) -> str:
+    output = _output(path)
+    if output == "contact sheet":
+        raise UsageError(
+            f"{path}: a contact sheet is of the hits of a search",
+            hint=f"end it in one of: {' '.join(end for end in SUFFIXES if end != '.png')}",
         )
     return output

@@ -104,6 +104,12 @@ def test_rows_are_shown_with_all_columns_but_empty_ones(capsys):
 
 
 def test_contact_sheet_is_of_hits_only(tmp_path):
-    with pytest.raises(UsageError, match="contact sheet") as caught:
-        results.write_rows(CHANGES, tmp_path / "changes.png", columns=Change)
-    assert ".parquet" in caught.value.hint
+    path = tmp_path / "changes.png"
+    for use in (
+        lambda: results.check_output(path, of_hits=False),
+        lambda: results.write_rows(CHANGES, path, columns=Change),
+    ):
+        with pytest.raises(UsageError, match="contact sheet") as caught:
+            use()
+        assert ".map.png" in caught.value.hint and " .png" not in caught.value.hint
+    results.check_output(tmp_path / "changes.parquet", of_hits=False)
