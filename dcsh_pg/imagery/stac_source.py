@@ -127,9 +127,9 @@ class _Walk:
         if features and not any(map(_is_item, features)):
             raise _no_stac(href, "its features are no items")
         if features == [document]:
-            yield from self._item(document, address=href, base=href)
+            yield from self._item(document, address=href, listing=None)
         elif isinstance(document, list) or document.get("type") == "FeatureCollection":
-            yield from self._page(href, document, features)
+            yield from self._pages(href, document)
         else:
             yield from self._catalogue(href, document)
 
@@ -150,10 +150,10 @@ class _Walk:
         for relations in (("item", "items"), ("child",)):
             yield from self._linked(
                 [
-                    link.get_absolute_href()
+                    str(link.get_absolute_href())
                     for relation in relations
                     for link in catalog.get_links(relation)
-                    if "json" in (link.media_type or "json")
+                    if "json" in str(link.media_type or "json")
                 ]
             )
 
@@ -162,39 +162,37 @@ class _Walk:
             for href, document in zip(hrefs, pool.map(_try_parsed, hrefs), strict=True):
                 yield from self._within(href, document)
 
-    def _page(self, href: str, document: _Json | list, features: list) -> Iterator[FoundItem]:
-        for number, feature in enumerate(features, start=1):
-            if not isinstance(feature, dict):
-                address = f"{href}#{number}"
-                yield self._failure(address, _no_stac(address, "no JSON object"))
-                continue
-            own = next((one.get("href") for one in _links(feature) if one.get("rel") == "self"), "")
-            base = absolute(own, href) if own else href
-            address = f"{href}#{feature.get('id') or number}"
-            yield from self._item(feature, address=address, base=base)
-        following = next((one for one in _links(document) if one.get("rel") == "next"), None)
-        if following is None:
-            return
-        if following.get("method", "GET").upper() != "GET":
-            raise InputError(
-                f"{href}: its next page must be asked for by {following['method']}",
-                hint="save the whole search first: stac-client search ... --save items.json",
-            )
-        page = absolute(following["href"], href)
-        yield from self._within(page, _try_parsed(page))
+    def _pages(self, href: str | None, document: _Json | list) -> Iterator[FoundItem]:
+        """The items of a page, and of those that it goes on with."""
+        while href is not None:
+            for number, feature in enumerate(_features(document), start=1):
+                known = feature.get("id") if isinstance(feature, dict) else None
+                yield from self._item(feature, address=f"{href}#{known or number}", listing=href)
+            href = _next_page(href, document)
+            if href in self._seen:
+                return
+            if href is not None:
+                self._seen.add(href)
+                document = _try_parsed(href)
+                if isinstance(document, InputError):
+                    yield self._failure(href, document)
+                    return
 
-    def _item(self, feature: _Json, *, address: str, base: str) -> Iterator[FoundItem]:
-        collection = feature.get("collection")
-        if self._collection is not None and collection != self._collection:
-            self.others.add(str(collection))
-            return
+    def _item(self, feature: Any, *, address: str, listing: str | None) -> Iterator[FoundItem]:
+        """One item; ``listing`` is the larger file that it stands in."""
         try:
+            collection = feature.get("collection")
+            if self._collection is not None and collection != self._collection:
+                self.others.add(str(collection or "no collection"))
+                return
+            own = next((link["href"] for link in _links(feature) if link.get("rel") == "self"), "")
+            base = absolute(own, listing) if listing and own else listing or address
             # What it says is kept as it says it: no migration to the newest version.
             item = pystac.Item.from_dict(feature, migrate=False, preserve_dict=False)
         except Exception as error:
             yield self._failure(address, malformed(address, error))
-            return
-        yield self._counted(FoundItem(address, base, item))
+        else:
+            yield self._counted(FoundItem(address, base, item))
 
     def _failure(self, address: str, error: InputError) -> FoundItem:
         return self._counted(FoundItem(address, error=error))
@@ -203,6 +201,18 @@ class _Walk:
         self.found += 1
         self._progress.advance()
         return found
+
+
+def _next_page(href: str, document: _Json | list) -> str | None:
+    link = next((one for one in _links(document) if one.get("rel") == "next"), None)
+    if link is None or not link.get("href"):
+        return None
+    if str(link.get("method", "GET")).upper() != "GET":
+        raise InputError(
+            f"{href}: its next page must be asked for by {link['method']}",
+            hint="save the whole search first: stac-client search ... --save items.json",
+        )
+    return absolute(str(link["href"]), href)
 
 
 def _read(href: str) -> str:

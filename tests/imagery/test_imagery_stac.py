@@ -156,6 +156,8 @@ def test_a_catalogue_with_broken_links_gives_the_rest(items, tmp_path):
         {"assets": {"image": "a.tif"}},
         {"assets": {"a": {"href": "a", "type": 1}, "b": {"href": "b"}}},
         {"links": [{"rel": "self"}]},
+        {"links": [{"rel": "self", "href": 5}]},
+        {"links": "none"},
     ],
     ids=str,
 )
@@ -248,6 +250,17 @@ def test_pages_are_followed_to_the_end(items, tmp_path):
     page |= {"links": [{"rel": "next", "href": "x", "method": "POST"}]}
     with pytest.raises(InputError, match="by POST"):
         ids(written(tmp_path / "search.json", page))
+
+
+def test_many_pages_are_no_deeper_than_few(tmp_path):
+    for number in range(1200):
+        page = {
+            "type": "FeatureCollection",
+            "features": [make_item(0)] if number % 400 == 0 else [],
+        }
+        page["links"] = [{"rel": "next", "href": f"{(number + 1) % 1200}.json"}]
+        written(tmp_path / f"{number}.json", page)
+    assert len(ids(tmp_path / "0.json")) == 3
 
 
 def test_an_api_collection_is_walked_by_its_items(items, tmp_path):
