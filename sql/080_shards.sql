@@ -238,9 +238,11 @@ BEGIN
         EXECUTE format($ddl$
             CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw OPTIONS (
                 extensions %L, async_capable 'true', fetch_size '1000', batch_size '1000',
-                fdw_tuple_cost '0.2', %s)
+                fdw_tuple_cost '0.2', %s %s)
         $ddl$, server,
             CASE dcsh._footprint_type() WHEN 'polygon' THEN 'vector' ELSE 'vector, postgis' END,
+            CASE WHEN current_setting('server_version_num')::integer >= 150000
+                 THEN 'parallel_commit ''true'',' END,
             (SELECT string_agg(format('%I %L', c.key, c.value), ', ')
              FROM jsonb_each_text(connection) c WHERE c.key <> ALL (of_user)));
     END IF;
@@ -597,6 +599,8 @@ $$;
 COMMENT ON FUNCTION dcsh._nearest_on_shards IS 'The query for the chips of a sharded archive nearest to a code, or within a distance of it, under conditions';
 
 -- Where few rows are expected PostgreSQL would fetch them all and sort them here, shard after shard.
+-- All chips within a distance are first looked for among the nearest, which an index can tell: if not
+-- all of these are within it, there are no others.
 CREATE OR REPLACE FUNCTION dcsh._search_shards(
     archive text, conditions text, place dcsh.area, code bit, k integer, since timestamptz,
     until timestamptz, max_distance integer, other_than bigint
@@ -607,7 +611,17 @@ CREATE OR REPLACE FUNCTION dcsh._search_shards(
     SET enable_incremental_sort = off
     SET jit = off
 AS $$
+DECLARE
+    first_hits dcsh.hit[];
 BEGIN
+    IF k IS NULL THEN
+        first_hits := ARRAY(SELECT h FROM dcsh._search_shards(
+            archive, conditions, place, code, 200, since, until, max_distance, other_than) h);
+        IF cardinality(first_hits) < 200 THEN
+            RETURN QUERY SELECT * FROM unnest(first_hits);
+            RETURN;
+        END IF;
+    END IF;
     RETURN QUERY EXECUTE dcsh._nearest_on_shards(archive, conditions, k IS NOT NULL)
         USING place, code, k, since, until, max_distance, other_than;
 END
