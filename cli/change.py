@@ -84,7 +84,7 @@ def change(
 
     Each row is a place that was seen in both: the newest chip of the later period, the chip of the
     earlier one that overlaps it most, and the Hamming distance between their codes, the most changed
-    first.
+    first. Chips of two dates coincide where the archive was made with --anchor.
 
     [dim]dcsh-pg change naip --from 2019 --to 2021 --area -86.5,30.2,-86.1,30.6 -o change.geojson[/dim]
     """

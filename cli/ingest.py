@@ -63,6 +63,15 @@ def ingest(
             show_default=False,
         ),
     ] = None,
+    anchor: Annotated[
+        bool,
+        typer.Option(
+            "--anchor",
+            help="Fix the grid of chips to the scene's coordinate system and not to its corner, so "
+            "that scenes of one place are cut alike. With --edge drop (default then) or pad.",
+            rich_help_panel=options.READING,
+        ),
+    ] = False,
     bands: options.Bands = None,
     scale: options.Scale = None,
     min_valid: Annotated[
@@ -256,6 +265,7 @@ def ingest(
         bands=options.parse_integers(bands, "--bands"),
         scale=options.parse_scale(scale),
         min_valid=min_valid,
+        anchor=anchor or None,
         dsn=dsn,
         pg_bin=pg_bin,
         device=device,

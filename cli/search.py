@@ -202,7 +202,6 @@ def search(
         raise UsageError("--window without --image", hint="give the image that it is a part of")
     if unlike and not like:
         raise UsageError("--unlike without --like", hint="give the chips to be like as well")
-
     if rule is not None and not (like or region):
         raise UsageError(
             "--rule without --like or --region", hint="it is the distance to several chips"

@@ -155,6 +155,7 @@ class Archive:
         bands: tuple[int, ...] | None = None,
         scale: tuple[float, float] | str | None = None,
         min_valid: float | None = None,
+        anchor: bool | None = None,
         dsn: str | None = None,
         pg_bin: Path | None = None,
         device: str = "auto",
@@ -184,6 +185,7 @@ class Archive:
                 "bands": bands,
                 "scale": scale,
                 "min_valid": min_valid,
+                "anchor": anchor,
             }.items()
             if value is not None
         }
@@ -204,6 +206,8 @@ class Archive:
             )
         if chip_size is None and not (sources and are_plain_pictures(sources)):
             asked["chip_size"] = hasher.card.chip_size
+        if anchor:
+            asked.setdefault("edge", "drop")
         reading = Reading(**asked)
         reading.check_bands(hasher.card.bands)
         sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
@@ -230,9 +234,10 @@ class Archive:
             if value != getattr(self.reading, key):
                 option = "--" + key.replace("_", "-")
                 made = getattr(self.reading, key)
+                is_bare = made is None or made is False
                 raise UsageError(
-                    f"archive '{name}' was made with{'out' if made is None else ''} {option}"
-                    f"{'' if made is None else f' {_shown(made)}'}, not {_shown(value)}",
+                    f"archive '{name}' was made with{'out' if is_bare else ''} {option}"
+                    f"{'' if is_bare else f' {_shown(made)}'}, not {_shown(value)}",
                     hint=f"leave out {option}, or ingest into a new archive",
                 )
 
@@ -739,6 +744,8 @@ class Archive:
 
 
 def _shown(value) -> str:
+    if value is True:
+        return "with it"
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
     return str(value)

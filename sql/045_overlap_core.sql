@@ -1,11 +1,11 @@
 -- How far footprints and areas overlap, by their bounding boxes. Same names as in 045_overlap_postgis.sql.
 
 CREATE OR REPLACE FUNCTION dcsh._area_of(region polygon) RETURNS double precision
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN area(box(region));
 
 CREATE OR REPLACE FUNCTION dcsh._common_area(a polygon, b polygon) RETURNS double precision
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN coalesce(area(box(a) # box(b)), 0);
 
 COMMENT ON FUNCTION dcsh._area_of IS 'Area of the bounding box of a footprint or an area, square degrees';

@@ -1,10 +1,10 @@
 -- Change between two periods, place by place.
 
--- Footprints are as the layer has them: that type is taken from dcsh.hit.
+-- Footprints are as the layer has them: that type is taken from dcsh.hit.  Neither STRICT nor with a
+-- search_path of its own, so that queries take it in.
 CREATE OR REPLACE FUNCTION dcsh._overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%TYPE)
     RETURNS double precision
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    SET search_path FROM CURRENT
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN round((dcsh._common_area(a, b)
                   / nullif(greatest(dcsh._area_of(a), dcsh._area_of(b)), 0))::numeric, 6);
 COMMENT ON FUNCTION dcsh._overlap IS 'Share of the larger of two footprints that both have, to six decimals';

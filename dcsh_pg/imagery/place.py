@@ -65,6 +65,12 @@ class Place:
         authority = CRS.from_wkt(self.wkt).to_authority()
         return ":".join(authority) if authority else None
 
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Column and row of the origin of the CRS, x = 0 and y = 0."""
+        inverse = ~self.transform
+        return inverse.c, inverse.f
+
     def lonlat(self, pixels: np.ndarray) -> np.ndarray:
         """Pixel positions (..., 2) column, row -> float64 (..., 2) lon, lat in degrees.
 

@@ -91,7 +91,9 @@ class RasterScene(Scene):
                 content_hash=self._identity(source, own_place),
                 width=layout.width,
                 height=layout.height,
-                windows=grid.windows(layout.width, layout.height, self.reading),
+                windows=grid.windows(
+                    layout.width, layout.height, self.reading, self._anchor(place)
+                ),
                 acquired=self._origin.when(tags),
                 proj_code=place.proj_code if place else None,
                 resolution=place.resolution(layout.width, layout.height) if place else None,
@@ -109,9 +111,16 @@ class RasterScene(Scene):
             pixels = np.zeros((len(windows), height, width, self._channels), np.uint8)
             valid_fraction = np.zeros(len(windows), np.float32)
             for index, (left, top, w, h) in enumerate(windows.tolist()):
-                inside = Window(left, top, min(w, layout.width - left), min(h, layout.height - top))
+                columns = slice(max(-left, 0), min(w, layout.width - left))
+                rows = slice(max(-top, 0), min(h, layout.height - top))
+                inside = Window(
+                    left + columns.start,
+                    top + rows.start,
+                    columns.stop - columns.start,
+                    rows.stop - rows.start,
+                )
                 data, valid = _read(source, layout.bands, layout.palette, inside)
-                part = pixels[index, : inside.height, : inside.width]
+                part = pixels[index, rows, columns]
                 part[...] = band_rules.to_uint8(data, valid, layout.limits)
                 valid_fraction[index] = np.count_nonzero(valid) / (w * h)
         footprints = layout.place.footprints(windows) if layout.place else None
@@ -119,6 +128,9 @@ class RasterScene(Scene):
 
     def close(self) -> None:
         self._handles.close()
+
+    def _anchor(self, place: Place | OutlinePlace | None) -> tuple[float, float]:
+        return place.origin if self.reading.anchor and isinstance(place, Place) else (0, 0)
 
     def _lay_out(self, source: rasterio.DatasetReader) -> _Layout:
         with self._lock:

@@ -23,6 +23,9 @@ class Reading:
         chip_size: width and height of a chip in pixels; None makes the whole image one chip.
         stride: pixels from one chip to the next; None is ``chip_size``, no overlap.
         edge: what happens where the grid does not fit, see :mod:`dcsh_pg.imagery.grid`.
+        anchor: the grid starts at the origin of the scene's coordinate reference system instead of
+            at the scene's corner, so that scenes of one place are cut alike; with edge 'drop' or
+            'pad'.  A scene without a place keeps the grid of its corner.
         bands: which bands become the model's channels, counted from 1, in the model's order, a
             band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
@@ -40,6 +43,7 @@ class Reading:
     bands: tuple[int, ...] | None = None
     scale: Scale = None
     min_valid: float = 0.5
+    anchor: bool = False
 
     def __post_init__(self) -> None:
         if self.chip_size is not None and self.chip_size < 8:
@@ -56,6 +60,12 @@ class Reading:
             )
         if self.edge not in get_args(Edge):
             raise UsageError(f"--edge {self.edge!r}", hint="use shift, pad or drop")
+        if self.anchor and self.chip_size is None:
+            raise UsageError("--anchor without --chip-size", hint="give --chip-size as well")
+        if self.anchor and self.edge == "shift":
+            raise UsageError(
+                "--edge shift moves chips off the grid of --anchor", hint="use --edge drop or pad"
+            )
         if self.bands is not None and (not self.bands or min(self.bands) < 1):
             raise UsageError(
                 f"--bands {','.join(map(str, self.bands))}: bands are counted from 1",

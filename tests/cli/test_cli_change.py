@@ -10,7 +10,9 @@ from datetime import datetime, timezone
 import numpy as np
 import psycopg
 import pytest
+import rasterio
 import shapely
+from rasterio.transform import from_origin
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
@@ -41,6 +43,34 @@ def run(places):
         return CliRunner().invoke(app, ["change", "places", *map(str, arguments), "--dsn", places])
 
     return run
+
+
+def test_scenes_of_other_extents_are_cut_alike_with_an_anchor(
+    database, model_file, monkeypatch, tmp_path
+):
+    """The same ground twice, from other corners: every place of both is there and unchanged."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    ground = np.random.default_rng(0).integers(1, 255, (3, 300, 300), dtype=np.uint8)
+    for year, (left, top) in ((2019, (0, 0)), (2021, (23, 41))):
+        with rasterio.open(
+            tmp_path / f"ground_{year}0601.tif", "w", driver="GTiff", count=3, height=300 - top,
+            width=300 - left, dtype="uint8", crs="EPSG:32632",
+            transform=from_origin(500_003 + left, 5_300_011 - top, 1, 1),
+        ) as target:  # fmt: skip
+            target.write(ground[:, top:, left:])
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    run("ingest", "fixed", tmp_path, "-m", model_file, "--chip-size", 64, "--anchor", "-q")
+    rows = json.loads(run("change", "fixed", "--from", 2019, "--to", 2021, "-f", "json"))
+    assert len(rows) >= 9
+    assert {(row["distance"], row["overlap"]) for row in rows} == {(0, 1.0)}
+    run("ingest", "fixed", tmp_path, "--anchor", "-q")
+    result = CliRunner().invoke(app, ["ingest", "fixed", str(tmp_path), "--edge", "pad", "-q"])
+    assert "was made with --edge drop, not pad" in result.stderr
 
 
 EXPECTED = [(3 * 8, 6, 3), (8, 4, 1), (0, 5, 2)]

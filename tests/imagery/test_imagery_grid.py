@@ -74,3 +74,32 @@ def test_shift_moves_the_last_chip_inward():
 
 def test_no_chip_size_is_the_whole_image():
     assert grid.windows(640, 480, Reading()).tolist() == [[0, 0, 640, 480]]
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**7), 10**7), sides, readings(edges=("pad", "drop")))
+def test_an_anchored_grid_is_that_of_the_ground(first, length, reading):
+    """A scene from ``first`` on along a line whose grid starts at 0: anchored at -first."""
+    size, stride = reading.chip_size, reading.step
+    starts = grid.offsets(length, size, stride, reading.edge, anchor=-first).tolist()
+    lines = range(first // stride * stride, first + length, stride)
+    on_ground = [line - first for line in lines]
+    if reading.edge == "drop":
+        assert starts == [s for s in on_ground if s >= 0 and s + size <= length]
+    else:
+        enough = next(n for n, start in enumerate(on_ground) if start + size >= length)
+        assert starts == on_ground[: enough + 1]
+
+
+@settings(deadline=None)
+@given(st.integers(-500, 500), st.integers(-500, 500), sides, sides, sizes)
+def test_scenes_of_one_place_share_the_chips_that_both_hold(left, top, width, height, size):
+    reading = Reading(chip_size=size, edge="drop", anchor=True)
+    whole = grid.windows(1000, 1000, reading, anchor=(0, 0))
+    part = grid.windows(width, height, reading, anchor=(-left, -top))
+    part[:, :2] += [left, top]
+    inside = (whole[:, :2] >= [left, top]).all(1) & (
+        whole[:, :2] + size <= [left + width, top + height]
+    ).all(1)
+    shared = (part[:, :2] >= 0).all(1) & (part[:, :2] + size <= 1000).all(1)
+    assert part[shared].tolist() == whole[inside].tolist()

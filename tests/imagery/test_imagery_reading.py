@@ -12,6 +12,7 @@ from dcsh_pg.imagery.reading import Reading
         Reading(),
         Reading(chip_size=128, stride=64, edge="pad", bands=(3, 2, 1), scale=(0.0, 3000.0)),
         Reading(scale="auto", min_valid=0.0),
+        Reading(chip_size=64, edge="drop", anchor=True),
     ],
 )
 def test_json_round_trip(reading):
@@ -30,8 +31,16 @@ def test_json_round_trip(reading):
         ({"scale": "best"}, "--scale"),
         ({"scale": (5.0, 5.0)}, "--scale"),
         ({"min_valid": 1.5}, "--min-valid"),
+        ({"anchor": True, "edge": "drop"}, "--anchor without --chip-size"),
+        ({"anchor": True, "chip_size": 64}, "--edge shift"),
     ],
 )
 def test_senseless_values_name_their_option(fields, option):
     with pytest.raises(UsageError, match=option):
         Reading(**fields)
+
+
+def test_a_reading_stored_before_there_was_an_anchor():
+    stored = Reading(chip_size=64).to_json()
+    del stored["anchor"]
+    assert Reading.from_json(stored) == Reading(chip_size=64)
