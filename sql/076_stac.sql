@@ -19,7 +19,7 @@ AS $$
             LATERAL jsonb_each(
                 s.properties - ARRAY['datetime', 'start_datetime', 'end_datetime', 'proj:epsg']
                 || jsonb_strip_nulls(jsonb_build_object('proj:code', s.proj_code))) p
-        WHERE s.archive_id = (dcsh._archive(archive)).id
+        WHERE s.archive_id = (SELECT a.id FROM dcsh._archive(archive) a)
             AND jsonb_typeof(p.value) IN ('number', 'string', 'boolean')
         GROUP BY p.key
     ) summary

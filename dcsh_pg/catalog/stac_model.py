@@ -48,6 +48,7 @@ def model_item(
         href: where the file is found.
         made: when, for a card that does not tell.
     """
+    # For the item, where MLM looks for them, and the asset, without which STAC refuses them there.
     bands = [{"name": name} for name in band_names(card.bands)]
     item = pystac.Item(
         id=f"{card.name}-{sha256[:12]}",
@@ -68,9 +69,7 @@ def model_item(
         title="ONNX file: image in, packed code out",
         media_type=ONNX,
         roles=["mlm:model", "mlm:weights", "data"],
-        extra_fields={
-            "bands": bands
-        },  # STAC 1.1 allows an item's bands only where an asset has some
+        extra_fields={"bands": bands},
     )
     item.add_asset(ASSET, asset)
     AssetGeneralMLMExtension.ext(asset, add_if_missing=True).apply(artifact_type="onnx")
