@@ -206,12 +206,12 @@ def test_it_only_reads(conn):
 def test_other_plans_give_the_same_rows(core):
     filled(core, clustered_codes(np.random.default_rng(1)))
     rows = near_duplicates(core, "places", 3)
-    for settings in (
+    for plan in (
         {"enable_mergejoin": "off", "work_mem": "64kB"},
         {"enable_hashjoin": "off", "enable_hashagg": "off"},
         {"parallel_setup_cost": 0, "parallel_tuple_cost": 0, "min_parallel_table_scan_size": 0},
     ):
-        for name, value in settings.items():
+        for name, value in plan.items():
             core.execute("SELECT set_config(%s, %s, false)", [name, str(value)])
         assert near_duplicates(core, "places", 3) == rows
         core.execute("RESET ALL")
