@@ -52,29 +52,32 @@ def write_stac(
     check_writable(folder / COLLECTION)
     if codes:
         check_pyarrow(folder / CODES_FILE)
-    record = registry.get_archive(conn, archive_name)
-    extent = registry.extent(conn, archive_name)
-    summaries = contents.scene_summaries(conn, archive_name)
-    collection = archive_collection(
-        record, extent, summaries, license=license, source_data=source_data
-    )
-    model = _write_model(conn, record, folder, model_href)
-    collection.add_link(_link("emb:model", MODEL, model))
-    if codes:
-        item = codes_item(
-            record,
-            extent,
-            write_codes(conn, archive_name, folder / CODES_FILE, extent["bounds"]),
-            href=f"./{CODES_FILE}",
-            size=(folder / CODES_FILE).stat().st_size,
-            sha256=_sha256(folder / CODES_FILE),
-            source_data=source_data,
+    with contents.snapshot(conn):
+        record = registry.get_archive(conn, archive_name)
+        extent = registry.extent(conn, archive_name)
+        summaries = contents.scene_summaries(conn, archive_name)
+        collection = archive_collection(
+            record, extent, summaries, license=license, source_data=source_data
         )
-        item.add_link(_link("emb:model", MODEL, model))
-        item.add_links([_link(rel, COLLECTION, collection) for rel in _UPWARD])
-        _write(item, folder / CODES)
-        collection.item_assets = CODES_ASSETS
-        collection.add_link(_link("item", CODES, item))
+        model = _write_model(conn, record, folder, model_href)
+        collection.add_link(_link("emb:model", MODEL, model))
+        if codes:
+            file = folder / CODES_FILE
+            chips = write_codes(conn, archive_name, file, extent["bounds"])
+            item = codes_item(
+                record,
+                extent,
+                chips,
+                href=f"./{CODES_FILE}",
+                size=file.stat().st_size,
+                sha256=_sha256(file),
+                source_data=source_data,
+            )
+            item.add_link(_link("emb:model", MODEL, model))
+            item.add_links([_link(rel, COLLECTION, collection) for rel in _UPWARD])
+            _write(item, folder / CODES)
+            collection.item_assets = CODES_ASSETS
+            collection.add_link(_link("item", CODES, item))
     _write(collection, folder / COLLECTION)
     return folder / COLLECTION
 

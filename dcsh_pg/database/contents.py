@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,18 @@ COLUMNS = (
     "valid_fraction", "code",
 )  # fmt: skip
 """What :func:`batches` gives of each chip beside its footprint; ``code`` is K/8 bytes."""
+
+
+@contextmanager
+def snapshot(conn: psycopg.Connection) -> Iterator[None]:
+    """What is read in the block is of one moment, whatever is ingested meanwhile.
+
+    Raises:
+        ServerError: the connection is in a transaction already.
+    """
+    with sql_errors(), conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def batches(

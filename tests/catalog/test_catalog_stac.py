@@ -258,6 +258,20 @@ def test_with_postgis_the_files_say_the_same(database, postgis_database, tmp_pat
     assert frames[0].geometry.geom_equals(frames[1].geometry).all()
 
 
-def test_reading_and_searching_go_on_after_the_codes_are_written(conn, places, tmp_path):
-    write_stac(conn, "places", tmp_path, codes=True)
+def test_the_files_tell_of_one_moment(conn, places, database, tmp_path, monkeypatch):
+    described = contents.scene_summaries
+
+    def meanwhile_a_scene_is_stored(conn, name):
+        with connection.connect(database) as other:
+            loader = Loader(other, registry.get_archive(other, "places"))
+            add(loader, Scene("late.tif"), places[:1], [shapely.box(100, 40, 101, 41)])
+            loader.flush()
+        return described(conn, name)
+
+    monkeypatch.setattr(contents, "scene_summaries", meanwhile_a_scene_is_stored)
+    collection = core_is_valid(write_stac(conn, "places", tmp_path, codes=True))
+    item = core_is_valid(tmp_path / "codes.json")
+    assert item["properties"]["table:row_count"] == 8
+    assert collection["extent"]["spatial"]["bbox"] == [item["bbox"]] == [[10, 40, 14, 42]]
     assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert registry.get_archive(conn, "places").chips == 9
