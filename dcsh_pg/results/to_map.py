@@ -163,7 +163,7 @@ def _footprints(
     backwards = np.array(places, dtype=object)[::-1]
     faces = faces[::-1]
     is_dot = np.array([view.points(place, WIDTH) < SMALLEST for place in backwards])
-    style = {"edgecolors": INK, "alpha": 0.85, "zorder": 3}
+    style = {"edgecolors": INK, "zorder": 3}
     outlines = [_path(place) for place in backwards[~is_dot]]
     if outlines:
         polygons = PathCollection(outlines, facecolors=faces[~is_dot], linewidths=0.6, **style)
@@ -228,7 +228,7 @@ def _mark_query(axes: Axes, place: BaseGeometry, caption: str) -> Artist:
 
     axes.add_patch(PathPatch(_path(place), fill=False, ec=QUERY, lw=1.6, zorder=5))
     [star] = axes.plot(
-        place.centroid.x, place.centroid.y, ls="", marker="*", ms=13, mfc=QUERY, mec=PAPER, mew=1,
+        place.centroid.x, place.centroid.y, ls="", marker="*", ms=11, mfc=QUERY, mec=PAPER, mew=1,
         zorder=6, label=f"query: {caption}",
     )  # fmt: skip
     return star
