@@ -282,9 +282,8 @@ def ingest(
         }
         try:
             if stac is not None:
-                report = opened.ingest_stac(
-                    stac, asset=asset, collection=collection, sign=signing, **how
-                )
+                opened.sign = signing
+                report = opened.ingest_stac(stac, asset=asset, collection=collection, **how)
             elif from_table is not None:
                 report = opened.ingest_table(
                     from_table,

@@ -105,6 +105,7 @@ class Archive:
         record: name, bits, reading, counts, the model's card and SHA-256.
         reading: how its scenes are cut into chips and turned into uint8.
         is_new: whether :meth:`create` made it just now.
+        sign: None, or what makes the URL of a scene one that may be read; asked at every opening.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Archive:
         self.record = record
         self.reading = Reading.from_json(record.reading)
         self.is_new = False
+        self.sign: Sign | None = None
         self._device = device
 
     # -- open and create ---------------------------------------------------------------------
@@ -277,7 +279,11 @@ class Archive:
             InputError: the scene's file is no longer there or cannot be read.
         """
         [scene] = find_scenes(
-            [hit.uri], reading=self.reading, bands=self.record.card.bands, georeference=False
+            [hit.uri],
+            reading=self.reading,
+            bands=self.record.card.bands,
+            georeference=False,
+            sign=self.sign,
         )
         with scene:
             return scene.read(np.array([hit.window])).pixels[0]
@@ -324,7 +330,6 @@ class Archive:
         *,
         asset: str | None = None,
         collection: str | None = None,
-        sign: Sign | None = None,
         georeference: bool = True,
         acquired: datetime | None = None,
         date_pattern: str | None = None,
@@ -341,15 +346,15 @@ class Archive:
             asset: key of the asset to read; None takes the only one with the role 'data', else
                 'visual', else the only image with that role.
             collection: only the items of the collection with that id.
-            sign: takes the href of an asset and returns one that may be read; asked at every
-                opening, and never stored.
+
+        Assets are opened by what ``sign`` makes of their hrefs; stored are the hrefs.
 
         Raises:
             InputError: the source cannot be read, is no STAC, or has no such item.
             ServerError: as :meth:`ingest`.
         """
         listed = list(stac_listing(source, asset=asset, collection=collection, progress=progress))
-        scenes = self._scenes_of(listed, georeference, acquired, date_pattern, sign)
+        scenes = self._scenes_of(listed, georeference, acquired, date_pattern)
         return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
 
     def ingest_table(
@@ -401,7 +406,6 @@ class Archive:
         georeference: bool,
         acquired: datetime | None,
         date_pattern: str | None,
-        sign: Sign | None = None,
     ) -> list[Scene]:
         """The scenes of a listing; what went wrong with its entries before is forgotten."""
         scenes = listed_scenes(
@@ -411,7 +415,7 @@ class Archive:
             georeference=georeference,
             acquired=acquired,
             date_pattern=date_pattern,
-            sign=sign,
+            sign=self.sign,
         )
         Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
         return scenes

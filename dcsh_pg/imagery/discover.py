@@ -43,6 +43,7 @@ def find_scenes(
     acquired: datetime | None = None,
     date_pattern: str | None = None,
     sidecar: Path | None = None,
+    sign: Sign | None = None,
 ) -> list[Scene]:
     """The scenes that ``sources`` mean.  Opens none of them.
 
@@ -56,6 +57,7 @@ def find_scenes(
         acquired: time of acquisition of all scenes; without a time zone it is UTC.
         date_pattern: how file names tell the date, see :class:`dcsh_pg.imagery.dates.DatePattern`.
         sidecar: CSV or GeoJSON file, see :class:`dcsh_pg.imagery.sidecar.Sidecar`.
+        sign: makes a URL one that may be read; called at every opening.
 
     Returns:
         Sources in the order given, a folder's files in natural order, each file once.
@@ -80,7 +82,14 @@ def find_scenes(
         record = records.find(image.name) if records else None
         origin = Origin(image.name, image.label, record, acquired, pattern)
         scenes.append(
-            scene_at(image.uri, reading, bands=bands, origin=origin, georeference=georeference)
+            scene_at(
+                image.uri,
+                reading,
+                bands=bands,
+                origin=origin,
+                georeference=georeference,
+                sign=sign,
+            )
         )
     return scenes
 

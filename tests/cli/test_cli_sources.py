@@ -98,6 +98,12 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
         assert refused.exit_code == errors.InputError.exit_code
         done = run("a", "--stac", source, "--sign", "keys:sign", "-m", model_file)
         assert done.exit_code == 0, done.stderr
+        archive = Archive.open("a", dsn=database)
+        [hit] = archive.similar_to(1, k=1)
+        with pytest.raises(errors.InputError, match="cannot be read"):
+            archive.read_chip(hit)
+        archive.sign = lambda href: f"{href}?key=1234"
+        assert archive.read_chip(hit).shape == (64, 64, 3)
     stored = rows(database)
     assert {row[7] for row in stored} == {f"{served.url}/images/item-{n}.tif" for n in range(4)}
     assert "1234" not in repr(stored)
