@@ -180,15 +180,10 @@ def coverage(
 
     for file in out or ():
         results.check_output(file)
+    first, end = options.parse_times(since, until)
     inside = parse_area(area) if area else None
     opened = Archive.open(name, dsn=dsn, pg_bin=pg_bin)
-    cells = opened.coverage(
-        cell=cell,
-        every=every,
-        area=inside,
-        since=options.parse_time(since, "--since"),
-        until=options.parse_time(until, "--until"),
-    )
+    cells = opened.coverage(cell=cell, every=every, area=inside, since=first, until=end)
     for file in out or ():
         results.write_rows(
             cells,
@@ -199,7 +194,7 @@ def coverage(
             colour_by="chips",
         )
     results.show_rows(cells, format, columns=_table(every) if format == "table" else CoverageCell)
-    say(f"{sum(cell.chips for cell in cells):,} chips in {len(cells):,} rows")
+    say(f"{sum(cell.chips for cell in cells):,} chips in {len(cells):,} cells")
 
 
 @archive.command()

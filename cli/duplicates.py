@@ -50,14 +50,10 @@ def duplicates(
 
     for file in out or ():
         results.check_output(file)
+    first, end = options.parse_times(since, until)
     inside = parse_area(area) if area else None
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
-    found = opened.near_duplicates(
-        radius,
-        area=inside,
-        since=options.parse_time(since, "--since"),
-        until=options.parse_time(until, "--until"),
-    )
+    found = opened.near_duplicates(radius, area=inside, since=first, until=end)
     for file in out or ():
         results.write_rows(
             found,
@@ -68,7 +64,7 @@ def duplicates(
         )
     results.show_rows(found, format, columns=_TABLE if format == "table" else NearDuplicate)
     groups = len({chip.group_id for chip in found})
-    say(f"{len(found):,} chips in {groups:,} groups")
+    say(f"{len(found):,} chips in {groups:,} group{'' if groups == 1 else 's'}")
 
 
 _TABLE = {"group_id": int, "id": int, "distance": int, "acquired": datetime, "uri": str}

@@ -152,6 +152,21 @@ def parse_time(text: str | None, option: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
+def parse_times(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """--since and --until as :func:`parse_time` takes them.
+
+    Raises:
+        UsageError: one of them is no time, or nothing lies between them.
+    """
+    first, end = parse_time(since, "--since"), parse_time(until, "--until")
+    if first and end and first >= end:
+        raise UsageError(
+            f"--since {since} is not before --until {until}",
+            hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
+        )
+    return first, end
+
+
 def parse_integers(
     text: str | None, option: str, count: int | None = None
 ) -> tuple[int, ...] | None:

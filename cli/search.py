@@ -214,18 +214,14 @@ def search(
 
     for file in out or ():
         results.check_output(file)
+    first, end = options.parse_times(since, until)
     filters = {
         "k": k,
         "area": parse_area(area) if area else None,
-        "since": options.parse_time(since, "--since"),
-        "until": options.parse_time(until, "--until"),
+        "since": first,
+        "until": end,
         "max_distance": max_distance,
     }
-    if filters["since"] and filters["until"] and filters["since"] >= filters["until"]:
-        raise UsageError(
-            f"--since {since} is not before --until {until}",
-            hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
-        )
     stac_filter = None if cql2 is None else pgstac.read_filter(cql2)
     part = options.parse_integers(window, "--window", 4)
     asked = None if code is None else Query(bytes(codes.from_text(code)), "code")
