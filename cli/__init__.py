@@ -25,6 +25,7 @@ COMMANDS = (
     "change",
     "duplicates",
     "stac",
+    "qgis",
     "pgstac",
     "evaluate",
     "recall",

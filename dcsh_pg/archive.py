@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shapely.geometry import mapping
 
+from dcsh_pg import codes
+from dcsh_pg.catalog.qgis import check_project, write_qgis
 from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
@@ -734,6 +736,59 @@ class Archive:
             model_href=model_href,
             license=license,
             source_data=source_data,
+        )
+
+    def to_qgis(
+        self,
+        path: Path | str,
+        query: Query | None = None,
+        *,
+        k: int = 50,
+        area: Geometry | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        max_distance: int | None = None,
+        password: bool = False,
+    ) -> list[Path]:
+        """Writes a QGIS project: the chips, and the hits of a search coloured by distance.
+
+        Without a query it looks for what is like the archive's first chip.  The filters are those
+        of :meth:`similar`; ``path`` and ``password`` those of
+        :func:`dcsh_pg.catalog.qgis.write_qgis`.  Returns the files written.
+
+        Raises:
+            NotFound: the archive is empty.
+            OutputError: a file cannot be written.
+            UsageError: ``path`` does not end in .qgz or .qgs, or the query is neither one chip nor
+                one code.
+        """
+        check_project(path)
+        if query is None:
+            ids = chips.chips(self.connection, self.record.name, limit=1)[0]["id"]
+            if not ids:
+                raise NotFound(f"archive '{self.record.name}' has no chips", hint="ingest scenes first")
+            query = self.query_chip(ids[0])
+        if query.code is None:
+            raise UsageError(
+                "a project shows the hits of one chip or one code",
+                hint="write the hits of several to a file: dcsh-pg search ... -o hits.gpkg",
+            )
+        filters = {"k": k, "area": area, "since": since, "until": until, "max_distance": max_distance}
+        hits = self.search(query, **filters)
+        told = {
+            "chip": query.chip,
+            "code": codes.to_hex(query.code) if query.chip is None else None,
+            "area": None if area is None else area.wkt,
+        }
+        arguments = {name: value for name, value in (filters | told).items() if value is not None}
+        return write_qgis(
+            self.connection,
+            self.record.name,
+            path,
+            hits,
+            caption=query.caption,
+            search=arguments,
+            password=password,
         )
 
     def _checked(self, code: bytes | np.ndarray) -> bytes:

@@ -42,6 +42,7 @@ SAME_LEVEL = {
     ("files", "errors"),
     ("files", "errors"),
     ("database", "sql"),
+    ("catalog", "results"),  # a project without PostGIS shows hits as a file
     ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
 TORCH_ROOMS = {"methods", "learning", "export", "protocol"}

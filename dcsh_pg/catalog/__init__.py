@@ -1,1 +1,1 @@
-"""What an archive tells other programs about itself: STAC."""
+"""What an archive tells other programs about itself: STAC, a QGIS project."""

@@ -1,0 +1,57 @@
+"""Run by QGIS's own Python: opens a project, draws it, and tells of its layers as JSON."""
+
+import json
+import sys
+
+from qgis.core import (
+    QgsApplication,
+    QgsMapRendererParallelJob,
+    QgsMapSettings,
+    QgsProject,
+    QgsRenderContext,
+)
+from qgis.PyQt.QtCore import QSize
+
+application = QgsApplication([], False)
+application.initQgis()
+project = QgsProject.instance()
+settings = QgsMapSettings()
+project.readProject.connect(
+    lambda document: settings.readXml(document.elementsByTagName("mapcanvas").at(0))
+)
+assert project.read(sys.argv[1]), project.error()
+crs = [project.crs().authid(), settings.destinationCrs().authid()]
+assert crs == ["EPSG:3857"] * 2, crs
+layers = project.layerTreeRoot().layerOrder()
+
+told = {}
+for layer in layers:
+    renderer = layer.renderer()
+    rows = [
+        {name: feature[name] for name in ("id", "distance") if layer.fields().indexOf(name) >= 0}
+        for feature in layer.getFeatures()
+    ]
+    context = QgsRenderContext()
+    renderer.startRender(context, layer.fields())
+    drawn = sum(renderer.symbolForFeature(f, context) is not None for f in layer.getFeatures())
+    renderer.stopRender(context)
+    told[layer.name()] = {
+        "valid": layer.isValid(),
+        "count": layer.featureCount(),
+        "renderer": renderer.type(),
+        "attribute": renderer.classAttribute() if hasattr(renderer, "classAttribute") else None,
+        "drawn": drawn,
+        "key": [layer.fields().at(index).name() for index in layer.primaryKeyAttributes()],
+        "crs": layer.crs().authid(),
+        "rows": rows,
+    }
+
+settings.setLayers(layers)
+settings.setOutputSize(QSize(900, 600))
+job = QgsMapRendererParallelJob(settings)
+job.start()
+job.waitForFinished()
+job.renderedImage().save(sys.argv[2])
+print(json.dumps(told))
+sys.stdout.flush()
+application.exitQgis()

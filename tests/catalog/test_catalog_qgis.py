@@ -1,0 +1,152 @@
+"""QGIS projects: opened by QGIS itself, and their rows held to the search."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from synthetic import Scene, add, new_archive
+
+from dcsh_pg.archive import Archive, Query
+from dcsh_pg.catalog.qgis_project import by_distance, postgres_source
+from dcsh_pg.database import connection, registry
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import NotFound, UsageError
+
+LOOK = Path(__file__).with_name("look_at_qgis_project.py")
+
+
+@pytest.fixture(scope="session")
+def look():
+    """Opens a project in QGIS without a screen; gives what it says of the layers."""
+    python = next(
+        (
+            python
+            for python in (os.environ.get("DCSH_TEST_QGIS_PYTHON"), "/usr/bin/python3")
+            if python
+            and shutil.which(python)
+            and subprocess.run([python, "-c", "import qgis.core"], capture_output=True).returncode
+            == 0
+        ),
+        None,
+    )
+    if python is None:
+        pytest.skip("no QGIS: install Debian's python3-qgis, or name a DCSH_TEST_QGIS_PYTHON")
+
+    def run(project: Path) -> dict:
+        environment = {"QT_QPA_PLATFORM": "offscreen", "PATH": os.environ["PATH"]}
+        environment["HOME"] = str(project.parent)
+        done = subprocess.run(
+            [python, LOOK, project, project.with_suffix(".png")],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+def made(dsn: str) -> Archive:
+    conn = connection.connect(dsn)
+    loader = Loader(conn, new_archive(conn, "places"))
+    codes = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
+    boxes = [shapely.box(10 + n % 10, 40 + n // 10, 11 + n % 10, 41 + n // 10) for n in range(60)]
+    add(loader, Scene('one\'s "scene".tif'), codes, boxes)
+    loader.flush()
+    return Archive(conn, registry.get_archive(conn, "places"))
+
+
+@pytest.fixture
+def places(database):
+    archive = made(database)
+    yield archive
+    archive.connection.close()
+
+
+@pytest.fixture
+def postgis_places(postgis_database):
+    archive = made(postgis_database)
+    yield archive
+    archive.connection.close()
+
+
+def the_same(seen, hits):
+    rows = sorted((row["distance"], row["id"]) for row in seen["rows"])
+    return rows == [(hit.distance, hit.id) for hit in hits]
+
+
+@pytest.mark.parametrize("name", ["map.qgz", "map.qgs"])
+def test_qgis_shows_the_hits_of_the_database(postgis_places, look, tmp_path, name):
+    area = shapely.box(10, 40, 15.5, 45.5)
+    query = postgis_places.query_chip(7)
+    files = postgis_places.to_qgis(tmp_path / name, query, k=20, area=area)
+    assert files == [tmp_path / name]
+    seen = look(files[0])
+    assert list(seen) == ["chip 7", "nearest to chip 7", "chips of places"]
+    assert all(layer["valid"] for layer in seen.values())
+    assert [layer["count"] for layer in seen.values()] == [1, 20, 60]
+    hits = seen["nearest to chip 7"]
+    assert the_same(hits, postgis_places.similar_to(7, k=20, area=area))
+    assert hits["renderer"] == "graduatedSymbol" and hits["attribute"] == "distance"
+    assert hits["drawn"] == 20 and hits["key"] == ["id"] and hits["crs"] == "EPSG:4326"
+    assert seen["chip 7"]["rows"][0]["id"] == 7
+
+
+def test_a_code_as_query_has_no_chip_to_show(postgis_places, look, tmp_path):
+    query = Query(postgis_places.code_of(3), "a pond's picture")
+    [project] = postgis_places.to_qgis(tmp_path / "map.qgz", query, k=5, max_distance=30)
+    seen = look(project)
+    assert list(seen) == ["nearest to a pond's picture", "chips of places"]
+    assert the_same(seen["nearest to a pond's picture"], postgis_places.similar(query.code, k=5, max_distance=30))  # fmt: skip
+
+
+def test_without_postgis_it_shows_a_geopackage(places, look, tmp_path):
+    pytest.importorskip("geopandas")
+    project, package = places.to_qgis(tmp_path / "map.qgz", k=12)
+    assert package == tmp_path / "map.gpkg"
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for file in (project, package):
+        shutil.move(file, moved / file.name)
+    seen = look(moved / project.name)
+    assert [layer["count"] for layer in seen.values()] == [1, 12, 60]
+    assert the_same(seen["nearest to chip 1"], places.similar_to(1, k=12))
+    assert seen["nearest to chip 1"]["drawn"] == 12
+
+
+def test_the_password_is_told_only_when_asked_for():
+    conninfo = r"host=db dbname=maps user=ann password='it\'s secret' sslmode=require"
+    assert "secret" not in postgres_source(conninfo, '"dcsh"."x_layer"')
+    source = postgres_source(conninfo, '(SELECT "a" FROM t)', password=True)
+    assert "sslmode='require'" in source and "secret" in source
+    assert r'table="(SELECT \"a\" FROM t)" (geom)' in source
+
+
+@pytest.mark.parametrize("distances", [[], [4], [3, 4], [0, 64], list(range(9))])
+def test_every_distance_has_one_class(distances):
+    ranges = [
+        (float(range.get("lower")), float(range.get("upper")))
+        for range in by_distance(distances).iter("range")
+    ]
+    assert 1 <= len(ranges) <= 6
+    for distance in distances:
+        assert sum(lower < distance < upper for lower, upper in ranges) == 1
+
+
+def test_what_cannot_be_is_refused(places, tmp_path):
+    with pytest.raises(UsageError, match=r"\.qgz or \.qgs|named otherwise"):
+        places.to_qgis(tmp_path / "map.png")
+    with pytest.raises(UsageError, match="one chip or one code"):
+        places.to_qgis(tmp_path / "map.qgz", places.query_examples([1, 2]))
+    registry.remove_scene(places.connection, "places", 'one\'s "scene".tif')
+    with pytest.raises(NotFound, match="has no chips"):
+        places.to_qgis(tmp_path / "map.qgz")
