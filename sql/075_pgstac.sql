@@ -6,14 +6,18 @@ CREATE OR REPLACE FUNCTION dcsh._require_pgstac() RETURNS void
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    IF to_regclass('pgstac.items') IS NULL THEN
+    IF NOT has_schema_privilege(to_regnamespace('pgstac'), 'USAGE') THEN
+        RAISE EXCEPTION 'permission denied for schema pgstac'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('ask its owner for: GRANT pgstac_read TO %I', current_user);
+    ELSIF to_regclass('pgstac.items') IS NULL THEN
         RAISE EXCEPTION 'this database has no pgstac'
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'install it with ''pypgstac migrate'' and load the items that the scenes came from with ''pypgstac load''';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._require_pgstac IS 'Passes where pgstac is in this database, or raises an error';
+COMMENT ON FUNCTION dcsh._require_pgstac IS 'Passes where pgstac is in this database and may be read, or raises an error';
 
 -- The condition is pgstac's own, so that its settings, queryables and indexes count.  What it names it
 -- names without a schema; the path is this function's alone and ends with it.

@@ -258,6 +258,13 @@ def test_a_code_is_searched_for_as_well_as_a_chip(archive, chips):
         archive.similar_in_stac(Query(None, "two chips"), FINE)
 
 
+def test_several_chips_and_a_filter_are_refused_in_one_line(naip):
+    arguments = ["search", "naip", "--like", "1,2", "--cql2", json.dumps(FINE), "--dsn", naip]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == UsageError.exit_code and done.stdout == ""
+    assert "cannot be searched for under a filter" in done.stderr
+
+
 def test_scenes_are_those_of_the_items_that_meet_the_filter(archive, chips):
     expected = {chip.item["id"] for chip in chips if chip.item["properties"]["gsd"] <= 0.5}
     scenes = pgstac.scenes_in_stac(archive.connection, "naip", FINE)
@@ -369,8 +376,12 @@ def test_a_reader_of_both_schemas_may_search_whatever_its_search_path(naip, chip
         conn.execute("SET search_path = nowhere")
         ask = sql.SQL("SELECT id FROM dcsh.similar_in_stac('naip', dcsh.code_of('naip', 1), {}, 1)")
         ask = ask.format(sql.Literal(json.dumps(FINE)))
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema pgstac") as refused,
+            conn.transaction(),
+        ):
             conn.execute(ask)
+        assert f"GRANT pgstac_read TO {role}" in refused.value.diag.message_hint
         conn.execute("RESET ROLE")
         conn.execute(f"GRANT pgstac_read TO {role}")
         conn.execute(f"SET ROLE {role}")
