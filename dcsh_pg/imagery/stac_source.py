@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pystac
 from pystac.serialization import identify_stac_object_type
+from pystac.stac_io import DefaultStacIO
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.listed import absolute
@@ -29,6 +31,9 @@ ROOTS = ("catalog.json", "collection.json")
 
 READERS = 8
 """Files of one catalogue that are read at once."""
+
+SILENCE = 60.0
+"""Seconds without a byte after which a server is given up."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _Json = dict[str, Any]
@@ -106,7 +111,10 @@ class _Walk:
         if root is not None:
             yield from self.document(str(root))
             return
-        for file in sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES):
+        for file in sorted(folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+            if hidden or file.suffix.lower() not in SUFFIXES:
+                continue
             document = _try_parsed(str(file))
             if isinstance(document, InputError) or any(map(_is_item, _features(document))):
                 yield from self._within(str(file), document)
@@ -144,7 +152,7 @@ class _Walk:
 
     def _catalogue(self, href: str, document: _Json) -> Iterator[FoundItem]:
         try:
-            catalog = pystac.StacIO.default().stac_object_from_dict(document, href=href)
+            catalog = _stac_io().stac_object_from_dict(document, href=href)
         except Exception as error:
             raise malformed(href, error) from None
         for relations in (("item", "items"), ("child",)):
@@ -203,6 +211,21 @@ class _Walk:
         return found
 
 
+class _PatientIO(DefaultStacIO):
+    """pystac's own way to read a URL, but not for ever."""
+
+    def read_text_from_href(self, href: str) -> str:
+        request = Request(href, headers={"User-Agent": f"pystac/{pystac.__version__}"})
+        with urlopen(request, timeout=SILENCE) as answer:
+            return answer.read().decode("utf-8-sig")
+
+
+def _stac_io() -> pystac.StacIO:
+    """The one that a program has set for pystac (one that signs in, say), else a patient one."""
+    chosen = pystac.StacIO.default()
+    return _PatientIO() if type(chosen) is DefaultStacIO else chosen
+
+
 def _next_page(href: str, document: _Json | list) -> str | None:
     link = next((one for one in _links(document) if one.get("rel") == "next"), None)
     if link is None or not link.get("href"):
@@ -218,7 +241,7 @@ def _next_page(href: str, document: _Json | list) -> str | None:
 def _read(href: str) -> str:
     try:
         if _URL.match(href):
-            return pystac.StacIO.default().read_text(href)
+            return _stac_io().read_text(href)
         return Path(href).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from datetime import datetime, timezone
 
 import numpy as np
@@ -16,6 +17,7 @@ from shapely.geometry import shape
 from stac_items import SIDE, add_raster, make_item, make_naip, write_items
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import stac_source
 from dcsh_pg.imagery.listed import listed_scenes
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.stac import stac_listing
@@ -73,6 +75,7 @@ def test_every_way_to_list_items_gives_the_same_scenes(items, tmp_path):
         feature["assets"]["image"]["href"] = f"../images/{feature['id']}.tif"
         written(tmp_path / "loose" / f"{feature['id']}.json", feature)
     written(tmp_path / "loose" / "notes.json", {"no": "STAC"})
+    written(tmp_path / "loose" / ".trash" / "item-9.json", make_item(9))
     (tmp_path / "loose" / "readme.txt").write_text("no STAC either")
 
     def told(source):
@@ -231,6 +234,27 @@ def test_items_and_rasters_over_http(items, tmp_path):
             ids(f"{served.url}/gone.json")
     with pytest.raises(InputError, match="refused"):
         ids(f"{served.url}/items.ndjson")
+
+
+def test_a_server_that_falls_silent_is_given_up(monkeypatch):
+    monkeypatch.setattr(stac_source, "SILENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/items.json"
+        with pytest.raises(InputError, match="timed out"):
+            ids(url)
+
+
+def test_a_program_may_read_urls_its_own_way(items, monkeypatch):
+    class Own(pystac.StacIO):
+        def read_text(self, source, *_, **__):
+            assert source == "https://private.example.org/items.ndjson"
+            return items.read_text()
+
+        def write_text(self, *_, **__):
+            raise NotImplementedError
+
+    monkeypatch.setattr(pystac.StacIO, "_default_io", Own)
+    assert ids("https://private.example.org/items.ndjson") == ["item-0", "item-1", "item-2"]
 
 
 def test_pages_are_followed_to_the_end(items, tmp_path):
