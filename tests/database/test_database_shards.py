@@ -14,6 +14,7 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from shard_servers import PASSWORD, installed
 from synthetic import Scene, add, new_archive, rows
@@ -496,6 +497,50 @@ def test_what_cannot_be_a_shard_is_refused_and_nothing_changes(
     with pytest.raises(UsageError, match="other servers or in another order"):
         shards.shard(conn, "many", [places[2], places[0]])
     same(conn)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("ALTER TABLE dcsh.many ENABLE ROW LEVEL SECURITY", "row security"),
+        ("GRANT SELECT (id) ON dcsh.many TO PUBLIC", "rights on columns"),
+        (
+            "CREATE TRIGGER t BEFORE UPDATE ON dcsh.many FOR EACH ROW "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "a trigger",
+        ),
+    ],
+)
+def test_what_a_table_over_servers_would_not_have_is_not_lost_silently(conn, places, change, what):
+    new_archive(conn, "many", BITS)
+    conn.execute(change)
+    with pytest.raises(UsageError, match=f"has {what}, which would be lost"):
+        shards.shard(conn, "many", places)
+
+
+def test_a_role_that_may_search_searches_with_a_mapping_of_its_own(conn, databases, places):
+    both(conn, places)
+    nearest = told(search.similar(conn, "one", bytes(4)))
+    conn.execute(
+        """
+        CREATE ROLE analyst LOGIN PASSWORD 'analyst';
+        GRANT USAGE ON SCHEMA dcsh TO analyst;
+        GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO analyst;
+        """
+    )
+    try:
+        analyst = make_conninfo(databases[0], user="analyst", password="analyst")
+        with connection.connect(analyst) as asking:
+            with pytest.raises(ServerError, match="user mapping not found"):
+                search.similar(asking, "many", bytes(4))
+            for server in ("dcsh_1", "dcsh_2", "dcsh_3"):
+                mapping = sql.SQL(
+                    "CREATE USER MAPPING FOR analyst SERVER {} OPTIONS (user 'postgres', password {})"
+                )
+                conn.execute(mapping.format(sql.Identifier(server), sql.Literal(PASSWORD)))
+            assert told(search.similar(asking, "many", bytes(4))) == nearest
+    finally:
+        conn.execute("DROP OWNED BY analyst CASCADE; DROP ROLE analyst")
 
 
 @pytest.mark.parametrize("layer", ["postgis"], indirect=True)
