@@ -766,14 +766,22 @@ class Archive:
         if query is None:
             ids = chips.chips(self.connection, self.record.name, limit=1)[0]["id"]
             if not ids:
-                raise NotFound(f"archive '{self.record.name}' has no chips", hint="ingest scenes first")
+                raise NotFound(
+                    f"archive '{self.record.name}' has no chips", hint="ingest scenes first"
+                )
             query = self.query_chip(ids[0])
         if query.code is None:
             raise UsageError(
                 "a project shows the hits of one chip or one code",
                 hint="write the hits of several to a file: dcsh-pg search ... -o hits.gpkg",
             )
-        filters = {"k": k, "area": area, "since": since, "until": until, "max_distance": max_distance}
+        filters = {
+            "k": k,
+            "area": area,
+            "since": since,
+            "until": until,
+            "max_distance": max_distance,
+        }
         hits = self.search(query, **filters)
         told = {
             "chip": query.chip,

@@ -12,6 +12,12 @@ import pytest
 import rasterio
 from rasterio.transform import from_bounds
 
+from dcsh_pg.imagery.gdal import Sign
+from dcsh_pg.imagery.listed import listed_scenes
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.scene import Scene
+from dcsh_pg.imagery.stac import stac_listing
+
 SIDE = 128
 """Width and height of the rasters in pixels."""
 
@@ -62,6 +68,26 @@ def write_items(file: Path, items: list[dict[str, Any]]) -> Path:
         add_raster(item, file.parent, number)
     file.write_text("".join(json.dumps(item) + "\n" for item in items))
     return file
+
+
+def written(file: Path, document: Any) -> Path:
+    """Writes JSON; gives the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document))
+    return file
+
+
+def parsed(items: Path) -> list[dict[str, Any]]:
+    """The items of a newline-delimited file."""
+    return [json.loads(line) for line in items.read_text().splitlines()]
+
+
+def scenes_of(
+    source: Path | str, *, chip_size: int | None = 64, sign: Sign | None = None, **options: Any
+) -> list[Scene]:
+    """The scenes of a STAC source for a model of three bands."""
+    reading = Reading(chip_size=chip_size)
+    return listed_scenes(stac_listing(str(source), **options), reading=reading, bands=3, sign=sign)
 
 
 def add_raster(item: dict[str, Any], folder: Path, seed: int, *, placed: bool = True) -> Path:

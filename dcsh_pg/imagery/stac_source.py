@@ -62,8 +62,8 @@ def find_items(
 ) -> Iterator[FoundItem]:
     """The items that ``source`` lists, in its order; one that cannot be read has an error.
 
-    A folder is walked from its catalog.json or collection.json, or else searched for files with
-    items.  The items of a catalogue come before those of its children.
+    A folder is walked from its catalog.json or collection.json, or, where that leads to none,
+    searched for files with items.  The items of a catalogue come before those of its children.
 
     Args:
         source: a file or URL of an item, an item collection (an API's pages are followed),
@@ -110,7 +110,8 @@ class _Walk:
         root = next((folder / name for name in ROOTS if (folder / name).is_file()), None)
         if root is not None:
             yield from self.document(str(root))
-            return
+            if self.found:
+                return
         for file in sorted(folder.rglob("*")):
             hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
             if hidden or file.suffix.lower() not in SUFFIXES:
