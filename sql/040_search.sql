@@ -153,7 +153,7 @@ BEGIN
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
     IF dcsh._is_sharded(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh._search_shards(
+        RETURN QUERY SELECT * FROM dcsh._search_on_shards(
             archive, conditions, place, code, k, since, until, max_distance, other_than);
         RETURN;
     END IF;

@@ -99,7 +99,7 @@ COMMENT ON FUNCTION dcsh._nearest_on_shards IS 'The query for the chips of a sha
 -- Where few rows are expected PostgreSQL would fetch them all and sort them here, shard after shard.
 -- All chips within a distance are first looked for among the nearest, which an index can tell: if not
 -- all of these are within it, there are no others.
-CREATE OR REPLACE FUNCTION dcsh._search_shards(
+CREATE OR REPLACE FUNCTION dcsh._search_on_shards(
     archive text, conditions text, place dcsh.area, code bit, k integer, since timestamptz,
     until timestamptz, max_distance integer, other_than bigint
 ) RETURNS SETOF dcsh.hit
@@ -113,7 +113,7 @@ DECLARE
     first_hits dcsh.hit[];
 BEGIN
     IF k IS NULL THEN
-        first_hits := ARRAY(SELECT h FROM dcsh._search_shards(
+        first_hits := ARRAY(SELECT h FROM dcsh._search_on_shards(
             archive, conditions, place, code, 200, since, until, max_distance, other_than) h);
         IF cardinality(first_hits) < 200 THEN
             RETURN QUERY SELECT * FROM unnest(first_hits);
@@ -124,7 +124,7 @@ BEGIN
         USING place, code, k, since, until, max_distance, other_than;
 END
 $$;
-COMMENT ON FUNCTION dcsh._search_shards IS 'The search of a sharded archive; k NULL finds all within max_distance';
+COMMENT ON FUNCTION dcsh._search_on_shards IS 'The search of a sharded archive; k NULL finds all within max_distance';
 
 CREATE OR REPLACE FUNCTION dcsh._bounds_of_shards(
     archive text, OUT west double precision, OUT south double precision,

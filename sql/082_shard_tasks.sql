@@ -7,7 +7,7 @@ CREATE OR REPLACE VIEW dcsh._shard_task AS
 COMMENT ON VIEW dcsh._shard_task IS 'A row inserted here by the server that this one is a shard of is a task; it comes back with the answer';
 
 -- Two connections that do not go to one database can lock the same number.
-CREATE OR REPLACE FUNCTION dcsh._identity(number bigint) RETURNS jsonb
+CREATE OR REPLACE FUNCTION dcsh._shard_identity(number bigint) RETURNS jsonb
     LANGUAGE sql VOLATILE
     SET search_path FROM CURRENT
 AS $$
@@ -20,7 +20,7 @@ AS $$
             FROM pg_extension e
             WHERE e.extname = 'vector' OR e.extname = 'postgis' AND dcsh._footprint_type() <> 'polygon'))
 $$;
-COMMENT ON FUNCTION dcsh._identity IS 'What two databases that share an archive must have in common; is_another is false where the number is locked in this one';
+COMMENT ON FUNCTION dcsh._shard_identity IS 'What two databases that share an archive must have in common; is_another is false where the number is locked in this one';
 
 -- Text of rows: the same on every server that has the same rows, whatever its settings.
 CREATE OR REPLACE FUNCTION dcsh._digest(chips regclass, condition text DEFAULT 'true') RETURNS jsonb
@@ -82,7 +82,7 @@ AS $$
 BEGIN
     CASE NEW.task
         WHEN 'identify' THEN
-            NEW.answer := dcsh._identity(NEW.argument::bigint);
+            NEW.answer := dcsh._shard_identity(NEW.argument::bigint);
         WHEN 'prepare' THEN
             NEW.answer := dcsh._prepare_shard(NEW.archive, NEW.argument, NEW.onnx);
         WHEN 'clear' THEN

@@ -140,7 +140,7 @@ CREATE OR REPLACE FUNCTION dcsh._check_shard_servers(servers text[]) RETURNS voi
 AS $$
 DECLARE
     number bigint := hashtextextended(gen_random_uuid()::text, 0);
-    here jsonb := dcsh._identity(number);
+    here jsonb := dcsh._shard_identity(number);
     there jsonb;
     server text;
     differs text;
