@@ -24,20 +24,45 @@ AS $$
 $$;
 COMMENT ON FUNCTION dcsh._example_codes IS 'The codes of chips, each chip once';
 
--- Of the mean only the sum, which is exact.  Written out example by example and not as a subquery,
--- which parallel workers could not run before PostgreSQL 17.
+CREATE OR REPLACE FUNCTION dcsh._places(number integer) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT
+    RETURN length(ltrim(number::bit(32)::text, '0'));
+COMMENT ON FUNCTION dcsh._places IS 'Binary digits of a positive number';
+
+CREATE OR REPLACE FUNCTION dcsh._digits(examples bit varying[]) RETURNS bit varying[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT array_agg(d.digits ORDER BY d.place)
+    FROM (SELECT place, string_agg((b.ones >> place & 1)::text, '' ORDER BY b.n)::bit varying AS digits
+          FROM (SELECT n, sum(get_bit(e.code, n))::integer AS ones
+                FROM unnest(examples) e(code), generate_series(0, length(examples[1]) - 1) n
+                GROUP BY n) b,
+               generate_series(0, dcsh._places(cardinality(examples)) - 1) place
+          GROUP BY place) d
+$$;
+COMMENT ON FUNCTION dcsh._digits IS 'How often each bit is 1 in codes, in binary: a code of digits for each place, the ones first';
+
+-- Rule mean: only the sum, which is exact.  Where a bit of c.code is 0, its distances to n examples add
+-- up to the ones among theirs, and where it is 1 to n less the ones.  Distances to the digits of the
+-- number of ones add up to that, but for 2^places - 1 instead of n: log(n) terms, and not n.
+-- Written out and not as a subquery, which parallel workers could not run before PostgreSQL 17.
 CREATE OR REPLACE FUNCTION dcsh._to_examples(rule text, parameter text, examples integer)
     RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
-    RETURN (
-        SELECT CASE rule
-            WHEN 'min' THEN format('least(%s)', string_agg(e.distance, ', '))
-            WHEN 'mean' THEN format('(%s)', string_agg(e.distance, ' + ')) END
-        FROM (SELECT format('dcsh.hamming(c.code, %s[%s])', parameter, n) AS distance
-              FROM generate_series(1, examples) n) e
-    );
-COMMENT ON FUNCTION dcsh._to_examples IS 'SQL for the least (rule min) or the sum (rule mean) of the distances from c.code to an array of codes';
+    RETURN CASE rule
+        WHEN 'min' THEN (
+            SELECT format('least(%s)', string_agg(
+                format('dcsh.hamming(c.code, %s[%s])', parameter, n), ', '))
+            FROM generate_series(1, examples) n)
+        WHEN 'mean' THEN (
+            SELECT format('(%s - %s * bit_count(c.code)::integer)', string_agg(
+                format('%s * dcsh.hamming(c.code, %s[%s])', 1 << place, parameter, place + 1), ' + '),
+                (1 << dcsh._places(examples)) - 1 - examples)
+            FROM generate_series(0, dcsh._places(examples) - 1) place)
+    END;
+COMMENT ON FUNCTION dcsh._to_examples IS 'SQL for the distance from c.code to the nearest of so many codes in a parameter (rule min), or for the sum of its distances to so many whose digits are in it (rule mean)';
 
 CREATE OR REPLACE FUNCTION dcsh._kept(rule text, likes integer, unlikes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -48,14 +73,14 @@ CREATE OR REPLACE FUNCTION dcsh._kept(rule text, likes integer, unlikes integer)
                dcsh._to_examples(rule, '$2', likes), likes,
                dcsh._to_examples(rule, '$7', unlikes), unlikes)
     ELSE 'true' END;
-COMMENT ON FUNCTION dcsh._kept IS 'Condition that c.code is no farther from the liked codes $2 than from the unliked codes $7';
+COMMENT ON FUNCTION dcsh._kept IS 'Condition that c.code is no farther from the likes in $2 than from the unlikes in $7';
 
 -- The nearest to each liked code are walked to.  Up to where the shortest of these walks broke off
--- all chips are known then; where too few of them are kept, all walk on.  Without unlikes the first
--- walks suffice: they allow for the chips that are left out.
+-- all chips are known then; where too few of them are kept, all walk on.  The first walks allow for the
+-- chips that are left out, unless these are many, which are seldom all near to one like.
 CREATE OR REPLACE FUNCTION dcsh._walk_to_examples(
-    archive text, likes bit varying[], unlikes bit varying[], left_out bigint[], k integer, area dcsh.area,
-    since timestamptz, until timestamptz, max_distance integer,
+    archive text, likes bit varying[], unlikes bit varying[], left_out bigint[], k integer,
+    area dcsh.area, since timestamptz, until timestamptz, max_distance integer,
     OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
@@ -64,7 +89,7 @@ AS $$
 DECLARE
     chips double precision := (SELECT greatest(r.reltuples, 0) FROM pg_class r
                                WHERE r.oid = format('dcsh.%I', archive)::regclass);
-    reach bigint := k::bigint + cardinality(left_out);
+    reach bigint := k::bigint + least(cardinality(left_out), 100);
     enough boolean := false;
 BEGIN
     -- A step takes about the time of a hundred chips in one pass over all.
@@ -121,6 +146,7 @@ DECLARE
     left_out bigint[] := likes || unlikes;
     place dcsh.area := dcsh._to_lonlat(area);
     distance text := dcsh._to_examples(dcsh._check_rule(rule), '$2', cardinality(liked));
+    kept text := dcsh._kept(rule, cardinality(liked), cardinality(unliked));
     near text := 'SELECT w.id, w.distance FROM unnest($9, $10) w(id, distance)';
     walked_ids bigint[];
     walked_distances integer[];
@@ -136,7 +162,10 @@ BEGIN
                 (SELECT min(l) FROM unnest(likes) l WHERE l = ANY (unlikes))
             USING ERRCODE = 'invalid_parameter_value', HINT = 'name it in one of the two only';
     END IF;
-    IF rule = 'min' AND dcsh._code_index(archive) IS NOT NULL THEN
+    -- Each walk looks anew for the chips that meet conditions; for many likes that is once too often.
+    IF rule = 'min' AND dcsh._code_index(archive) IS NOT NULL
+        AND (cardinality(liked) <= 10 OR num_nonnulls(area, since, until) = 0)
+    THEN
         SELECT w.ids, w.distances INTO walked_ids, walked_distances
             FROM dcsh._walk_to_examples(
                 archive, liked, unliked, left_out, k, place, since, until, max_distance) w;
@@ -145,6 +174,8 @@ BEGIN
         IF rule = 'mean' THEN
             distance := format('(2 * %s + %s) / %s',
                                distance, cardinality(liked), 2 * cardinality(liked));
+            liked := dcsh._digits(liked);
+            unliked := dcsh._digits(unliked);
         END IF;
         near := format($query$
             SELECT c.id, %2$s AS distance
@@ -154,7 +185,7 @@ BEGIN
             LIMIT $3
         $query$, archive, distance, concat_ws(' AND ',
             'c.id <> ALL ($8)',
-            dcsh._kept(rule, cardinality(liked), cardinality(unliked)),
+            kept,
             CASE WHEN area IS NOT NULL THEN dcsh._meets() END,
             CASE WHEN since IS NOT NULL THEN 'c.acquired >= $4' END,
             CASE WHEN until IS NOT NULL THEN 'c.acquired < $5' END,
