@@ -238,7 +238,7 @@ def ingest(
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
     """
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.registry import drop_archive
+    from dcsh_pg.database.registry import drop_archive, get_archive
 
     _check_one_source(
         {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
@@ -296,8 +296,8 @@ def ingest(
             else:
                 report = opened.ingest(sources, sidecar=sidecar, **how)
         except (InputError, NotFound, UsageError):
-            # The source as a whole is of no use: nothing was stored.
-            if opened.is_new:
+            # The source as a whole is of no use.
+            if opened.is_new and not get_archive(opened.connection, archive).scenes:
                 drop_archive(opened.connection, archive)
             raise
     if as_json:

@@ -112,7 +112,7 @@ class _Walk:
             yield from self.document(str(root))
             if self.found:
                 return
-        for file in sorted(folder.rglob("*")):
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
             if hidden or file.suffix.lower() not in SUFFIXES:
                 continue
