@@ -126,6 +126,8 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._search_on_shards IS 'The search of a sharded archive; k NULL finds all within max_distance';
 
+-- Without the count PostgreSQL would take the least and the greatest for the first and the last of
+-- sorted rows, and have every shard sort all of its own, once for each.
 CREATE OR REPLACE FUNCTION dcsh._bounds_of_shards(
     archive text, OUT west double precision, OUT south double precision,
     OUT east double precision, OUT north double precision
@@ -139,6 +141,7 @@ BEGIN
             SELECT min((dcsh._bounds(c.geom))[1]) AS w, min((dcsh._bounds(c.geom))[2]) AS s,
                    max((dcsh._bounds(c.geom))[3]) AS e, max((dcsh._bounds(c.geom))[4]) AS n
             FROM %s c
+            HAVING count(*) > 0
         $shard$, s.chips), ' UNION ALL '))
         FROM dcsh._shards(archive) s)
     INTO west, south, east, north;

@@ -286,6 +286,14 @@ def test_only_what_is_within_a_distance_or_near_to_it_travels(conn, places, radi
 
 
 @both_layers
+def test_the_shards_tell_the_extent_and_not_the_footprints(conn, places):
+    both(conn, places)
+    scans = foreign_scans(conn, lambda: registry.extent(conn, "many"))
+    assert [scan["Actual Rows"] for scan in scans] == [1, 1, 1]
+    assert all(scan["Async Capable"] and "min(" in scan["Remote SQL"] for scan in scans)
+
+
+@both_layers
 def test_scenes_come_change_and_go_as_on_one_server(conn, places):
     both(conn, places)
     before = same(conn)
