@@ -314,7 +314,8 @@ def _check_one_source(sources: dict[str, object], needing: dict[str, dict[str, o
     if len(given) != 1:
         raise UsageError(
             f"{' and '.join(given)} cannot be combined" if given else "nothing to ingest is named",
-            hint="give files and folders, or --stac FILE|DIR|URL, or --from-table SCHEMA.TABLE",
+            hint="give SOURCE..., or --stac FILE|DIR|URL, or --from-table SCHEMA.TABLE; "
+            "'dcsh-pg ingest --help' tells more",
         )
     for kind, dependent in needing.items():
         for option, value in dependent.items():
