@@ -173,6 +173,16 @@ def search(
             show_default=False,
         ),
     ] = None,
+    sign: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Python function that takes a scene's URL and returns one that may be read, for the "
+            "chips of a contact sheet.",
+            rich_help_panel=_OUTPUT,
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
@@ -230,7 +240,9 @@ def search(
         for name, ids in (("--like", like), ("--unlike", unlike))
     )
     drawn = parse_area(region, "--region") if region else None
+    signing = options.parse_function(sign, "--sign")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+    opened.sign = signing
     if image is not None:
         query = opened.query_image(image, window=part)
     elif asked is not None:

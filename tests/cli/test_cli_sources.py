@@ -104,6 +104,11 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
             archive.read_chip(hit)
         archive.sign = lambda href: f"{href}?key=1234"
         assert archive.read_chip(hit).shape == (64, 64, 3)
+        served.asked.clear()
+        search = ["search", "a", "--chip", "1", "-o", "hits.png", "--sign", "keys:sign"]
+        found = CliRunner().invoke(app, search)
+        assert found.exit_code == 0, found.stderr
+        assert {path.partition("?")[2] for path in served.asked} == {"key=1234"}
     stored = rows(database)
     assert {row[7] for row in stored} == {f"{served.url}/images/item-{n}.tif" for n in range(4)}
     assert "1234" not in repr(stored)
