@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION dcsh.create_shard_server(connection jsonb) RETURNS text
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
+    SET client_min_messages = warning
 AS $$
 DECLARE
     of_user CONSTANT text[] := ARRAY['user', 'password', 'sslcert', 'sslkey', 'sslpassword'];

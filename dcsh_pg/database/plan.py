@@ -49,7 +49,8 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
         ).fetchone()
     servers = sum(node["Node Type"] == "Foreign Scan" for node in _nodes(explained))
     if servers:
-        return SearchPlan(archive.name, f"{servers} servers, each as it can", None, None)
+        uses = f"{servers} server{'s' if servers > 1 else ''}"
+        return SearchPlan(archive.name, uses, index=None, fix=None)
     used = walks_an_index(explained)
     return SearchPlan(
         archive=archive.name,

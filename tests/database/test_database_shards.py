@@ -570,8 +570,11 @@ def test_a_shard_that_is_gone_is_an_error_and_not_a_shorter_answer(conn, places)
         )
         with pytest.raises(DcshError, match="dcsh_2"):
             search.similar(conn, "many", bytes(4))
-        admin.execute(f"ALTER DATABASE {gone} ALLOW_CONNECTIONS true")
-    same(conn)
+        with pytest.raises(DcshError, match="dcsh_2"):
+            registry.drop_archive(conn, "many")
+        conn.execute('DROP FOREIGN TABLE dcsh."many$2"')
+        registry.drop_archive(conn, "many")
+        assert [archive.name for archive in registry.list_archives(conn)] == ["one"]
 
 
 def test_a_plain_owner_needs_only_the_wrapper(three_servers, layer, make_database):
