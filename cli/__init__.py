@@ -16,27 +16,16 @@ from dcsh_pg import __version__
 from dcsh_pg.cli.console import say
 from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError, UsageError
 
-COMMANDS = (
-    "demo",
-    "train",
-    "export",
-    "ingest",
-    "search",
-    "change",
-    "duplicates",
-    "stac",
-    "qgis",
-    "pgstac",
-    "evaluate",
-    "recall",
-    "benchmark",
-    "report",
-    "archive",
-    "model",
-    "db",
-    "native",
-)
-"""One module each, in the order of a user's tasks, which is their order in --help."""
+PANELS = {
+    "The path": ("demo", "train", "export", "ingest"),
+    "Questions": ("search", "change", "duplicates"),
+    "For other programs": ("stac", "qgis", "pgstac"),
+    "Measuring": ("evaluate", "recall", "benchmark", "report"),
+    "What there is": ("archive", "model", "db", "native"),
+}
+"""The commands, one module each, as --help groups them: in the order of a user's tasks."""
+
+COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
 
 class _Commands(TyperGroup):
@@ -47,6 +36,9 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx, cmd_name):
         command = super().get_command(ctx, cmd_name)
+        for panel, names in PANELS.items():
+            if cmd_name in names:
+                command.rich_help_panel = panel
         for one in (command, *getattr(command, "commands", {}).values()):
             if one is not None and one.help:
                 one.help = _reflowed(one.help)
