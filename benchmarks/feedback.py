@@ -1,0 +1,96 @@
+"""What liked and unliked chips are worth: precision of the next hits after a first look.
+
+    python benchmarks/feedback.py ARCHIVE --label class
+
+Asks for what is like a chip, has up to three of the first 20 hits marked right and up to three wrong,
+by the labels of their scenes, asks again by each way, and tells how many of the next 20 hits have the
+label of the chip.  Beside ``dcsh.similar_to_examples`` stand the differences that others use, made in
+NumPy: the distance to the likes less that to the unlikes, and twice that to the likes less the other
+(GeoVibes).  Labels mark and count, and do nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+from dcsh_pg import codes as packed
+from dcsh_pg.archive import Archive
+
+LOOK, MARKED = 20, 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("archive")
+    parser.add_argument("--label", default="class", help="property of the scenes")
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--dsn")
+    options = parser.parse_args()
+    archive = Archive.open(options.archive, dsn=options.dsn)
+    ids, codes, labels = archive.labelled_codes(options.label)
+    if len(ids) != archive.record.chips:
+        parser.error(f"chips without the property '{options.label}' would count as wrong")
+    label_of = dict(zip(ids.tolist(), labels, strict=True))
+    random = np.random.default_rng(0)
+    shares: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    for chip in random.choice(ids, options.rounds).tolist():
+        first = [hit.id for hit in archive.similar_to(chip, k=LOOK)]
+        right = [id for id in first if label_of[id] == label_of[chip]][:MARKED]
+        wrong = [id for id in first if label_of[id] != label_of[chip]][:MARKED]
+        if not wrong:
+            continue
+        likes = [chip, *right]
+        for way, ask in _ways(archive, ids, codes, likes, wrong).items():
+            began = time.perf_counter()
+            hits = [id for id in ask() if id not in (*likes, *wrong)][:LOOK]
+            seconds.setdefault(way, []).append(time.perf_counter() - began)
+            of_label = sum(label_of[id] == label_of[chip] for id in hits)
+            shares.setdefault(way, []).append(of_label / LOOK)
+    print(f"| {len(shares['one chip'])} rounds | precision@{LOOK} in % | ms, median |")
+    print("| --- | ---: | ---: |")
+    for way, found in shares.items():
+        error = np.std(found) / np.sqrt(len(found))
+        milliseconds = 1000 * np.median(seconds[way])
+        print(f"| {way} | {100 * np.mean(found):.1f} ± {100 * error:.1f} | {milliseconds:.1f} |")
+
+
+def _ways(archive, ids, codes, likes, unlikes):
+    """Name -> how to ask for at least ``LOOK`` hits that are no examples."""
+
+    def one():
+        return [hit.id for hit in archive.similar_to(likes[0], k=LOOK + 2 * MARKED)]
+
+    def examples(rule, unlikes):
+        return lambda: [
+            hit.id for hit in archive.similar_to_examples(likes, unlikes, rule=rule, k=LOOK)
+        ]
+
+    def difference(combine, weight):
+        def ask():
+            rows = {id: row for row, id in enumerate(ids.tolist())}
+            near, far = (
+                combine(packed.hamming(codes, codes[[rows[id] for id in chosen]]), axis=1)
+                for chosen in (likes, unlikes)
+            )
+            return ids[np.lexsort((ids, weight * near - far))][: LOOK + 3 * MARKED].tolist()
+
+        return ask
+
+    return {
+        "one chip": one,
+        "likes, min": examples("min", ()),
+        "likes and unlikes, min": examples("min", unlikes),
+        "likes, mean": examples("mean", ()),
+        "likes and unlikes, mean": examples("mean", unlikes),
+        "difference of the min": difference(np.min, 1),
+        "difference of the mean": difference(np.mean, 1),
+        "twice the mean less the mean": difference(np.mean, 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
