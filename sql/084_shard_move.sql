@@ -53,26 +53,6 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.create_shard_server IS 'Makes the foreign server for shards at a connection (keywords of libpq: host, port, dbname, user, password, ...) or finds it, and maps the current user to the user there; returns its name';
 
-CREATE OR REPLACE FUNCTION dcsh._drop_idle_servers() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path FROM CURRENT
-    SET client_min_messages = warning
-AS $$
-DECLARE
-    server name;
-BEGIN
-    FOR server IN
-        SELECT s.srvname FROM pg_foreign_server s
-        WHERE s.srvname ~ '^dcsh_\d+$' AND pg_has_role(s.srvowner, 'USAGE')
-            AND NOT EXISTS (SELECT FROM pg_foreign_table t WHERE t.ftserver = s.oid)
-        ORDER BY s.srvname
-    LOOP
-        EXECUTE format('DROP SERVER %I CASCADE', server);
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION dcsh._drop_idle_servers IS 'Drops the foreign servers that create_shard_server made and no archive lies on any more, with their user mappings';
-
 CREATE OR REPLACE FUNCTION dcsh._lock_for_move(archive text) RETURNS dcsh.archive
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -255,7 +235,7 @@ BEGIN
     END IF;
     PERFORM dcsh._check_can_move(archive);
     PERFORM dcsh._check_shard_servers(servers);
-    PERFORM dcsh.drop_former_shards(archive);
+    PERFORM dcsh._empty_shards(archive);
 
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING COMMENTS) PARTITION BY HASH (%I)',
                    successor, former, key);
@@ -336,18 +316,13 @@ CREATE OR REPLACE FUNCTION dcsh.drop_former_shards(archive text) RETURNS bigint
 AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
-    shards bigint := 0;
 BEGIN
-    IF NOT dcsh._is_sharded(archive) THEN
-        SELECT count(*) INTO shards FROM dcsh._shards(archive);
-        PERFORM dcsh._drop_shards(archive);
-    END IF;
-    RETURN shards;
+    RETURN CASE WHEN dcsh._is_sharded(archive) THEN 0 ELSE dcsh._drop_all_shards(archive) END;
 END
 $$;
 COMMENT ON FUNCTION dcsh.drop_former_shards IS 'Drops the copies that unshard_archive has left on the shards of an archive; returns their number';
 
-CREATE OR REPLACE FUNCTION dcsh._drop_shards(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh._empty_shards(archive text) RETURNS SETOF name
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -357,10 +332,29 @@ BEGIN
     FOR part IN SELECT * FROM dcsh._shards(archive) LOOP
         PERFORM dcsh._at_shard(part.server, archive, 'drop');
         EXECUTE format('DROP FOREIGN TABLE %s', part.chips);
+        RETURN NEXT part.server;
     END LOOP;
-    IF FOUND THEN
-        PERFORM dcsh._drop_idle_servers();
-    END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._drop_shards IS 'Drops the shards of an archive, here and on their servers';
+COMMENT ON FUNCTION dcsh._empty_shards IS 'Drops the shards of an archive, here and on their servers; returns the names of these';
+
+CREATE OR REPLACE FUNCTION dcsh._drop_all_shards(archive text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET client_min_messages = warning
+AS $$
+DECLARE
+    servers name[] := ARRAY(SELECT dcsh._empty_shards(archive));
+    idle name;
+BEGIN
+    FOR idle IN
+        SELECT s.srvname FROM pg_foreign_server s
+        WHERE s.srvname = ANY (servers) AND s.srvname ~ '^dcsh_\d+$'
+            AND NOT EXISTS (SELECT FROM pg_foreign_table t WHERE t.ftserver = s.oid)
+    LOOP
+        EXECUTE format('DROP SERVER %I CASCADE', idle);
+    END LOOP;
+    RETURN cardinality(servers);
+END
+$$;
+COMMENT ON FUNCTION dcsh._drop_all_shards IS 'Drops the shards of an archive, and the servers that create_shard_server made for it alone, with their user mappings; returns how many shards';

@@ -414,6 +414,10 @@ def test_chips_come_back_and_the_shards_are_dropped(conn, places):
         assert conn.execute("SELECT dcsh.unshard_archive('many')").fetchone() == (chips,)
     assert sum(chips_at(places, "many")) == chips and shards.shards(conn, "many") == []
     same(conn)
+    assert shards.shard(conn, "many", places) == chips
+    same(conn)
+    with conn.transaction():
+        assert conn.execute("SELECT dcsh.unshard_archive('many')").fetchone() == (chips,)
     assert shards.unshard(conn, "many") == 0
     for place in places:
         with connection.connect(place) as there:
