@@ -10,13 +10,16 @@
 
     model_file     a model with random weights, 64 bits, chips of 64 pixels
     scenes         a folder of four small georeferenced scenes
+    look_in_qgis   opens a project in QGIS and tells of its layers, or skipped
 
 All databases are libpq strings.  No test touches the user's own embedded server or the libpq environment.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -33,6 +36,7 @@ from dcsh_pg.database.connection import LIBPQ_VARIABLES
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 from dcsh_pg.database.native_build import PgConfig
 
+LOOK_IN_QGIS = Path(__file__).with_name("look_in_qgis.py")
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
 
 
@@ -211,3 +215,28 @@ def scenes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     make_archive(folder, locations=2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def look_in_qgis():
+    """Opens a project in QGIS without a screen; gives what it says of the layers."""
+    python = os.environ.get("DCSH_TEST_QGIS_PYTHON", "/usr/bin/python3")
+    if subprocess.run(
+        ["sh", "-c", f"{python} -c 'import qgis.core'"], capture_output=True
+    ).returncode:
+        pytest.skip("no QGIS: install Debian's python3-qgis, or name DCSH_TEST_QGIS_PYTHON")
+
+    def run(project: Path) -> dict:
+        environment = {"QT_QPA_PLATFORM": "offscreen", "PATH": os.environ["PATH"]}
+        environment["HOME"] = str(project.parent)
+        done = subprocess.run(
+            [python, LOOK_IN_QGIS, project, project.with_suffix(".png")],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,41 +14,6 @@ from dcsh_pg.catalog.qgis_project import by_distance, postgres_source
 from dcsh_pg.database import connection, registry
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import NotFound, UsageError
-
-LOOK = Path(__file__).with_name("look_at_qgis_project.py")
-
-
-@pytest.fixture(scope="session")
-def look():
-    """Opens a project in QGIS without a screen; gives what it says of the layers."""
-    python = next(
-        (
-            python
-            for python in (os.environ.get("DCSH_TEST_QGIS_PYTHON"), "/usr/bin/python3")
-            if python
-            and shutil.which(python)
-            and subprocess.run([python, "-c", "import qgis.core"], capture_output=True).returncode
-            == 0
-        ),
-        None,
-    )
-    if python is None:
-        pytest.skip("no QGIS: install Debian's python3-qgis, or name a DCSH_TEST_QGIS_PYTHON")
-
-    def run(project: Path) -> dict:
-        environment = {"QT_QPA_PLATFORM": "offscreen", "PATH": os.environ["PATH"]}
-        environment["HOME"] = str(project.parent)
-        done = subprocess.run(
-            [python, LOOK, project, project.with_suffix(".png")],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run
 
 
 def made(dsn: str) -> Archive:
@@ -85,12 +46,12 @@ def the_same(seen, hits):
 
 
 @pytest.mark.parametrize("name", ["map.qgz", "map.qgs"])
-def test_qgis_shows_the_hits_of_the_database(postgis_places, look, tmp_path, name):
+def test_qgis_shows_the_hits_of_the_database(postgis_places, look_in_qgis, tmp_path, name):
     area = shapely.box(10, 40, 15.5, 45.5)
     query = postgis_places.query_chip(7)
     files = postgis_places.to_qgis(tmp_path / name, query, k=20, area=area)
     assert files == [tmp_path / name]
-    seen = look(files[0])
+    seen = look_in_qgis(files[0])
     assert list(seen) == ["chip 7", "nearest to chip 7", "chips of places"]
     assert all(layer["valid"] for layer in seen.values())
     assert [layer["count"] for layer in seen.values()] == [1, 20, 60]
@@ -101,15 +62,15 @@ def test_qgis_shows_the_hits_of_the_database(postgis_places, look, tmp_path, nam
     assert seen["chip 7"]["rows"][0]["id"] == 7
 
 
-def test_a_code_as_query_has_no_chip_to_show(postgis_places, look, tmp_path):
+def test_a_code_as_query_has_no_chip_to_show(postgis_places, look_in_qgis, tmp_path):
     query = Query(postgis_places.code_of(3), "a pond's picture")
     [project] = postgis_places.to_qgis(tmp_path / "map.qgz", query, k=5, max_distance=30)
-    seen = look(project)
+    seen = look_in_qgis(project)
     assert list(seen) == ["nearest to a pond's picture", "chips of places"]
     assert the_same(seen["nearest to a pond's picture"], postgis_places.similar(query.code, k=5, max_distance=30))  # fmt: skip
 
 
-def test_without_postgis_it_shows_a_geopackage(places, look, tmp_path):
+def test_without_postgis_it_shows_a_geopackage(places, look_in_qgis, tmp_path):
     pytest.importorskip("geopandas")
     project, package = places.to_qgis(tmp_path / "map.qgz", k=12)
     assert package == tmp_path / "map.gpkg"
@@ -117,7 +78,7 @@ def test_without_postgis_it_shows_a_geopackage(places, look, tmp_path):
     moved.mkdir()
     for file in (project, package):
         shutil.move(file, moved / file.name)
-    seen = look(moved / project.name)
+    seen = look_in_qgis(moved / project.name)
     assert [layer["count"] for layer in seen.values()] == [1, 12, 60]
     assert the_same(seen["nearest to chip 1"], places.similar_to(1, k=12))
     assert seen["nearest to chip 1"]["drawn"] == 12

@@ -20,16 +20,6 @@ TILE = (11, 1075, 707)
 """Zoom, x and y of a tile from 8.965 to 9.141 degrees east that the first chips are in."""
 
 
-@pytest.fixture(scope="module")
-def app():
-    """tipg as it is started for a database, which it reads from its environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIPG_DB_SCHEMAS", '["dcsh"]')
-        patch.setenv("TIPG_DB_TABLES", '["dcsh.places_layer"]')
-        patch.setenv("TIPG_DB_FUNCTIONS", '["dcsh.search_layer"]')
-        yield pytest.importorskip("tipg.main").app
-
-
 @pytest.fixture
 def conn(postgis_database):
     with connection.connect(postgis_database) as opened:
@@ -43,11 +33,11 @@ def conn(postgis_database):
 
 
 @pytest.fixture
-def client(app, conn, postgis_database, monkeypatch):
+def client(tipg, conn, postgis_database, monkeypatch):
     from starlette.testclient import TestClient
 
     monkeypatch.setenv("DATABASE_URL", connection.url(postgis_database))
-    with TestClient(app, raise_server_exceptions=False) as opened:
+    with TestClient(tipg, raise_server_exceptions=False) as opened:
         yield opened
 
 
