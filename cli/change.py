@@ -18,7 +18,8 @@ from dcsh_pg.errors import UsageError
 
 _OUTPUT = "Output"
 _PERIOD = (
-    "A year, a month, a day, or SINCE/UNTIL, where .. leaves one side open: 2019, 2019-05, ../2019."
+    "A year, a month or a day, or SINCE/UNTIL, from a time on and before a time, where .. leaves a "
+    "side open: 2019, 2019-05, ../2019-05."
 )
 
 

@@ -282,9 +282,12 @@ def test_a_slanted_region_is_measured_by_its_true_shape(postgis_database):
         filled(
             conn, np.random.default_rng(0).integers(0, 256, (64, 8), np.uint8), footprints=grid(8)
         )
-        triangle = shapely.Polygon([(1, 1), (5, 1), (1, 5)])
-        shares = shapely.area(shapely.intersection(grid(8), triangle))
-        assert chips_asked_by(conn, triangle) == (np.flatnonzero(shares >= 0.6) + 1).tolist()
+        random = np.random.default_rng(1)
+        for corners in [[(1, 1), (5, 1), (1, 5)], *(random.random((12, 3, 2)) * 9)]:
+            triangle = shapely.Polygon(corners)
+            shares = shapely.area(shapely.intersection(grid(8), triangle)) / min(1, triangle.area)
+            covering = np.flatnonzero(shares >= 0.6 * shares.max()) + 1
+            assert chips_asked_by(conn, triangle) == covering.tolist()
         for point in (
             "'POINT(2.5 3.5)'",
             "ST_Transform('SRID=4326;POINT(2.5 3.5)'::geometry, 3857)",
