@@ -10,7 +10,7 @@ from shard_servers import PASSWORD
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
-from dcsh_pg.cli import app, archive, db, search  # noqa: F401  (they register on app)
+from dcsh_pg.cli import app, archive, db, ingest, search  # noqa: F401  (they register on app)
 from dcsh_pg.database import connection, migrate
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import NotFound, ServerError, UsageError
@@ -65,6 +65,31 @@ def test_an_archive_moves_to_two_servers_and_back(run, databases):
     assert back.exit_code == 0 and "60 chips of archive 'places' are back" in back.stderr
     with psycopg.connect(first) as conn:
         assert conn.execute("SELECT count(*) FROM dcsh.archive").fetchone() == (0,)
+
+
+def test_scenes_are_ingested_into_shards_as_into_one_server(run, databases, model_file, scenes):
+    own, first, second = databases
+    files = sorted(str(file) for file in scenes.glob("*.tif"))
+    made = ("--model", model_file, "--dsn", own)
+    for name in ("one", "many"):
+        assert run("ingest", name, files[0], *made).exit_code == 0
+    servers = ("--server", first, "--server", second, "--by", "chip")
+    assert run("archive", "shard", "many", *servers, "--dsn", own).exit_code == 0
+    for name in ("one", "many"):
+        assert run("ingest", name, *files, *made).exit_code == 0
+    chips = "SELECT c.id, c.code, c.geom::text, s.uri FROM dcsh.{} c JOIN dcsh.scene s ON s.id = c.scene_id"
+    with psycopg.connect(own) as conn:
+        one, many = (
+            conn.execute(f"{chips.format(name)} ORDER BY c.id").fetchall()
+            for name in ("one", "many")
+        )
+    assert one == many and len({row[-1] for row in one}) == len(files) > 1
+    one, many = (
+        run("search", name, "--image", files[1], "--format", "csv", "--dsn", own).stdout
+        for name in ("one", "many")
+    )
+    assert one.splitlines()[1].split(",")[:2] == many.splitlines()[1].split(",")[:2]
+    assert len(one.splitlines()) == len(many.splitlines()) == 11
 
 
 def test_the_index_of_shards_is_theirs(run, databases):
