@@ -66,13 +66,13 @@ AS $$
                      GROUP BY bit_send(s.code & m.mask)) met
         GROUP BY m.agreeing, m.mask
     )
-    SELECT array_agg(p.mask ORDER BY p.mask), sum(0.15 * p.pairs) > sum(total)
+    SELECT array_agg(p.mask ORDER BY p.mask), sum(0.15 * p.pairs) > 4 * sum(total)
     FROM pass p
     GROUP BY p.agreeing
     ORDER BY sum(total + 0.15 * p.pairs), p.agreeing
     LIMIT 1
 $$;
-COMMENT ON FUNCTION dcsh._pair_masks IS 'Masks by which the pairs of so many codes are found fastest, as a sample of them tells; dense where the pairs take longer than the passes';
+COMMENT ON FUNCTION dcsh._pair_masks IS 'Masks by which the pairs of so many codes are found fastest, as a sample of them tells; dense where the pairs take far longer than the passes';
 
 -- The roots are those of a union-find forest: a root is its own and the first of its group.  Pairs
 -- of one root are passed over, so dense codes are connected within half the radius first; else a
@@ -168,10 +168,12 @@ BEGIN
                   HINT = '0 groups the chips with the very same code; few bits more are near duplicates';
     END IF;
     EXECUTE format($query$
-        SELECT array_agg(d.code ORDER BY d.first), array_agg(d.first ORDER BY d.first),
-               array_agg(d.chips ORDER BY d.first)
-        FROM (SELECT c.code, min(c.id) AS first, count(*) AS chips
-              FROM dcsh.%I c WHERE %s GROUP BY c.code) d
+        SELECT array_agg(d.code), array_agg(d.first), array_agg(d.chips)
+        FROM (SELECT f.code, k.first, k.chips
+              FROM (SELECT min(c.id) AS first, count(*) AS chips
+                    FROM dcsh.%1$I c WHERE %2$s GROUP BY bit_send(c.code)) k
+                  JOIN dcsh.%1$I f ON f.id = k.first
+              ORDER BY k.first) d
     $query$, archive, conditions)
     INTO codes, firsts, chips
     USING place, since, until;
