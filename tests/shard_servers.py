@@ -56,15 +56,13 @@ def server(root: Path, programs: Path) -> Iterator[str]:
 
     def run(*command: object) -> None:
         line = shlex.join(str(part) for part in command)
+        in_root = ["chroot", root, "su", "postgres", "-s", "/bin/sh", "-c", line]
         # The server inherits these streams, so a pipe would never end.
-        with open(outside.with_suffix(".log"), "ab") as log:
-            subprocess.run(
-                ["chroot", root, "su", "postgres", "-s", "/bin/sh", "-c", line],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=True,
-            )
+        with open(outside.with_suffix(".log"), "a+") as log:
+            done = subprocess.run(in_root, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            if done.returncode != 0:
+                log.seek(0)
+                raise RuntimeError(f"{line}:\n{log.read()}")
 
     key = outside.with_suffix(".key")
     try:
