@@ -24,6 +24,10 @@ class DcshError(Exception):
         self.message = message
         self.hint = hint
 
+    def alone(self) -> DcshError:
+        """The same error without those behind it, which may not be fit for another process."""
+        return type(self)(self.message, hint=self.hint)
+
 
 class UsageError(DcshError):
     """An option or argument that cannot mean anything."""

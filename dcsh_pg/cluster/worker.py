@@ -188,10 +188,7 @@ def _threads() -> int:
 
 
 def _told(uri: str, error: Exception) -> DcshError:
-    """An error as it goes back: alone, without those behind it, which may refuse to be pickled.
-
-    That of a file that is not on this machine names the machine.
-    """
+    """An error as it goes back; that of a file that is not on this machine names the machine."""
     if not isinstance(error, DcshError):
         return InputError(f"{uri}: {error}")
     if error.message == f"no such file: {uri}":
@@ -199,4 +196,4 @@ def _told(uri: str, error: Exception) -> DcshError:
             f"no such file on worker {name()}: {uri}",
             hint="give the workers the paths of this machine: a shared file system, or URLs",
         )
-    return type(error)(error.message, hint=error.hint)
+    return error.alone()

@@ -131,6 +131,9 @@ class UnreadableScene(Scene):
         super().__init__(uri, reading)
         self._error = error
 
+    def __getstate__(self) -> dict:
+        return vars(self) | {"_error": self._error.alone()}
+
     def describe(self) -> SceneRecord:
         raise self._error
 

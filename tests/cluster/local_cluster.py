@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import dask
 from distributed import LocalCluster
 
-
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     # A LocalCluster ends a nanny that is just starting its worker again this time after a death.

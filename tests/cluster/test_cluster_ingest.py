@@ -14,6 +14,7 @@ from deadly import Deadly
 from local_cluster import cluster_of
 from PIL import Image
 from psycopg.conninfo import conninfo_to_dict
+from stac_items import make_item, write_items
 
 from dcsh_pg import Archive
 from dcsh_pg.cluster import connection, pipeline
@@ -113,6 +114,17 @@ def test_the_rows_are_those_of_one_process_with_postgis(
         assert conn.execute(places).fetchall() == single
 
 
+def test_stac_items_are_ingested_alike(database, empty, three_workers, model_file, tmp_path):
+    items = write_items(tmp_path / "items.ndjson", [make_item(n) for n in range(3)])
+    items.write_text(items.read_text() + "{}\n")
+    for dsn, address in ((database, None), (empty, three_workers.scheduler_address)):
+        archive = archive_in(dsn, model_file)
+        archive.sign = os.path.normpath
+        report = archive.ingest_stac(str(items), scheduler=address)
+        assert (report.stored, report.failed) == (3, 1)
+    assert dump(empty) == dump(database)
+
+
 @pytest.mark.parametrize("deaths", [1, 3])
 def test_killed_workers_change_nothing(deaths, single, empty, three_workers, model_file, sources):
     before = processes(three_workers)
@@ -127,16 +139,15 @@ def test_killed_workers_change_nothing(deaths, single, empty, three_workers, mod
     assert not set(before[:deaths]) & set(processes(three_workers))
 
 
-@pytest.mark.parametrize("workers", ["one_worker", "three_workers"])
 def test_a_deadly_scene_fails_and_no_other(
-    request, workers, single, empty, model_file, sources, tmp_path
+    single, empty, one_worker, model_file, sources, tmp_path
 ):
     archive = archive_in(empty, model_file)
     scenes = find_scenes(sources, reading=archive.reading, bands=3)
     picture = shutil.copy(f"{sources[1]}/0.png", tmp_path / "deadly.png")
     deadly = Deadly(picture, archive.reading, channels=3, origin=Origin("deadly.png"))
     scenes.insert(20, deadly)
-    report = ingest_directly(scenes, archive, request.getfixturevalue(workers), model_file)
+    report = ingest_directly(scenes, archive, one_worker, model_file)
     assert (report.stored, report.failed) == (34, 3)
     chips, stored, errors, last = dump(empty)
     [told] = [message for uri, message, _ in errors if uri == str(picture)]
