@@ -3,8 +3,8 @@
 -- scenes stay here.
 --
 -- postgres_fdw commits on the shards first and here last.  So a failure in between can leave chips
--- there that nobody here knows of, and none that is known here is ever missing there.  Such chips are
--- not found by a search, and make way for the next load.
+-- there that are not known here, which no search finds and the next load removes; and those of scenes
+-- that were being replaced or removed can be gone, until the same load or removal is run again.
 
 CREATE OR REPLACE FUNCTION dcsh._is_sharded(archive text) RETURNS boolean
     LANGUAGE sql STABLE
