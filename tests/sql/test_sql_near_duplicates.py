@@ -96,7 +96,7 @@ def clustered_codes(rng):
 
 def dense_codes(rng):
     """So many pairs within the radius that half of it is connected first; few bits vary at all."""
-    return np.packbits(rng.random((10_000, 64)) < np.where(np.arange(64) < 44, 0.005, 0.5), axis=1)
+    return np.packbits(rng.random((10_000, 64)) < np.where(np.arange(64) < 50, 0.03, 0.5), axis=1)
 
 
 def equal_codes(rng):
@@ -109,7 +109,7 @@ def equal_codes(rng):
         (random_codes, 4),
         (clustered_codes, 2),
         (clustered_codes, 4),
-        (dense_codes, 4),
+        (dense_codes, 6),
         (equal_codes, 2),
     ],
 )
@@ -137,7 +137,7 @@ def test_dense_codes_are_connected_within_half_the_radius_first(core):
     codes = dense_codes(np.random.default_rng(0))[:1000]
     for sample, dense in ((codes, True), (random_codes(np.random.default_rng(0))[:1000], False)):
         told = core.execute(
-            "SELECT dense FROM dcsh._pair_masks(%s::bit varying[], 10000, 4)",
+            "SELECT dense FROM dcsh._pair_masks(%s::bit varying[], 10000, 6)",
             [[packed.to_text(code) for code in sample]],
         ).fetchone()
         assert told == (dense,)
