@@ -1,5 +1,6 @@
 """The C unit tests of kernels, balls and order, under sanitizers."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -32,3 +33,21 @@ def test_packed_codes_under_sanitizers(compiler, tmp_path):
     assert run.returncode == 0, run.stderr
     told = run.stdout.split("\n")
     assert "kernel portable" in told and told[-2] == "order"
+
+
+def test_packed_codes_on_arm_by_emulation(tmp_path):
+    """The NEON kernels, which no x86 machine runs."""
+    compiler = shutil.which("aarch64-linux-gnu-gcc")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if not (compiler and emulator):
+        pytest.skip("no gcc-aarch64-linux-gnu and qemu-user-static to run ARM programs with")
+    parts = [SOURCES / f"{name}.c" for name in ("distance", "balls", "cells", "order")]
+    program = tmp_path / "test_packed"
+    made = compile_with(
+        compiler, "-static", f"-I{SOURCES}", Path(__file__).parent / "unit" / "test_packed.c",
+        *parts, "-o", program,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    run = subprocess.run([emulator, program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "kernel neon" in run.stdout and run.stdout.endswith("order\n")
