@@ -191,6 +191,21 @@ hamming_cell_count(size_t records, size_t capacity)
 }
 
 void
+hamming_assign_all(const HammingRecords *records, const uint64_t *centres, size_t cells,
+				   void (*pause) (void))
+{
+	for (size_t first = 0; first < records->count; first += ASSIGNED_AT_ONCE)
+	{
+		size_t		count = records->count - first;
+		HammingRecords some = hamming_part(records, first,
+										   count < ASSIGNED_AT_ONCE ? count : ASSIGNED_AT_ONCE);
+
+		pause();
+		hamming_assign(&some, centres, cells);
+	}
+}
+
+void
 hamming_arrange_cells(const HammingRecords *records, size_t cells, size_t capacity,
 					  const HammingWorkspace *workspace, void (*pause) (void))
 {
@@ -214,15 +229,7 @@ hamming_order(const HammingRecords *records, size_t capacity, HammingWorkspace *
 		return;
 	cells = hamming_find_cells(records, hamming_cell_count(records->count, capacity), workspace,
 							   pause);
-	for (size_t first = 0; first < records->count; first += ASSIGNED_AT_ONCE)
-	{
-		size_t		count = records->count - first;
-		HammingRecords some = hamming_part(records, first,
-										   count < ASSIGNED_AT_ONCE ? count : ASSIGNED_AT_ONCE);
-
-		pause();
-		hamming_assign(&some, workspace->centres, cells);
-	}
+	hamming_assign_all(records, workspace->centres, cells, pause);
 	hamming_gather(records, cells, workspace);
 	hamming_arrange_cells(records, cells, capacity, workspace, pause);
 }

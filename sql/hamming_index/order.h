@@ -83,6 +83,9 @@ extern size_t hamming_find_cells(const HammingRecords *records, size_t cells,
 /* Sets each record's scratch to its cell. */
 extern void hamming_assign(const HammingRecords *records, const uint64_t *centres, size_t cells);
 
+extern void hamming_assign_all(const HammingRecords *records, const uint64_t *centres,
+							   size_t cells, void (*pause) (void));
+
 /* Puts the records of each cell side by side, from workspace->cell_starts[cell] on. */
 extern void hamming_gather(const HammingRecords *records, size_t cells,
 						   HammingWorkspace *workspace);

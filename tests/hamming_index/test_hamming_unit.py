@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
+PARTS = ("distance", "balls", "cells", "order", "connect")
 SANITIZERS = "-fsanitize=address,undefined"
 
 
@@ -22,7 +23,7 @@ def test_packed_codes_under_sanitizers(compiler, tmp_path):
     empty.write_text("int main(void) { return 0; }\n")
     if compile_with(compiler, SANITIZERS, empty, "-o", tmp_path / "empty").returncode:
         pytest.skip("the C compiler has no sanitizers")
-    parts = [SOURCES / f"{name}.c" for name in ("distance", "balls", "cells", "order")]
+    parts = [SOURCES / f"{name}.c" for name in PARTS]
     program = tmp_path / "test_packed"
     made = compile_with(
         compiler, SANITIZERS, "-fno-sanitize-recover=all", f"-I{SOURCES}",
@@ -32,7 +33,7 @@ def test_packed_codes_under_sanitizers(compiler, tmp_path):
     run = subprocess.run([program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     told = run.stdout.split("\n")
-    assert "kernel portable" in told and told[-2] == "order"
+    assert "kernel portable" in told and told[-2] == "connect"
 
 
 def test_packed_codes_on_arm_by_emulation(tmp_path):
@@ -41,7 +42,7 @@ def test_packed_codes_on_arm_by_emulation(tmp_path):
     emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if not (compiler and emulator):
         pytest.skip("no gcc-aarch64-linux-gnu and qemu-user-static to run ARM programs with")
-    parts = [SOURCES / f"{name}.c" for name in ("distance", "balls", "cells", "order")]
+    parts = [SOURCES / f"{name}.c" for name in PARTS]
     program = tmp_path / "test_packed"
     made = compile_with(
         compiler, "-static", f"-I{SOURCES}", Path(__file__).parent / "unit" / "test_packed.c",
@@ -50,4 +51,4 @@ def test_packed_codes_on_arm_by_emulation(tmp_path):
     assert made.returncode == 0, made.stderr
     run = subprocess.run([emulator, program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert "kernel neon" in run.stdout and run.stdout.endswith("order\n")
+    assert "kernel neon" in run.stdout and run.stdout.endswith("connect\n")

@@ -9,6 +9,7 @@
 
 #include "balls.h"
 #include "distance.h"
+#include "connect.h"
 #include "order.h"
 
 #define CHECK(condition) \
@@ -313,6 +314,77 @@ test_order(size_t count, int words, size_t capacity, int clusters, bool noisy)
 	free(before);
 }
 
+static uint32_t
+root_of(const uint32_t *roots, uint32_t at)
+{
+	while (roots[at] != at)
+		at = roots[at];
+	return at;
+}
+
+/* Connected by the blocks as by comparing each with each; and given up where that is asked for. */
+static void
+test_connect(size_t count, int words, int clusters, unsigned radius)
+{
+	size_t		stride = (size_t) words + 1;
+	uint64_t   *codes = allocate((count + 1) * stride * sizeof(uint64_t));
+	uint64_t   *copies = allocate((count + 1) * stride * sizeof(uint64_t));
+	uint32_t   *expected = allocate((count + 1) * sizeof(uint32_t));
+	uint32_t   *roots = allocate((count + 1) * sizeof(uint32_t));
+	HammingWorkspace *workspace = allocate(sizeof(HammingWorkspace));
+	HammingRecords records = {copies, count, words, allocate((count + 1) * sizeof(int16_t))};
+	size_t		most_blocks = hamming_most_blocks(count);
+	HammingBlocks blocks = {
+		.codes = allocate(hamming_most_slots(count) * words * sizeof(uint64_t)),
+		.centres = allocate(most_blocks * words * sizeof(uint64_t)),
+		.radii = allocate(most_blocks * sizeof(uint16_t)),
+		.firsts = allocate(most_blocks * sizeof(uint32_t)),
+		.slots = allocate(most_blocks * sizeof(uint32_t)),
+	};
+
+	for (size_t i = 0; i < count; i++)
+	{
+		int			cluster;
+
+		draw_code(codes + i * stride, words, clusters, &cluster);
+		codes[i * stride + words] = i;
+		expected[i] = (uint32_t) i;
+	}
+	for (uint32_t a = 0; a < count; a++)
+		for (uint32_t b = a + 1; b < count; b++)
+			if ((unsigned) hamming_kernel()->distance(codes + a * stride, codes + b * stride, words) <= radius)
+			{
+				uint32_t	x = root_of(expected, a);
+				uint32_t	y = root_of(expected, b);
+
+				expected[x < y ? y : x] = x < y ? x : y;
+			}
+
+	memcpy(copies, codes, count * stride * sizeof(uint64_t));
+	CHECK(hamming_connect_records(&records, radius, UINT64_MAX, roots, &blocks, workspace,
+								  count_pause));
+	for (uint32_t i = 0; i < count; i++)
+		CHECK(roots[i] == root_of(expected, i));
+	if (count > 1000)
+	{
+		memcpy(copies, codes, count * stride * sizeof(uint64_t));
+		CHECK(!hamming_connect_records(&records, radius, 100, roots, &blocks, workspace,
+									   count_pause));
+	}
+
+	free(blocks.slots);
+	free(blocks.firsts);
+	free(blocks.radii);
+	free(blocks.centres);
+	free(blocks.codes);
+	free(records.scratch);
+	free(workspace);
+	free(roots);
+	free(expected);
+	free(copies);
+	free(codes);
+}
+
 int
 main(void)
 {
@@ -341,5 +413,12 @@ main(void)
 	test_order(3000, 2, 64, 3, false);
 	CHECK(pauses > 0);
 	printf("order\n");
+	test_connect(1, 1, 1, 2);
+	test_connect(60, 1, 3, 8);
+	test_connect(3000, 1, 20, 4);
+	test_connect(3000, 1, 20, 8);
+	test_connect(1500, 3, 40, 30);
+	test_connect(1200, 16, 5, 180);
+	printf("connect\n");
 	return 0;
 }
