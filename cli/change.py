@@ -97,7 +97,7 @@ def change(
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
-        results.check_output(file)
+        results.check_output(file, of_hits=False)
     inside = parse_area(area) if area else None
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
     changes = opened.change(*periods, area=inside, min_overlap=min_overlap, k=k)

@@ -49,7 +49,7 @@ def duplicates(
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
-        results.check_output(file)
+        results.check_output(file, of_hits=False)
     first, end = options.parse_times(since, until)
     inside = parse_area(area) if area else None
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)

@@ -268,8 +268,9 @@ def ingest(
         anchor=anchor or None,
         dsn=dsn,
         pg_bin=pg_bin,
-        device=device,
+        device="cpu" if scheduler else device,
     )
+    opened.device = device
     with progress(quiet=quiet) as shown:
         how = {
             "georeference": georeference,

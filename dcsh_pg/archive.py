@@ -106,6 +106,7 @@ class Archive:
         connection: the psycopg connection it uses.
         record: name, bits, reading, counts, the model's card and SHA-256.
         reading: how its scenes are cut into chips and turned into uint8.
+        device: where the model runs, here or on the workers of a cluster: auto, cpu or cuda.
         is_new: whether :meth:`create` made it just now.
         sign: None, or what makes the URL of a scene one that may be read; asked at every opening.
     """
@@ -122,7 +123,7 @@ class Archive:
         self.reading = Reading.from_json(record.reading)
         self.is_new = False
         self.sign: Sign | None = None
-        self._device = device
+        self.device = device
 
     # -- open and create ---------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class Archive:
     @cached_property
     def hasher(self) -> Hasher:
         """The very model of this archive, from the database, checked by its SHA-256."""
-        return Hasher(self._model_file(), device=self._device)
+        return Hasher(self._model_file(), device=self.device)
 
     def _model_file(self) -> Path:
         """The model's ONNX file in the user's cache, fetched from the database when missing."""
@@ -442,7 +443,7 @@ class Archive:
             return ingest(scenes, self.hasher, loader, **how)
         model = Model(self.record.model_sha256, self._model_file().read_bytes())
         return ingest_on_cluster(
-            scenes, model, loader, scheduler=scheduler, device=self._device, **how
+            scenes, model, loader, scheduler=scheduler, device=self.device, **how
         )
 
     def hash_images(

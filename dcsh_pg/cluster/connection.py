@@ -49,7 +49,7 @@ def connected(address: str) -> Iterator[Client]:
         ) from None
     with _quiet(), dask.config.set(_SETTINGS):
         try:
-            with ThreadPoolExecutor(1) as thread:  # notebooks have an event loop of their own
+            with ThreadPoolExecutor(1) as thread:  # that of a notebook has a loop
                 thread.submit(asyncio.run, _greet(address)).result()
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="dcsh-pg")
         except (ValueError, TypeError) as error:

@@ -202,6 +202,13 @@ CASES = [
     ("search fields --chip 1 --colour red", USAGE, "--colour", "dcsh-pg search --help"),
     ("search fields --chip 1 -o hits.xml", USAGE, "hits.xml", ".geojson"),
     ("search fields --chip 1 -o file/hits.csv", OUTPUT, "file/hits.csv", "not a folder"),
+    # rows that are no hits: the output is refused before the archive is looked for
+    ("change other --from 2019 --to 2021 -o x.png", USAGE, "x.png: a contact sheet is of the hits"),
+    ("change other --from 2019 --to 2021 -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
+    ("duplicates other -o x.png", USAGE, "x.png: a contact sheet is of the hits", ".map.png"),
+    ("duplicates other -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
+    ("archive coverage other -o x.png", USAGE, "x.png: a contact sheet is of the hits"),
+    ("archive coverage other -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
     # evaluate
     ("evaluate fields -q", ABSENT, "archive 'fields' has the property 'class'"),
     ("evaluate kinds --label crop -q", ABSENT, "'crop'"),

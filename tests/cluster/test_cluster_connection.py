@@ -12,6 +12,7 @@ from dcsh_pg.cli.main import app
 from dcsh_pg.cluster import connection
 from dcsh_pg.cluster.worker import KnownScenes, Model, Task, hash_on_worker
 from dcsh_pg.errors import DcshError, ServerError, UsageError
+from dcsh_pg.hasher import Hasher
 
 
 @pytest.fixture
@@ -114,6 +115,16 @@ def test_a_model_that_a_worker_cannot_run_is_told_with_the_worker(one_worker, mo
         future = client.submit(hash_on_worker, task, model, KnownScenes([]))
         with pytest.raises(ServerError, match=r"worker \S+ \(tcp://.*is not an ONNX file"):
             future.result()
+
+
+def test_the_device_is_that_of_the_workers(database, one_worker, model_file, scenes):
+    if Hasher(model_file).provider == "cuda":
+        pytest.skip("asks for CUDA where there is none")
+    line = ["ingest", "a", scenes, "-m", model_file, "--dsn", database, "--device", "cuda"]
+    line += ["--scheduler", one_worker.scheduler_address]
+    result = CliRunner().invoke(app, [*map(str, line), "--quiet"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "dcsh-pg: worker " in result.stderr and "CUDA is not usable here" in result.stderr
 
 
 def test_a_missing_dask_is_named(monkeypatch):
