@@ -1,0 +1,232 @@
+"""An archive that is open: its connection, its model, its way of reading."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dcsh_pg.database import (
+    connection,
+    migrate,
+    registry,
+)
+from dcsh_pg.errors import ModelError, NotFound, UsageError
+from dcsh_pg.files import replacing
+from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.query import read_query
+from dcsh_pg.imagery.reading import Reading
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import psycopg
+
+    from dcsh_pg.database.search import Hit
+    from dcsh_pg.imagery.gdal import Sign
+
+
+class OpenArchive:
+    """What all doors share; :class:`dcsh_pg.Archive` tells the attributes."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        record: registry.ArchiveRecord,
+        *,
+        device: str = "auto",
+    ):
+        self.connection = connection
+        self.record = record
+        self.reading = Reading.from_json(record.reading)
+        self.is_new = False
+        self.sign: Sign | None = None
+        self.device = device
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        dsn: str | None = None,
+        pg_bin: Path | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Opens an archive that exists.
+
+        Raises:
+            ServerError: the server cannot be reached or lacks pgvector.
+            SchemaError: the database has no dcsh-pg schema, or that of another version.
+            NotFound: no archive of that name.
+        """
+        conn = connection.connect(dsn, pg_bin=pg_bin)
+        migrate.require_current(conn)
+        return cls(conn, registry.get_archive(conn, name), device=device)
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        model: str | Path | None = None,
+        *,
+        sources: Sequence[str] = (),
+        chip_size: int | None = None,
+        stride: int | None = None,
+        edge: str | None = None,
+        bands: tuple[int, ...] | None = None,
+        scale: tuple[float, float] | str | None = None,
+        min_valid: float | None = None,
+        anchor: bool | None = None,
+        dsn: str | None = None,
+        pg_bin: Path | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Opens the archive, or makes it on first use.
+
+        An archive has one model and one reading: what is given for one that exists must be what it
+        was made with.  What is None is taken from the archive, or from the model for a new one.
+        A new archive for ``sources`` that are plain pictures takes each whole, unless
+        ``chip_size`` tells otherwise.  An archive all of whose scenes failed is made anew
+        when something else is asked than what it was made with.
+
+        Raises:
+            ModelError: the archive holds codes of another model.
+            UsageError: the archive was made with another reading, or is new and no model is given,
+                or the reading does not fit the model.
+        """
+        conn = connection.connect(dsn, pg_bin=pg_bin)
+        migrate.require_current(conn)
+        hasher = Hasher(model, device=device) if model is not None else None
+        asked = {
+            key: value
+            for key, value in {
+                "chip_size": chip_size,
+                "stride": stride,
+                "edge": edge,
+                "bands": bands,
+                "scale": scale,
+                "min_valid": min_valid,
+                "anchor": anchor,
+            }.items()
+            if value is not None
+        }
+        with contextlib.suppress(NotFound):
+            archive = cls(conn, registry.get_archive(conn, name), device=device)
+            try:
+                archive._check_same(hasher, asked)
+                return archive
+            except (ModelError, UsageError):
+                all_failed = archive.record.errors and not archive.record.scenes
+                if hasher is None or not all_failed:
+                    raise
+                registry.drop_archive(conn, name)
+        if hasher is None:
+            raise UsageError(
+                f"archive '{name}' does not exist yet and no model is given",
+                hint="name the model to make it with: --model FILE.onnx",
+            )
+        if chip_size is None and not (sources and are_plain_pictures(sources)):
+            asked["chip_size"] = hasher.card.chip_size
+        if anchor:
+            asked.setdefault("edge", "drop")
+        reading = Reading(**asked)
+        reading.check_bands(hasher.card.bands)
+        sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
+        archive = cls(
+            conn,
+            registry.create_archive(conn, name, sha256, reading.to_json()),
+            device=device,
+        )
+        archive.__dict__["hasher"] = hasher
+        archive.is_new = True
+        return archive
+
+    def _check_same(self, hasher: Hasher | None, asked: dict) -> None:
+        name = self.record.name
+        if hasher is not None and hasher.sha256 != self.record.model_sha256:
+            raise ModelError(
+                f"archive '{name}' holds codes of model {self.record.card.name} "
+                f"({self.record.model_sha256[:12]}), not of {hasher.card.name} "
+                f"({hasher.sha256[:12]})",
+                hint="codes of two models cannot be compared: leave out --model to go on with the "
+                "archive's own, or ingest into a new archive",
+            )
+        for key, value in asked.items():
+            if value != getattr(self.reading, key):
+                option = "--" + key.replace("_", "-")
+                made = getattr(self.reading, key)
+                is_bare = made is None or made is False
+                raise UsageError(
+                    f"archive '{name}' was made with{'out' if is_bare else ''} {option}"
+                    f"{'' if is_bare else f' {_shown(made)}'}, not {_shown(value)}",
+                    hint=f"leave out {option}, or ingest into a new archive",
+                )
+
+    # -- model -------------------------------------------------------------------------------
+
+    @cached_property
+    def hasher(self) -> Hasher:
+        """The very model of this archive, from the database, checked by its SHA-256."""
+        return Hasher(self._model_file(), device=self.device)
+
+    def _model_file(self) -> Path:
+        """The model's ONNX file in the user's cache, fetched from the database when missing."""
+        import platformdirs
+
+        sha256 = self.record.model_sha256
+        folder = Path(platformdirs.user_cache_dir("dcsh-pg")) / "models"
+        file = folder / f"{sha256}.onnx"
+        if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
+            return file
+        content = registry.load_model(self.connection, sha256)
+        with replacing(file) as part:
+            part.write_bytes(content)
+        return file
+
+    def read_image(
+        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
+    ) -> np.ndarray:
+        """An image read the way of this archive, uint8 (1, H, W, C)."""
+        return read_query(
+            str(path), reading=self.reading, bands=self.record.card.bands, window=window
+        )
+
+    def read_chip(self, hit: Hit) -> np.ndarray:
+        """The pixels of a hit, uint8 (H, W, C), read again from its scene.
+
+        Raises:
+            InputError: the scene's file is no longer there or cannot be read.
+        """
+        [scene] = find_scenes(
+            [hit.uri],
+            reading=self.reading,
+            bands=self.record.card.bands,
+            georeference=False,
+            sign=self.sign,
+        )
+        with scene:
+            return scene.read(np.array([hit.window])).pixels[0]
+
+    def _checked(self, code: bytes | np.ndarray) -> bytes:
+        code = bytes(code)
+        if 8 * len(code) != self.record.bits:
+            raise ModelError(
+                f"the code has {8 * len(code)} bits, archive '{self.record.name}' has "
+                f"{self.record.bits}",
+                hint="a code can only be searched among codes of the model that made it",
+            )
+        return code
+
+
+def _shown(value) -> str:
+    if value is True:
+        return "with it"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
