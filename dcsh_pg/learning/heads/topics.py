@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from dcsh_pg.codes import check_bits
 
 _TINY = 1e-12
+"""Floor of divisors.  Not added to them: torch's exporter takes such a sum for its first term, and an
+image without features would be 0 / 0."""
 
 
 class TopicHead(nn.Module):
@@ -45,14 +47,14 @@ class TopicHead(nn.Module):
     def shares(self, features: Tensor) -> Tensor:
         """P(z) of each group beside each other, (N, bits)."""
         counts = features.clamp(min=0)
-        counts = counts / (counts.sum(dim=1, keepdim=True) + _TINY)
+        counts = counts / counts.sum(dim=1, keepdim=True).clamp(min=_TINY)
         shares = []
         for words in self.words.unbind(0):
             topics = words.shape[0]
             share = counts.new_full((1, topics), 1 / topics) + 0 * counts[:, :1]
             for _ in range(self.steps):
-                share = share * ((counts / (share @ words + _TINY)) @ words.T)
-                share = share / (share.sum(dim=1, keepdim=True) + _TINY)
+                share = share * ((counts / (share @ words).clamp(min=_TINY)) @ words.T)
+                share = share / share.sum(dim=1, keepdim=True).clamp(min=_TINY)
             shares.append(share)
         return torch.cat(shares, dim=1)
 
