@@ -83,6 +83,15 @@ def test_constant_image_has_no_energy(gist):
     assert features(gist, np.full((1, SIZE, SIZE), 0.7)).max() < 1e-3
 
 
+@pytest.mark.parametrize("tone", [0.0, 0.3, 1.0])
+def test_rounding_is_no_contrast_and_a_step_of_eight_bits_is(gist, tone):
+    image = np.full((1, SIZE, SIZE), tone)
+    rounding = 1e-6 * np.random.default_rng(0).uniform(-1, 1, image.shape)
+    assert not features(gist, image + rounding).any()
+    image[0, 100:, 30:] += 1 / 255
+    assert features(gist, image + rounding).mean() > 0.01
+
+
 def test_light_and_contrast_do_not_count(gist):
     image = texture(2)[0]
     bright, dull = features(gist, np.stack([image, 0.3 + 0.4 * image]))

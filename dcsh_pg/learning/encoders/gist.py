@@ -24,6 +24,9 @@ _MARGIN = 32
 _PADDED = SIZE + 2 * _MARGIN
 _NEGLIGIBLE = 1e-3
 """Where a transfer function is below this it is taken for 0; a feature changes by some 0.01 %."""
+_FLAT = 0.5 / 255
+"""An image whose grey varies by less, half a step of 8 bits, has no contrast: what is left in a plain
+tone is the rounding of its resizing, which differs from one runtime to another."""
 
 
 class Gist(nn.Module):
@@ -107,14 +110,20 @@ def _operator(z: np.ndarray) -> np.ndarray:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, H, W), luma of three bands and else their mean, stretched to 0..255."""
+    """(N, C, H, W) -> (N, H, W), luma of three bands and else their mean, stretched to 0..255.
+
+    All 0 where there is nothing to stretch: heads that scale features to unit length would make
+    a code of rounding alone.
+    """
     if images.shape[1] == 3:
         red, green, blue = images.unbind(dim=1)
         grey = _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
     else:
         grey = images.mean(dim=1)
     dark, bright = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
-    return 255 * (grey - dark) / (bright - dark).clamp(min=1 / 255)
+    contrast = bright - dark
+    stretched = 255 * (grey - dark) / contrast.clamp(min=1 / 255)
+    return torch.where(contrast < _FLAT, 0.0, stretched)
 
 
 def transfer_functions() -> np.ndarray:
