@@ -5,6 +5,11 @@ CREATE OR REPLACE VIEW dcsh._shard_task AS
            NULL::bytea AS onnx, NULL::jsonb AS answer
     WHERE false;
 COMMENT ON VIEW dcsh._shard_task IS 'A row inserted here by the server that this one is a shard of is a task; it comes back with the answer';
+COMMENT ON COLUMN dcsh._shard_task.archive IS 'Archive that the task is about';
+COMMENT ON COLUMN dcsh._shard_task.task IS 'Name of the task';
+COMMENT ON COLUMN dcsh._shard_task.argument IS 'What the task needs to know';
+COMMENT ON COLUMN dcsh._shard_task.onnx IS 'The model, where the task is to make the archive';
+COMMENT ON COLUMN dcsh._shard_task.answer IS 'What came of it';
 
 -- Two connections that do not go to one database can lock the same number.
 CREATE OR REPLACE FUNCTION dcsh._shard_identity(number bigint) RETURNS jsonb
