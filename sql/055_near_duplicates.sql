@@ -84,6 +84,11 @@ CREATE OR REPLACE FUNCTION dcsh._connected(codes bit[], radius integer) RETURNS 
     SET enable_nestloop = off
 AS $$
 DECLARE
+    native regproc := (
+        SELECT p.oid FROM pg_extension e
+            JOIN pg_depend d ON d.refobjid = e.oid AND d.classid = 'pg_proc'::regclass
+            JOIN pg_proc p ON p.oid = d.objid
+        WHERE e.extname = 'dcsh_hamming' AND p.proname = 'hamming_connect');
     roots integer[] := ARRAY(SELECT generate_series(1, cardinality(codes)));
     sample bit varying[] := ARRAY(
         SELECT u.code FROM unnest(codes) WITH ORDINALITY u(code, n)
@@ -95,9 +100,10 @@ DECLARE
     a integer;
     b integer;
 BEGIN
-    IF radius > 0 AND dcsh._has_hamming() THEN
+    IF radius > 0 AND native IS NOT NULL THEN
         -- More comparisons than that, 0.3 ns each, take as long as the passes over masks.
-        EXECUTE 'SELECT hamming_connect($1, $2, $3)' INTO roots USING codes, radius, 20000 * radius;
+        EXECUTE format('SELECT %s($1, $2, $3)', native)
+            INTO roots USING codes, radius, 20000 * radius;
         IF roots IS NOT NULL THEN
             RETURN roots;
         END IF;

@@ -36,7 +36,9 @@ def conn(any_database):
 
 @pytest.fixture
 def core(database):
+    """Without the native extension, so that the pairs come from the masks."""
     with connection.connect(database) as opened:
+        opened.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
         yield opened
 
 
@@ -225,3 +227,18 @@ def test_what_cannot_be_asked(conn):
             near_duplicates(conn, "places", radius)
     with pytest.raises(NotFound, match='archive "nowhere" does not exist'):
         near_duplicates(conn, "nowhere", 1)
+
+
+def test_the_extension_may_lack_the_join_or_lie_elsewhere(hamming):
+    codes = clustered_codes(np.random.default_rng(2))[:2000]
+    with connection.connect(hamming) as conn:
+        filled(conn, codes)
+        rows = near_duplicates(conn, "places", 3)
+        conn.execute("CREATE SCHEMA elsewhere")
+        conn.execute("ALTER EXTENSION dcsh_hamming SET SCHEMA elsewhere")
+        assert near_duplicates(conn, "places", 3) == rows
+        conn.execute(
+            "ALTER EXTENSION dcsh_hamming DROP FUNCTION"
+            " elsewhere.hamming_connect(bit[], integer, integer)"
+        )
+        assert near_duplicates(conn, "places", 3) == rows
