@@ -162,6 +162,7 @@ BEGIN
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
         IF (area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL OR scenes IS NOT NULL)
             AND NOT row_security_active(format('dcsh.%I', archive))
+            AND to_regproc('hamming_nearest') IS NOT NULL
         THEN
             -- To find k in a share of the chips, 1/share times k are walked past, and nobody knows
             -- the share before. So as many are selected as take the time of the walk that they

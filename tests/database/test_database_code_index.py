@@ -160,6 +160,17 @@ def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
     assert few(20, 50, conditions="false") == []
 
 
+def test_without_the_function_that_selects_rows_it_walks(conn):
+    """As with a library that is older than the functions of the schema."""
+    codes, footprints = clustered(2000), grid()[:2000]
+    filled(conn, codes, footprints=footprints).finish()
+    small = {"area": shapely.box(0, 0, 3, 0.3)}
+    expected = all_answers(conn, codes[5].tobytes(), 10, 6, [small])
+    conn.execute("ALTER EXTENSION dcsh_hamming DROP FUNCTION hamming_nearest")
+    conn.execute("DROP FUNCTION hamming_nearest")
+    assert all_answers(conn, codes[5].tobytes(), 10, 6, [small]) == expected
+
+
 def test_it_keeps_up_with_what_comes_and_goes(conn):
     codes = clustered(3000)
     loader = filled(conn, codes[:2000])
