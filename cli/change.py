@@ -151,5 +151,11 @@ def _parse_period(text: str, option: str) -> tuple[datetime | None, datetime | N
         )
     since = options.parse_time(text, option)
     days = {0: 366, 1: 31, 2: 1}[text.count("-")]
-    until = since + timedelta(days=days)
+    try:
+        until = since + timedelta(days=days)
+    except OverflowError:
+        raise UsageError(
+            f"{option}: period {text} has no end",
+            hint="times end with the year 9999; write SINCE/..",
+        ) from None
     return since, until.replace(day=1) if days > 1 else until

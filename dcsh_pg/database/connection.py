@@ -203,6 +203,10 @@ def translated(error: psycopg.Error) -> DcshError:
         return NotFound(message, hint=hint)
     if isinstance(error, _USAGE):
         return UsageError(message, hint=hint)
+    if isinstance(error, sqlstate.NumericValueOutOfRange):
+        return UsageError(
+            f"a number is too large: {message}", hint=hint or "ids have 64 bits, other numbers 32"
+        )
     if isinstance(error, sqlstate.InsufficientPrivilege):
         return ServerError(
             message,

@@ -147,7 +147,7 @@ def chip(conn: psycopg.Connection, archive_name: str, id: int) -> Hit:
         NotFound: no such archive or chip.
     """
     with sql_errors():
-        conn.execute("SELECT dcsh.code_of(%s, %s)", [archive_name, id])
+        conn.execute("SELECT dcsh.code_of(%s, %s::bigint)", [archive_name, id])
         row = conn.execute(
             sql.SQL(
                 """
@@ -193,7 +193,7 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
     """
     with sql_errors():
         (code,) = conn.execute(
-            "SELECT bit_send(dcsh.code_of(%s, %s))", [archive_name, id], binary=True
+            "SELECT bit_send(dcsh.code_of(%s, %s::bigint))", [archive_name, id], binary=True
         ).fetchone()
     return bytes(code)[4:]
 

@@ -90,6 +90,8 @@ def test_what_was_asked_is_marked_in_files(run, tmp_path):
         (["--like", ""], 2, "--like: not integers"),
         (["--like", "3,x"], 2, "--like: not integers"),
         (["--like", "3", "--unlike", "3"], 2, "chip 3 is both liked and unliked"),
+        (["--like", "99999999999999999999"], 2, "a number is too large"),
+        (["--chip", "1", "-k", "99999999999"], 2, "a number is too large"),
         (["--like", "3,99"], 10, 'archive "places" has no chip 99'),
         (["--region", "1,1"], 2, "--region '1,1' cannot be read"),
         (["--region", "50,50,51,51"], 10, 'no chip of archive "places" covers the region'),
