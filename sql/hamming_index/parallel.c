@@ -55,6 +55,7 @@ typedef struct Shared
 	pg_atomic_uint64 assigned;	/* records that a process has taken on */
 	slock_t		mutex;
 	double		heap_tuples;	/* under mutex */
+	bool		broken_hot_chain;	/* under mutex; see IndexInfo */
 
 	/* Of PHASE_ASSIGN. */
 	uint64		count;
@@ -130,6 +131,7 @@ scan(Participant *participant, Relation heap, Relation index, bool progress)
 	pfree(participant->batch);
 	SpinLockAcquire(&shared->mutex);
 	shared->heap_tuples += tuples;
+	shared->broken_hot_chain |= info->ii_BrokenHotChain;
 	SpinLockRelease(&shared->mutex);
 }
 
@@ -383,6 +385,7 @@ hamming_parallel_build(Relation heap, Relation index, IndexInfo *info, const Ham
 	}
 	SpinLockAcquire(&shared->mutex);
 	*heap_tuples = shared->heap_tuples;
+	info->ii_BrokenHotChain |= shared->broken_hot_chain;
 	SpinLockRelease(&shared->mutex);
 	return parallel;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import psycopg
 import pytest
-from hamming_cases import by_heap, by_index, check, fill, make_codes
+from hamming_cases import by_heap, by_index, check, fill, literal, make_codes
 
 
 @pytest.fixture
@@ -79,3 +79,18 @@ def test_an_error_in_the_middle_leaves_nothing_behind(db, parallel):
         db.execute("CREATE INDEX t_code ON t USING hamming ((code_of(code)::bit(64)))")
     assert db.execute("SELECT to_regclass('t_code')").fetchone() == (None,)
     build(db)
+
+
+def test_an_older_snapshot_keeps_off_where_rows_have_changed_their_codes(db, dsn_of_db, parallel):
+    """Both versions of such a row may be of one HOT chain, which has one entry."""
+    db.execute("CREATE TABLE t (id bigint, code bit(64)) WITH (fillfactor = 50, parallel_workers = 2)")  # fmt: skip
+    codes = make_codes("clustered", 3000, 64, np.random.default_rng(17))
+    fill(db, codes)
+    nearest = f"SELECT id FROM t ORDER BY code <~> {literal(codes[1])} LIMIT 1"
+    with psycopg.connect(dsn_of_db) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT 1")
+        db.execute("UPDATE t SET code = ~code WHERE id = 1")
+        build(db)
+        old.execute("SET LOCAL enable_seqscan = off")
+        assert old.execute(nearest).fetchone() == (1,)
