@@ -32,6 +32,9 @@ PG_FUNCTION_INFO_V1(hamming_nearest);
 #define FIRST_CONDITION 5
 #define CONDITION_ARGUMENTS 3
 
+/* Room for TIDs to begin with. */
+#define FIRST_TIDS 1024
+
 typedef struct Found
 {
 	Datum	   *tids;
@@ -134,7 +137,8 @@ read_condition(FunctionCallInfo fcinfo, int condition, Relation index, ScanKey k
 static HammingTidSet *
 select_rows(Relation heap, Relation index, ScanKey keys, int key_count, int most)
 {
-	uint64	   *tids = palloc_extended((Size) most * sizeof(uint64), MCXT_ALLOC_HUGE);
+	int			allocated = Min(most, FIRST_TIDS);
+	uint64	   *tids = palloc(allocated * sizeof(uint64));
 	int			count = 0;
 	bool		complete = true;
 	HammingTidSet *set = NULL;
@@ -154,6 +158,11 @@ select_rows(Relation heap, Relation index, ScanKey keys, int key_count, int most
 		{
 			complete = false;
 			break;
+		}
+		if (count == allocated)
+		{
+			allocated = (int) Min(2 * (int64) allocated, most);
+			tids = repalloc_huge(tids, allocated * sizeof(uint64));
 		}
 		tids[count++] = hamming_tid_number(tid);
 	}
@@ -301,7 +310,9 @@ hamming_nearest(PG_FUNCTION_ARGS)
 						RelationGetRelationName(heap))));
 
 	hamming_read_code(PG_GETARG_DATUM(1), hamming_shape(index), query);
-	selected = is_usable(index) ? select_all(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
+	/* A partial index lacks rows that the others may select. */
+	selected = is_usable(index) && RelationGetIndexPredicate(index) == NIL ?
+		select_all(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
 	if (selected != NULL)
 	{
 		HammingSearch *search = hamming_search_create(index);

@@ -87,6 +87,17 @@ def test_more_than_most_are_left_to_others(db, numbered):
     assert found == selected(db, numbered[0], 5, on_day(3, 4))
 
 
+def test_any_number_may_meet_them(db, numbered):
+    """Room is taken for those that do, not for all that may."""
+    assert len(selected(db, numbered[0], 50, on_day(3, 4), most=2**31 - 1)) == 40
+
+
+def test_a_partial_index_on_codes_is_no_answer_for_all_rows(db, numbered):
+    db.execute("DROP INDEX t_code")
+    db.execute("CREATE INDEX t_code ON t USING hamming (code) WHERE id < 100")
+    assert selected(db, numbered[0], 50, on_day(3, 4)) is None
+
+
 def test_without_an_index_for_a_condition_the_others_select(db, numbered):
     db.execute("DROP INDEX t_place")
     assert selected(db, numbered[0], 5, in_box(10)) is None
