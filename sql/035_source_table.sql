@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION dcsh.source_rows(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    parts text[] := parse_ident(table_name);
+    parts text[];
     target regclass;
     columns text[] := array_remove(ARRAY[location_column, geometry_column, acquired_column], NULL);
     wanted text;
@@ -25,6 +25,11 @@ DECLARE
     crs_of text := 'NULL::text';
     acquired_of text := 'NULL::text';
 BEGIN
+    BEGIN
+        parts := parse_ident(table_name);
+    EXCEPTION WHEN invalid_parameter_value THEN
+        parts := '{}';
+    END;
     IF cardinality(parts) <> 2 THEN
         RAISE EXCEPTION '"%" is not a table of a schema', table_name
             USING ERRCODE = 'invalid_parameter_value',
@@ -36,6 +41,12 @@ BEGIN
     IF target IS NULL THEN
         RAISE EXCEPTION 'table "%" does not exist', table_name
             USING ERRCODE = 'undefined_table', HINT = dcsh._tables_of(parts[1]);
+    END IF;
+    IF NOT has_any_column_privilege(target, 'SELECT') THEN
+        RAISE EXCEPTION 'permission denied for table "%"', table_name
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('ask its owner for: GRANT SELECT ON %I.%I TO %I',
+                              parts[1], parts[2], current_user);
     END IF;
     FOREACH wanted IN ARRAY columns LOOP
         IF NOT EXISTS (SELECT FROM pg_attribute a
