@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT CASE WHEN bool_and(m.amname = 'hamming') THEN min(i.indexrelid)::regclass END
+    SELECT CASE WHEN bool_and(m.amname = 'hamming') THEN min(i.indexrelid)
+            FILTER (WHERE i.indpred IS NULL AND i.indexprs IS NULL)::regclass END
     FROM pg_index i
         JOIN pg_class x ON x.oid = i.indexrelid
         JOIN pg_am m ON m.oid = x.relam
@@ -29,9 +30,10 @@ AS $$
     SELECT i.*
     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
     WHERE i.indrelid = to_regclass(format('dcsh.%I', archive)) AND m.amname = 'hamming'
+        AND i.indpred IS NULL AND i.indexprs IS NULL
     ORDER BY i.indisvalid DESC, i.indexrelid
 $$;
-COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on an archive, whole or left by a failed CREATE INDEX CONCURRENTLY';
+COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, whole or left by a failed CREATE INDEX CONCURRENTLY';
 
 CREATE OR REPLACE FUNCTION dcsh.create_code_index(archive text) RETURNS regclass
     LANGUAGE plpgsql

@@ -219,6 +219,21 @@ def test_an_approximate_index_beside_it_is_never_used(conn):
     assert plan.uses == "sequential scan" and "DROP INDEX dcsh.rough" in plan.fix
 
 
+@pytest.mark.parametrize("what", ["(code) WHERE id < 100", "(((~code)::bit(64)))"])
+def test_an_index_on_some_or_other_codes_is_not_taken_for_it(conn, what):
+    codes = clustered(2000)
+    filled(conn, codes)
+    given = {"since": DAY + timedelta(days=8)}
+    without = search.similar(conn, "places", codes[0].tobytes(), k=300, **given)
+    conn.execute(f"CREATE INDEX other ON dcsh.places USING hamming {what}")
+    conn.execute("ANALYZE dcsh.places")
+    assert search.similar(conn, "places", codes[0].tobytes(), k=300, **given) == without
+    made = registry.create_code_index(conn, "places")
+    assert "places_code_idx" in made
+    assert search.similar(conn, "places", codes[0].tobytes(), k=300, **given) == without
+    assert search_plan(conn, registry.get_archive(conn, "places")).index == made
+
+
 def test_extensions_may_live_in_any_schema(hamming, dsn):
     with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute("CREATE SCHEMA odd; CREATE EXTENSION vector SCHEMA odd; DROP SCHEMA public")
