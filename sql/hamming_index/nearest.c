@@ -58,12 +58,14 @@ is_usable(Relation index)
  * Whether an index of the table can tell the rows that meet a condition on a column.
  */
 static bool
-can_select(Relation index, AttrNumber column, Oid operator)
+can_select(Relation heap, Relation index, AttrNumber column, Oid operator)
 {
 	Form_pg_index form = index->rd_index;
 
 	return index->rd_indam->amgettuple != NULL && form->indisvalid &&
 		is_usable(index) && form->indkey.values[0] == column &&
+		index->rd_indcollation[0] ==
+		TupleDescAttr(RelationGetDescr(heap), column - 1)->attcollation &&
 		op_in_opfamily(operator, index->rd_opfamily[0]) &&
 		RelationGetIndexPredicate(index) == NIL;
 }
@@ -81,7 +83,7 @@ open_selecting(Relation heap, AttrNumber column, Oid operator)
 	foreach(cell, oids)
 	{
 		found = index_open(lfirst_oid(cell), AccessShareLock);
-		if (can_select(found, column, operator))
+		if (can_select(heap, found, column, operator))
 			break;
 		index_close(found, AccessShareLock);
 		found = NULL;

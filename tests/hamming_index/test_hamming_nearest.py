@@ -109,6 +109,15 @@ def test_without_an_index_for_a_condition_the_others_select(db, numbered):
     assert selected(db, numbered[0], 5, on_day(3, 4)) is None
 
 
+def test_an_index_with_another_collation_than_its_column_does_not_select(db, numbered):
+    db.execute('ALTER TABLE t ADD name text COLLATE "C"')
+    condition = "name 'name', '<(text,text)'::regoperator, text 'Z'"
+    db.execute('CREATE INDEX ON t (name COLLATE "POSIX")')
+    assert selected(db, numbered[0], 5, condition) is None
+    db.execute("CREATE INDEX ON t (name)")
+    assert selected(db, numbered[0], 5, condition) == []
+
+
 def test_within_a_distance(db, numbered):
     ids = np.arange(4000)
     near = [row for row in brute_force(numbered, numbered[0], ids[ids % 100 < 60]) if row[0] <= 20]
