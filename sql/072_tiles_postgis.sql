@@ -20,7 +20,10 @@ CREATE OR REPLACE FUNCTION dcsh._area_from_text(area text) RETURNS dcsh.area
 AS $$
 BEGIN
     RETURN area::geometry;
-EXCEPTION WHEN OTHERS THEN
+EXCEPTION
+WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
+    RAISE;
+WHEN OTHERS THEN
     RAISE EXCEPTION 'area must be WKT or GeoJSON, not "%"', area
         USING ERRCODE = 'invalid_parameter_value',
               HINT = 'for example POLYGON((-86.5 30.2,-86.1 30.2,-86.1 30.6,-86.5 30.2))';
