@@ -172,9 +172,7 @@ participant_of(shm_toc *toc)
 	};
 }
 
-/*
- * A worker.
- */
+/* A worker. */
 void
 hamming_parallel_main(dsm_segment *segment, shm_toc *toc)
 {
@@ -309,9 +307,7 @@ set_up(Relation heap, Relation index, const HammingShape *shape, bool concurrent
 	return parallel;
 }
 
-/*
- * Moves the records of nulls to the end; returns how many records have a code.
- */
+/* Moves the records of nulls to the end; returns how many records have a code. */
 static size_t
 put_nulls_last(const HammingRecords *records)
 {
