@@ -116,6 +116,7 @@ hamming_tid_of_number(uint64 number, ItemPointer tid)
 }
 
 extern HammingTidSet *hamming_tid_set(const uint64 *tids, int count);
+extern const uint64 *hamming_tid_set_all(const HammingTidSet *set, int *count);
 extern bool hamming_tid_set_has(const HammingTidSet *set, uint64 tid);
 extern HammingTidSet *hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b);
 
@@ -131,6 +132,11 @@ extern bool hamming_search_next(HammingSearch *search, ItemPointer tid);
 extern unsigned hamming_search_distance(const HammingSearch *search);
 extern bool hamming_search_at_end_of_batch(const HammingSearch *search);
 extern BlockNumber hamming_search_pages(const HammingSearch *search, BlockNumber *visited);
+
+/* rows.c */
+extern bool hamming_prefers_rows(Relation index, int rows);
+extern uint64 *hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selected,
+									const uint64 *query, int k, int max_distance, int *count);
 
 /* build.c */
 extern IndexBuildResult *hamming_build(Relation heap, Relation index, IndexInfo *index_info);

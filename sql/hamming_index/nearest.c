@@ -2,7 +2,8 @@
  * hamming_nearest: the nearest of those rows that other indexes select.
  *
  * The other indexes are asked for TIDs alone.  The search for a code passes over all others, and so
- * only rows that are both selected and near are looked up in the table, for their visibility.
+ * only rows that are both selected and near are looked up in the table, for their visibility; or,
+ * where they are few beside the pages of the index, all that are selected.
  */
 #include "hamming.h"
 
@@ -232,10 +233,10 @@ add_found(Found *found, ItemPointer tid, unsigned distance)
 }
 
 /*
- * The k nearest of the selected rows that are visible, and all that are as near as the last.
+ * By the index.
  */
 static void
-find(Relation heap, HammingSearch *search, int k, int max_distance, Found *found)
+find_in_index(Relation heap, HammingSearch *search, int k, int max_distance, Found *found)
 {
 	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
@@ -260,6 +261,50 @@ find(Relation heap, HammingSearch *search, int k, int max_distance, Found *found
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_index_fetch_end(fetch);
+}
+
+/*
+ * By the rows themselves.
+ */
+static void
+find_in_rows(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query,
+			 int k, int max_distance, Found *found)
+{
+	int			count;
+	uint64	   *keys = hamming_nearest_rows(heap, index, selected, query, k, max_distance, &count);
+
+	for (int i = 0; i < count; i++)
+	{
+		ItemPointerData tid;
+
+		hamming_tid_of_number(keys[i], &tid);
+		add_found(found, &tid, (unsigned) (keys[i] >> 48));
+	}
+	pfree(keys);
+}
+
+/*
+ * The k nearest of the selected rows that are visible, and all that are as near as the last.
+ */
+static void
+find(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query, int k,
+	 int max_distance, Found *found)
+{
+	HammingSearch *search;
+	int			rows;
+
+	hamming_tid_set_all(selected, &rows);
+	if (hamming_prefers_rows(index, rows))
+	{
+		find_in_rows(heap, index, selected, query, k, max_distance, found);
+		return;
+	}
+	search = hamming_search_create(index);
+	hamming_search_among(search, selected, k);
+	hamming_search_start(search, query);
+	pgstat_count_index_scan(index);
+	find_in_index(heap, search, k, max_distance, found);
+	hamming_search_free(search);
 }
 
 static void
@@ -317,19 +362,13 @@ hamming_nearest(PG_FUNCTION_ARGS)
 		select_all(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
 	if (selected != NULL)
 	{
-		HammingSearch *search = hamming_search_create(index);
-		int			k = PG_ARGISNULL(2) ? INT_MAX : PG_GETARG_INT32(2);
 		Found		found = {.allocated = 64};
 
 		found.tids = palloc(found.allocated * sizeof(Datum));
 		found.distances = palloc(found.allocated * sizeof(Datum));
-		hamming_search_among(search, selected, k);
-		hamming_search_start(search, query);
 		PredicateLockRelation(index, GetActiveSnapshot());
-		pgstat_count_index_scan(index);
-		find(heap, search, k,
+		find(heap, index, selected, query, PG_ARGISNULL(2) ? INT_MAX : PG_GETARG_INT32(2),
 			 PG_ARGISNULL(3) ? hamming_shape(index)->bits : PG_GETARG_INT32(3), &found);
-		hamming_search_free(search);
 		values[0] = PointerGetDatum(construct_array(found.tids, found.count, TIDOID,
 													sizeof(ItemPointerData), false,
 													TYPALIGN_SHORT));

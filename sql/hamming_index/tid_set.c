@@ -10,6 +10,7 @@ struct HammingTidSet
 	int			shift;			/* 64 less the logarithm of the number of slots */
 	uint64		mask;			/* that number less one */
 	int			count;
+	uint64	   *tids;			/* all of them, in the order in which they came */
 	uint64		slots[FLEXIBLE_ARRAY_MEMBER];	/* 0 is free: no TID has offset 0 */
 };
 
@@ -36,14 +37,24 @@ hamming_tid_set(const uint64 *tids, int count)
 
 	set->shift = 64 - pg_leftmost_one_pos64(size);
 	set->mask = size - 1;
+	set->tids = palloc_extended((Size) Max(count, 1) * sizeof(uint64), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < count; i++)
 	{
 		uint64		slot = slot_of(set, tids[i]);
 
-		set->count += set->slots[slot] == 0;
+		if (set->slots[slot] != 0)
+			continue;
 		set->slots[slot] = tids[i];
+		set->tids[set->count++] = tids[i];
 	}
 	return set;
+}
+
+const uint64 *
+hamming_tid_set_all(const HammingTidSet *set, int *count)
+{
+	*count = set->count;
+	return set->tids;
 }
 
 bool
@@ -62,11 +73,13 @@ hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b)
 	int			count = 0;
 	HammingTidSet *both;
 
-	for (uint64 slot = 0; slot <= a->mask; slot++)
-		if (a->slots[slot] != 0 && hamming_tid_set_has(b, a->slots[slot]))
-			tids[count++] = a->slots[slot];
+	for (int i = 0; i < a->count; i++)
+		if (hamming_tid_set_has(b, a->tids[i]))
+			tids[count++] = a->tids[i];
 	both = hamming_tid_set(tids, count);
 	pfree(tids);
+	pfree(a->tids);
+	pfree(b->tids);
 	pfree(a);
 	pfree(b);
 	return both;

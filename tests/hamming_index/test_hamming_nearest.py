@@ -156,16 +156,18 @@ def test_ties_of_any_number_come_in_one_go(db, kind):
 )
 @given(st.data())
 def test_it_sees_what_the_snapshot_sees(db, data):
-    """After deletions, updates (also within a page), insertions, aborts and VACUUM."""
+    """After deletions, updates (also within a page), insertions, aborts and VACUUM; by the index
+    and, where few rows are selected beside its pages, by the rows."""
+    bits, days = data.draw(st.sampled_from([(64, 10), (1001, 40)]))
     seed = data.draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
-    codes = make_codes("clustered", 400, BITS, rng)
+    codes = make_codes("clustered", 400, bits, rng)
     db.execute("DROP TABLE IF EXISTS t")
-    db.execute(f"CREATE TABLE t (id bigint, code bit({BITS}), day integer, note text)")
+    db.execute(f"CREATE TABLE t (id bigint, code bit({bits}), day integer, note text)")
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
     db.execute("CREATE INDEX t_day ON t (day)")
-    rows = [(i, text(code), int(rng.integers(10))) for i, code in enumerate(codes)]
-    db.cursor().executemany("INSERT INTO t VALUES (%s, %s::bit(64), %s)", rows)
+    rows = [(i, text(code), int(rng.integers(days))) for i, code in enumerate(codes)]
+    db.cursor().executemany(f"INSERT INTO t VALUES (%s, %s::bit({bits}), %s)", rows)
     steps = st.sampled_from(["delete", "note", "move", "code", "abort", "vacuum"])
     for step in data.draw(st.lists(steps, max_size=6)):
         some = f"id % 7 = {rng.integers(7)}"
@@ -174,7 +176,7 @@ def test_it_sees_what_the_snapshot_sees(db, data):
         elif step == "note":
             db.execute(f"UPDATE t SET note = 'x' WHERE {some}")
         elif step == "move":
-            db.execute(f"UPDATE t SET day = (day + 3) % 10 WHERE {some}")
+            db.execute(f"UPDATE t SET day = (day + 3) % {days} WHERE {some}")
         elif step == "code":
             db.execute(f"UPDATE t SET code = {literal(codes[rng.integers(400)])} WHERE {some}")
         elif step == "vacuum":
@@ -190,6 +192,33 @@ def test_it_sees_what_the_snapshot_sees(db, data):
     where = "day >= 2 AND day < 5"
     found = selected(db, query, 400, on_day(2, 5), where=where)
     assert found == expected
+
+
+@pytest.mark.parametrize("kind", ["clustered", "equal", "few"])
+def test_few_rows_are_looked_at_themselves(db, kind):
+    codes = make_codes(kind, 3000, 1001, np.random.default_rng(9))
+    fill(db, codes)
+    db.execute("UPDATE t SET code = NULL WHERE id = 5")
+    db.execute("CREATE INDEX t_code ON t USING hamming (code)")
+    db.execute("CREATE INDEX t_id ON t (id)")
+    by_id = "name 'id', '<(bigint,bigint)'::regoperator, bigint '120'"
+    ids = [i for i in range(120) if i != 5]
+    scans = "SELECT pg_stat_get_xact_numscans('t_code'::regclass)"
+    with db.transaction():
+        before = db.execute(scans).fetchone()
+        for query in codes[:4]:
+            expected = brute_force(codes, query, ids)
+            for k in (1, 10, 119, 500):
+                assert selected(db, query, k, by_id) == with_ties(expected, k)
+            near = [row for row in expected if row[0] <= 150]
+            assert selected(db, query, None, by_id, max_distance=150) == near
+            assert selected(db, query, 3, by_id, max_distance=150) == with_ties(near, 3)
+        assert db.execute(scans).fetchone() == before
+        by_id = by_id.replace("120", "2500")
+        assert selected(db, codes[0], 10, by_id) == with_ties(
+            brute_force(codes, codes[0], [i for i in range(2500) if i != 5]), 10
+        )
+        assert db.execute(scans).fetchone() > before
 
 
 def test_rows_of_others_are_not_seen_before_they_commit(db, numbered):

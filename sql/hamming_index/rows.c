@@ -1,0 +1,107 @@
+/*
+ * The nearest of some rows, by the codes in the table itself.
+ */
+#include "hamming.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/varbit.h"
+
+/* A look at a row of the table takes as long as a quarter of a page of the index. */
+#define ROWS_PER_PAGE 4
+
+#define ST_SORT sort_keys
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/*
+ * Whether looking at so many rows is faster than a pass over the index.
+ */
+bool
+hamming_prefers_rows(Relation index, int rows)
+{
+	return index->rd_index->indkey.values[0] > 0 &&
+		rows / ROWS_PER_PAGE < RelationGetNumberOfBlocks(index);
+}
+
+/*
+ * hamming_read_code without a copy of a code that lies in the row as it is.
+ */
+static void
+read_code(Datum value, const HammingShape *shape, uint64 *code)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
+
+	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored))
+		hamming_read_code(value, shape, code);
+	else
+	{
+		code[shape->words - 1] = 0;
+		memcpy(code, VARDATA_ANY(stored) + sizeof(int32),
+			   VARSIZE_ANY_EXHDR(stored) - sizeof(int32));
+	}
+}
+
+/*
+ * The k nearest of rows that are visible, and all that are as near as the last: distance and TID
+ * as one number each, in ascending order.
+ */
+uint64 *
+hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selected,
+					 const uint64 *query, int k, int max_distance, int *count)
+{
+	const HammingShape *shape = hamming_shape(index);
+	const HammingKernel *kernel = hamming_kernel();
+	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	Snapshot	snapshot = GetActiveSnapshot();
+	int			rows;
+	const uint64 *tids = hamming_tid_set_all(selected, &rows);
+	uint64	   *keys = palloc_extended((Size) Max(rows, 1) * sizeof(uint64), MCXT_ALLOC_HUGE);
+	int			at_distance[HAMMING_MAX_BITS + 1] = {0};
+	int			found = 0;
+	int			reached = 0;
+	int			limit = 0;
+	int			kept = 0;
+
+	for (int i = 0; i < rows; i++)
+	{
+		ItemPointerData tid;
+		bool		call_again = false;
+		bool		isnull;
+		Datum		value;
+		uint64		code[HAMMING_MAX_WORDS];
+		int			distance;
+
+		CHECK_FOR_INTERRUPTS();
+		hamming_tid_of_number(tids[i], &tid);
+		if (!table_index_fetch_tuple(fetch, &tid, snapshot, slot, &call_again, NULL))
+			continue;
+		value = slot_getattr(slot, index->rd_index->indkey.values[0], &isnull);
+		if (isnull)
+			continue;
+		read_code(value, shape, code);
+		distance = kernel->distance(code, query, shape->words);
+		if (distance > max_distance)
+			continue;
+		at_distance[distance]++;
+		keys[found++] = (uint64) distance << 48 | hamming_tid_number(&slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_index_fetch_end(fetch);
+
+	while (limit < shape->bits && (reached += at_distance[limit]) < k)
+		limit++;
+	for (int i = 0; i < found; i++)
+		if ((int) (keys[i] >> 48) <= limit)
+			keys[kept++] = keys[i];
+	sort_keys(keys, kept);
+	*count = kept;
+	return keys;
+}
