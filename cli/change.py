@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -16,7 +15,6 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
 from dcsh_pg.errors import UsageError
 
-_OUTPUT = "Output"
 _PERIOD = (
     "A year, a month or a day, or SINCE/UNTIL, from a time on and before a time, where .. leaves a "
     "side open: 2019, 2019-05, ../2019-05."
@@ -38,14 +36,7 @@ def change(
             "--to", metavar="PERIOD", help="The later period, written alike.", show_default=False
         ),
     ],
-    area: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AREA",
-            help="Footprints must meet this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
-            show_default=False,
-        ),
-    ] = None,
+    area: options.Area = None,
     min_overlap: Annotated[
         float,
         typer.Option(
@@ -57,27 +48,8 @@ def change(
         int | None,
         typer.Option("-k", min=1, help="Only the most changed. Default: all.", show_default=False),
     ] = None,
-    format: Annotated[
-        Literal["table", "json", "geojson", "geojsonseq", "csv"],
-        typer.Option(
-            "--format",
-            "-f",
-            help="What to print; geojsonseq is one feature a line.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = "table",
-    out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .map.png "
-            "for a map. May be given several times.",
-            rich_help_panel=_OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
+    format: options.Format = "table",
+    out: options.Out = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:

@@ -15,8 +15,6 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.errors import UsageError
 
 _QUERY = "What to look for (one of these)"
-_FILTER = "Where and when"
-_OUTPUT = "Output"
 
 
 @app.command()
@@ -104,42 +102,18 @@ def search(
         ),
     ] = None,
     k: Annotated[
-        int, typer.Option("-k", min=1, help="How many hits.", rich_help_panel=_FILTER)
+        int, typer.Option("-k", min=1, help="How many hits.", rich_help_panel=options.FILTER)
     ] = 10,
-    area: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AREA",
-            help="Footprints must meet this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
-            rich_help_panel=_FILTER,
-            show_default=False,
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Acquired at this time or later.",
-            rich_help_panel=_FILTER,
-            show_default=False,
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Acquired before this time.",
-            rich_help_panel=_FILTER,
-            show_default=False,
-        ),
-    ] = None,
+    area: options.Area = None,
+    since: options.Since = None,
+    until: options.Until = None,
     max_distance: Annotated[
         int | None,
         typer.Option(
             min=0,
             metavar="BITS",
             help="At most this Hamming distance.",
-            rich_help_panel=_FILTER,
+            rich_help_panel=options.FILTER,
             show_default=False,
         ),
     ] = None,
@@ -148,19 +122,11 @@ def search(
         typer.Option(
             metavar="FILTER",
             help="The scene's STAC item in pgstac must meet this filter: CQL2-JSON, or a file of it.",
-            rich_help_panel=_FILTER,
+            rich_help_panel=options.FILTER,
             show_default=False,
         ),
     ] = None,
-    format: Annotated[
-        Literal["table", "json", "geojson", "geojsonseq", "csv"],
-        typer.Option(
-            "--format",
-            "-f",
-            help="What to print; geojsonseq is one feature a line.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = "table",
+    format: options.Format = "table",
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -169,7 +135,7 @@ def search(
             metavar="FILE",
             help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .png for "
             "a contact sheet, .map.png for a map. May be given several times.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=options.OUTPUT,
             show_default=False,
         ),
     ] = None,
@@ -179,7 +145,7 @@ def search(
             metavar="MODULE:FUNCTION",
             help="Python function that takes a scene's URL and returns one that may be read, for the "
             "chips of a contact sheet.",
-            rich_help_panel=_OUTPUT,
+            rich_help_panel=options.OUTPUT,
             show_default=False,
         ),
     ] = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from dcsh_pg.imagery.stac import stac_listing
 from dcsh_pg.imagery.table import table_listing
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
-
-if TYPE_CHECKING:
-    pass
 
 
 class Ingestion(OpenArchive):
