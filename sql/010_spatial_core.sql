@@ -14,8 +14,14 @@ CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
     RETURN '&&(polygon,polygon)'::regoperator;
 
 CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM dcsh._check_degrees(b[1], b[2], b[3], b[4]) FROM dcsh._bounds(area::polygon) b;
     RETURN area;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
     RETURNS dcsh.area
@@ -41,7 +47,7 @@ CREATE OR REPLACE FUNCTION dcsh._rectangle(
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
-COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326, or an error when its coordinates are out of range';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';

@@ -14,12 +14,28 @@ CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
     RETURN '&&(geometry,geometry)'::regoperator;
 
 CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE ST_SRID(area)
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    place geometry := CASE ST_SRID(area)
         WHEN 4326 THEN area
         WHEN 0 THEN ST_SetSRID(area, 4326)
         ELSE ST_Transform(area, 4326)
     END;
+BEGIN
+    IF ST_IsEmpty(place) THEN
+        RAISE EXCEPTION 'the area is empty'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL searches everywhere';
+    END IF;
+    PERFORM dcsh._check_degrees(ST_XMin(place), ST_YMin(place), ST_XMax(place), ST_YMax(place));
+    IF NOT ST_IsValid(place) THEN
+        RAISE EXCEPTION 'the area is not a valid geometry: %', ST_IsValidReason(place)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'repair it with ST_MakeValid';
+    END IF;
+    RETURN place;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
     RETURNS dcsh.area
@@ -44,7 +60,7 @@ CREATE OR REPLACE FUNCTION dcsh._rectangle(
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
-COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326; without SRID it is taken to be so';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326, or an error when it is empty, invalid or out of range; without SRID it is taken to be in EPSG:4326';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';

@@ -144,6 +144,7 @@ DECLARE
     reach bigint;
     near text;
 BEGIN
+    PERFORM dcsh._check_max_distance(max_distance);
     IF code IS NULL THEN
         RETURN;
     END IF;
@@ -328,6 +329,7 @@ DECLARE
     target dcsh.archive := dcsh._archive(archive);
     found_id bigint;
 BEGIN
+    PERFORM dcsh._check_degrees(lon, lat, lon, lat);
     EXECUTE format($query$
         SELECT c.id FROM dcsh.%I c
         WHERE %s

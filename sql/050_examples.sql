@@ -152,6 +152,7 @@ DECLARE
     walked_distances integer[];
 BEGIN
     PERFORM dcsh._check_k(k);
+    PERFORM dcsh._check_max_distance(max_distance);
     IF cardinality(liked) = 0 THEN
         RAISE EXCEPTION 'no chip is liked'
             USING ERRCODE = 'invalid_parameter_value',

@@ -167,13 +167,14 @@ BEGIN
                    s.uri, s.collection, s.item_id
             FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
             WHERE ST_XMax(c.geom) - ST_XMin(c.geom) >= $13
-                AND ($9 IS NULL OR ST_Intersects(c.geom, dcsh._to_lonlat(dcsh._area_from_text($9))))
+                AND ($14 IS NULL OR ST_Intersects(c.geom, $14))
                 AND ($10 IS NULL OR c.acquired >= $10) AND ($11 IS NULL OR c.acquired < $11)
         $chips$, asked.archive)
     END)
     INTO mvt
     USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
-          asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128;
+          asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128,
+          dcsh._to_lonlat(dcsh._area_from_text(nullif(asked.area, '')))::geometry;
     RETURN mvt;
 END
 $$;

@@ -225,6 +225,9 @@ WRONG_QUERIES = [
     ('{"archive": "places", "code": 1234567890123456}', "code must be text, not a number"),
     ('{"archive": "places", "chip": 1, "area": "here"}', 'area must be WKT or GeoJSON, not "here"'),
     ('{"archive": "places", "area": "here"}', 'area must be WKT or GeoJSON, not "here"'),
+    ('{"archive": "places", "area": "POLYGON EMPTY"}', "the area is empty"),
+    ('{"archive": "places", "area": "POINT(500 0)"}', "coordinates out of range"),
+    ('{"archive": "places", "chip": 1, "max_distance": -1}', "max_distance must not be negative"),
     ('{"archive": "places", "since": "soon"}', 'invalid input syntax for type timestamp'),
 ]  # fmt: skip
 
