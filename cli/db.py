@@ -72,7 +72,7 @@ def status(
     embedded = connection.is_embedded(dsn, pg_bin=pg_bin)
     with connection.connect(dsn, pg_bin=pg_bin) as conn:
         state = migrate.status(conn)
-        archives = registry.list_archives(conn) if state.revision == state.wanted else []
+        archives = registry.list_archives(conn) if state.current else []
         plans = [search_plan(conn, archive) for archive in archives]
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
     if as_json:
@@ -87,6 +87,8 @@ def status(
     schema = state.revision or "none: make it with 'dcsh-pg db upgrade'"
     if state.revision and state.revision != state.wanted:
         schema += f" (this dcsh-pg works with {state.wanted})"
+    elif state.revision and not state.current:
+        schema += ", functions of another dcsh-pg: 'dcsh-pg db upgrade'"
     lines = {
         "server": f"PostgreSQL {state.server}{', embedded' if embedded else ''}",
         "at": where,

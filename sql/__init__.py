@@ -11,6 +11,7 @@ with the same names in them.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,12 @@ def preparing(layer: Layer) -> list[Path]:
 def functions(layer: Layer) -> list[Path]:
     """Files to run after the migrations, in order."""
     return [file for file in _files(layer) if file.name >= "010"]
+
+
+def digest(layer: Layer) -> str:
+    """SHA-256 of the numbered files, hexadecimal: which functions an upgrade makes."""
+    files = preparing(layer) + functions(layer)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _files(layer: Layer) -> list[Path]:

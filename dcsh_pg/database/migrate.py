@@ -1,7 +1,7 @@
 """The schema in the database: what revision it is, and bringing it up to date with Alembic.
 
 The revisions and all SQL are in ``dcsh_pg.sql``; the revision in place is in
-``dcsh.alembic_version``.
+``dcsh.alembic_version``, and ``dcsh._functions_digest`` returns the digest of the functions.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Status:
         hamming_available: version of ``dcsh_hamming`` that the server has to offer, or None.
         revision: of the schema, or None where there is none.
         wanted: the revision that this dcsh-pg works with.
+        current: whether revision and functions are those that this dcsh-pg works with.
         layer: spatial layer of the schema, 'postgis' or 'core', or None where there is none.
     """
 
@@ -44,11 +45,13 @@ class Status:
     hamming_available: str | None
     revision: str | None
     wanted: str
+    current: bool
     layer: sql.Layer | None
 
 
 def status(conn: psycopg.Connection) -> Status:
     """Looks, and changes nothing."""
+    found = _in_place(conn)
     versions = dict(
         conn.execute(
             "SELECT extname, extversion FROM pg_extension WHERE extname = ANY (%s)",
@@ -64,31 +67,37 @@ def status(conn: psycopg.Connection) -> Status:
         postgis=versions.get("postgis"),
         hamming=versions.get(EXTENSION),
         hamming_available=available[0] if available else None,
-        revision=_revision(conn),
+        revision=found.revision,
         wanted=sql.REVISION,
-        layer=_layer_in_place(conn),
+        current=found.is_current,
+        layer=found.layer,
     )
 
 
 def require_current(conn: psycopg.Connection) -> None:
-    """Passes when the schema is the one that this dcsh-pg works with.
+    """Passes when the schema and its functions are those that this dcsh-pg works with.
 
     Raises:
-        SchemaError: it is missing, older or newer.
+        SchemaError: they are missing, older, newer or of another state of this release.
     """
-    revision = _revision(conn)
-    if revision == sql.REVISION:
+    found = _in_place(conn)
+    if found.is_current:
         return
-    where = f"database '{conn.info.dbname}'"
+    revision, where = found.revision, f"database '{conn.info.dbname}'"
     if revision is None:
         raise SchemaError(
             f"{where} has no dcsh-pg schema", hint="make it with 'dcsh-pg db upgrade'"
         )
-    if revision > sql.REVISION:
+    if found.is_newer:
         raise SchemaError(
             f"the schema in {where} is of a newer dcsh-pg (revision {revision}, not "
             f"{sql.REVISION})",
             hint="upgrade dcsh-pg: pip install --upgrade dcsh-pg",
+        )
+    if revision == sql.REVISION:
+        raise SchemaError(
+            f"the functions of schema dcsh in {where} are those of another dcsh-pg",
+            hint=UPGRADE_HINT,
         )
     raise SchemaError(
         f"the schema in {where} is old (revision {revision}, not {sql.REVISION})",
@@ -97,9 +106,10 @@ def require_current(conn: psycopg.Connection) -> None:
 
 
 def ensure(conn: psycopg.Connection) -> None:
-    """Upgrades a schema that is missing or older; for the embedded server, which has no DBA."""
-    revision = _revision(conn)
-    if revision is None or revision < sql.REVISION:
+    """Upgrades a schema that is missing, older or has other functions; for the embedded server,
+    which has no DBA."""
+    found = _in_place(conn)
+    if not (found.is_current or found.is_newer):
         _upgrade(conn, "auto")
 
 
@@ -119,14 +129,19 @@ def upgrade(
         ServerError: the user may not create what is missing; as :func:`connection.connect`.
     """
     with connection.open_connection(conninfo) as conn:
-        before = _revision(conn)
-        if before is not None and before > sql.REVISION:
+        before = _in_place(conn)
+        if before.is_newer:
             require_current(conn)
         _upgrade(conn, spatial)
         after = status(conn)
-    came = "made" if before is None else f"was {before}, is now" if before != after.revision else ""
+    if before.revision is None:
+        came = "made"
+    elif before.revision != after.revision:
+        came = f"was {before.revision}, is now"
+    else:
+        came = "up to date at" if before.is_current else "new functions,"
     progress.note(
-        f"schema dcsh: {came or 'up to date at'} revision {after.revision}, "
+        f"schema dcsh: {came} revision {after.revision}, "
         f"footprints as {'PostGIS geometry' if after.layer == 'postgis' else 'polygon'}"
     )
     return after
@@ -144,7 +159,7 @@ def script(
     if conninfo is not None:
         with connection.open_connection(conninfo) as conn:
             layer = _choose(conn, spatial)
-            start = _revision(conn) or "base"
+            start = _in_place(conn).revision or "base"
     elif spatial == "auto":
         raise UsageError(
             "without a database there is no telling whether it has PostGIS",
@@ -184,26 +199,46 @@ def _run_alembic(layer: sql.Layer, revision: str, *, connection=None, sql_to=Non
     command.upgrade(config, revision, sql=sql_to is not None)
 
 
-def _revision(conn: psycopg.Connection) -> str | None:
-    if conn.execute("SELECT to_regclass('dcsh.alembic_version')").fetchone()[0] is None:
-        return None
-    row = conn.execute("SELECT version_num FROM dcsh.alembic_version").fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True)
+class _InPlace:
+    """What is in a database of the schema; None is what is not there."""
+
+    revision: str | None
+    layer: sql.Layer | None
+    digest: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return (
+            self.layer is not None
+            and self.revision == sql.REVISION
+            and self.digest == sql.digest(self.layer)
+        )
+
+    @property
+    def is_newer(self) -> bool:
+        return self.revision is not None and self.revision > sql.REVISION
 
 
-def _layer_in_place(conn: psycopg.Connection) -> sql.Layer | None:
-    row = conn.execute(
-        """
-        SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
-        FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
-        WHERE t.oid = to_regtype('dcsh.area')
-        """
-    ).fetchone()
-    return row[0] if row else None
+def _in_place(conn: psycopg.Connection) -> _InPlace:
+    with connection.sql_errors():
+        versions, digest, layer = conn.execute(
+            """
+            SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh._functions_digest'), (
+                SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
+                FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
+                WHERE t.oid = to_regtype('dcsh.area'))
+            """
+        ).fetchone()
+        if versions is None:
+            return _InPlace(None, layer, None)
+        asked = f"SELECT max(version_num), {'dcsh._functions_digest()' if digest else 'NULL'} "
+        revision, digest = conn.execute(asked + "FROM dcsh.alembic_version").fetchone()
+    return _InPlace(revision, layer, digest)
 
 
 def _choose(conn: psycopg.Connection, spatial: str) -> sql.Layer:
-    in_place = _layer_in_place(conn)
+    in_place = _in_place(conn).layer
     if in_place is not None:
         if spatial not in ("auto", in_place):
             raise SchemaError(

@@ -8,7 +8,16 @@ from __future__ import annotations
 from alembic import context
 
 from dcsh_pg import sql
-from dcsh_pg.sql.migrations.run import run_sql, spatial_layer
+from dcsh_pg.sql.migrations.run import run_sql, run_statements, spatial_layer
+
+# The functions are their own record of what they are: it is replaced, dumped and restored with them.
+DIGEST = """
+CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '{}';
+COMMENT ON FUNCTION dcsh._functions_digest IS
+    'SHA-256 of the SQL files that ''dcsh-pg db upgrade'' made the functions of';
+"""
 
 connection = context.config.attributes.get("connection")
 context.configure(
@@ -24,3 +33,4 @@ with context.begin_transaction():
     context.run_migrations()
     for file in sql.functions(spatial_layer()):
         run_sql(file)
+    run_statements(DIGEST.format(sql.digest(spatial_layer())))

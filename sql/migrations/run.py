@@ -18,7 +18,11 @@ def spatial_layer() -> Layer:
 
 def run_sql(file: str | Path) -> None:
     """Runs a file of statements; a bare name is one in ``versions``."""
-    statements = (VERSIONS / file).read_text(encoding="utf-8")
+    run_statements((VERSIONS / file).read_text(encoding="utf-8"))
+
+
+def run_statements(statements: str) -> None:
+    """Runs SQL, or adds it to the script."""
     migration = context.get_context()
     if migration.as_sql:
         migration.impl.static_output(statements)

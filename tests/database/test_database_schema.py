@@ -1,6 +1,7 @@
 """The schema on hostile ground: rights, odd schemas, search_path, scripts, dump and restore."""
 
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -12,6 +13,8 @@ from dcsh_pg.database import connection, migrate, registry, search
 from dcsh_pg.database.embedded import bundled
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import NotFound, SchemaError, ServerError, UsageError
+
+HERE = Path(__file__).parent
 
 CATALOG = """
     SELECT 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
@@ -66,6 +69,60 @@ def test_a_newer_schema_is_refused(database):
             migrate.require_current(conn)
     with pytest.raises(SchemaError, match="newer dcsh-pg"):
         migrate.upgrade(database)
+
+
+def test_functions_of_another_state_are_refused_until_the_upgrade(database):
+    with connection.connect(database) as conn:
+        conn.execute("CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text RETURN 'x'")
+        with pytest.raises(SchemaError, match="are those of another dcsh-pg") as error:
+            migrate.require_current(conn)
+        assert "dcsh-pg db upgrade" in error.value.hint
+        assert not migrate.status(conn).current
+        migrate.ensure(conn)
+        migrate.require_current(conn)
+
+
+FIRST_ARCHIVE = """
+    INSERT INTO dcsh.model (sha256, name, method, bits, bands, card, onnx)
+        VALUES (encode(sha256('onnx'), 'hex'), 'm', 'itq', 64, 3, '{}', 'onnx');
+    SELECT dcsh.create_archive('first', encode(sha256('onnx'), 'hex'), '{}');
+    BEGIN;
+    SELECT dcsh.begin_load();
+    INSERT INTO pg_temp.dcsh_batch_scene (n, uri, content_hash, properties, skipped)
+        VALUES (0, 'a.tif', 'a', '{}', 0);
+    INSERT INTO pg_temp.dcsh_batch_chip
+            (n, scene, col_off, row_off, width, height, valid_fraction, code)
+        SELECT n, 0, 64 * n, 0, 64, 64, 1, n::bit(64) FROM generate_series(0, 1) n;
+    SELECT dcsh.end_load('first');
+    COMMIT;
+"""
+
+
+@pytest.mark.parametrize(
+    ("empty", "layer"), [("dsn", "core"), ("postgis_dsn", "postgis")], indirect=["empty"]
+)
+def test_a_database_of_the_first_schema_is_upgraded_and_works(empty, layer):
+    """``first_schema_*.sql`` is the script of the first commit that had a schema."""
+    with psycopg.connect(empty, autocommit=True) as conn:
+        if layer == "postgis":
+            conn.execute("CREATE EXTENSION postgis")
+        conn.execute((HERE / f"first_schema_{layer}.sql").read_text())
+        conn.execute(FIRST_ARCHIVE)
+        before = rows(conn, "first")
+    with connection.connect(empty) as conn, pytest.raises(SchemaError):
+        migrate.require_current(conn)
+    migrate.upgrade(empty)
+    with connection.connect(empty) as conn:
+        assert len(before) == 2 and rows(conn, "first") == before
+        assert [(hit.id, hit.distance) for hit in search.similar_to(conn, "first", 1)] == [(2, 1)]
+        assert conn.execute("SELECT count(*) FROM dcsh.first_layer").fetchone() == (2,)
+        conn.execute("SELECT dcsh.drop_archive('first')")
+    upgraded = catalog(empty)
+    use(empty)
+    with psycopg.connect(empty, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA dcsh CASCADE")
+    migrate.upgrade(empty)
+    assert catalog(empty) == upgraded
 
 
 def test_upgrade_twice_changes_nothing(empty):
