@@ -1,9 +1,9 @@
-"""``dcsh-pg archive``: what is in the database, its index, its servers, and dropping it.
+"""``dcsh-pg archive``: what is in the database, its index, and dropping it.
 
-Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.statistics`,
-:mod:`dcsh_pg.database.shards`; SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
+Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.statistics`;
+SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
 ``dcsh.bit_statistics``, ``dcsh.frequent_codes``, ``dcsh.coverage``, ``dcsh.drop_archive``,
-``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.shard_archive``.
+``dcsh.create_code_index``, ``dcsh.drop_code_index``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import say
 from dcsh_pg.errors import UsageError
 
 archive = typer.Typer(no_args_is_help=True, help="The archives in the database.")
@@ -216,76 +216,11 @@ def index(
     with _opened(dsn, pg_bin) as conn:
         if not drop:
             made = registry.create_code_index(conn, name)
-            say(f"archive '{name}' has the index {made or 'on every shard'}")
+            say(f"archive '{name}' has the index {made}")
         elif registry.drop_code_index(conn, name):
             say(f"the index of archive '{name}' is dropped; searches compare every code")
         else:
             say(f"archive '{name}' had no index")
-
-
-@archive.command()
-def shard(
-    name: options.ArchiveName,
-    servers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--server",
-            metavar="DSN",
-            help="A database to hold a shard: once for each. Its own, on any server; both this "
-            "machine and the archive's own server must reach it under this DSN.",
-            show_default=False,
-        ),
-    ] = None,
-    by: Annotated[
-        Literal["scene", "chip"],
-        typer.Option(
-            "--by",
-            help="Keep the chips of a scene together, or spread the chips of every scene: for few "
-            "large scenes.",
-        ),
-    ] = "scene",
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
-) -> None:
-    """Lay an archive over several PostgreSQL servers; without --server, tell which it lies on.
-
-    Everything works on it as before and gives the same rows. The archive's own server needs
-    postgres_fdw. Passwords are kept there in user mappings. A run that was stopped changed
-    nothing; repeat it.
-
-    [dim]dcsh-pg archive shard naip --server postgresql://me@db1/maps --server postgresql://me@db2/maps[/dim]
-    """
-    from dcsh_pg.database import shards
-
-    with _opened(dsn, pg_bin) as conn:
-        if servers:
-            with progress() as shown:
-                moved = shards.shard(conn, name, servers, by=by, progress=shown)
-            say(f"{moved:,} chips of archive '{name}' moved")
-        found = shards.shards(conn, name)
-    if as_json:
-        typer.echo(json.dumps([vars(one) for one in found], indent=2))
-        return
-    for one in found:
-        typer.echo(
-            f"shard {one.shard}: {one.chips:,} chips, {one.host}, port {one.port}, "
-            f"database {one.dbname} ({one.server})"
-        )
-    if not found:
-        say(f"archive '{name}' lies on one server")
-
-
-@archive.command()
-def unshard(
-    name: options.ArchiveName, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
-    """Bring the chips of an archive back from other servers, and drop them there."""
-    from dcsh_pg.database import shards
-
-    with _opened(dsn, pg_bin) as conn, progress() as shown:
-        moved = shards.unshard(conn, name, progress=shown)
-    say(f"{moved:,} chips of archive '{name}' are back")
 
 
 @archive.command()

@@ -111,7 +111,6 @@ BEGIN
     PERFORM dcsh.drop_pgstac_view(name);
     DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
     PERFORM dcsh._drop_layer(name);
-    PERFORM dcsh._drop_all_shards(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;

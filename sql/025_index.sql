@@ -43,10 +43,6 @@ DECLARE
     target dcsh.archive := dcsh._archive(archive);
     made pg_index;
 BEGIN
-    IF dcsh._is_sharded(archive) THEN
-        PERFORM dcsh._at_shards(archive, 'create_code_index');
-        RETURN NULL;
-    END IF;
     IF NOT dcsh._has_hamming() THEN
         RAISE EXCEPTION 'this database has no access method "hamming"'
             USING ERRCODE = 'feature_not_supported',
@@ -62,7 +58,7 @@ BEGIN
     RETURN made.indexrelid;
 END
 $$;
-COMMENT ON FUNCTION dcsh.create_code_index IS 'Makes the index that searches of an archive use, if it is not there; returns it, or NULL where the shards of the archive have theirs';
+COMMENT ON FUNCTION dcsh.create_code_index IS 'Create the index that searches of an archive use, if it does not exist; returns it';
 
 CREATE OR REPLACE FUNCTION dcsh.drop_code_index(archive text) RETURNS boolean
     LANGUAGE plpgsql
@@ -72,9 +68,6 @@ DECLARE
     target dcsh.archive := dcsh._archive(archive);
     made pg_index;
 BEGIN
-    IF dcsh._is_sharded(archive) THEN
-        RETURN 'true' IN (SELECT answer::text FROM dcsh._at_shards(archive, 'drop_code_index') answer);
-    END IF;
     FOR made IN SELECT * FROM dcsh._hamming_indexes(archive) LOOP
         EXECUTE format('DROP INDEX %s', made.indexrelid::regclass);
     END LOOP;

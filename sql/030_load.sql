@@ -54,7 +54,6 @@ BEGIN
     -- A known URI with new content keeps its scene id and gets new chips.
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.uri = b.uri;
-    PERFORM dcsh._mend_shards(archive);
     EXECUTE format('DELETE FROM dcsh.%I WHERE scene_id = ANY ($1)', archive)
         USING ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NOT NULL);
     UPDATE pg_temp.dcsh_batch_scene b SET id = fresh.id

@@ -153,11 +153,6 @@ BEGIN
             USING ERRCODE = 'string_data_length_mismatch',
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
-    IF dcsh._is_sharded(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh._search_on_shards(
-            archive, conditions, place, code, k, since, until, max_distance, other_than);
-        RETURN;
-    END IF;
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
@@ -227,9 +222,8 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
     IF code IS NOT NULL THEN
-        EXECUTE 'EXPLAIN (FORMAT JSON) ' || CASE
-            WHEN dcsh._is_sharded(archive) THEN dcsh._nearest_on_shards(archive, 'true', true)
-            ELSE dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL) END
+        EXECUTE 'EXPLAIN (FORMAT JSON) '
+            || dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL)
         INTO plan
         USING NULL::dcsh.area, code::bit, k, NULL::timestamptz, NULL::timestamptz, NULL::integer;
     END IF;
@@ -351,10 +345,6 @@ AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
 BEGIN
-    IF dcsh._is_sharded(archive) THEN
-        SELECT b.* INTO west, south, east, north FROM dcsh._bounds_of_shards(archive) b;
-        RETURN;
-    END IF;
     EXECUTE format($query$
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
         FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b

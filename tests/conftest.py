@@ -6,7 +6,6 @@
     any_hamming    the same, and with PostGIS
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
-    three_servers  three servers for shards, or skipped (shard_servers.py)
 
     model_file     a model with random weights, 64 bits, chips of 64 pixels
     scenes         a folder of four small georeferenced scenes
@@ -29,7 +28,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from shard_servers import three_servers  # noqa: F401
 
 from dcsh_pg.database import migrate, native
 from dcsh_pg.database.connection import LIBPQ_VARIABLES

@@ -1,6 +1,6 @@
 """Makes the table of docs/reliability.md from what attacks wrote with ``--out``.
 
-    python benchmarks/attacks/report.py runs/*.json
+python benchmarks/attacks/report.py runs/*.json
 """
 
 from __future__ import annotations

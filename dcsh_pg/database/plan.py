@@ -21,7 +21,7 @@ class SearchPlan:
 
     Attributes:
         archive: its name.
-        uses: 'index', 'sequential scan' or, over several servers, how many; None of an empty archive.
+        uses: 'index' or 'sequential scan'; None for an empty archive.
         index: the index on the codes that it uses or could use, or None.
         fix: what to do for the index to be used, or None where nothing need be done.
     """
@@ -47,10 +47,6 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
             """,
             {"name": archive.name, "k": k},
         ).fetchone()
-    servers = sum(node["Node Type"] == "Foreign Scan" for node in _nodes(explained))
-    if servers:
-        uses = f"{servers} server{'s' if servers > 1 else ''}"
-        return SearchPlan(archive.name, uses, index=None, fix=None)
     used = walks_an_index(explained)
     return SearchPlan(
         archive=archive.name,
