@@ -1,8 +1,5 @@
 \echo Use "CREATE EXTENSION dcsh_hamming" to load this file. \quit
 
--- The operator <~> is pgvector's: its schema is on the search path while this script runs,
--- because the control file requires it.
-
 CREATE FUNCTION hamming_handler(internal) RETURNS index_am_handler
     LANGUAGE c AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_handler(internal) IS 'handler of the access method hamming';
@@ -11,8 +8,36 @@ CREATE ACCESS METHOD hamming TYPE INDEX HANDLER hamming_handler;
 COMMENT ON ACCESS METHOD hamming IS
     'packed binary codes, scanned exactly in ascending Hamming distance';
 
-CREATE OPERATOR CLASS bit_hamming_ops DEFAULT FOR TYPE bit USING hamming AS
-    OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops;
+-- The operator is taken from extension vector, not from the search path: there whoever owns the
+-- database or the schema of this extension could have placed one of the same name.
+DO $$
+DECLARE
+    vector_schema text := (
+        SELECT n.nspname
+        FROM pg_catalog.pg_operator o
+            JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+            JOIN pg_catalog.pg_depend d
+                ON d.objid OPERATOR(pg_catalog.=) o.oid
+                AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_operator'::pg_catalog.regclass
+                AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                AND d.deptype OPERATOR(pg_catalog.=) 'e'
+            JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+        WHERE e.extname OPERATOR(pg_catalog.=) 'vector'
+            AND o.oprname OPERATOR(pg_catalog.=) '<~>'
+            AND o.oprleft OPERATOR(pg_catalog.=) 'pg_catalog.bit'::pg_catalog.regtype
+            AND o.oprright OPERATOR(pg_catalog.=) 'pg_catalog.bit'::pg_catalog.regtype);
+BEGIN
+    IF vector_schema IS NULL THEN
+        RAISE EXCEPTION 'extension "vector" has no operator <~> (bit, bit)'
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'Update pgvector to version 0.7.0 or later.';
+    END IF;
+    EXECUTE pg_catalog.format(
+        'CREATE OPERATOR CLASS bit_hamming_ops DEFAULT FOR TYPE pg_catalog.bit USING hamming AS '
+        'OPERATOR 1 %I.<~> (pg_catalog.bit, pg_catalog.bit) FOR ORDER BY pg_catalog.float_ops',
+        vector_schema);
+END
+$$;
 COMMENT ON OPERATOR CLASS bit_hamming_ops USING hamming IS
     'ORDER BY column <~> code on a bit(8) to bit(1024) column';
 

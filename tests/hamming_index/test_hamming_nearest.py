@@ -265,11 +265,3 @@ def test_it_tells_nothing_of_rows_that_one_may_not_read(db, numbered):
     finally:
         db.execute("RESET ROLE")
         db.execute("DROP OWNED BY stranger; DROP ROLE stranger")
-
-
-def test_an_older_version_gets_it_by_an_update(db):
-    db.execute("DROP EXTENSION dcsh_hamming")
-    db.execute("CREATE EXTENSION dcsh_hamming VERSION '1.0'")
-    assert db.execute("SELECT to_regproc('hamming_nearest')").fetchone() == (None,)
-    db.execute("ALTER EXTENSION dcsh_hamming UPDATE")
-    assert db.execute("SELECT to_regproc('hamming_nearest')").fetchone() != (None,)
