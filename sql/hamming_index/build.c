@@ -93,6 +93,7 @@ write_page(BuildState *state, const HammingRecords *records)
 	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
 							   BufferGetBlockNumber(buffer));
 	hamming_find_balls(records, &balls);
+	HAMMING_POINT("build-page");
 	MarkBufferDirty(state->directory);
 	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
 
@@ -113,6 +114,7 @@ write_pages(BuildState *state, const HammingRecords *records)
 	size_t		capacity = state->shape.capacity;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
+	HAMMING_POINT("build-ordered");
 	for (size_t first = 0; first < records->count; first += capacity)
 	{
 		HammingRecords page = hamming_part(records, first, Min(records->count - first, capacity));
@@ -264,6 +266,7 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 	hamming_init_metapage(BufferGetPage(metapage), state.shape.bits);
 	MarkBufferDirty(metapage);
 	UnlockReleaseBuffer(metapage);
+	HAMMING_POINT("build-metapage");
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
 	if (!build_parallel(&state, heap, index_info, &result->heap_tuples))
@@ -275,8 +278,10 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 	write_nulls(&state);
 	if (BufferIsValid(state.directory))
 		ReleaseBuffer(state.directory);
+	HAMMING_POINT("build-written");
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
+	HAMMING_POINT("build-logged");
 
 	pfree(state.records);
 	pfree(state.nulls);

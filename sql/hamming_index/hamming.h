@@ -19,6 +19,7 @@
 
 #include "balls.h"
 #include "distance.h"
+#include "point.h"
 
 #define HAMMING_MAGIC 0x44435348	/* "DCSH" */
 #define HAMMING_VERSION 1

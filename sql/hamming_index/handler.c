@@ -30,6 +30,7 @@ void
 _PG_init(void)
 {
 	options_kind = add_reloption_kind();
+	HAMMING_DEFINE_POINTS();
 }
 
 /*

@@ -43,6 +43,7 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 		}
 	}
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	HAMMING_POINT("insert-directory-unlocked");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	return buffer;
 }
@@ -83,6 +84,7 @@ append_covered(Relation index, const HammingShape *shape, Buffer buffer, const H
 	START_CRIT_SECTION();
 	hamming_page_append(page, shape, entry);
 	MarkBufferDirty(buffer);
+	HAMMING_POINT("insert-changed");
 	if (RelationNeedsWAL(index))
 	{
 		PageHeader	header = (PageHeader) page;
@@ -137,6 +139,7 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 		if (!entry->is_null)
 			hamming_balls_extend(&balls, entry->code);
 	}
+	HAMMING_POINT("insert-widened");
 	GenericXLogFinish(xlog);
 }
 
@@ -151,7 +154,9 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 	Page		page = BufferGetPage(buffer);
 	Buffer		directory;
 
+	HAMMING_POINT("insert-page");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	HAMMING_POINT("insert-page-locked");
 	if (!PageIsNew(page))
 	{
 		hamming_verify_page(index, block, page, HAMMING_DATA, shape);
@@ -167,6 +172,7 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 	else
 		append_covered(index, shape, buffer, entry);
 
+	HAMMING_POINT("insert-logged");
 	if (BufferIsValid(directory))
 		UnlockReleaseBuffer(directory);
 	UnlockReleaseBuffer(buffer);
@@ -194,6 +200,7 @@ last_page_but(Relation index, const HammingShape *shape, BlockNumber full)
 		if (RelationGetNumberOfBlocks(index) == blocks)
 			ReleaseBuffer(ReadBuffer(index, P_NEW));
 		UnlockRelationForExtension(index, ExclusiveLock);
+		HAMMING_POINT("insert-extended");
 		blocks = RelationGetNumberOfBlocks(index);
 	}
 	return blocks - 1;
@@ -206,7 +213,10 @@ static BlockNumber
 page_after(Relation index, const HammingShape *shape, BlockNumber full)
 {
 	Size		needed = shape->words * sizeof(uint64) + sizeof(ItemPointerData);
-	BlockNumber block = RecordAndGetPageWithFreeSpace(index, full, 0, needed);
+	BlockNumber block;
+
+	HAMMING_POINT("insert-page-full");
+	block = RecordAndGetPageWithFreeSpace(index, full, 0, needed);
 
 	/* The map is not crash-safe. */
 	if (block != InvalidBlockNumber &&
@@ -233,5 +243,6 @@ hamming_insert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 	while (!insert_on_page(index, shape, block, &entry))
 		block = page_after(index, shape, block);
 	RelationSetTargetBlock(index, block);
+	HAMMING_POINT("insert-done");
 	return false;
 }

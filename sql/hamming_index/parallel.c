@@ -9,6 +9,7 @@
 
 #include <sys/statvfs.h>
 
+#include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -127,6 +128,7 @@ scan(Participant *participant, Relation heap, Relation index, bool progress)
 	participant->batched = 0;
 	tuples = table_index_build_scan(heap, index, info, true, progress, collect, participant,
 									table_beginscan_parallel(heap, participant->scan));
+	HAMMING_POINT("build-collected");
 	hand_over(participant);
 	pfree(participant->batch);
 	SpinLockAcquire(&shared->mutex);
@@ -143,6 +145,7 @@ assign(Participant *participant)
 	participant->scratch};
 	uint64		first;
 
+	HAMMING_POINT("build-assign");
 	if (shared->cells == 0)
 		return;
 	while ((first = pg_atomic_fetch_add_u64(&shared->assigned, BATCH)) < shared->count)
@@ -210,8 +213,10 @@ static bool
 has_room(Size bytes)
 {
 	struct statvfs shared;
+	const char *folder = dynamic_shared_memory_type == DSM_IMPL_POSIX ? "/dev/shm" :
+		dynamic_shared_memory_type == DSM_IMPL_MMAP ? PG_DYNSHMEM_DIR : NULL;
 
-	return dynamic_shared_memory_type != DSM_IMPL_POSIX || statvfs("/dev/shm", &shared) != 0 ||
+	return folder == NULL || statvfs(folder, &shared) != 0 ||
 		bytes < (Size) shared.f_bavail * shared.f_frsize / 2;
 }
 
@@ -237,6 +242,8 @@ expected_records(Relation heap, const HammingShape *shape, size_t room)
 	uint64		expected;
 
 	table_relation_estimate_size(heap, NULL, &pages, &tuples, &all_visible);
+	/* Statistics may claim anything, infinity and NaN included; a page holds no more than this. */
+	tuples = Min(tuples, (double) pages * MaxHeapTuplesPerPage);
 	expected = SPARE((uint64) Max(tuples, 0));
 	if (expected > room || !has_room(expected * ((shape->words + 1) * sizeof(uint64) + sizeof(int16))))
 		return 0;
@@ -347,6 +354,7 @@ hamming_parallel_build(Relation heap, Relation index, IndexInfo *info, const Ham
 
 	scan(&leader, heap, index, true);
 	next_phase(shared);
+	HAMMING_POINT("build-cells");
 	shared->count = pg_atomic_read_u64(&shared->collected);
 	if (shared->count <= capacity)
 	{

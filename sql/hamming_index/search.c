@@ -121,6 +121,7 @@ read_bounds(HammingSearch *search, BlockNumber directory, int pages, uint16 *bou
 	for (int i = 0; i < pages; i++)
 		bounds[i] = NULL_DISTANCE(shape);
 
+	HAMMING_POINT("search-directory");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	/* A page that a crash left new tells of pages without entries. */
 	if (!PageIsNew(page))
@@ -155,6 +156,7 @@ read_directory(HammingSearch *search)
 
 	search->pages = MemoryContextAllocHuge(search->context, blocks * sizeof(PageBound));
 	search->page_count = 0;
+	HAMMING_POINT("search-counted");
 	for (BlockNumber directory = 1; directory < blocks; directory += shape->span + 1)
 	{
 		int			pages = Min((BlockNumber) shape->span, blocks - directory - 1);
@@ -199,6 +201,7 @@ hamming_search_start(HammingSearch *search, const uint64 *query)
 	search->last = 0;
 	search->exhausted = false;
 	read_directory(search);
+	HAMMING_POINT("search-bounded");
 }
 
 /*
@@ -217,7 +220,9 @@ read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
 		__builtin_prefetch((char *) page + line * 64);
 	__builtin_prefetch((char *) page + BLCKSZ - 64);
 
+	HAMMING_POINT("search-page");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	HAMMING_POINT("search-page-locked");
 	if (!PageIsNew(page))
 	{
 		int			hits;
@@ -319,6 +324,7 @@ pass(HammingSearch *search)
 		}
 	}
 	keep_nearest(search);
+	HAMMING_POINT("search-pass-done");
 	search->exhausted = search->key_count < search->batch;
 }
 

@@ -54,7 +54,9 @@ rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const boo
 	balls = hamming_page_balls(GenericXLogRegisterBuffer(xlog, directory_buffer, 0), shape, block);
 	hamming_balls_shrink(&balls, HammingPageGetCodes(page), HammingPageGetOpaque(page)->count,
 						 is_bounded);
+	HAMMING_POINT("vacuum-rewritten");
 	GenericXLogFinish(xlog);
+	HAMMING_POINT("vacuum-logged");
 
 	UnlockReleaseBuffer(directory_buffer);
 	pfree(is_bounded);
@@ -76,6 +78,7 @@ vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
 	int			removed = 0;
 	int			free_space;
 
+	HAMMING_POINT("vacuum-page");
 	LockBuffer(buffer, callback != NULL ? BUFFER_LOCK_EXCLUSIVE : BUFFER_LOCK_SHARE);
 	if (!PageIsNew(page))
 	{
@@ -89,11 +92,13 @@ vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
 			keep[i] = !callback(&entry.tid, callback_state);
 			removed += !keep[i];
 		}
+		HAMMING_POINT("vacuum-judged");
 		if (removed > 0)
 			rewrite_page(info->index, shape, buffer, keep);
 	}
 	free_space = hamming_free_space(page, shape);
 	UnlockReleaseBuffer(buffer);
+	HAMMING_POINT("vacuum-page-done");
 
 	stats->num_index_tuples += count - removed;
 	stats->tuples_removed += removed;
@@ -119,12 +124,14 @@ vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDelet
 	stats->num_pages = blocks;
 	stats->num_index_tuples = 0;
 	stats->pages_free = 0;
+	HAMMING_POINT("vacuum-counted");
 	for (BlockNumber block = 1; block < blocks; block++)
 	{
 		delay_point();
 		if (!hamming_is_directory(shape, block))
 			vacuum_page(info, shape, block, callback, callback_state, stats);
 	}
+	HAMMING_POINT("vacuum-done");
 	IndexFreeSpaceMapVacuum(info->index);
 	return stats;
 }

@@ -52,8 +52,7 @@ def by_index(
     distance = f"code <~> {literal(query)}"
     statement = f"SELECT {distance}, id FROM {table} WHERE {where} ORDER BY {distance}"
     with conn.transaction():
-        for path in ("seqscan", "bitmapscan"):
-            conn.execute(f"SET LOCAL enable_{path} = off")
+        _use_index(conn, True)
         plan = "\n".join(line for (line,) in conn.execute(f"EXPLAIN {statement}"))
         assert "Index Scan" in plan and "Order By: (code <~>" in plan, plan
         rows = conn.execute(statement).fetchall()
@@ -62,12 +61,18 @@ def by_index(
     return [number for _, number in sorted(zip(distances, (n for _, n in rows), strict=True))]
 
 
+def _use_index(conn: psycopg.Connection, wanted: bool) -> None:
+    """In one transaction either may follow the other, so each sets what the other has set."""
+    for path, is_on in {"indexscan": wanted, "seqscan": not wanted, "bitmapscan": False}.items():
+        conn.execute(f"SET LOCAL enable_{path} = {'on' if is_on else 'off'}")
+
+
 def by_heap(
     conn: psycopg.Connection, query: np.ndarray, *, table: str = "t", where: str = "true"
 ) -> list[int]:
     """The same without indexes."""
     with conn.transaction():
-        conn.execute("SET LOCAL enable_indexscan = off")
+        _use_index(conn, False)
         return [
             number
             for (number,) in conn.execute(

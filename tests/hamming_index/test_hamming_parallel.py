@@ -94,3 +94,18 @@ def test_an_older_snapshot_keeps_off_where_rows_have_changed_their_codes(db, dsn
         build(db)
         old.execute("SET LOCAL enable_seqscan = off")
         assert old.execute(nearest).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("claimed", ["Infinity", "NaN", "-5", "3e38", "1.4757397e19", "1e12", "0"])
+def test_statistics_that_lie_lead_to_no_small_area(db, parallel, claimed):
+    """pgvector's CVE-2026-3172: the size of the memory that the workers share wrapped around, and
+    they wrote beyond its end.  Here that size comes from statistics, which the owner of the table can
+    set from PostgreSQL 18 on, and from maintenance_work_mem."""
+    codes = filled(db, "clustered", 12_000)
+    db.execute("SET maintenance_work_mem = '2147483647kB'")
+    db.execute(
+        "UPDATE pg_class SET reltuples = %s, relpages = 1 WHERE oid = 't'::regclass", [claimed]
+    )
+    build(db)
+    assert db.execute("SELECT entries FROM hamming_stats('t_code')").fetchone() == (12_700,)
+    assert by_index(db, codes[1]) == by_heap(db, codes[1])
