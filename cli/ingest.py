@@ -219,6 +219,7 @@ def ingest(
             show_default=False,
         ),
     ] = None,
+    any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -270,7 +271,7 @@ def ingest(
         pg_bin=pg_bin,
         device="cpu" if scheduler else device,
     )
-    opened.device = device
+    opened.device, opened.any_driver = device, any_driver
     with progress(quiet=quiet) as shown:
         how = {
             "georeference": georeference,

@@ -42,6 +42,15 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where the model runs; auto takes CUDA where it is usable."),
 ]
+AnyDriver = Annotated[
+    bool,
+    typer.Option(
+        "--any-driver",
+        help="Open what folders, STAC items and tables lead to with every driver of GDAL, also those "
+        "that read other files and URLs (VRT, WMS). Only for sources that you trust.",
+        rich_help_panel="Trust",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 

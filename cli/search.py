@@ -149,6 +149,7 @@ def search(
             show_default=False,
         ),
     ] = None,
+    any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
@@ -208,7 +209,7 @@ def search(
     drawn = parse_area(region, "--region") if region else None
     signing = options.parse_function(sign, "--sign")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    opened.sign = signing
+    opened.sign, opened.any_driver = signing, any_driver
     if image is not None:
         query = opened.query_image(image, window=part)
     elif asked is not None:

@@ -8,6 +8,25 @@ together.
 from __future__ import annotations
 
 
+def storable(text: str) -> str:
+    """Text without what UTF-8 or PostgreSQL cannot hold: lone surrogates and NUL become escapes.
+
+    A file name that is not UTF-8, 'b\xfcro.tif' say, arrives with lone surrogates.
+    """
+    text = text.replace("\0", "\\x00")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogateescape" if _is_file_name(text) else "backslashreplace")
+        return raw.decode("utf-8", "backslashreplace")
+    return text
+
+
+def _is_file_name(text: str) -> bool:
+    """Whether all lone surrogates stand for bytes, as in names that the file system gave."""
+    return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in text)
+
+
 class DcshError(Exception):
     """Root of the family.
 
@@ -20,9 +39,9 @@ class DcshError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None):
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = storable(message)
+        self.hint = hint if hint is None else storable(hint)
+        super().__init__(self.message)
 
     def alone(self) -> DcshError:
         """The same error without those behind it, which may not be fit for another process."""

@@ -28,4 +28,7 @@ class Archive(Ingestion, Publishing):
         device: where the model runs, here or on the workers of a cluster: auto, cpu or cuda.
         is_new: whether :meth:`create` made it just now.
         sign: None, or what makes the URL of a scene one that may be read; asked at every opening.
+        any_driver: open the files of folders and listings, and the scenes of hits, with every driver
+            of GDAL, also those that read what a file names (VRT, WMS); files that are named always
+            are.
     """

@@ -57,6 +57,7 @@ class Ingestion(OpenArchive):
             acquired=acquired,
             date_pattern=date_pattern,
             sidecar=sidecar,
+            any_driver=self.any_driver,
         )
         return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
 
@@ -152,6 +153,7 @@ class Ingestion(OpenArchive):
             acquired=acquired,
             date_pattern=date_pattern,
             sign=self.sign,
+            any_driver=self.any_driver,
         )
         Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
         return scenes

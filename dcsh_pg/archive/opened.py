@@ -19,7 +19,8 @@ from dcsh_pg.database import (
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.discover import are_plain_pictures, scene_at
+from dcsh_pg.imagery.origin import Origin
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 
@@ -47,6 +48,7 @@ class OpenArchive:
         self.reading = Reading.from_json(record.reading)
         self.is_new = False
         self.sign: Sign | None = None
+        self.any_driver = False
         self.device = device
 
     @classmethod
@@ -203,12 +205,14 @@ class OpenArchive:
         Raises:
             InputError: the scene's file is no longer there or cannot be read.
         """
-        [scene] = find_scenes(
-            [hit.uri],
-            reading=self.reading,
+        scene = scene_at(
+            hit.uri,
+            self.reading,
             bands=self.record.card.bands,
+            origin=Origin(hit.uri.rpartition("/")[2]),
             georeference=False,
             sign=self.sign,
+            any_driver=self.any_driver,
         )
         with scene:
             return scene.read(np.array([hit.window])).pixels[0]

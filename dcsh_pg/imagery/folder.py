@@ -19,12 +19,16 @@ from dcsh_pg.imagery.origin import Origin
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.record import place_of_record
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
+from dcsh_pg.imagery.side_files import is_regular, not_regular
 
 # What Pillow warns of (odd EXIF, many pixels) is no news to the people at the command line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _COLOURS = {"L": ["gray"], "LA": ["gray", "alpha"], "RGB": ["red", "green", "blue"]}
 _COLOURS["RGBA"] = [*_COLOURS["RGB"], "alpha"]
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""What Pillow may take a picture for, whatever its suffix.  Others run programs: EPS Ghostscript."""
+
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
@@ -104,7 +108,7 @@ class PictureScene(Scene):
         return place_of_record(record, shape[1], shape[0], uri=self.uri).footprints(windows)
 
     def _header(self) -> tuple[int, int, dict[str, str], dict[str, str]]:
-        with Image.open(self._path) as image:
+        with Image.open(self._path, formats=_FORMATS) as image:
             exif = image.getexif()
             turned = exif.get(ExifTags.Base.Orientation) in _SIDEWAYS
             width, height = image.size[::-1] if turned else image.size
@@ -112,7 +116,7 @@ class PictureScene(Scene):
 
     def _decode(self) -> tuple[np.ndarray, np.ndarray]:
         """The whole picture: pixels uint8 (H, W, C) and validity bool (H, W)."""
-        with Image.open(self._path) as image:
+        with Image.open(self._path, formats=_FORMATS) as image:
             image = _plain_mode(ImageOps.exif_transpose(image))
             colours = _COLOURS.get(image.mode, ["gray"])
             data = np.asarray(image)
@@ -135,6 +139,8 @@ class PictureScene(Scene):
     def _guard(self, work: Callable[[], T]) -> T:
         """Runs ``work``; whatever the damage of a file leads a decoder to becomes an InputError."""
         try:
+            if self._path.exists() and not is_regular(self._path):
+                raise not_regular(self._path)
             return work()
         except InputError:
             raise

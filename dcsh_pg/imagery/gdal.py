@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import rasterio
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.env import ensure_env_with_credentials
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader
 
-from dcsh_pg.errors import InputError
+from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.imagery.side_files import (
+    check_side_files,
+    is_regular,
+    not_regular,
+    special_files,
+)
 
 # Said once for the process: warnings.catch_warnings() is not safe in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
@@ -42,6 +52,16 @@ _FILE_SYSTEMS = {
 }
 """What opens a URL of which scheme: GDAL's own, so that no cloud provider's library is needed."""
 
+SELF_CONTAINED = (
+    "GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "MrSID", "ECW", "HFA", "ENVI", "NITF",
+    "KEA", "JPEG", "PNG", "WEBP", "BMP", "GIF", "BIGGIF", "JPEGXL", "LIBERTIFF",
+)  # fmt: skip
+"""GDAL's drivers for files that hold their own pixels.
+
+The others may read any other file or URL that a file names: VRT, WMS, GTI, Zarr and so on.  They are
+left to files that the user names, and to --any-driver.
+"""
+
 Sign = Callable[[str], str]
 """Makes a URL one that may be read, by a token in it for example."""
 
@@ -54,7 +74,7 @@ _QUERY = re.compile(r"(://[^\s'\"?]+)\?[^\s'\"]+")
 
 def is_gdal_name(text: str) -> bool:
     """Whether ``text`` is a URL or a GDAL name ('/vsizip/...', 's3://...', 'NETCDF:...'), no path."""
-    return bool(_GDAL_NAME.match(text)) and not Path(text).exists()
+    return bool(_GDAL_NAME.match(text)) and not os.path.exists(text)
 
 
 def gdal_name(uri: str) -> str:
@@ -65,29 +85,83 @@ def gdal_name(uri: str) -> str:
 
 @contextmanager
 def gdal(uri: str) -> Iterator[None]:
-    """GDAL set up for ``uri``; its errors become an InputError that names ``uri``."""
-    options = _OPTIONS | (_REMOTE_OPTIONS if is_gdal_name(uri) else {})
+    """GDAL set up for ``uri``; whatever goes wrong becomes an InputError that names ``uri``."""
+    options = dict(_OPTIONS)
+    if is_gdal_name(uri):
+        options |= _REMOTE_OPTIONS
+    elif special_files(Path(uri).parent):
+        options["GDAL_DISABLE_READDIR_ON_OPEN"] = "EMPTY_DIR"
     try:
         with rasterio.Env(**options):
             yield
-    except (RasterioError, CRSError, OSError) as error:
-        raise _told(uri, error) from None
+    except DcshError:
+        raise
+    except Exception as error:
+        # Damaged files lead rasterio to errors of any class: UnicodeDecodeError, OverflowError, ...
+        raise _refusal(uri, error) from None
 
 
-def _told(uri: str, error: Exception) -> InputError:
+def open_raster(uri: str, name: str | None = None, *, any_driver: bool) -> DatasetReader:
+    """Opens a raster.  Call it within ``gdal(uri)``.
+
+    Args:
+        uri: path, URL or GDAL name.
+        name: the URL to open instead, a signed one.
+        any_driver: with every driver of GDAL; else only with those of ``SELF_CONTAINED``, and only
+            where neither the file nor its side files name a file or a URL of their own.
+
+    Raises:
+        InputError: it is not a regular file, or it refers to other files.
+    """
+    if not is_gdal_name(uri):
+        path = Path(uri)
+        if os.path.exists(path) and not (is_regular(path) or (any_driver and path.is_dir())):
+            raise not_regular(path)
+        if not any_driver:
+            check_side_files(path)
+    elif not any_driver and "/vsistdin" in uri:
+        raise InputError(f"{uri} is standard input", hint="name a file")
+    drivers = None if any_driver else [driver for driver in SELF_CONTAINED if driver in _drivers()]
+    source = _open(gdal_name(name or uri), drivers)
+    if not any_driver and "OVERVIEWS" in source.tag_namespaces():
+        source.close()
+        raise InputError(
+            f"{uri} names another file as its overviews, which is not opened",
+            hint="give --any-driver if you trust it, or rewrite it with gdal_translate",
+        )
+    return source
+
+
+@ensure_env_with_credentials
+def _open(name: str, drivers: list[str] | None) -> DatasetReader:
+    if drivers is None:
+        return rasterio.open(name, sharing=False)
+    # rasterio.open takes one driver only.
+    return DatasetReader(name, driver=drivers, sharing=False)
+
+
+@cache
+def _drivers() -> frozenset[str]:
+    with rasterio.Env() as environment:
+        return frozenset(environment.drivers())
+
+
+def _refusal(uri: str, error: Exception) -> InputError:
     path = Path(uri)
     if not is_gdal_name(uri):
-        if not path.exists():
+        if not os.path.exists(uri):
             return InputError(
                 f"no such file: {uri}",
                 hint="look whether it was moved, or where relative names start from",
             )
         if path.stat().st_size == 0:
             return InputError(f"{uri} is empty (0 bytes)", hint="copy or download it again")
-    reason = str(error.__cause__ or error).splitlines()[0]
+    reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
     if "not recognized as being in a supported file format" in reason:
         return InputError(
-            f"{uri} is not an image that GDAL can read", hint="look at it with gdalinfo"
+            f"{uri} is not an image that GDAL can read",
+            hint="look at it with gdalinfo; formats that refer to other files, VRT for example, are "
+            "read where the file itself is named, or with --any-driver",
         )
     reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
     reason = _QUERY.sub(r"\1", reason)  # a signed URL must not get into logs
@@ -107,10 +181,11 @@ class Handles:
     Args:
         uri: path, URL or GDAL name.
         sign: called with a URL at every opening, because tokens expire.
+        any_driver: see :func:`open_raster`.
     """
 
-    def __init__(self, uri: str, sign: Sign | None = None):
-        self._uri, self._sign = uri, sign
+    def __init__(self, uri: str, sign: Sign | None = None, *, any_driver: bool = True):
+        self._uri, self._sign, self._any_driver = uri, sign, any_driver
         self._lock = threading.Lock()
         self._open: list[rasterio.DatasetReader] = []
 
@@ -127,7 +202,9 @@ class Handles:
         mine = _local.__dict__.setdefault("handles", OrderedDict())
         handle = mine.get(self)
         if handle is None or handle.closed:
-            handle = mine[self] = rasterio.open(gdal_name(self._signed()), sharing=False)
+            handle = mine[self] = open_raster(
+                self._uri, self._signed(), any_driver=self._any_driver
+            )
             with self._lock:
                 self._open = [other for other in self._open if not other.closed] + [handle]
         mine.move_to_end(self)

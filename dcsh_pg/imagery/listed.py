@@ -47,6 +47,7 @@ def listed_scenes(
     acquired: datetime | None = None,
     date_pattern: str | None = None,
     sign: Sign | None = None,
+    any_driver: bool = False,
 ) -> list[Scene]:
     """The scenes of a listing in its order, each image once: its first entry counts.
 
@@ -59,6 +60,8 @@ def listed_scenes(
         acquired: time of those whose entry tells none; without a time zone it is UTC.
         date_pattern: how their file names tell it, see :class:`dcsh_pg.imagery.dates.DatePattern`.
         sign: makes a URL one that may be read; called at every opening.
+        any_driver: opens the images with every driver of GDAL, also those that read what a file
+            names; see :func:`dcsh_pg.imagery.gdal.open_raster`.
 
     Raises:
         UsageError: ``reading.bands`` are not as many as the model takes, or a bad date pattern.
@@ -82,6 +85,7 @@ def listed_scenes(
                 origin=origin,
                 georeference=georeference,
                 sign=sign,
+                any_driver=any_driver,
             )
         scenes.setdefault(scene.uri, scene)
     return list(scenes.values())

@@ -53,6 +53,7 @@ class RasterScene(Scene):
         origin: what is known besides the file.
         georeference: refuse a raster that does not tell its place.
         sign: makes a URL one that may be read; called at every opening.
+        any_driver: see :func:`dcsh_pg.imagery.gdal.open_raster`.
     """
 
     def __init__(
@@ -64,10 +65,11 @@ class RasterScene(Scene):
         origin: Origin,
         georeference: bool = True,
         sign: Sign | None = None,
+        any_driver: bool = True,
     ):
         super().__init__(uri, reading)
         self._channels, self._origin, self._georeference = channels, origin, georeference
-        self._handles = Handles(uri, sign)
+        self._handles = Handles(uri, sign, any_driver=any_driver)
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from shapely.geometry import Polygon
 
-from dcsh_pg.errors import DcshError
+from dcsh_pg.errors import DcshError, storable
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -128,7 +128,7 @@ class UnreadableScene(Scene):
     """A scene of which it is known before it is opened that it cannot be: ``describe`` tells why."""
 
     def __init__(self, uri: str, reading: Reading, error: DcshError):
-        super().__init__(uri, reading)
+        super().__init__(storable(uri), reading)
         self._error = error
 
     def __getstate__(self) -> dict:

@@ -1,0 +1,130 @@
+"""What lies beside a raster and GDAL opens with it: overviews, masks, metadata.
+
+GDAL opens these with every driver that it has.  So an overview file of a harmless TIFF may be a VRT
+that reads any file or asks any server, and a named pipe among them is waited for without end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import rasterio
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.suffixes import IMAGES
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ERDAS = (b"EHFA_HEADER_TAG",)
+_MAGIC = {".ovr": _TIFF, ".msk": _TIFF, ".aux": _ERDAS, ".rrd": _ERDAS}
+"""First bytes of the side files whose pixels GDAL reads, by suffix."""
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def is_regular(path: Path | str) -> bool:
+    """Whether a path, symbolic links followed, leads to an ordinary file."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def not_regular(path: Path | str) -> InputError:
+    """What to raise for a path that leads to something else than an ordinary file."""
+    try:
+        kind = _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "no ordinary file")
+    except (OSError, ValueError):
+        return InputError(f"no such file: {path}", hint="a symbolic link leads nowhere")
+    return InputError(f"{path} is {kind}", hint="only ordinary files are read; remove or rename it")
+
+
+def special_files(folder: Path) -> tuple[str, ...]:
+    """Names of the entries of a folder that GDAL must not open in search of metadata.
+
+    Named pipes, sockets and devices, those that are named like images left out: they are scenes
+    that fail by themselves.
+    """
+    return _listed(folder).special
+
+
+def check_side_files(path: Path) -> None:
+    """Refuses a raster beside which lies what GDAL must not open with it.
+
+    Raises:
+        InputError: an overview or mask file that is not a TIFF, or names other files; or side files
+            in a folder with named pipes, sockets or devices.
+    """
+    beside = _listed(path.parent)
+    for name in beside.pixels:
+        if _goes_with(name, path):
+            _check_pixels(path.parent / name)
+    if beside.special and any(_goes_with(name, path) for name in os.listdir(path.parent)):
+        raise InputError(
+            f"{path}: the files beside it are not opened, for {beside.special[0]!r} is not an "
+            "ordinary file",
+            hint="remove the named pipe, socket or device from the folder",
+        )
+
+
+def _goes_with(name: str, path: Path) -> bool:
+    """Whether an entry of a raster's folder is, by its name, a side file of it."""
+    name, own, stem = name.lower(), f"{path.name}.".lower(), f"{path.stem}.".lower()
+    if name.startswith(own):
+        return True
+    of_other = tuple(f"{stem[:-1]}{suffix}." for suffix in IMAGES)
+    return name.startswith(stem) and not name.endswith(IMAGES) and not name.startswith(of_other)
+
+
+class _Listing(NamedTuple):
+    """Of a folder: the side files with pixels, and what is neither an ordinary file nor a folder."""
+
+    pixels: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
+
+
+def _listed(folder: Path) -> _Listing:
+    try:
+        return _listing(str(folder), os.stat(folder).st_mtime_ns)
+    except OSError:
+        return _Listing()  # opening the raster itself tells more
+
+
+@lru_cache(maxsize=64)
+def _listing(folder: str, _changed: int) -> _Listing:
+    pixels, special = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name.lower()
+            if name.endswith(IMAGES):
+                continue
+            if not (entry.is_file() or entry.is_dir()) and os.path.exists(entry.path):
+                special.append(entry.name)
+            elif name.endswith(tuple(_MAGIC)):
+                pixels.append(entry.name)
+    return _Listing(tuple(sorted(pixels)), tuple(sorted(special)))
+
+
+def _check_pixels(path: Path) -> None:
+    """Refuses a file with overviews or a mask that GDAL would not read as TIFF, or that leads on."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(_TIFF) and path.suffix.lower() in (".ovr", ".msk"):
+        with rasterio.open(path, driver="GTiff", sharing=False) as source:
+            if "OVERVIEWS" not in source.tag_namespaces():
+                return
+    elif not head or head.startswith(_MAGIC[path.suffix.lower()]):
+        return
+    raise InputError(
+        f"{path} holds no overviews or mask in a format that is opened beside a raster",
+        hint="give --any-driver if you trust it, or remove it",
+    )

@@ -1,0 +1,92 @@
+"""The files of a folder and its sub-folders, whatever else lies in it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcsh_pg.errors import InputError, storable
+from dcsh_pg.imagery.side_files import is_regular, not_regular
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a folder, or what stands in its place.
+
+    Attributes:
+        path: of the file.
+        name: below the folder that was walked, with '/'.
+        error: why it cannot be read, or None: it is a named pipe, say, or its name is not UTF-8; of
+            a sub-folder that cannot be listed, too.
+        is_folder: whether it is a sub-folder that cannot be listed.
+    """
+
+    path: Path
+    name: str
+    error: InputError | None = None
+    is_folder: bool = False
+
+
+def walk(folder: Path) -> Iterator[Entry]:
+    """The files of a folder and its sub-folders, in no particular order; hidden ones left out.
+
+    Symbolic links are followed, and each folder is walked once: real folders first, then those to
+    which only links lead, in the order of their names.  So loops of links end.
+    """
+    seen: set[tuple[int, int]] = set()
+    folders, links = deque([folder]), deque()
+    while folders or links:
+        here = folders.popleft() if folders else links.popleft()
+        try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            yield _unlisted(here, folder, error)
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = Path(entry.path)
+            if _is(entry.is_dir):
+                (links if entry.is_symlink() else folders).append(path)
+            else:
+                error = unreadable(path, is_ordinary=_is(entry.is_file))
+                yield Entry(path, path.relative_to(folder).as_posix(), error)
+
+
+def unreadable(path: Path, *, is_ordinary: bool | None = None) -> InputError | None:
+    """Why a path cannot be read or stored, or None as far as can be told without opening it.
+
+    Args:
+        is_ordinary: whether it is an ordinary file, where that is known.
+    """
+    if storable(str(path)) != str(path):
+        return InputError(
+            f"{path}: the name is not UTF-8 and cannot be stored",
+            hint="rename it: convmv -f latin1 -t utf8, for example",
+        )
+    if is_ordinary or is_regular(path) or not os.path.exists(path):
+        return None  # of a link that leads nowhere its opening tells more
+    return not_regular(path)
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a symbolic link that leads to itself
+        return False
+
+
+def _unlisted(path: Path, folder: Path, error: OSError) -> Entry:
+    refusal = InputError(
+        f"folder {path} cannot be listed: {error.strerror}",
+        hint="change its permissions, or leave it out",
+    )
+    return Entry(path, path.relative_to(folder).as_posix(), refusal, is_folder=True)
