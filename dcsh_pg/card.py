@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,10 @@ from dcsh_pg.errors import ModelError
 
 FORMAT = 1
 """Version of the card; a file with a higher one is refused."""
+MAX_LENGTH = 4_000_000
+"""Characters of a card."""
+MAX_TEXT = 1000
+"""Characters of a text in it."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +89,118 @@ class ModelCard:
         """Reads the card out of an ONNX file's ``metadata_props``.
 
         Raises:
-            ModelError: ``source`` is no dcsh-pg model, or made by a newer dcsh-pg.
+            ModelError: ``source`` is not a dcsh-pg model, is made by a newer dcsh-pg, or its card
+                is damaged.
         """
         if "dcsh:card" not in metadata:
             raise ModelError(
                 f"{source} is an ONNX file, but not a dcsh-pg model",
                 hint="make one with 'dcsh-pg train' and 'dcsh-pg export'",
             )
-        if int(metadata.get("dcsh:format", "0")) > FORMAT:
+        version = metadata.get("dcsh:format", "0")
+        if not (version.isascii() and version.isdigit() and len(version) < 10):
+            raise _damaged(source, f"its format is {version[:20]!r}")
+        if int(version) > FORMAT:
             raise ModelError(
-                f"{source} was made by a newer dcsh-pg (format {metadata['dcsh:format']})",
+                f"{source} was made by a newer dcsh-pg (format {version})",
                 hint="upgrade dcsh-pg: pip install --upgrade dcsh-pg",
             )
-        fields = json.loads(metadata["dcsh:card"])
-        fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
-        known = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in fields.items() if key in known})
+        text = metadata["dcsh:card"]
+        if len(text) > MAX_LENGTH:
+            raise _damaged(source, f"it has {len(text)} characters")
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            raise _damaged(source, "it is not JSON") from None
+        return cls.from_json(fields, source=source)
+
+    @classmethod
+    def from_json(cls, fields: Any, *, source: str) -> ModelCard:
+        """Makes a card of what JSON carried of one; what it does not know it leaves out.
+
+        Raises:
+            ModelError: a field is missing, of another type, or out of its range; names it.
+        """
+        if not isinstance(fields, dict):
+            raise _damaged(source, "it is not a JSON object")
+        if (reason := _unstorable(fields)) is not None:
+            raise _damaged(source, reason)
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in fields.items() if name in known}
+        for name, field_ in known.items():
+            is_needed = (
+                field_.default is dataclasses.MISSING
+                and field_.default_factory is dataclasses.MISSING
+            )
+            if name not in given and is_needed:
+                raise _damaged(source, f"it has no {name!r}")
+            if name in given and not _CHECKS[name](given[name]):
+                raise _damaged(source, f"its {name!r} cannot be {_short(given[name])}")
+        for name in ("mean", "std"):
+            given[name] = tuple(map(float, given[name]))
+            if len(given[name]) != given["bands"]:
+                raise _damaged(source, f"its {name!r} is not of {given['bands']} bands")
+        return cls(**given)
+
+
+def _damaged(source: str, reason: str) -> ModelError:
+    return ModelError(
+        f"the card of {source} is damaged: {reason}",
+        hint="make the model file again with 'dcsh-pg export'",
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _unstorable(fields: dict) -> str | None:
+    """Why PostgreSQL's jsonb cannot hold a card, or None."""
+    try:
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError):
+        return "it has numbers or characters that JSON does not allow"
+    return "it contains a NUL character" if "\\u0000" in text else None
+
+
+def _is_whole(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_number, value))
+
+
+def _is_parity(value: Any) -> bool:
+    needed = ("images", "bits", "differing", "tolerance")
+    return isinstance(value, dict) and (not value or all(_is_number(value.get(n)) for n in needed))
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "method": _is_text,
+    "bits": lambda value: _is_whole(16, 1024)(value) and value % 8 == 0,
+    "bands": _is_whole(1, 10_000),
+    "chip_size": _is_whole(8, 16_384),
+    "input_size": _is_whole(1, 16_384),
+    "mean": _are_numbers,
+    "std": _are_numbers,
+    "encoder": _is_text,
+    "resolution": lambda value: value is None or (_is_number(value) and value > 0),
+    "precision": lambda value: value in ("float32", "float16"),
+    "orientations": lambda value: type(value) is int and value in (1, 4, 8),
+    "training": lambda value: isinstance(value, dict),
+    "parity": _is_parity,
+    "versions": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    "created": _is_text,
+}

@@ -21,6 +21,8 @@ LEVELS = {
     "catalog": 3,
     "export": 3,
     "hasher": 2,
+    "inference": 1,
+    "model_check": 1,
     "database": 2,
     "methods": 2,
     "imagery": 1,

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import dcsh_pg.hasher
+import dcsh_pg.inference
 from dcsh_pg import codes
 from dcsh_pg.card import ModelCard
 from dcsh_pg.errors import DcshError, InputError, ModelError, UsageError
@@ -109,7 +109,7 @@ def test_many_orientations_go_through_in_parts(hasher):
     sizes, run = [], parted._session.run
 
     class Watched:
-        def run(self, outputs, feed):
+        def run(self, outputs, feed, _):
             sizes.append(len(feed["image"]))
             return run(outputs, feed)
 
@@ -203,7 +203,7 @@ def test_cuda_where_it_is_not_usable_is_an_error_with_a_hint():
 
 @pytest.mark.skipif(cuda_is_usable(), reason="CUDA is usable here")
 def test_a_driver_without_cuda_libraries_is_passed_over_in_silence(monkeypatch, capfd):
-    monkeypatch.setattr(dcsh_pg.hasher, "_has_cuda_device", lambda: True)
+    monkeypatch.setattr(dcsh_pg.inference, "_has_cuda_device", lambda: True)
     assert Hasher(means_model(), device="auto").provider == "cpu"
     assert capfd.readouterr() == ("", "")
     with pytest.raises(DcshError, match="CUDA is not usable here: "):

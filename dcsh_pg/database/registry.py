@@ -257,11 +257,7 @@ def _archives(conn: psycopg.Connection, name: str | None = None) -> list[Archive
             """,
             {"name": name},
         ).fetchall()
-    return [ArchiveRecord(*row[:3], _card(row[3]), *row[4:]) for row in rows]
-
-
-def _card(fields: dict[str, Any]) -> ModelCard:
-    known = {field.name for field in dataclasses.fields(ModelCard)}
-    fields = {key: value for key, value in fields.items() if key in known}
-    fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
-    return ModelCard(**fields)
+    return [
+        ArchiveRecord(*row[:3], ModelCard.from_json(row[3], source=f"archive '{row[1]}'"), *row[4:])
+        for row in rows
+    ]
