@@ -10,7 +10,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
-from dcsh_pg.errors import InputError, NotFound, UsageError
+from dcsh_pg.errors import UsageError
 
 _STAC = "From STAC items"
 _TABLE = "From a table of footprints"
@@ -239,7 +239,6 @@ def ingest(
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
     """
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.registry import drop_archive, get_archive
 
     _check_one_source(
         {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
@@ -267,6 +266,7 @@ def ingest(
         scale=options.parse_scale(scale),
         min_valid=min_valid,
         anchor=anchor or None,
+        at_once=False,  # a source that is of no use leaves no archive
         dsn=dsn,
         pg_bin=pg_bin,
         device="cpu" if scheduler else device,
@@ -282,26 +282,20 @@ def ingest(
             "scheduler": scheduler,
             "progress": shown,
         }
-        try:
-            if stac is not None:
-                opened.sign = signing
-                report = opened.ingest_stac(stac, asset=asset, collection=collection, **how)
-            elif from_table is not None:
-                report = opened.ingest_table(
-                    from_table,
-                    location=location or "location",
-                    geometry=geometry,
-                    acquired_column=acquired_column,
-                    root=location_root,
-                    **how,
-                )
-            else:
-                report = opened.ingest(sources, sidecar=sidecar, **how)
-        except (InputError, NotFound, UsageError):
-            # The source as a whole is of no use.
-            if opened.is_new and not get_archive(opened.connection, archive).scenes:
-                drop_archive(opened.connection, archive)
-            raise
+        if stac is not None:
+            opened.sign = signing
+            report = opened.ingest_stac(stac, asset=asset, collection=collection, **how)
+        elif from_table is not None:
+            report = opened.ingest_table(
+                from_table,
+                location=location or "location",
+                geometry=geometry,
+                acquired_column=acquired_column,
+                root=location_root,
+                **how,
+            )
+        else:
+            report = opened.ingest(sources, sidecar=sidecar, **how)
     if as_json:
         where = {"scheduler": scheduler} if scheduler else {"provider": opened.hasher.provider}
         typer.echo(json.dumps({"archive": archive} | where | report.to_json()))

@@ -74,7 +74,18 @@ BEGIN
             USING ERRCODE = 'invalid_name',
                   HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
     END IF;
-    IF EXISTS (SELECT FROM dcsh.archive a WHERE a.name = create_archive.name) THEN
+    SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
+            USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
+    END IF;
+
+    -- First of all, because it waits for another session that is making this very archive.
+    INSERT INTO dcsh.archive (name, model_id, reading)
+        VALUES (name, used.id, reading)
+        ON CONFLICT ON CONSTRAINT archive_name_key DO NOTHING
+        RETURNING id INTO new_id;
+    IF new_id IS NULL THEN
         RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
     END IF;
     IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
@@ -87,14 +98,6 @@ BEGIN
             USING ERRCODE = 'reserved_name',
                   HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
     END IF;
-    SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
-            USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
-    END IF;
-
-    INSERT INTO dcsh.archive (name, model_id, reading)
-        VALUES (name, used.id, reading) RETURNING id INTO new_id;
     PERFORM dcsh._create_chips(name, name);
     PERFORM dcsh._create_layer(name);
     RETURN new_id;
@@ -106,12 +109,36 @@ CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(name);
 BEGIN
-    PERFORM dcsh._archive(name);
+    -- Another session may drop it first, and a third one make another of that name.
+    PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'archive "%" was dropped by another session', name
+            USING ERRCODE = 'undefined_table';
+    END IF;
     PERFORM dcsh.drop_pgstac_view(name);
-    DELETE FROM dcsh.archive a WHERE a.name = drop_archive.name;
+    DELETE FROM dcsh.archive a WHERE a.id = target.id;
     PERFORM dcsh._drop_layer(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;
 COMMENT ON FUNCTION dcsh.drop_archive IS 'Drops an archive with its chips, scenes and errors; its model stays';
+
+CREATE OR REPLACE FUNCTION dcsh._drop_empty_archive(archive_id bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive;
+BEGIN
+    SELECT a.* INTO target FROM dcsh.archive a WHERE a.id = archive_id FOR UPDATE;
+    IF NOT FOUND OR EXISTS (SELECT FROM dcsh.scene s WHERE s.archive_id = target.id) THEN
+        RETURN false;
+    END IF;
+    PERFORM dcsh.drop_archive(target.name);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION dcsh._drop_empty_archive IS 'Drops the archive of that id if it holds no scene; false when it does or is no longer there';

@@ -36,16 +36,43 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.begin_load IS 'Makes the empty temporary tables dcsh_batch_scene and dcsh_batch_chip';
 
-CREATE OR REPLACE FUNCTION dcsh.end_load(archive text, OUT scenes bigint, OUT chips bigint)
+-- Codes of one model must never enter an archive of another, so a load names the archive and the model
+-- that it hashed for: the name alone can have passed to another archive meanwhile.
+CREATE OR REPLACE FUNCTION dcsh._lock_for_load(archive text, archive_id bigint, model_sha256 text)
+    RETURNS dcsh.archive
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive;
+BEGIN
+    SELECT a.* INTO target
+        FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id
+        WHERE a.name = archive AND a.id = archive_id AND m.sha256 = model_sha256
+        FOR UPDATE OF a;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'archive "%" was dropped or replaced while it was being loaded', archive
+            USING ERRCODE = 'undefined_table',
+                  HINT = 'rerun the command; nothing of this load is in an archive of that name made since';
+    END IF;
+    RETURN target;
+END
+$$;
+COMMENT ON FUNCTION dcsh._lock_for_load IS 'Locks the archive that a load is for until the end of the transaction, or raises an error when the name belongs to another archive or model';
+
+DROP FUNCTION IF EXISTS dcsh.end_load(text);
+CREATE OR REPLACE FUNCTION dcsh.end_load(
+    archive text, archive_id bigint, model_sha256 text, OUT scenes bigint, OUT chips bigint
+)
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive;
 BEGIN
     -- One load at a time: scene ids are drawn for all archives alike.
     PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
-    SELECT a.* INTO STRICT target FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
+    target := dcsh._lock_for_load(archive, archive_id, model_sha256);
 
     -- What another load has stored meanwhile stays as it is.
     DELETE FROM pg_temp.dcsh_batch_scene b USING dcsh.scene s
@@ -92,7 +119,7 @@ BEGIN
         WHERE e.archive_id = target.id AND e.uri = b.uri;
 END
 $$;
-COMMENT ON FUNCTION dcsh.end_load IS 'Moves the batch in the temporary tables into an archive; returns the scenes and chips stored';
+COMMENT ON FUNCTION dcsh.end_load IS 'Moves the batch in the temporary tables into the archive of that name, id and model, or raises an error if it is no longer the same; returns the scenes and chips stored';
 
 CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS bigint
     LANGUAGE plpgsql

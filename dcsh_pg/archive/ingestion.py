@@ -155,7 +155,8 @@ class Ingestion(OpenArchive):
             sign=self.sign,
             any_driver=self.any_driver,
         )
-        Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
+        if self.record.id:
+            Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
         return scenes
 
     def _ingest(
@@ -167,6 +168,7 @@ class Ingestion(OpenArchive):
         threads: int,
         progress: Progress,
     ) -> IngestReport:
+        self._make()
         loader = Loader(self.connection, self.record)
         how = {
             "min_valid": self.reading.min_valid,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +34,19 @@ if TYPE_CHECKING:
     from dcsh_pg.imagery.gdal import Sign
 
 
+@dataclass(frozen=True)
+class _Deferred:
+    """What an archive that is not made yet will be made of.
+
+    Attributes:
+        content: the model's ONNX file.
+        asked: the reading, as far as it was asked for.
+    """
+
+    content: bytes
+    asked: dict[str, Any]
+
+
 class OpenArchive:
     """What all doors share; :class:`dcsh_pg.Archive` tells the attributes."""
 
@@ -43,13 +57,24 @@ class OpenArchive:
         *,
         device: str = "auto",
     ):
-        self.connection = connection
+        self._connection = connection
         self.record = record
-        self.reading = Reading.from_json(record.reading)
         self.is_new = False
+        self._deferred: _Deferred | None = None
         self.sign: Sign | None = None
         self.any_driver = False
         self.device = device
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The psycopg connection; a new one when the server has closed the last."""
+        if connection.is_lost(self._connection):
+            self._connection = connection.reopen(self._connection)
+        return self._connection
+
+    @property
+    def reading(self) -> Reading:
+        return Reading.from_json(self.record.reading)
 
     @classmethod
     def open(
@@ -85,6 +110,7 @@ class OpenArchive:
         scale: tuple[float, float] | str | None = None,
         min_valid: float | None = None,
         anchor: bool | None = None,
+        at_once: bool = True,
         dsn: str | None = None,
         pg_bin: Path | None = None,
         device: str = "auto",
@@ -96,6 +122,9 @@ class OpenArchive:
         A new archive for ``sources`` that are plain pictures takes each whole, unless
         ``chip_size`` tells otherwise.  An archive all of whose scenes failed is made anew
         when something else is asked than what it was made with.
+
+        With ``at_once=False`` a new archive is made by the first ingestion, when its scenes are found,
+        so that a source of no use leaves no archive behind.
 
         Raises:
             ModelError: the archive holds codes of another model.
@@ -127,27 +156,40 @@ class OpenArchive:
                 all_failed = archive.record.errors and not archive.record.scenes
                 if hasher is None or not all_failed:
                     raise
-                registry.drop_archive(conn, name)
+                if not registry.drop_empty_archive(conn, archive.record):
+                    raise
         if hasher is None:
             raise UsageError(
                 f"archive '{name}' does not exist yet and no model is given",
                 hint="name the model to make it with: --model FILE.onnx",
             )
+        chosen = dict(asked)
         if chip_size is None and not (sources and are_plain_pictures(sources)):
-            asked["chip_size"] = hasher.card.chip_size
+            chosen["chip_size"] = hasher.card.chip_size
         if anchor:
-            asked.setdefault("edge", "drop")
-        reading = Reading(**asked)
+            chosen.setdefault("edge", "drop")
+        reading = Reading(**chosen)
         reading.check_bands(hasher.card.bands)
-        sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
-        archive = cls(
-            conn,
-            registry.create_archive(conn, name, sha256, reading.to_json()),
-            device=device,
-        )
+        planned = registry.planned_archive(name, hasher.sha256, hasher.card, reading.to_json())
+        archive = cls(conn, planned, device=device)
         archive.__dict__["hasher"] = hasher
-        archive.is_new = True
+        archive._deferred = _Deferred(Path(model).read_bytes(), asked)
+        if at_once:
+            archive._make()
         return archive
+
+    def _make(self) -> None:
+        """Makes the archive that :meth:`create` has put off, or opens what another session made."""
+        if self._deferred is None:
+            return
+        content, asked = self._deferred.content, self._deferred.asked
+        sha256 = registry.store_model(self.connection, self.hasher.card, content)
+        self.record, self.is_new = registry.open_or_create_archive(
+            self.connection, self.record.name, sha256, self.record.reading
+        )
+        self._deferred = None
+        if not self.is_new:
+            self._check_same(self.hasher, asked)
 
     def _check_same(self, hasher: Hasher | None, asked: dict) -> None:
         name = self.record.name

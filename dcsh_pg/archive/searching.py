@@ -19,6 +19,7 @@ from dcsh_pg.database import (
     examples,
     near_duplicates,
     pgstac,
+    registry,
     search,
     statistics,
 )
@@ -147,7 +148,13 @@ class Searching(OpenArchive):
     def query_image(
         self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
     ) -> Query:
-        """An image file as a query; ``window`` is column, row, width, height in pixels."""
+        """An image file as a query; ``window`` is column, row, width, height in pixels.
+
+        Raises:
+            InputError: the image cannot be read.
+            NotFound: the archive was dropped or replaced since it was opened.
+        """
+        registry.check_unchanged(self.connection, self.record)
         pixels = self.read_image(path, window=window)
         return Query(bytes(self.hasher.hash(pixels)[0]), Path(path).name, pixels=pixels[0])
 

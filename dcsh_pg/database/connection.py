@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import psycopg
 from pgvector.psycopg.bit import register_bit_info
 from psycopg import errors as sqlstate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 
 from dcsh_pg.errors import DcshError, NotFound, ServerError, UsageError
 
@@ -127,6 +128,24 @@ def open_connection(conninfo: str) -> psycopg.Connection:
     return conn
 
 
+def is_lost(conn: psycopg.Connection) -> bool:
+    """Whether the server, or the way to it, has ended an idle connection; asks without a round trip."""
+    if not conn.closed and conn.info.transaction_status == TransactionStatus.IDLE:
+        with suppress(psycopg.Error):
+            conn.pgconn.consume_input()  # what the server said last
+            conn.pgconn.consume_input()  # the end
+    return conn.broken
+
+
+def reopen(conn: psycopg.Connection) -> psycopg.Connection:
+    """A new connection to where a lost one went.
+
+    Raises:
+        ServerError: as :func:`open_connection`.
+    """
+    return open_connection(make_conninfo(conn.info.dsn, password=conn.info.password or None))
+
+
 def engine(conn: psycopg.Connection) -> sqlalchemy.Engine:
     """A SQLAlchemy engine whose connections go where ``conn`` goes."""
     import sqlalchemy
@@ -212,9 +231,41 @@ def translated(error: psycopg.Error) -> DcshError:
             message,
             hint=hint or "ask the owner of schema dcsh for the right (docs/sql.md, 'Roles')",
         )
-    return ServerError(message, hint=hint)
+    return ServerError(message, hint=hint or _server_hint(error))
 
 
+def _server_hint(error: psycopg.Error) -> str | None:
+    """What to do about an error that is neither in the data nor in the request."""
+    if isinstance(error, sqlstate.QueryCanceled):
+        if "statement timeout" in str(error):
+            return (
+                "raise or switch off the limit: ALTER ROLE ... SET statement_timeout = 0, or "
+                "PGOPTIONS='-c statement_timeout=0' for one command"
+            )
+        return "somebody cancelled the statement; rerun the command"
+    if isinstance(error, sqlstate.LockNotAvailable):
+        return "another session holds the lock; rerun the command, or raise lock_timeout"
+    if is_connection_failure(error):
+        return "the connection was lost; rerun the command, what was committed is kept"
+    return None
+
+
+def is_connection_failure(error: psycopg.Error) -> bool:
+    """Whether an error means that the session has ended, by the server or on the way to it."""
+    if isinstance(error, _SESSION_ENDED):
+        return True
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+
+
+_SESSION_ENDED = (
+    sqlstate.AdminShutdown,
+    sqlstate.CrashShutdown,
+    sqlstate.CannotConnectNow,
+    sqlstate.ConnectionException,
+    sqlstate.IdleInTransactionSessionTimeout,
+    sqlstate.IdleSessionTimeout,
+    sqlstate.TransactionTimeout,
+)
 _USAGE = (
     sqlstate.InvalidParameterValue,
     sqlstate.InvalidName,

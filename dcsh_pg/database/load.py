@@ -5,19 +5,21 @@ All that decides (ids, replacement, what is known) is SQL: ``dcsh.begin_load``, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import psycopg
+from psycopg import errors as sqlstate
 from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon
 
 from dcsh_pg.database import spatial
 from dcsh_pg.database.connection import sql_errors
 from dcsh_pg.database.registry import ArchiveRecord
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import NotFound, UsageError
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
@@ -132,13 +134,14 @@ class Loader:
                     copy.write(rows)
                 copy.write(COPY_TRAILER)
             _, chips = self._conn.execute(
-                "SELECT * FROM dcsh.end_load(%s)", [self.archive.name]
+                "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
+                [self.archive.name, self.archive.id, self.archive.model_sha256],
             ).fetchone()
         self._scenes, self._rows, self.waiting = [], [], 0
         self._stored += chips
         self._since_analyze += chips
         if self._since_analyze > ANALYZE_SHARE * self._stored:
-            with sql_errors():
+            with sql_errors(), self._replaced():
                 self._conn.execute(f'ANALYZE dcsh."{self.archive.name}"')
             self._since_analyze = 0
 
@@ -159,7 +162,7 @@ class Loader:
 
     def record_error(self, uri: str, message: str, hint: str | None) -> None:
         """Notes that a scene could not be ingested; forgotten when it is stored one day."""
-        with sql_errors():
+        with sql_errors(), self._replaced():
             self._conn.execute(
                 """
                 INSERT INTO dcsh.ingest_error (archive_id, uri, message, hint)
@@ -177,6 +180,17 @@ class Loader:
                 "DELETE FROM dcsh.ingest_error WHERE archive_id = %s AND uri = ANY (%s)",
                 [self.archive.id, list(uris)],
             )
+
+    @contextmanager
+    def _replaced(self) -> Iterator[None]:
+        """Names what an archive that is gone leads to outside of ``dcsh.end_load``."""
+        try:
+            yield
+        except (sqlstate.ForeignKeyViolation, sqlstate.UndefinedTable):
+            raise NotFound(
+                f"archive '{self.archive.name}' was dropped or replaced while it was being loaded",
+                hint="rerun the command",
+            ) from None
 
     def _copy_scenes(self) -> None:
         columns = (

@@ -6,15 +6,16 @@ import dataclasses
 import difflib
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import psycopg
+from psycopg import errors as sqlstate
 from psycopg.types.json import Jsonb
 
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.connection import sql_errors
-from dcsh_pg.errors import ModelError, NotFound
+from dcsh_pg.errors import ModelError, NotFound, UsageError
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ArchiveRecord:
     """An archive as the registry knows it.
 
     Attributes:
-        id: key in ``dcsh.archive``.
+        id: key in ``dcsh.archive``; 0 while it is not made yet.
         name: of the archive and of its table in schema ``dcsh``.
         model_sha256: identity of its model.
         card: what the model says about itself.
@@ -129,6 +130,33 @@ def create_archive(
     return get_archive(conn, name)
 
 
+def planned_archive(
+    name: str, model_sha256: str, card: ModelCard, reading: dict[str, Any]
+) -> ArchiveRecord:
+    """The record of an archive that is not made yet: ``id`` is 0, which no archive has."""
+    return ArchiveRecord(
+        0, name, model_sha256, card, reading,
+        scenes=0, chips=0, skipped=0, errors=0, created=datetime.now(timezone.utc),
+    )  # fmt: skip
+
+
+def open_or_create_archive(
+    conn: psycopg.Connection, name: str, model_sha256: str, reading: dict[str, Any]
+) -> tuple[ArchiveRecord, bool]:
+    """The archive of that name, and whether it was made here; of several sessions one makes it.
+
+    Raises:
+        UsageError: not a legal name, or the model is not stored.
+        NotFound: another session has made it and dropped it meanwhile.
+    """
+    try:
+        return create_archive(conn, name, model_sha256, reading), True
+    except UsageError as error:
+        if not isinstance(error.__cause__, sqlstate.DuplicateTable):
+            raise
+    return get_archive(conn, name), False
+
+
 def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     """The archive of that name.
 
@@ -163,6 +191,26 @@ def drop_archive(conn: psycopg.Connection, name: str) -> None:
     get_archive(conn, name)
     with sql_errors():
         conn.execute("SELECT dcsh.drop_archive(%s)", [name])
+
+
+def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool:
+    """Drops this very archive if it holds no scene: ``dcsh._drop_empty_archive``.
+
+    Returns False when it does, or when another session has dropped it.
+    """
+    with sql_errors():
+        return conn.execute("SELECT dcsh._drop_empty_archive(%s)", [archive.id]).fetchone()[0]
+
+
+def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
+    """Raises NotFound when the name now belongs to another archive, or to none."""
+    with sql_errors():
+        row = conn.execute("SELECT id FROM dcsh.archive WHERE name = %s", [archive.name]).fetchone()
+    if row is None or row[0] != archive.id:
+        raise NotFound(
+            f"archive '{archive.name}' was dropped or replaced since it was opened",
+            hint="open it again",
+        )
 
 
 def create_code_index(conn: psycopg.Connection, name: str) -> str | None:
