@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
-from rasterio.transform import from_gcps
 from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.control import place_of_gcps, place_of_rpcs
 from dcsh_pg.imagery.gdal import Handles, Sign, gdal, is_gdal_name
 from dcsh_pg.imagery.origin import Origin, remote_identity
-from dcsh_pg.imagery.place import Place, project
+from dcsh_pg.imagery.place import GroundPlace, Place
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.record import OutlinePlace, place_of_record
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
@@ -26,8 +26,7 @@ from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 OVERVIEW_SIDE = 1024
 """Longest side in pixels of the decimated read from which 'auto' scaling takes its percentiles."""
 
-MAX_GCP_RESIDUAL = 1.0
-"""In pixels: how well an affine transform must fit ground control points to stand for them."""
+Located = GroundPlace | OutlinePlace
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class _Layout:
     bands: tuple[int, ...]
     palette: np.ndarray | None
     limits: np.ndarray | None
-    place: Place | OutlinePlace | None
+    place: Located | None
     own_place: bool
 
 
@@ -131,7 +130,7 @@ class RasterScene(Scene):
     def close(self) -> None:
         self._handles.close()
 
-    def _anchor(self, place: Place | OutlinePlace | None) -> tuple[float, float]:
+    def _anchor(self, place: Located | None) -> tuple[float, float]:
         return place.origin if self.reading.anchor and isinstance(place, Place) else (0, 0)
 
     def _lay_out(self, source: rasterio.DatasetReader) -> _Layout:
@@ -156,11 +155,8 @@ class RasterScene(Scene):
         limits = None
         if palette is None and band_rules.is_scaled(dtype, self.reading):
             limits = self._stretch_limits(source, bands)
-        own_place = self._own_place(source)
-        place = own_place or self._told_place(source)
-        return _Layout(
-            source.width, source.height, bands, palette, limits, place, own_place is not None
-        )
+        place, own_place = self._place(source)
+        return _Layout(source.width, source.height, bands, palette, limits, place, own_place)
 
     def _choose_bands(
         self, source: rasterio.DatasetReader
@@ -180,43 +176,39 @@ class RasterScene(Scene):
         data, valid = _read(source, bands, None, whole, shape)
         return band_rules.stretch_limits(data, valid, self.reading)
 
-    def _own_place(self, source: rasterio.DatasetReader) -> Place | None:
+    def _place(self, source: rasterio.DatasetReader) -> tuple[Located | None, bool]:
+        """Where the raster lies, or None; and whether that is told by the raster itself."""
+        try:
+            own = self._own_place(source)
+            place = own or self._told_place(source)
+            if place is not None:
+                place.footprints(np.array([[0, 0, source.width, source.height]]))
+            return place, own is not None
+        except InputError:
+            if self._georeference:
+                raise
+            return None, False
+
+    def _own_place(self, source: rasterio.DatasetReader) -> GroundPlace | None:
         if source.crs and not source.transform.is_identity:
             return Place(source.crs.to_wkt(), source.transform, uri=self.uri)
         points, crs = source.gcps
-        return self._place_of_gcps(points, crs.to_wkt()) if points and crs else None
+        if points and crs:
+            return place_of_gcps(points, crs.to_wkt(), uri=self.uri)
+        return place_of_rpcs(source, uri=self.uri) if source.tags(ns="RPC") else None
 
     def _told_place(self, source: rasterio.DatasetReader) -> Place | OutlinePlace | None:
         record = self._origin.record
         if record and record.tells_place:
             return place_of_record(record, source.width, source.height, uri=self.uri)
         if self._georeference:
-            if source.tags(ns="RPC"):
-                raise self._refusal("is placed by RPCs only", "place it first with gdalwarp -rpc")
             missing = "transform" if source.crs else "coordinate reference system"
-            raise self._refusal(f"has no {missing}", "set it with gdal_edit.py")
-        return None
-
-    def _place_of_gcps(self, points: list[Any], wkt: str) -> Place | None:
-        transform = from_gcps(points)
-        fitted = project(transform, np.array([(point.col, point.row) for point in points]))
-        actual = np.array([(point.x, point.y) for point in points])
-        pixel = np.sqrt(abs(transform.determinant))
-        residual = np.linalg.norm(fitted - actual, axis=1).max() / pixel
-        if residual <= MAX_GCP_RESIDUAL:
-            return Place(wkt, transform, uri=self.uri)
-        if self._georeference:
-            raise self._refusal(
-                f"has ground control points that no affine transform fits ({residual:.1f} pixels off)",
-                "place it first with gdalwarp -tps",
+            raise InputError(
+                f"{self.uri} has no {missing}",
+                hint="set it with gdal_edit.py, or give --no-georeference to take it without a "
+                "footprint",
             )
         return None
-
-    def _refusal(self, what: str, remedy: str) -> InputError:
-        return InputError(
-            f"{self.uri} {what}",
-            hint=f"{remedy}, or give --no-georeference to take it without a footprint",
-        )
 
     def _identity(self, source: rasterio.DatasetReader, own_place: bool) -> str:
         if is_gdal_name(self.uri):

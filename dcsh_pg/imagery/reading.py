@@ -25,7 +25,7 @@ class Reading:
         edge: what happens where the grid does not fit, see :mod:`dcsh_pg.imagery.grid`.
         anchor: the grid starts at the origin of the scene's coordinate reference system instead of
             at the scene's corner, so that scenes of one place are cut alike; with edge 'drop' or
-            'pad'.  A scene without a place keeps the grid of its corner.
+            'pad'.  A scene without an affine transform keeps the grid of its corner.
         bands: which bands become the model's channels, counted from 1, in the model's order, a
             band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd

@@ -97,8 +97,9 @@ def place_of_record(
     if footprint is None:
         lon, lat, resolution = record.centre
         east, _, _ = _GEOD.fwd(lon, lat, 90, width * resolution / 2)
-        _, north, _ = _GEOD.fwd(lon, lat, 0, height * resolution / 2)
-        dx, dy = east - lon, north - lat
+        # Towards the equator, where there is no pole on the way.
+        _, inner, _ = _GEOD.fwd(lon, lat, 180 if lat > 0 else 0, height * resolution / 2)
+        dx, dy = (east - lon) % 360, abs(inner - lat)
         footprint = box(lon - dx, lat - dy, lon + dx, lat + dy)
     if footprint.normalize().equals_exact(box(*footprint.bounds).normalize(), 1e-9):
         return Place.of_bounds(footprint.bounds, width, height, uri=uri)

@@ -17,6 +17,7 @@ from shapely.geometry.polygon import orient
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import dates
 from dcsh_pg.imagery.listed import Listed, absolute
+from dcsh_pg.imagery.outline import projected
 from dcsh_pg.imagery.place import Frame
 from dcsh_pg.imagery.record import ImageRecord
 
@@ -75,13 +76,12 @@ def _place(
     crs = crs or "EPSG:4326"
     try:
         wkt, to_lonlat = _system(crs)
-        outline = shapely.transform(
-            polygon, lambda xy: np.stack(to_lonlat.transform(*xy.T), axis=-1)
+        outline = projected(
+            polygon, lambda xy: np.stack(to_lonlat.transform(*np.moveaxis(xy, -1, 0)), axis=-1)
         )
     except (CRSError, ProjError):
         return None, None
-    west, south, east, north = outline.bounds
-    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+    if outline.is_empty:
         return None, None
     frame = box(*polygon.bounds)
     if polygon.normalize().equals_exact(frame.normalize(), 1e-9 * frame.length):

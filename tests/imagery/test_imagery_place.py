@@ -8,7 +8,8 @@ from rasterio.transform import from_origin
 from shapely.geometry import Point, box
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.place import MAX_DEVIATION, Place
+from dcsh_pg.imagery.outline import MAX_DEVIATION
+from dcsh_pg.imagery.place import Place
 
 CHIPS = np.array([[0, 0, 64, 64], [64, 32, 64, 64]])
 
@@ -65,13 +66,6 @@ def test_a_footprint_across_the_antimeridian_keeps_its_larger_part():
 def test_longitudes_beyond_180_come_back():
     footprint = place("EPSG:4326", from_origin(200, 10, 0.001, 0.001)).footprints(CHIPS)[0]
     np.testing.assert_allclose(footprint.bounds, (-160, 9.936, -159.936, 10))
-
-
-@pytest.mark.parametrize(("code", "pole"), [("EPSG:3413", 90), ("EPSG:3031", -90)])
-def test_a_footprint_round_a_pole_is_the_cap(code, pole):
-    (footprint,) = place(code, from_origin(-3000, 3000, 100, 100)).footprints(CHIPS[:1])
-    west, south, east, north = footprint.bounds
-    assert (west, east) == (-180, 180) and pole in (south, north)
 
 
 @pytest.mark.parametrize(

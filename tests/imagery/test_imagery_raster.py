@@ -4,8 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.control import GroundControlPoint
-from rasterio.rpc import RPC
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.gdal import OPEN_PER_THREAD
@@ -109,44 +107,6 @@ def test_no_crs_is_refused_unless_allowed(write_raster, one_scene, noise_rgb):
     assert "--no-georeference" in refusal.value.hint
     record, chips = chips_of(one_scene(path, georeference=False))
     assert chips.footprints is None and record.proj_code is None and record.resolution is None
-
-
-def _write_gcps(path, data, shift):
-    points = [
-        GroundControlPoint(row, col, 500_000 + 2 * col + shift * row * col, 5_300_000 - 2 * row)
-        for row in (0, 100)
-        for col in (0, 130)
-    ]
-    with rasterio.open(
-        path, "w", driver="GTiff", count=3, height=100, width=130, dtype="uint8",
-        gcps=points, crs="EPSG:32632",
-    ) as target:  # fmt: skip
-        target.write(data)
-
-
-def test_ground_control_points_stand_for_a_transform_if_they_fit_one(
-    tmp_path, write_raster, one_scene, noise_rgb
-):
-    _write_gcps(tmp_path / "fit.tif", noise_rgb, 0)
-    record, _ = chips_of(one_scene(tmp_path / "fit.tif"))
-    assert record.resolution == pytest.approx(2, rel=1e-2)
-    _write_gcps(tmp_path / "bent.tif", noise_rgb, 0.01)
-    with pytest.raises(InputError, match="ground control points"):
-        one_scene(tmp_path / "bent.tif").describe()
-
-
-def test_rpcs_are_no_place(write_raster, one_scene, noise_rgb):
-    path = write_raster("a.tif", noise_rgb, crs=None)
-    with rasterio.open(path, "r+") as target:
-        one = [1.0] * 20
-        target.rpcs = RPC(
-            height_off=0, height_scale=1, lat_off=0, lat_scale=1, line_off=0, line_scale=1,
-            long_off=0, long_scale=1, samp_off=0, samp_scale=1, line_num_coeff=one,
-            line_den_coeff=one, samp_num_coeff=one, samp_den_coeff=one,
-        )  # fmt: skip
-    with pytest.raises(InputError, match="RPC") as refusal:
-        one_scene(path).describe()
-    assert "gdalwarp -rpc" in refusal.value.hint
 
 
 def test_time_of_acquisition_said_tagged_or_named(write_raster, one_scene, noise_rgb):

@@ -1,0 +1,130 @@
+"""Places of rasters that have no affine transform: ground control points, rational polynomials."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from pyproj import CRS, Transformer
+from rasterio import DatasetReader
+from rasterio.control import GroundControlPoint
+from rasterio.errors import TransformWarning
+from rasterio.transform import GCPTransformer, RPCTransformer, TransformerBase, from_gcps
+
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.outline import on_sphere
+from dcsh_pg.imagery.place import GroundPlace, Place, proj_code, project, to_lonlat
+
+# A point that cannot be transformed becomes infinite, and that is looked for.
+warnings.filterwarnings("ignore", category=TransformWarning)
+
+MAX_RESIDUAL = 1.0
+"""In pixels: how well an affine transform must fit ground control points to stand for them."""
+
+MAX_POINTS = 400
+"""Control points of a spline; of more, so many are taken that lie evenly in their list."""
+
+
+def place_of_gcps(points: Sequence[GroundControlPoint], wkt: str, *, uri: str) -> GroundPlace:
+    """The place that ground control points give: their affine transform where it fits, else a spline.
+
+    Args:
+        wkt: the CRS of their x and y.
+        uri: of the image, for messages.
+
+    Raises:
+        InputError: there are fewer than three, they lie on a line, or are no numbers.
+    """
+    pixels = np.array([(point.col, point.row) for point in points], dtype=np.float64)
+    spread = np.linalg.matrix_rank(pixels - pixels.mean(axis=0)) if np.isfinite(pixels).all() else 0
+    if spread < 2:
+        raise _unusable(uri, "ground control points")
+    transform = from_gcps(points)
+    fitted = project(transform, pixels)
+    actual = np.array([(point.x, point.y) for point in points])
+    pixel = np.sqrt(abs(transform.determinant))
+    if np.linalg.norm(fitted - actual, axis=1).max() <= MAX_RESIDUAL * pixel:
+        return Place(wkt, transform, uri=uri)
+    return _GcpPlace(pixels, actual, wkt, uri=uri)
+
+
+class _TransformedPlace(GroundPlace):
+    """A place whose pixels a transformer of GDAL brings to a CRS."""
+
+    def __init__(self, transformer: TransformerBase, wkt: str, *, uri: str):
+        super().__init__(uri=uri)
+        self._transformer, self._wkt = transformer, wkt
+        self._lock = threading.Lock()
+
+    def _positions(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shape, flat = pixels.shape[:-1], pixels.reshape(-1, 2)
+        try:
+            with self._lock:
+                x, y = self._transformer.xy(flat[:, 1], flat[:, 0], offset="ul")
+        except Exception:  # whatever the coefficients lead GDAL to
+            return np.full(shape, np.inf), np.full(shape, np.inf)
+        x, y = np.reshape(x, shape), np.reshape(y, shape)
+        return to_lonlat(self._wkt, x, y, uri=self.uri)
+
+
+class _GcpPlace(_TransformedPlace):
+    """Thin plate spline through ground control points.
+
+    It is fitted on a plane that touches the Earth in their middle: longitudes jump at the
+    antimeridian and crowd at the poles.
+    """
+
+    def __init__(self, pixels: np.ndarray, ground: np.ndarray, wkt: str, *, uri: str):
+        self.proj_code = proj_code(wkt)
+        chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MAX_POINTS)).round().astype(int)
+        lon, lat = to_lonlat(wkt, *ground[chosen].T, uri=uri)
+        if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+            raise _unusable(uri, "ground control points")
+        plane, x, y = _on_plane(lon, lat)
+        points = [
+            GroundControlPoint(row, col, east, north)
+            for (col, row), east, north in zip(pixels[chosen], x, y, strict=True)
+        ]
+        try:
+            transformer = GCPTransformer(points, tps=True)
+        except Exception:  # whatever the points lead GDAL to
+            raise _unusable(uri, "ground control points") from None
+        super().__init__(transformer, plane, uri=uri)
+
+
+def place_of_rpcs(source: DatasetReader, *, uri: str) -> GroundPlace:
+    """The place that rational polynomials give, at the mean height of the terrain that they tell.
+
+    Raises:
+        InputError: they are incomplete, or lead nowhere.
+    """
+    try:
+        rpcs = source.rpcs
+        transformer = RPCTransformer(rpcs, RPC_HEIGHT=rpcs.height_off)
+    except Exception:  # whatever the coefficients lead GDAL to
+        raise _unusable(uri, "rational polynomial coefficients (RPC)") from None
+    return _RpcPlace(transformer, CRS.from_epsg(4326).to_wkt(), uri=uri)
+
+
+class _RpcPlace(_TransformedPlace):
+    proj_code = "EPSG:4326"
+
+
+def _on_plane(lon: np.ndarray, lat: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
+    """A CRS that touches the Earth in the middle of points, and the points in it."""
+    middle = on_sphere(np.stack([lon, lat], axis=-1)).mean(axis=0)
+    lon_0, lat_0 = np.degrees(
+        [np.arctan2(middle[1], middle[0]), np.arctan2(middle[2], np.hypot(middle[0], middle[1]))]
+    )
+    plane = CRS.from_proj4(f"+proj=aeqd +lon_0={lon_0} +lat_0={lat_0} +datum=WGS84 +type=crs")
+    x, y = Transformer.from_crs("EPSG:4326", plane, always_xy=True).transform(lon, lat)
+    return plane.to_wkt(), x, y
+
+
+def _unusable(uri: str, what: str) -> InputError:
+    return InputError(
+        f"{uri} has {what} that do not give it a place",
+        hint="look at them with gdalinfo, or give --no-georeference to take it without a footprint",
+    )
