@@ -167,7 +167,7 @@ BEGIN
             SELECT f.ids, f.distances INTO few_ids, few_distances
                 FROM dcsh._few(
                     archive, code_index, conditions, code, k,
-                    least(1000 + sqrt(120 * coalesce(k, 10) * chips), 2147483647)::integer,
+                    least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer,
                     max_distance, place, since, until, other_than, scenes) f;
         END IF;
         IF few_ids IS NULL AND k IS NULL THEN

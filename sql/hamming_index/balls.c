@@ -89,6 +89,24 @@ hamming_balls_clear(const HammingBalls *balls)
 		balls->radii[ball] = HAMMING_NO_BALL;
 }
 
+bool
+hamming_balls_in_use(const HammingBalls *balls)
+{
+	for (int ball = balls->first; ball < balls->first + balls->count; ball++)
+		if (balls->radii[ball] != HAMMING_NO_BALL)
+			return true;
+	return false;
+}
+
+void
+hamming_balls_mark(const HammingBalls *balls)
+{
+	static const uint64_t zero[HAMMING_MAX_WORDS];
+
+	if (!hamming_balls_in_use(balls))
+		hamming_balls_extend(balls, zero);
+}
+
 /*
  * Number of the ball in use with the nearest centre, and its distance; -1 when none is in use.
  */

@@ -43,6 +43,15 @@ extern void hamming_balls_set(const HammingBalls *balls, int ball, const uint64_
 /* Forgets all balls. */
 extern void hamming_balls_clear(const HammingBalls *balls);
 
+/* Whether any of the balls is in use. */
+extern bool hamming_balls_in_use(const HammingBalls *balls);
+
+/*
+ * Opens a ball where none is in use.  Nulls lie in no ball, but every page with entries has one, so
+ * that a page that was lost can be told from one that was never written.
+ */
+extern void hamming_balls_mark(const HammingBalls *balls);
+
 /* Whether a code lies in one of the balls. */
 extern bool hamming_balls_cover(const HammingBalls *balls, const uint64_t *code);
 

@@ -152,10 +152,17 @@ write_nulls(BuildState *state)
 {
 	HammingEntry entry = {.is_null = true};
 	Buffer		buffer;
+	HammingBalls balls;
 
 	if (state->null_count == 0)
 		return;
 	buffer = new_data_page(state);
+	LockBuffer(state->directory, BUFFER_LOCK_EXCLUSIVE);
+	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
+							   BufferGetBlockNumber(buffer));
+	hamming_balls_mark(&balls);
+	MarkBufferDirty(state->directory);
+	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
 	for (int i = 0; i < state->null_count; i++)
 	{
 		hamming_tid_of_number(state->nulls[i], &entry.tid);

@@ -1,16 +1,25 @@
 /*
- * hamming_check: an index against its own invariants and against its table.
+ * hamming_check and hamming_check_pages: an index against its own invariants and against its table.
+ *
+ * Nobody is locked out.  A row that a snapshot sees had its entry before the snapshot was taken, and
+ * VACUUM may not remove it before the snapshot is gone; an entry stays on its page, and a page is
+ * read under its lock.  So a portion of the rows is read first, and one pass over the index, which
+ * holds every page to its invariants, then has to meet the entry of each of them exactly once.
  */
 #include "hamming.h"
 
+#include <math.h>
+
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xlog.h"
+#include "access/xact.h"
 #include "catalog/index.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/guc.h"
@@ -18,26 +27,40 @@
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hamming_check);
+PG_FUNCTION_INFO_V1(hamming_check_pages);
 
-/* An entry: block and offset of its row, and a digest of its code. */
-typedef struct Seen
+/* Pages of the table that are read at once. */
+#define CHUNK 64
+
+/* In a digest: an entry of the row has been met. */
+#define MET UINT64CONST(1)
+
+/* A row: block and offset, and a digest of its code. */
+typedef struct Row
 {
 	uint64		tid;
 	uint64		digest;
-} Seen;
+} Row;
 
 typedef struct CheckState
 {
+	Relation	heap;
 	Relation	index;
-	const HammingShape *shape;
-	Seen	   *seen;
+	HammingShape shape;
+	Snapshot	snapshot;
+	IndexInfo  *index_info;
+
+	Row		   *rows;			/* of the portion, ascending by TID */
 	size_t		count;
 	size_t		allocated;
+	size_t		room;			/* about as many as maintenance_work_mem holds */
+	int64		entries;
 } CheckState;
 
-#define ST_SORT sort_seen
-#define ST_ELEMENT_TYPE Seen
+#define ST_SORT sort_rows
+#define ST_ELEMENT_TYPE Row
 #define ST_COMPARE(a, b) ((a)->tid < (b)->tid ? -1 : (a)->tid > (b)->tid)
+#define ST_CHECK_FOR_INTERRUPTS
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
@@ -50,101 +73,89 @@ typedef struct CheckState
 			 errhint("Please REINDEX it.")))
 
 static uint64
-tid_number(ItemPointer tid)
-{
-	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 |
-		ItemPointerGetOffsetNumberNoCheck(tid);
-}
-
-static uint64
 code_digest(const HammingShape *shape, const uint64 *code, bool is_null)
 {
 	return is_null ? 0 :
-		hash_bytes_extended((const unsigned char *) code, shape->words * sizeof(uint64), 1);
-}
-
-/*
- * Checks the entries of a data page against its balls, and remembers them.
- *
- * directory is NULL where a crash has left its page new.
- */
-static void
-check_entries(CheckState *state, BlockNumber block, Page page, Page directory)
-{
-	const HammingShape *shape = state->shape;
-	int			count = HammingPageGetOpaque(page)->count;
-	uint64		beyond = shape->bits % 64 == 0 ? 0 : UINT64_MAX;
-	int			lower = HAMMING_CODES_OFFSET +
-		(count + HAMMING_LANES - 1) / HAMMING_LANES * HAMMING_LANES * shape->words * sizeof(uint64);
-
-	if (((PageHeader) page)->pd_lower != lower ||
-		((PageHeader) page)->pd_upper != (char *) hamming_page_tid(page, count - 1) - (char *) page)
-		report(state, "The free space of block %u does not fit its %d entries.", block, count);
-	if (directory == NULL && count > 0)
-		report(state, "Block %u has entries, but its directory page is new.", block);
-
-	/* The bytes of the last word that belong to the code. */
-	if (beyond != 0)
-		memset(&beyond, 0, (shape->bits % 64 + 7) / 8);
-	for (int i = 0; i < count; i++)
-	{
-		HammingBalls balls = hamming_page_balls(directory, shape, block);
-		HammingEntry entry;
-
-		hamming_page_get(page, shape, i, &entry);
-		if (!ItemPointerIsValid(&entry.tid))
-			report(state, "Entry %d of block %u points to no row.", i, block);
-		if (entry.code[shape->words - 1] & beyond)
-			report(state, "Entry %d of block %u has more than %d bits.", i, block, shape->bits);
-		if (!entry.is_null && !hamming_balls_cover(&balls, entry.code))
-			report(state, "Entry %d of block %u lies in none of the balls of its page.", i, block);
-
-		if (state->count == state->allocated)
-		{
-			state->allocated *= 2;
-			state->seen = repalloc_huge(state->seen, state->allocated * sizeof(Seen));
-		}
-		state->seen[state->count].tid = tid_number(&entry.tid);
-		state->seen[state->count].digest = code_digest(shape, entry.code, entry.is_null);
-		state->count++;
-	}
+		hash_bytes_extended((const unsigned char *) code, shape->words * sizeof(uint64), 1) & ~MET;
 }
 
 static void
-check_page(CheckState *state, BlockNumber block)
-{
-	BlockNumber directory_block = hamming_directory_of(state->shape, block);
-	Buffer		buffer = ReadBuffer(state->index, block);
-	Buffer		directory_buffer = ReadBuffer(state->index, directory_block);
-	Page		page = BufferGetPage(buffer);
-	Page		directory = BufferGetPage(directory_buffer);
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	LockBuffer(directory_buffer, BUFFER_LOCK_SHARE);
-	if (PageIsNew(directory))
-		directory = NULL;
-	else
-		hamming_verify_page(state->index, directory_block, directory, HAMMING_DIRECTORY,
-							state->shape);
-	if (!PageIsNew(page))
-	{
-		hamming_verify_page(state->index, block, page, HAMMING_DATA, state->shape);
-		check_entries(state, block, page, directory);
-	}
-	UnlockReleaseBuffer(directory_buffer);
-	UnlockReleaseBuffer(buffer);
-}
-
-/*
- * Checks that a visible row has its entry; the entries are sorted by TID.
- */
-static void
-check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
-		  void *callback_state)
+add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
+		void *callback_state)
 {
 	CheckState *state = callback_state;
 	uint64		code[HAMMING_MAX_WORDS];
-	uint64		wanted = tid_number(tid);
+
+	if (state->count == state->allocated)
+	{
+		state->allocated *= 2;
+		state->rows = repalloc_huge(state->rows, state->allocated * sizeof(Row));
+	}
+	if (!isnull[0])
+		hamming_read_code(values[0], &state->shape, code);
+	state->rows[state->count].tid = hamming_tid_number(tid);
+	state->rows[state->count].digest = code_digest(&state->shape, code, isnull[0]);
+	state->count++;
+}
+
+/*
+ * Reads the visible rows of pages of the table that are to have entries.
+ */
+static void
+read_rows(CheckState *state, BlockNumber first, BlockNumber pages)
+{
+	TableScanDesc scan = table_beginscan_strat(state->heap, state->snapshot, 0, NULL, true, false);
+
+	CHECK_FOR_INTERRUPTS();
+	table_index_build_range_scan(state->heap, state->index, state->index_info, false, false, false,
+								 first, pages, add_row, state, scan);
+}
+
+/*
+ * Reads rows from page next to before page end, of a sample of the pages, until memory is full.
+ * Returns the first page that was not looked at.
+ *
+ * The index may be on an expression, and its owner's functions are not to run with the rights of
+ * whoever checks it.
+ */
+static BlockNumber
+read_portion(CheckState *state, BlockNumber next, BlockNumber end, double sample, uint32 seed)
+{
+	int			guc_level = NewGUCNestLevel();
+	Oid			user;
+	int			security_context;
+
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(state->heap->rd_rel->relowner,
+						   security_context | SECURITY_RESTRICTED_OPERATION);
+#if PG_VERSION_NUM >= 170000
+	RestrictSearchPath();
+#endif
+
+	state->count = 0;
+	while (next < end && state->count < state->room)
+	{
+		BlockNumber pages = sample < 1 ? 1 : Min(CHUNK, end - next);
+
+		if (sample >= 1 || murmurhash32(next ^ seed) < sample * PG_UINT32_MAX)
+			read_rows(state, next, pages);
+		next += pages;
+	}
+	sort_rows(state->rows, state->count);
+
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(user, security_context);
+	return next;
+}
+
+/*
+ * Holds an entry to its row, if that is in the portion.
+ */
+static void
+meet_row(CheckState *state, const HammingEntry *entry)
+{
+	ItemPointerData tid = entry->tid;
+	uint64		wanted = hamming_tid_number(&tid);
 	size_t		low = 0;
 	size_t		high = state->count;
 
@@ -152,98 +163,207 @@ check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tup
 	{
 		size_t		middle = low + (high - low) / 2;
 
-		if (state->seen[middle].tid < wanted)
+		if (state->rows[middle].tid < wanted)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == state->count || state->seen[low].tid != wanted)
-		report(state, "The row at (%u,%u) has no entry.",
-			   ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
-	if (!isnull[0])
-		hamming_read_code(values[0], state->shape, code);
-	if (state->seen[low].digest != code_digest(state->shape, code, isnull[0]))
+	if (low == state->count || state->rows[low].tid != wanted)
+		return;
+	if (state->rows[low].digest & MET)
+		report(state, "The row at (%u,%u) has more than one entry.",
+			   ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+	if (state->rows[low].digest != code_digest(&state->shape, entry->code, entry->is_null))
 		report(state, "The entry of the row at (%u,%u) has another code than the row.",
-			   ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid));
+			   ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+	state->rows[low].digest |= MET;
 }
 
 /*
- * Checks that all rows that a fresh snapshot sees have their entries.
- *
- * The index may be on an expression, and its owner's functions are not to run with the rights of
- * whoever checks it.
+ * Checks the entries of a data page against its balls and the rows of the portion.
  */
 static void
-check_heap(CheckState *state, Relation heap)
+check_entries(CheckState *state, BlockNumber block, Page page, const HammingBalls *balls)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	IndexInfo  *index_info = BuildIndexInfo(state->index);
-	int			guc_level = NewGUCNestLevel();
-	TableScanDesc scan;
-	Oid			user;
-	int			security_context;
+	const HammingShape *shape = &state->shape;
+	int			count = HammingPageGetOpaque(page)->count;
+	uint64		beyond = shape->bits % 64 == 0 ? 0 : UINT64_MAX;
 
-	GetUserIdAndSecContext(&user, &security_context);
-	SetUserIdAndSecContext(heap->rd_rel->relowner,
-						   security_context | SECURITY_RESTRICTED_OPERATION);
-#if PG_VERSION_NUM >= 170000
-	RestrictSearchPath();
-#endif
+	/* The bytes of the last word that belong to the code. */
+	if (beyond != 0)
+		memset(&beyond, 0, (shape->bits % 64 + 7) / 8);
+	for (int i = 0; i < count; i++)
+	{
+		HammingEntry entry;
 
+		hamming_page_get(page, shape, i, &entry);
+		if (!ItemPointerIsValid(&entry.tid))
+			report(state, "Entry %d of block %u points to no row.", i, block);
+		if (entry.code[shape->words - 1] & beyond)
+			report(state, "Entry %d of block %u has more than %d bits.", i, block, shape->bits);
+		if (!entry.is_null && !hamming_balls_cover(balls, entry.code))
+			report(state, "Entry %d of block %u lies in none of the balls of its page.", i, block);
+		meet_row(state, &entry);
+	}
+	state->entries += count;
+}
+
+static void
+check_page(CheckState *state, BlockNumber block)
+{
+	BlockNumber directory_block = hamming_directory_of(&state->shape, block);
+	Buffer		buffer = ReadBuffer(state->index, block);
+	Buffer		directory_buffer = ReadBuffer(state->index, directory_block);
+	Page		page = BufferGetPage(buffer);
+	Page		directory = BufferGetPage(directory_buffer);
+	HammingBalls balls = {.count = 0};
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	LockBuffer(directory_buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(directory))
+	{
+		hamming_verify_page(state->index, directory_block, directory, HAMMING_DIRECTORY,
+							&state->shape);
+		balls = hamming_page_balls(directory, &state->shape, block);
+	}
+	if (!PageIsNew(page))
+	{
+		hamming_verify_page(state->index, block, page, HAMMING_DATA, &state->shape);
+		if (PageIsNew(directory))
+			report(state, "Block %u has been written, but its directory page is zeroed.", block);
+		check_entries(state, block, page, &balls);
+	}
+	else if (hamming_balls_in_use(&balls))
+		report(state, "Block %u is zeroed, but its directory page has balls of it.", block);
+	UnlockReleaseBuffer(directory_buffer);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * One pass over the index, in which all rows of the portion have to be met.
+ */
+static void
+check_index(CheckState *state)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(state->index);
+
+	state->entries = 0;
+	for (BlockNumber block = 1; block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!hamming_is_directory(&state->shape, block))
+			check_page(state, block);
+	}
+	for (size_t i = 0; i < state->count; i++)
+		if (!(state->rows[i].digest & MET))
+			report(state, "The row at (%u,%u) has no entry.",
+				   (BlockNumber) (state->rows[i].tid >> 16),
+				   (unsigned) (state->rows[i].tid & 0xFFFF));
+}
+
+static void
+begin_check(CheckState *state, Oid index_oid)
+{
+	state->index = hamming_open(index_oid, HAMMING_MAINTAIN, &state->heap);
+	state->shape = hamming_shape(state->index);
+	state->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	if (IsolationUsesXactSnapshot() && state->index->rd_index->indcheckxmin &&
 		!TransactionIdPrecedes(HeapTupleHeaderGetXmin(state->index->rd_indextuple->t_data),
-							   snapshot->xmin))
+							   state->snapshot->xmin))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("index \"%s\" cannot be checked with this transaction's snapshot",
 						RelationGetRelationName(state->index)),
 				 errhint("Check it in a new transaction.")));
 
-	scan = table_beginscan_strat(heap, snapshot, 0, NULL, true, true);
-	/* With a snapshot of its own the scan looks at visible rows only, as CONCURRENTLY does. */
-	index_info->ii_Concurrent = true;
-	index_info->ii_Unique = false;
-	index_info->ii_ExclusionOps = NULL;
-	table_index_build_scan(heap, state->index, index_info, true, false, check_row, state, scan);
+	state->index_info = BuildIndexInfo(state->index);
+	/* With a snapshot of its own a scan looks at visible rows only, as CONCURRENTLY does. */
+	state->index_info->ii_Concurrent = true;
+	state->index_info->ii_Unique = false;
+	state->index_info->ii_ExclusionOps = NULL;
+	state->allocated = 1024;
+	state->rows = palloc(state->allocated * sizeof(Row));
+	state->room = (size_t) maintenance_work_mem * 1024 / sizeof(Row);
+}
 
-	AtEOXact_GUC(false, guc_level);
-	SetUserIdAndSecContext(user, security_context);
-	UnregisterSnapshot(snapshot);
+static void
+end_check(CheckState *state)
+{
+	pfree(state->rows);
+	UnregisterSnapshot(state->snapshot);
+	relation_close(state->index, AccessShareLock);
+	table_close(state->heap, AccessShareLock);
 }
 
 /*
- * Writers wait, so that no row moves between the reading of one page and the next.  A standby cannot
- * lock them out: there the check is sound only while nothing is replayed.
+ * All rows, as many passes over the index as memory for them takes.
  */
 Datum
 hamming_check(PG_FUNCTION_ARGS)
 {
-	LOCKMODE	heap_lock = RecoveryInProgress() ? AccessShareLock : ShareLock;
-	Relation	heap;
 	CheckState	state = {0};
-	BlockNumber blocks;
+	BlockNumber next = 0;
+	BlockNumber end;
 
-	state.index = hamming_open(PG_GETARG_OID(0), heap_lock, &heap);
-	state.shape = hamming_shape(state.index);
-	state.allocated = 1024;
-	state.seen = palloc(state.allocated * sizeof(Seen));
-
-	blocks = RelationGetNumberOfBlocks(state.index);
-	for (BlockNumber block = 1; block < blocks; block++)
+	begin_check(&state, PG_GETARG_OID(0));
+	end = RelationGetNumberOfBlocks(state.heap);
+	do
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (!hamming_is_directory(state.shape, block))
-			check_page(&state, block);
-	}
-	sort_seen(state.seen, state.count);
-	for (size_t i = 1; i < state.count; i++)
-		if (state.seen[i].tid == state.seen[i - 1].tid)
-			report(&state, "The row at (%u,%u) has more than one entry.",
-				   (BlockNumber) (state.seen[i].tid >> 16), (unsigned) (state.seen[i].tid & 0xFFFF));
-	check_heap(&state, heap);
-
-	pfree(state.seen);
-	relation_close(state.index, AccessShareLock);
-	table_close(heap, heap_lock);
+		next = read_portion(&state, next, end, 1, 0);
+		check_index(&state);
+	} while (next < end);
+	end_check(&state);
 	PG_RETURN_VOID();
+}
+
+/*
+ * The rows of some pages of the table, or of a sample of these.
+ */
+Datum
+hamming_check_pages(PG_FUNCTION_ARGS)
+{
+	CheckState	state = {0};
+	int64		first;
+	double		sample;
+	uint32		seed;
+	BlockNumber end;
+	BlockNumber blocks;
+	BlockNumber next;
+	TupleDesc	descriptor;
+	Datum		values[3];
+	bool		isnull[3] = {false};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("index, first_page and sample must not be null")));
+	first = PG_GETARG_INT64(1);
+	sample = PG_GETARG_FLOAT8(3);
+	if (first < 0 || first > MaxBlockNumber || (!PG_ARGISNULL(2) && PG_GETARG_INT32(2) < 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("first_page must not be negative, and pages must be positive")));
+	if (isnan(sample) || sample <= 0 || sample > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sample must be greater than 0 and at most 1")));
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (!pg_strong_random(&seed, sizeof(seed)))
+		elog(ERROR, "could not generate random values");
+
+	begin_check(&state, PG_GETARG_OID(0));
+	blocks = RelationGetNumberOfBlocks(state.heap);
+	end = blocks;
+	if (!PG_ARGISNULL(2))
+		end = Min(blocks, first + PG_GETARG_INT32(2));
+	next = read_portion(&state, (BlockNumber) first, end, sample, seed);
+	check_index(&state);
+
+	values[0] = Int64GetDatum(next);
+	isnull[0] = next >= blocks;
+	values[1] = Int64GetDatum((int64) state.count);
+	values[2] = Int64GetDatum(state.entries);
+	end_check(&state);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, isnull)));
 }

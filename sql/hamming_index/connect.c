@@ -168,13 +168,14 @@ join_block(Join *join, size_t left, unsigned widest)
 
 /*
  * Whether the rest, a block of which has ever fewer partners, would go beyond most comparisons.
+ * One block alone is always joined.
  */
 static bool
 takes_too_long(const Join *join, size_t done, uint64_t most)
 {
 	double		left = 1 - (double) done / join->blocks->count;
 
-	return join->compared > most / 64 && join->compared > most * (1 - left * left);
+	return join->blocks->count > 1 && join->compared > most / 64 && join->compared > most * (1 - left * left);
 }
 
 bool

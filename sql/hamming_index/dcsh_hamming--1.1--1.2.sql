@@ -24,3 +24,17 @@ BEGIN
     END IF;
 END
 $$;
+
+CREATE FUNCTION hamming_check_pages(
+    index regclass,
+    first_page bigint DEFAULT 0,
+    pages integer DEFAULT NULL,
+    sample double precision DEFAULT 1,
+    OUT next_page bigint,
+    OUT rows bigint,
+    OUT entries bigint
+) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION hamming_check_pages(regclass, bigint, integer, double precision) IS
+    'raises an error unless the index is sound and holds every row on these pages of its table, or on a random share of them, exactly once; returns the page to continue from, NULL at the end, and the numbers of rows and entries checked; pages NULL is as many as maintenance_work_mem allows';
+COMMENT ON FUNCTION hamming_check(regclass) IS
+    'raises an error unless the index is sound and holds every row of its table exactly once; requires MAINTAIN on the table (before PostgreSQL 17 its owner), and locks nobody out';

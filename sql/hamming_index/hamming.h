@@ -82,12 +82,13 @@ typedef struct HammingEntry
 
 /* page.c */
 extern HammingShape hamming_shape_of_bits(int bits);
-extern const HammingShape *hamming_shape(Relation index);
+extern HammingShape hamming_shape(Relation index);
 extern int	hamming_column_bits(Relation index);
 extern bool hamming_is_directory(const HammingShape *shape, BlockNumber block);
 extern BlockNumber hamming_directory_of(const HammingShape *shape, BlockNumber block);
 extern void hamming_init_page(Page page, HammingPageKind kind, const HammingShape *shape);
 extern void hamming_init_metapage(Page page, int bits);
+extern void hamming_report_corruption(Relation index, BlockNumber block);
 extern void hamming_verify_page(Relation index, BlockNumber block, Page page,
 								HammingPageKind kind, const HammingShape *shape);
 extern void hamming_read_code(Datum value, const HammingShape *shape, uint64 *code);
@@ -170,6 +171,12 @@ extern void hamming_cost_estimate(struct PlannerInfo *root, struct IndexPath *pa
 								  Selectivity *selectivity, double *correlation, double *pages);
 
 /* handler.c */
-extern Relation hamming_open(Oid index_oid, LOCKMODE heap_lock, Relation *heap);
+typedef enum HammingAccess
+{
+	HAMMING_READ,
+	HAMMING_MAINTAIN
+} HammingAccess;
+
+extern Relation hamming_open(Oid index_oid, HammingAccess access, Relation *heap);
 
 #endif

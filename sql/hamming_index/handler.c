@@ -8,6 +8,7 @@
 #include "access/reloptions.h"
 #include "access/table.h"
 #include "catalog/index.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_type.h"
 #include "commands/vacuum.h"
@@ -16,6 +17,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 PG_MODULE_MAGIC;
@@ -91,30 +93,81 @@ hamming_handler(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(am);
 }
 
+static void
+refuse_other_relation(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not a hamming index", name),
+			 errhint("Name an index made with CREATE INDEX ... USING hamming.")));
+}
+
+static void
+refuse_missing_index(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("the index does not exist any more"),
+			 errhint("Another session has dropped or rebuilt it; run the statement again.")));
+}
+
 /*
- * Opens an index of this access method and, where heap is given, its table; the caller closes both.
- * Who may not read the table may not look into its index.
+ * Reading takes the right to see all rows of the table; maintenance takes what REINDEX does.
+ */
+static void
+check_rights(Oid heap, HammingAccess access)
+{
+	AclResult	result;
+
+	if (access == HAMMING_READ)
+		result = pg_class_aclcheck(heap, GetUserId(), ACL_SELECT);
+	else
+#if PG_VERSION_NUM >= 170000
+		result = pg_class_aclcheck(heap, GetUserId(), ACL_MAINTAIN);
+#elif PG_VERSION_NUM >= 160000
+		result = object_ownercheck(RelationRelationId, heap, GetUserId()) ?
+			ACLCHECK_OK : ACLCHECK_NOT_OWNER;
+#else
+		result = pg_class_ownercheck(heap, GetUserId()) ? ACLCHECK_OK : ACLCHECK_NOT_OWNER;
+#endif
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, get_rel_name(heap));
+	if (access == HAMMING_READ && check_enable_rls(heap, InvalidOid, false) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security is on for table \"%s\"", get_rel_name(heap)),
+				 errhint("Roles that it applies to can search by ORDER BY alone.")));
+}
+
+/*
+ * Opens an index of this access method and its table for a function; the caller closes both.  It
+ * takes the locks of a reader alone, so nobody waits for it.
  */
 Relation
-hamming_open(Oid index_oid, LOCKMODE heap_lock, Relation *heap)
+hamming_open(Oid index_oid, HammingAccess access, Relation *heap)
 {
 	Oid			heap_oid = IndexGetRelation(index_oid, true);
 	Relation	index;
 
-	if (OidIsValid(heap_oid) && pg_class_aclcheck(heap_oid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(heap_oid));
+	if (!OidIsValid(heap_oid))
+	{
+		char	   *name = get_rel_name(index_oid);
+
+		if (name == NULL)
+			refuse_missing_index();
+		refuse_other_relation(name);
+	}
+	check_rights(heap_oid, access);
 
 	/* The table is locked first, as everywhere. */
-	if (heap != NULL)
-		*heap = OidIsValid(heap_oid) ? table_open(heap_oid, heap_lock) : NULL;
-	index = relation_open(index_oid, AccessShareLock);
+	*heap = try_relation_open(heap_oid, AccessShareLock);
+	index = *heap == NULL ? NULL : try_relation_open(index_oid, AccessShareLock);
+	if (index == NULL || IndexGetRelation(index_oid, true) != heap_oid)
+		refuse_missing_index();
 
 	if (index->rd_rel->relkind != RELKIND_INDEX ||
 		index->rd_indam->ambuild != hamming_build)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a hamming index", RelationGetRelationName(index)),
-				 errhint("Name an index made with CREATE INDEX ... USING hamming.")));
+		refuse_other_relation(RelationGetRelationName(index));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -123,6 +176,6 @@ hamming_open(Oid index_oid, LOCKMODE heap_lock, Relation *heap)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
-				 errhint("REINDEX it, or drop it.")));
+				 errhint("Another session may be building or replacing it; else REINDEX or drop it.")));
 	return index;
 }

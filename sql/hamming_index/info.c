@@ -5,6 +5,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -40,8 +41,9 @@ count_entries(Relation index, const HammingShape *shape, BlockNumber block, int6
 Datum
 hamming_stats(PG_FUNCTION_ARGS)
 {
-	Relation	index = hamming_open(PG_GETARG_OID(0), AccessShareLock, NULL);
-	const HammingShape *shape = hamming_shape(index);
+	Relation	heap;
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	HammingShape shape = hamming_shape(index);
 	BlockNumber blocks = RelationGetNumberOfBlocks(index);
 	int64		entries = 0;
 	int64		nulls = 0;
@@ -56,39 +58,43 @@ hamming_stats(PG_FUNCTION_ARGS)
 	for (BlockNumber block = 1; block < blocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (hamming_is_directory(shape, block))
+		if (hamming_is_directory(&shape, block))
 			directories++;
 		else
-			count_entries(index, shape, block, &entries, &nulls);
+			count_entries(index, &shape, block, &entries, &nulls);
 	}
 
-	values[0] = Int32GetDatum(shape->bits);
+	values[0] = Int32GetDatum(shape.bits);
 	values[1] = Int64GetDatum(entries);
 	values[2] = Int64GetDatum(nulls);
 	values[3] = Int64GetDatum((int64) blocks - 1 - directories);
 	values[4] = Int64GetDatum(directories);
-	values[5] = Int32GetDatum(shape->capacity);
-	values[6] = Int32GetDatum(shape->balls);
+	values[5] = Int32GetDatum(shape.capacity);
+	values[6] = Int32GetDatum(shape.balls);
 	values[7] = CStringGetTextDatum(hamming_kernel()->name);
 	relation_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, isnull)));
 }
 
 Datum
 hamming_skipped(PG_FUNCTION_ARGS)
 {
-	Relation	index = hamming_open(PG_GETARG_OID(0), AccessShareLock, NULL);
+	Relation	heap;
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	HammingShape shape = hamming_shape(index);
 	HammingSearch *search = hamming_search_create(index);
 	uint64		query[HAMMING_MAX_WORDS];
 	ItemPointerData nearest;
 	BlockNumber pages;
 	BlockNumber visited;
 
-	hamming_read_code(PG_GETARG_DATUM(1), hamming_shape(index), query);
+	hamming_read_code(PG_GETARG_DATUM(1), &shape, query);
 	hamming_search_start(search, query);
 	hamming_search_next(search, &nearest);
 	pages = hamming_search_pages(search, &visited);
 	hamming_search_free(search);
 	relation_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
 	PG_RETURN_FLOAT8(pages == 0 ? 0 : (double) (pages - visited) / pages);
 }

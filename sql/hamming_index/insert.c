@@ -19,11 +19,33 @@
 #include "storage/lmgr.h"
 
 /*
+ * Refuses a zeroed directory page, locked exclusively, unless the data pages after it are zeroed
+ * too, as a crash leaves them: to begin it anew would hide the entries of the others.
+ *
+ * The data pages are not locked: as long as the directory page is zeroed, none of them is written
+ * without its lock.
+ */
+static void
+check_new_directory(Relation index, const HammingShape *shape, BlockNumber directory)
+{
+	BlockNumber end = Min(RelationGetNumberOfBlocks(index), directory + 1 + shape->span);
+
+	for (BlockNumber block = directory + 1; block < end; block++)
+	{
+		Buffer		buffer = ReadBuffer(index, block);
+
+		if (!PageIsNew(BufferGetPage(buffer)))
+			hamming_report_corruption(index, directory);
+		ReleaseBuffer(buffer);
+	}
+}
+
+/*
  * The directory page of a data page, locked exclusively, when it has to be changed for the entry to
  * be bounded; else InvalidBuffer.
  */
 static Buffer
-lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber block,
+lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber block, bool is_new,
 						 const HammingEntry *entry)
 {
 	BlockNumber directory = hamming_directory_of(shape, block);
@@ -33,10 +55,14 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (!PageIsNew(page))
 	{
-		HammingBalls balls = hamming_page_balls(page, shape, block);
+		HammingBalls balls;
 
 		hamming_verify_page(index, directory, page, HAMMING_DIRECTORY, shape);
-		if (entry->is_null || hamming_balls_cover(&balls, entry->code))
+		balls = hamming_page_balls(page, shape, block);
+		/* A zeroed page that has balls had entries, which are lost. */
+		if (is_new && hamming_balls_in_use(&balls))
+			hamming_report_corruption(index, block);
+		if (entry->is_null ? hamming_balls_in_use(&balls) : hamming_balls_cover(&balls, entry->code))
 		{
 			UnlockReleaseBuffer(buffer);
 			return InvalidBuffer;
@@ -45,6 +71,8 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 	HAMMING_POINT("insert-directory-unlocked");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (PageIsNew(page))
+		check_new_directory(index, shape, directory);
 	return buffer;
 }
 
@@ -122,23 +150,21 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 	GenericXLogState *xlog = GenericXLogStart(index);
 	Page		page = GenericXLogRegisterBuffer(xlog, buffer,
 												 is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	bool		is_new_directory = PageIsNew(BufferGetPage(directory_buffer));
+	Page		directory = GenericXLogRegisterBuffer(xlog, directory_buffer,
+													  is_new_directory ? GENERIC_XLOG_FULL_IMAGE : 0);
+	HammingBalls balls;
 
 	if (is_new)
 		hamming_init_page(page, HAMMING_DATA, shape);
 	hamming_page_append(page, shape, entry);
-	if (BufferIsValid(directory_buffer))
-	{
-		bool		is_new_directory = PageIsNew(BufferGetPage(directory_buffer));
-		Page		directory = GenericXLogRegisterBuffer(xlog, directory_buffer,
-														  is_new_directory ? GENERIC_XLOG_FULL_IMAGE : 0);
-		HammingBalls balls;
-
-		if (is_new_directory)
-			hamming_init_page(directory, HAMMING_DIRECTORY, shape);
-		balls = hamming_page_balls(directory, shape, BufferGetBlockNumber(buffer));
-		if (!entry->is_null)
-			hamming_balls_extend(&balls, entry->code);
-	}
+	if (is_new_directory)
+		hamming_init_page(directory, HAMMING_DIRECTORY, shape);
+	balls = hamming_page_balls(directory, shape, BufferGetBlockNumber(buffer));
+	if (entry->is_null)
+		hamming_balls_mark(&balls);
+	else
+		hamming_balls_extend(&balls, entry->code);
 	HAMMING_POINT("insert-widened");
 	GenericXLogFinish(xlog);
 }
@@ -166,8 +192,8 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 			return false;
 		}
 	}
-	directory = lock_directory_to_extend(index, shape, block, entry);
-	if (BufferIsValid(directory) || PageIsNew(page))
+	directory = lock_directory_to_extend(index, shape, block, PageIsNew(page), entry);
+	if (BufferIsValid(directory))
 		append_uncovered(index, shape, buffer, directory, entry);
 	else
 		append_covered(index, shape, buffer, entry);
@@ -229,19 +255,19 @@ bool
 hamming_insert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation heap,
 			   IndexUniqueCheck check_unique, bool index_unchanged, IndexInfo *index_info)
 {
-	const HammingShape *shape = hamming_shape(index);
+	HammingShape shape = hamming_shape(index);
 	BlockNumber block = RelationGetTargetBlock(index);
 	HammingEntry entry;
 
 	entry.tid = *heap_tid;
 	entry.is_null = isnull[0];
 	if (!entry.is_null)
-		hamming_read_code(values[0], shape, entry.code);
+		hamming_read_code(values[0], &shape, entry.code);
 
 	if (block == InvalidBlockNumber)
-		block = last_page_but(index, shape, InvalidBlockNumber);
-	while (!insert_on_page(index, shape, block, &entry))
-		block = page_after(index, shape, block);
+		block = last_page_but(index, &shape, InvalidBlockNumber);
+	while (!insert_on_page(index, &shape, block, &entry))
+		block = page_after(index, &shape, block);
 	RelationSetTargetBlock(index, block);
 	HAMMING_POINT("insert-done");
 	return false;

@@ -24,7 +24,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(hamming_nearest);
@@ -343,20 +342,16 @@ hamming_nearest(PG_FUNCTION_ARGS)
 	TupleDesc	descriptor;
 	Datum		values[2];
 	bool		isnull[2] = {true, true};
+	HammingShape shape;
 	uint64		query[HAMMING_MAX_WORDS];
 
 	check_arguments(fcinfo);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	index = hamming_open(PG_GETARG_OID(0), AccessShareLock, &heap);
-	if (check_enable_rls(RelationGetRelid(heap), InvalidOid, false) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security is on for table \"%s\"",
-						RelationGetRelationName(heap))));
-
-	hamming_read_code(PG_GETARG_DATUM(1), hamming_shape(index), query);
+	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	shape = hamming_shape(index);
+	hamming_read_code(PG_GETARG_DATUM(1), &shape, query);
 	/* A partial index lacks rows that the others may select. */
 	selected = is_usable(index) && RelationGetIndexPredicate(index) == NIL ?
 		select_all(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
@@ -368,7 +363,7 @@ hamming_nearest(PG_FUNCTION_ARGS)
 		found.distances = palloc(found.allocated * sizeof(Datum));
 		PredicateLockRelation(index, GetActiveSnapshot());
 		find(heap, index, selected, query, PG_ARGISNULL(2) ? INT_MAX : PG_GETARG_INT32(2),
-			 PG_ARGISNULL(3) ? hamming_shape(index)->bits : PG_GETARG_INT32(3), &found);
+			 PG_ARGISNULL(3) ? shape.bits : Min(PG_GETARG_INT32(3), shape.bits), &found);
 		values[0] = PointerGetDatum(construct_array(found.tids, found.count, TIDOID,
 													sizeof(ItemPointerData), false,
 													TYPALIGN_SHORT));

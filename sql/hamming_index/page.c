@@ -7,11 +7,15 @@
  */
 #include "hamming.h"
 
+#include "catalog/pg_type.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/varbit.h"
 
-#define HAMMING_ROOM (BLCKSZ - HAMMING_CODES_OFFSET - (int) MAXALIGN(sizeof(HammingPageOpaqueData)))
+#define HAMMING_SPECIAL (BLCKSZ - (int) MAXALIGN(sizeof(HammingPageOpaqueData)))
+#define HAMMING_ROOM (HAMMING_SPECIAL - HAMMING_CODES_OFFSET)
 
 /*
  * How many codes of a number of words fit on a page with a payload each, in full blocks of lanes.
@@ -39,12 +43,21 @@ hamming_shape_of_bits(int bits)
 
 /*
  * Length of the codes from the type of the indexed column.
+ *
+ * A column of type bit varying is refused: its type does not keep codes of other lengths out, and
+ * an insertion of one would fail.
  */
 int
 hamming_column_bits(Relation index)
 {
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(index), 0);
 
+	if (getBaseType(column->atttypid) != BITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is of type %s, but a hamming index needs bit(n)",
+						NameStr(column->attname), format_type_be(column->atttypid)),
+				 errhint("Declare the column as bit(64), for example, or index an expression with a cast to it.")));
 	if (column->atttypmod < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -63,8 +76,10 @@ hamming_column_bits(Relation index)
 
 /*
  * The shape of an index, read from its metapage once for each relcache entry.
+ *
+ * Returned by value: an invalidation, which any catalog lookup may process, frees rd_amcache.
  */
-const HammingShape *
+HammingShape
 hamming_shape(Relation index)
 {
 	if (index->rd_amcache == NULL)
@@ -80,7 +95,8 @@ hamming_shape(Relation index)
 		UnlockReleaseBuffer(buffer);
 
 		if (meta.magic != HAMMING_MAGIC || meta.version != HAMMING_VERSION ||
-			meta.bits < HAMMING_MIN_BITS || meta.bits > HAMMING_MAX_BITS)
+			meta.bits < HAMMING_MIN_BITS || meta.bits > HAMMING_MAX_BITS ||
+			meta.bits != TupleDescAttr(RelationGetDescr(index), 0)->atttypmod)
 			ereport(ERROR,
 					(errcode(ERRCODE_INDEX_CORRUPTED),
 					 errmsg("index \"%s\" is not in a format that this dcsh_hamming knows",
@@ -91,7 +107,7 @@ hamming_shape(Relation index)
 		*shape = hamming_shape_of_bits(meta.bits);
 		index->rd_amcache = shape;
 	}
-	return index->rd_amcache;
+	return *(HammingShape *) index->rd_amcache;
 }
 
 bool
@@ -173,27 +189,61 @@ hamming_init_metapage(Page page, int bits)
 }
 
 /*
- * Refuses a page that is not what it should be, so that nothing is read beyond its end.
+ * Where the codes of so many entries end: they come in full blocks of lanes.
  */
-void
-hamming_verify_page(Relation index, BlockNumber block, Page page, HammingPageKind kind,
-					const HammingShape *shape)
+static int
+codes_end(const HammingShape *shape, int count)
 {
+	int			blocks = (count + HAMMING_LANES - 1) / HAMMING_LANES;
+
+	return HAMMING_CODES_OFFSET + blocks * HAMMING_LANES * shape->words * (int) sizeof(uint64);
+}
+
+static bool
+is_sound(Page page, HammingPageKind kind, const HammingShape *shape)
+{
+	PageHeader	header = (PageHeader) page;
 	HammingPageOpaqueData *opaque;
 
-	if (!PageIsNew(page) &&
-		PageGetSpecialSize(page) == MAXALIGN(sizeof(HammingPageOpaqueData)))
+	if (PageGetPageSize(page) != BLCKSZ || header->pd_special != HAMMING_SPECIAL)
+		return false;
+	opaque = HammingPageGetOpaque(page);
+	if (opaque->page_id != HAMMING_PAGE_ID || opaque->kind != kind)
+		return false;
+	switch (kind)
 	{
-		opaque = HammingPageGetOpaque(page);
-		if (opaque->page_id == HAMMING_PAGE_ID && opaque->kind == kind &&
-			(kind != HAMMING_DATA || opaque->count <= shape->capacity))
-			return;
+		case HAMMING_DATA:
+			return opaque->count <= shape->capacity &&
+				header->pd_lower == codes_end(shape, opaque->count) &&
+				header->pd_upper == HAMMING_SPECIAL - opaque->count * sizeof(ItemPointerData);
+		case HAMMING_DIRECTORY:
+			return header->pd_lower == header->pd_upper &&
+				header->pd_upper == (char *) hamming_page_radii(page, shape) - (char *) page;
+		default:
+			return true;
 	}
+}
+
+void
+hamming_report_corruption(Relation index, BlockNumber block)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
 			 errmsg("index \"%s\" is corrupted at block %u",
 					RelationGetRelationName(index), block),
 			 errhint("Please REINDEX it.")));
+}
+
+/*
+ * Refuses a page that is not what it should be, so that nothing is read or written beyond its end,
+ * nor lost in the hole that images of a page in the WAL leave out.
+ */
+void
+hamming_verify_page(Relation index, BlockNumber block, Page page, HammingPageKind kind,
+					const HammingShape *shape)
+{
+	if (PageIsNew(page) || !is_sound(page, kind, shape))
+		hamming_report_corruption(index, block);
 }
 
 /*

@@ -38,7 +38,8 @@ read_code(Datum value, const HammingShape *shape, uint64 *code)
 {
 	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
 
-	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored))
+	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored) ||
+		VARSIZE_ANY_EXHDR(stored) != sizeof(int32) + (shape->bits + 7) / 8)
 		hamming_read_code(value, shape, code);
 	else
 	{
@@ -56,7 +57,7 @@ uint64 *
 hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selected,
 					 const uint64 *query, int k, int max_distance, int *count)
 {
-	const HammingShape *shape = hamming_shape(index);
+	HammingShape shape = hamming_shape(index);
 	const HammingKernel *kernel = hamming_kernel();
 	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
@@ -86,8 +87,8 @@ hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selecte
 		value = slot_getattr(slot, index->rd_index->indkey.values[0], &isnull);
 		if (isnull)
 			continue;
-		read_code(value, shape, code);
-		distance = kernel->distance(code, query, shape->words);
+		read_code(value, &shape, code);
+		distance = kernel->distance(code, query, shape.words);
 		if (distance > max_distance)
 			continue;
 		at_distance[distance]++;
@@ -96,7 +97,7 @@ hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selecte
 	ExecDropSingleTupleTableSlot(slot);
 	table_index_fetch_end(fetch);
 
-	while (limit < shape->bits && (reached += at_distance[limit]) < k)
+	while (limit < shape.bits && (reached += at_distance[limit]) < k)
 		limit++;
 	for (int i = 0; i < found; i++)
 		if ((int) (keys[i] >> 48) <= limit)

@@ -58,8 +58,9 @@ start(IndexScanDesc scan)
 		hamming_search_start(opaque->search, NULL);
 	else
 	{
-		hamming_read_code(scan->orderByData->sk_argument, hamming_shape(scan->indexRelation),
-						  query);
+		HammingShape shape = hamming_shape(scan->indexRelation);
+
+		hamming_read_code(scan->orderByData->sk_argument, &shape, query);
 		hamming_search_start(opaque->search, query);
 	}
 	opaque->started = true;

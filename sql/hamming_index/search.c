@@ -36,6 +36,7 @@ typedef struct PageBound
 {
 	BlockNumber block;
 	uint16		bound;
+	bool		has_entries;	/* by the directory; it had some at least */
 } PageBound;
 
 struct HammingSearch
@@ -78,7 +79,7 @@ hamming_search_create(Relation index)
 	HammingSearch *search = palloc0(sizeof(HammingSearch));
 
 	search->index = index;
-	search->shape = *hamming_shape(index);
+	search->shape = hamming_shape(index);
 	search->context = AllocSetContextCreate(CurrentMemoryContext, "hamming index search",
 											ALLOCSET_DEFAULT_SIZES);
 	search->hits = palloc(Max(search->shape.capacity, search->shape.span * search->shape.balls) *
@@ -109,38 +110,57 @@ hamming_search_among(HammingSearch *search, const HammingTidSet *selected, int e
 }
 
 /*
- * Lower bounds of the distances on the data pages from first on that a directory page tells of.
+ * The data pages that a directory page speaks for, with lower bounds of the distances on them.
+ * Returns how many of them the file has.
  */
-static void
-read_bounds(HammingSearch *search, BlockNumber directory, int pages, uint16 *bounds)
+static int
+read_bounds(HammingSearch *search, BlockNumber directory, BlockNumber blocks, PageBound *pages)
 {
 	const HammingShape *shape = &search->shape;
+	int			count = Min((BlockNumber) shape->span, blocks - directory - 1);
+	int			balls = shape->span * shape->balls;
 	Buffer		buffer = ReadBuffer(search->index, directory);
 	Page		page = BufferGetPage(buffer);
 
-	for (int i = 0; i < pages; i++)
-		bounds[i] = NULL_DISTANCE(shape);
+	for (int i = 0; i < shape->span; i++)
+		pages[i] = (PageBound) {directory + 1 + i, NULL_DISTANCE(shape), false};
 
 	HAMMING_POINT("search-directory");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	/* A page that a crash left new tells of pages without entries. */
-	if (!PageIsNew(page))
+	if (PageIsNew(page))
 	{
-		const uint16 *radii = hamming_page_radii(page, shape);
-		int			balls = pages * shape->balls;
+		/* A crash may have left it so, with no entries.  If it was lost, nothing is known of them. */
+		for (int i = 0; i < count; i++)
+			pages[i].bound = 0;
+	}
+	else
+	{
+		const uint16 *radii;
 
 		hamming_verify_page(search->index, directory, page, HAMMING_DIRECTORY, shape);
+		radii = hamming_page_radii(page, shape);
 		hamming_kernel()->select(HammingPageGetCodes(page), balls, shape->words, search->query,
 								 UINT_MAX, search->hits);
 		for (int ball = 0; ball < balls; ball++)
 		{
-			int			bound = Max((int) search->hits[ball].distance - radii[ball], 0);
+			PageBound  *bounded = &pages[ball / shape->balls];
+			int			bound = (int) search->hits[ball].distance - radii[ball];
 
-			if (radii[ball] != HAMMING_NO_BALL)
-				bounds[ball / shape->balls] = Min(bounds[ball / shape->balls], bound);
+			if (radii[ball] == HAMMING_NO_BALL)
+				continue;
+			bounded->has_entries = true;
+			bounded->bound = Min(bounded->bound, Min(Max(bound, 0), shape->bits));
 		}
 	}
 	UnlockReleaseBuffer(buffer);
+
+	for (int i = count; i < shape->span; i++)
+		if (pages[i].has_entries && pages[i].block >= RelationGetNumberOfBlocks(search->index))
+			hamming_report_corruption(search->index, pages[i].block);
+	if (!search->has_query)
+		for (int i = 0; i < count; i++)
+			pages[i].bound = 0;
+	return count;
 }
 
 /*
@@ -152,37 +172,24 @@ read_directory(HammingSearch *search)
 	const HammingShape *shape = &search->shape;
 	BlockNumber blocks = RelationGetNumberOfBlocks(search->index);
 	BlockNumber place[HAMMING_MAX_BITS + 3] = {0};
-	uint16	   *bounds = MemoryContextAllocHuge(search->context, blocks * sizeof(uint16));
+	PageBound  *pages = MemoryContextAllocHuge(search->context,
+											   ((Size) blocks + shape->span) * sizeof(PageBound));
 
 	search->pages = MemoryContextAllocHuge(search->context, blocks * sizeof(PageBound));
 	search->page_count = 0;
 	HAMMING_POINT("search-counted");
 	for (BlockNumber directory = 1; directory < blocks; directory += shape->span + 1)
 	{
-		int			pages = Min((BlockNumber) shape->span, blocks - directory - 1);
-
 		CHECK_FOR_INTERRUPTS();
-		if (search->has_query)
-			read_bounds(search, directory, pages, bounds + directory + 1);
-		else
-			memset(bounds + directory + 1, 0, pages * sizeof(uint16));
-		for (int i = 1; i <= pages; i++)
-			place[bounds[directory + i] + 1]++;
-		search->page_count += pages;
+		search->page_count += read_bounds(search, directory, blocks, pages + search->page_count);
 	}
+	for (BlockNumber i = 0; i < search->page_count; i++)
+		place[pages[i].bound + 1]++;
 	for (int bound = 0; bound <= NULL_DISTANCE(shape); bound++)
 		place[bound + 1] += place[bound];
-	for (BlockNumber block = 1; block < blocks; block++)
-	{
-		if (!hamming_is_directory(shape, block))
-		{
-			PageBound  *page = &search->pages[place[bounds[block]]++];
-
-			page->block = block;
-			page->bound = bounds[block];
-		}
-	}
-	pfree(bounds);
+	for (BlockNumber i = 0; i < search->page_count; i++)
+		search->pages[place[pages[i].bound]++] = pages[i];
+	pfree(pages);
 }
 
 /*
@@ -193,6 +200,7 @@ hamming_search_start(HammingSearch *search, const uint64 *query)
 {
 	MemoryContextReset(search->context);
 	search->has_query = query != NULL;
+	memset(search->query, 0, sizeof(search->query));
 	if (search->has_query)
 		memcpy(search->query, query, search->shape.words * sizeof(uint64));
 	search->keys = NULL;
@@ -208,9 +216,10 @@ hamming_search_start(HammingSearch *search, const uint64 *query)
  * Keys of those entries of a page that lie after the last one returned and not after farthest.
  */
 static int
-read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
+read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 {
 	const HammingShape *shape = &search->shape;
+	BlockNumber block = bounded->block;
 	Buffer		buffer = ReadBuffer(search->index, block);
 	Page		page = BufferGetPage(buffer);
 	int			found = 0;
@@ -223,7 +232,13 @@ read_keys(HammingSearch *search, BlockNumber block, uint64 farthest)
 	HAMMING_POINT("search-page");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	HAMMING_POINT("search-page-locked");
-	if (!PageIsNew(page))
+	if (PageIsNew(page))
+	{
+		/* Growing is not logged, so a crash leaves zeroed pages; but those never had entries. */
+		if (bounded->has_entries)
+			hamming_report_corruption(search->index, block);
+	}
+	else
 	{
 		int			hits;
 
@@ -307,7 +322,7 @@ pass(HammingSearch *search)
 		if (page->bound > KEY_DISTANCE(farthest))
 			break;
 		CHECK_FOR_INTERRUPTS();
-		found = read_keys(search, page->block, farthest);
+		found = read_keys(search, page, farthest);
 		for (int i = 0; i < found; i++)
 		{
 			if (search->page_keys[i] > farthest)

@@ -54,6 +54,8 @@ rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const boo
 	balls = hamming_page_balls(GenericXLogRegisterBuffer(xlog, directory_buffer, 0), shape, block);
 	hamming_balls_shrink(&balls, HammingPageGetCodes(page), HammingPageGetOpaque(page)->count,
 						 is_bounded);
+	if (HammingPageGetOpaque(page)->count > 0)
+		hamming_balls_mark(&balls);
 	HAMMING_POINT("vacuum-rewritten");
 	GenericXLogFinish(xlog);
 	HAMMING_POINT("vacuum-logged");
@@ -115,7 +117,7 @@ static IndexBulkDeleteResult *
 vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback,
 			 void *callback_state)
 {
-	const HammingShape *shape = hamming_shape(info->index);
+	HammingShape shape = hamming_shape(info->index);
 	BlockNumber blocks = RelationGetNumberOfBlocks(info->index);
 
 	if (stats == NULL)
@@ -128,8 +130,8 @@ vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDelet
 	for (BlockNumber block = 1; block < blocks; block++)
 	{
 		delay_point();
-		if (!hamming_is_directory(shape, block))
-			vacuum_page(info, shape, block, callback, callback_state, stats);
+		if (!hamming_is_directory(&shape, block))
+			vacuum_page(info, &shape, block, callback, callback_state, stats);
 	}
 	HAMMING_POINT("vacuum-done");
 	IndexFreeSpaceMapVacuum(info->index);

@@ -105,6 +105,17 @@ class Scans:
         ).fetchone()[0]
 
 
+@pytest.mark.parametrize("k", [17_895_698, 2**31 - 1])
+def test_any_k_under_a_condition(conn, k):
+    loader = filled(conn, clustered(400))
+    query = clustered(1, seed=3).tobytes()
+    later = {"since": DAY + timedelta(days=4)}
+    without = search.similar(conn, "places", query, k=k, **later)
+    loader.finish()
+    assert len(without) == 240
+    assert search.similar(conn, "places", query, k=k, **later) == without
+
+
 def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(conn):
     codes, footprints = clustered(SIDE * SIDE), grid()
     loader = filled(conn, codes, footprints=footprints)

@@ -62,6 +62,12 @@ def test_many_codes(db):
     assert connect(db, codes, 7, most=1) is None
 
 
+@pytest.mark.parametrize("most", [1, 100])
+def test_few_codes_take_no_more_than_most(db, most):
+    assert connect(db, np.array([[0, 0, 1, 1]], np.uint8), 1, most) == [1]
+    assert connect(db, np.array([[0, 0, 1, 1]] * 2, np.uint8), 0, most) == [1, 1]
+
+
 def test_what_means_nothing_is_refused(db):
     assert connect(db, np.zeros((0, 8), np.uint8), 1) == []
     for call, message in {

@@ -155,7 +155,8 @@ def test_an_empty_table(db):
 @pytest.mark.parametrize(
     ("column", "told"),
     [
-        ("bit varying", "has no length"),
+        ("bit varying", "is of type bit varying"),
+        ("bit varying(64)", "is of type bit varying"),
         ("bit(7)", "has 7 bits"),
         ("bit", "has 1 bits"),
         ("bit(1025)", "has 1025 bits"),
@@ -175,15 +176,22 @@ def test_more_than_one_column_cannot_be_indexed(db):
 
 
 def test_codes_of_another_length_are_refused(db):
-    db.execute("CREATE TABLE t (id bigint, code bit varying(64))")
+    db.execute("CREATE TABLE t (id bigint, code bit(64))")
     db.execute("CREATE INDEX ON t USING hamming (code)")
-    with pytest.raises(psycopg.Error, match="different bit lengths 64 and 3") as raised:
-        db.execute("INSERT INTO t VALUES (1, B'101')")
-    assert "64 bits" in raised.value.diag.message_hint
     db.execute(f"INSERT INTO t VALUES (1, B'{'1' * 64}')")
     db.execute("SET enable_seqscan = off")
-    with pytest.raises(psycopg.Error, match="different bit lengths"):
+    with pytest.raises(psycopg.Error, match="different bit lengths 64 and 3") as raised:
         db.execute("SELECT id FROM t ORDER BY code <~> B'101'")
+    assert "64 bits" in raised.value.diag.message_hint
+
+
+def test_a_column_of_type_bit_varying_by_an_expression(db):
+    db.execute("CREATE TABLE t (id bigint, code bit varying)")
+    db.execute("CREATE INDEX ON t USING hamming ((code::bit(64)))")
+    db.execute(f"INSERT INTO t VALUES (1, B'{'1' * 64}'), (2, B'101')")
+    db.execute("SET enable_seqscan = off")
+    order = "code::bit(64) <~> B'1'::bit(64)"
+    assert db.execute(f"SELECT id FROM t ORDER BY {order}").fetchall() == [(2,), (1,)]
 
 
 def test_expression_and_partial_indexes(db):

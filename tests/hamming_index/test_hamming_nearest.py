@@ -127,6 +127,22 @@ def test_within_a_distance(db, numbered):
     assert selected(db, numbered[0], None, on_day(0, 60), max_distance=-1) == []
 
 
+@pytest.mark.parametrize("below", [30, 2500])
+def test_a_greater_distance_than_codes_have_bits_is_any(db, below):
+    """By the rows and by the index; rows without a code are in neither answer."""
+    codes = make_codes("clustered", 3000, 1001, np.random.default_rng(12))
+    fill(db, codes)
+    db.execute("UPDATE t SET code = NULL WHERE id % 10 = 5")
+    db.execute("CREATE INDEX t_code ON t USING hamming (code)")
+    db.execute("CREATE INDEX t_id ON t (id)")
+    by_id = f"name 'id', '<(bigint,bigint)'::regoperator, bigint '{below}'"
+    expected = brute_force(codes, codes[0], [i for i in range(below) if i % 10 != 5])
+    for max_distance in (None, 1001, 1002, 2**31 - 1):
+        found = selected(db, codes[0], None, by_id, max_distance=max_distance)
+        assert found == expected
+        assert selected(db, codes[0], 3000, by_id, max_distance=max_distance) == expected
+
+
 def test_an_array_of_operands_is_met_by_any(db, numbered):
     ids = np.arange(4000)
     days = "name 'day', '=(integer,integer)'::regoperator, ARRAY[7, 90, 7, NULL, -1]"

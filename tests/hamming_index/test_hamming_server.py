@@ -113,6 +113,39 @@ def test_reindex_and_creation_concurrently_with_writers(dsn_of_db):
         assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
 
 
+def test_updates_beside_invalidations_of_the_index(dsn_of_db):
+    """A code that is stored out of line is fetched while its entry is made: catalog lookups, in
+    which the renaming of the index is noticed."""
+    stop = threading.Event()
+
+    def rename() -> None:
+        with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+            while not stop.is_set():
+                conn.execute("ALTER INDEX t_code RENAME TO t_other")
+                conn.execute("ALTER INDEX t_other RENAME TO t_code")
+
+    with psycopg.connect(dsn_of_db, autocommit=True) as conn:
+        conn.execute("CREATE TABLE t (id bigint, n integer, code bit(1024), filler text)")
+        conn.execute(
+            "ALTER TABLE t ALTER code SET STORAGE EXTERNAL, ALTER filler SET STORAGE PLAIN"
+        )
+        conn.execute(
+            "INSERT INTO t SELECT g, 0, repeat(hashint8extended(g, 1)::bit(64)::text, 16)::bit(1024), "
+            "repeat('x', 2200) FROM generate_series(1, 300) g"
+        )
+        conn.execute("CREATE INDEX t_code ON t USING hamming (code)")
+        conn.execute("CREATE INDEX ON t (n)")
+        thread = threading.Thread(target=rename)
+        thread.start()
+        try:
+            for _ in range(10):
+                conn.execute("UPDATE t SET n = n + 1")
+        finally:
+            stop.set()
+            thread.join()
+        check(conn)
+
+
 @pytest.fixture
 def server(programs, server_folder, tmp_path) -> Iterator[EmbeddedServer]:
     made = EmbeddedServer(server_folder / f"{tmp_path.name}-{programs.parent.name}", programs)
