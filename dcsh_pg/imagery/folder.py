@@ -71,7 +71,7 @@ class PictureScene(Scene):
             content_hash=self._origin.identity(self._path, tells_place=False),
             width=width,
             height=height,
-            windows=grid.windows(width, height, self.reading),
+            windows=grid.windows(width, height, self.reading, uri=self.uri),
             acquired=self._origin.when(tags),
             proj_code=place.proj_code if place else None,
             resolution=place.resolution(width, height) if place else None,

@@ -16,7 +16,50 @@ from __future__ import annotations
 
 import numpy as np
 
+from dcsh_pg.imagery.limits import check_chips
 from dcsh_pg.imagery.reading import Edge, Reading
+
+
+class Windows:
+    """Chip windows of a scene, made as they are asked for, int32, row-major.
+
+    Has a length, is indexed like an array (N, 4), and becomes that array by ``np.asarray``.  Takes the memory of its rows and columns only.
+
+    Args:
+        columns, rows: offsets of the chips, int32.
+        width, height: of each chip in pixels.
+    """
+
+    def __init__(self, columns: np.ndarray, rows: np.ndarray, width: int, height: int):
+        self._columns, self._rows, self._size = columns, rows, (width, height)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self), 4
+
+    def __len__(self) -> int:
+        return len(self._columns) * len(self._rows)
+
+    def __getitem__(self, index: int | slice | tuple | np.ndarray) -> np.ndarray:
+        """int32 (4,) for an integer, (n, 4) for a slice or for n integers."""
+        if isinstance(index, tuple):
+            return np.asarray(self)[index]
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        chosen = np.asarray(index)
+        if chosen.size and not (-len(self) <= chosen.min() and chosen.max() < len(self)):
+            raise IndexError(f"chip {index} of {len(self)}")
+        row, column = np.divmod(chosen % max(len(self), 1), max(len(self._columns), 1))
+        windows = np.empty((*chosen.shape, 4), dtype=np.int32)
+        windows[..., 0], windows[..., 1] = self._columns[column], self._rows[row]
+        windows[..., 2:] = self._size
+        return windows
+
+    def tolist(self) -> list[list[int]]:
+        return self[:].tolist()
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or np.int32, copy=False)
 
 
 def offsets(length: int, size: int, stride: int, edge: Edge, anchor: float = 0) -> np.ndarray:
@@ -24,39 +67,55 @@ def offsets(length: int, size: int, stride: int, edge: Edge, anchor: float = 0) 
 
     ``anchor`` is where the grid has a line; to the nearest pixel.
     """
+    first, count = _first_and_count(length, size, stride, edge, anchor)
+    starts = first + np.arange(count, dtype=np.int32) * stride
+    if edge == "shift":
+        starts[-1] = min(starts[-1], max(length - first - size, 0))
+    return starts[starts + size > 0]
+
+
+def _first_and_count(
+    length: int, size: int, stride: int, edge: Edge, anchor: float
+) -> tuple[int, int]:
+    """The first offset, and how many there are; some of the first may lie outside."""
     first = round(anchor) % stride
     if edge == "pad" and first > 0:
         first -= stride
     beyond = max(length - first - size, 0)
     if edge == "drop":
-        count = beyond // stride + 1 if length - first >= size else 0
-    else:
-        count = min(-(-beyond // stride) + 1, -(-(length - first) // stride))
-    starts = first + np.arange(count, dtype=np.int32) * stride
-    if edge == "shift":
-        starts[-1] = min(starts[-1], beyond)
-    return starts[starts + size > 0]
+        return first, beyond // stride + 1 if length - first >= size else 0
+    return first, min(-(-beyond // stride) + 1, -(-(length - first) // stride))
 
 
 def windows(
-    width: int, height: int, reading: Reading, anchor: tuple[float, float] = (0, 0)
-) -> np.ndarray:
+    width: int,
+    height: int,
+    reading: Reading,
+    anchor: tuple[float, float] = (0, 0),
+    *,
+    uri: str = "the image",
+) -> Windows:
     """Chip windows of a scene of ``width`` x ``height`` pixels.
 
     Args:
         anchor: column and row of a corner of the grid.
+        uri: of the scene, for the message.
 
     Returns:
-        int32 (N, 4), each col_off, row_off, width, height in pixels; rows from the top, in each
-        row from the left.
+        N windows, each col_off, row_off, width, height in pixels; rows from the top, in each row
+        from the left.
+
+    Raises:
+        InputError: there would be more than :data:`dcsh_pg.imagery.limits.MAX_CHIPS`.
     """
-    size = reading.chip_size
+    size, zero = reading.chip_size, np.zeros(1, np.int32)
     if size is None:
-        return np.array([[0, 0, width, height]], dtype=np.int32)
-    columns = offsets(width, size, reading.step, reading.edge, anchor[0])
-    rows = offsets(height, size, reading.step, reading.edge, anchor[1])
-    grid = np.empty((len(rows), len(columns), 4), dtype=np.int32)
-    grid[..., 0] = columns[None, :]
-    grid[..., 1] = rows[:, None]
-    grid[..., 2:] = size
-    return grid.reshape(-1, 4)
+        return Windows(zero, zero, width, height)
+    sides = [
+        (side, size, reading.step, reading.edge, at)
+        for side, at in zip((width, height), anchor, strict=True)
+    ]
+    counts = [_first_and_count(*side)[1] for side in sides]
+    check_chips(counts[0] * counts[1], uri)
+    columns, rows = (offsets(*side) for side in sides)
+    return Windows(columns, rows, size, size)

@@ -17,6 +17,7 @@ from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.control import place_of_gcps, place_of_rpcs
 from dcsh_pg.imagery.gdal import Handles, Sign, gdal, is_gdal_name
+from dcsh_pg.imagery.limits import check_raster
 from dcsh_pg.imagery.origin import Origin, remote_identity
 from dcsh_pg.imagery.place import GroundPlace, Place
 from dcsh_pg.imagery.reading import Reading
@@ -93,7 +94,7 @@ class RasterScene(Scene):
                 width=layout.width,
                 height=layout.height,
                 windows=grid.windows(
-                    layout.width, layout.height, self.reading, self._anchor(place)
+                    layout.width, layout.height, self.reading, self._anchor(place), uri=self.uri
                 ),
                 acquired=self._origin.when(tags),
                 proj_code=place.proj_code if place else None,
@@ -146,6 +147,8 @@ class RasterScene(Scene):
                 f"{self.uri} holds no bands of its own",
                 hint=f"name one of its parts: {parts}" if parts else None,
             )
+        check_raster(source, self.uri)
+        grid.windows(source.width, source.height, self.reading, uri=self.uri)  # if not too many
         bands, palette = self._choose_bands(source)
         dtype = np.result_type(*(source.dtypes[band - 1] for band in bands))
         if dtype.kind == "c":

@@ -15,6 +15,7 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from dcsh_pg.errors import DcshError, storable
+from dcsh_pg.imagery.grid import Windows
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -26,7 +27,7 @@ class SceneRecord:
         uri: absolute path, URL or GDAL name.
         content_hash: identity of the scene, 64 hexadecimal characters; docs/imagery.md, "Identity".
         width, height: in pixels.
-        windows: int32 (N, 4), col_off, row_off, width, height of each chip, row-major.
+        windows: N windows, each col_off, row_off, width, height; indexed like int32 (N, 4).
         acquired: when the picture was taken, UTC, or None where nothing tells.
         proj_code: authority and code of the raster's own CRS, 'EPSG:26913', or None.
         resolution: ground size of a pixel at the centre of the scene in metres, or None.
@@ -38,7 +39,7 @@ class SceneRecord:
     content_hash: str
     width: int
     height: int
-    windows: np.ndarray
+    windows: Windows
     acquired: datetime | None = None
     proj_code: str | None = None
     resolution: float | None = None

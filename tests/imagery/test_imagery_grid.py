@@ -1,7 +1,11 @@
+import pickle
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.reading import Reading
 
@@ -26,7 +30,7 @@ def coverage(windows, width, height):
 @settings(deadline=None)
 @given(sides, sides, readings())
 def test_windows_are_distinct_and_row_major(width, height, reading):
-    windows = grid.windows(width, height, reading)
+    windows = np.asarray(grid.windows(width, height, reading))
     assert windows.dtype == np.int32
     places = [(top, left) for left, top, _, _ in windows.tolist()]
     assert places == sorted(set(places))
@@ -36,13 +40,13 @@ def test_windows_are_distinct_and_row_major(width, height, reading):
 @settings(deadline=None)
 @given(sides, sides, readings(edges=("shift", "pad")))
 def test_shift_and_pad_cover_every_pixel(width, height, reading):
-    assert coverage(grid.windows(width, height, reading), width, height).min() >= 1
+    assert coverage(np.asarray(grid.windows(width, height, reading)), width, height).min() >= 1
 
 
 @settings(deadline=None)
 @given(sides, sides, readings())
 def test_only_padding_leaves_the_scene(width, height, reading):
-    windows = grid.windows(width, height, reading)
+    windows = np.asarray(grid.windows(width, height, reading))
     assert (windows[:, :2] >= 0).all() and (windows[:, :2] < [width, height]).all()
     if reading.edge == "drop" or (
         reading.edge == "shift" and min(width, height) >= reading.chip_size
@@ -73,7 +77,7 @@ def test_shift_moves_the_last_chip_inward():
 
 
 def test_no_chip_size_is_the_whole_image():
-    assert grid.windows(640, 480, Reading()).tolist() == [[0, 0, 640, 480]]
+    assert np.asarray(grid.windows(640, 480, Reading())).tolist() == [[0, 0, 640, 480]]
 
 
 @settings(deadline=None)
@@ -95,11 +99,36 @@ def test_an_anchored_grid_is_that_of_the_ground(first, length, reading):
 @given(st.integers(-500, 500), st.integers(-500, 500), sides, sides, sizes)
 def test_scenes_of_one_place_share_the_chips_that_both_hold(left, top, width, height, size):
     reading = Reading(chip_size=size, edge="drop", anchor=True)
-    whole = grid.windows(1000, 1000, reading, anchor=(0, 0))
-    part = grid.windows(width, height, reading, anchor=(-left, -top))
+    whole = np.asarray(grid.windows(1000, 1000, reading, anchor=(0, 0)))
+    part = np.asarray(grid.windows(width, height, reading, anchor=(-left, -top)))
     part[:, :2] += [left, top]
     inside = (whole[:, :2] >= [left, top]).all(1) & (
         whole[:, :2] + size <= [left + width, top + height]
     ).all(1)
     shared = (part[:, :2] >= 0).all(1) & (part[:, :2] + size <= 1000).all(1)
     assert part[shared].tolist() == whole[inside].tolist()
+
+
+@settings(deadline=None)
+@given(sides, sides, readings(), st.data())
+def test_windows_are_indexed_like_the_array_that_they_make(width, height, reading, data):
+    lazy = grid.windows(width, height, reading)
+    whole = np.asarray(lazy)
+    assert lazy.shape == whole.shape and len(pickle.dumps(lazy)) < 2000 + 8 * (width + height)
+    bounds = st.one_of(st.none(), st.integers(-50, 50))
+    part = slice(data.draw(bounds), data.draw(bounds))
+    np.testing.assert_array_equal(lazy[part], whole[part])
+    if len(lazy):
+        index = data.draw(st.integers(-len(lazy), len(lazy) - 1))
+        np.testing.assert_array_equal(lazy[index], whole[index])
+        chosen = np.array(data.draw(st.lists(st.integers(0, len(lazy) - 1), max_size=5)), int)
+        np.testing.assert_array_equal(lazy[chosen], whole[chosen])
+    with pytest.raises(IndexError):
+        lazy[len(lazy)]
+
+
+def test_a_scene_of_too_many_chips_is_refused_without_making_them():
+    with pytest.raises(InputError, match=r"a.tif would give 61,042,969 chips, more than"):
+        grid.windows(10**6, 10**6, Reading(chip_size=128), uri="a.tif")
+    many = grid.windows(400_000, 400_000, Reading(chip_size=128))
+    assert len(many) == 9_765_625 and many[-2:].shape == (2, 4)
