@@ -7,14 +7,19 @@ them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import re
+import sys
 
 import typer
 from typer.core import TyperGroup
 
 from dcsh_pg import __version__
 from dcsh_pg.cli.console import say
-from dcsh_pg.errors import INTERRUPTED, DcshError, ServerError, UsageError
+from dcsh_pg.errors import INTERRUPTED, DcshError, OutputError, ServerError, UsageError
+from dcsh_pg.terminal import printable
 
 PANELS = {
     "The path": ("demo", "train", "export", "ingest"),
@@ -67,6 +72,8 @@ class _Commands(TyperGroup):
         except Exception as error:
             if debug or _is_for_the_shell(error):
                 raise
+            if _is_of_stdout(error):
+                raise typer.Exit(stdout_failed(error)) from None
             if type(error).__module__.startswith("psycopg"):
                 first_line = str(error).strip().splitlines()[0]
                 _complain(
@@ -104,10 +111,30 @@ def _is_for_the_shell(error: Exception) -> bool:
     return hasattr(error, "exit_code") or isinstance(error, typer.Abort | BrokenPipeError)
 
 
+def stdout_failed(error: OSError) -> int:
+    """Reports that stdout cannot be written, and discards the rest; returns the exit code."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        _complain(
+            f"cannot write the output: {error.strerror or error}",
+            "make room on the disk, or send the output elsewhere",
+        )
+    return OutputError.exit_code
+
+
+def _is_of_stdout(error: Exception) -> bool:
+    """Whether an error is that of a stream that cannot be written: it names no file."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF, getattr(errno, "EDQUOT", None))
+
+
 def _complain(message: str, hint: str | None) -> None:
-    typer.secho(f"dcsh-pg: {message}", fg="red", err=True)
+    typer.secho(printable(f"dcsh-pg: {message}"), fg="red", err=True)
     if hint:
-        say(f"  hint: {hint}")
+        say(printable(f"  hint: {hint}"))
 
 
 app = typer.Typer(

@@ -17,7 +17,9 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import show as show_line
 from dcsh_pg.errors import UsageError
+from dcsh_pg.terminal import printable
 
 archive = typer.Typer(no_args_is_help=True, help="The archives in the database.")
 app.add_typer(archive, name="archive")
@@ -44,8 +46,10 @@ def list_archives(
     table = Table("archive", "model", "bits", "scenes", "chips", "errors", box=None)
     for record in records:
         numbers = (record.bits, record.scenes, record.chips, record.errors)
-        table.add_row(record.name, record.card.name, *(f"{number:,}" for number in numbers))
-    Console().print(table)
+        table.add_row(
+            record.name, printable(record.card.name), *(f"{number:,}" for number in numbers)
+        )
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 @archive.command()
@@ -67,20 +71,29 @@ def show(
     for key, value in told.items():
         if isinstance(value, (dict, list)):
             value = json.dumps(value, ensure_ascii=False)
-        typer.echo(f"{key.replace('_', ' '):<13}{'-' if value is None else value}")
+        show_line(f"{key.replace('_', ' '):<13}{'-' if value is None else value}")
 
 
 @archive.command()
 def errors(
     name: options.ArchiveName,
+    clear: Annotated[bool, typer.Option("--clear", help="Empty the list.")] = False,
     as_json: options.Json = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """List the scenes that could not be ingested, and why."""
+    """List the scenes that could not be ingested, and why.
+
+    A scene leaves the list when it is stored; --clear empties the list, of files that are gone
+    for example.
+    """
     from dcsh_pg.database import registry
 
     with _opened(dsn, pg_bin) as conn:
+        if clear:
+            cleared = registry.clear_ingest_errors(conn, name)
+            say(f"archive '{name}': {cleared:,} errors cleared")
+            return
         failures = registry.ingest_errors(conn, name)
     if as_json:
         fields = [vars(failure) | {"at": failure.at.isoformat()} for failure in failures]
@@ -88,7 +101,8 @@ def errors(
         return
     for failure in failures:
         hint = f" ({failure.hint})" if failure.hint else ""
-        typer.echo(f"{failure.uri}: {failure.message}{hint}")
+        where = "" if failure.uri in failure.message else f"{failure.uri}: "
+        show_line(f"{where}{failure.message}{hint}")
     if not failures:
         say(f"archive '{name}' has no errors")
 

@@ -14,13 +14,19 @@ from contextlib import contextmanager
 import typer
 
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.terminal import printable
 
 PLAIN_SECONDS = 5.0
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    typer.echo(text, err=True)
+    """Text for people, on stderr; control characters in it are escaped."""
+    typer.echo(printable(text, lines=True), err=True)
+
+
+def show(text: object) -> None:
+    """A line of the answer, on stdout; control characters in it are escaped."""
+    typer.echo(printable(str(text)))
 
 
 class _Plain(Progress):
@@ -45,7 +51,7 @@ class _Plain(Progress):
             say(f"{self.text}: {self.done}{of}, {rate:.1f}/s{left}")
 
     def note(self, text):
-        say(text)
+        say(printable(text))
 
 
 class _Rich(Progress):
@@ -61,7 +67,7 @@ class _Rich(Progress):
         from rich.progress import Progress as Bar
 
         self.bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -74,7 +80,7 @@ class _Rich(Progress):
 
     def start(self, text, total=None):
         self.began, self.done = time.monotonic(), 0
-        self.task = self.bar.add_task(text, total=total, rate="")
+        self.task = self.bar.add_task(printable(text), total=total, rate="")
 
     def advance(self, n=1, *, total=None):
         self.done += n
@@ -85,7 +91,7 @@ class _Rich(Progress):
         self.bar.update(self.task, **update)
 
     def note(self, text):
-        self.bar.console.print(text, markup=False, highlight=False)
+        self.bar.console.print(printable(text), markup=False, highlight=False)
 
 
 @contextmanager

@@ -239,6 +239,7 @@ def ingest(
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
     """
     from dcsh_pg.archive import Archive
+    from dcsh_pg.database.registry import drop_empty_archive
 
     _check_one_source(
         {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
@@ -296,6 +297,8 @@ def ingest(
             )
         else:
             report = opened.ingest(sources, sidecar=sidecar, **how)
+    if opened.is_new and report.failed == report.scenes:
+        drop_empty_archive(opened.connection, opened.record)
     if as_json:
         where = {"scheduler": scheduler} if scheduler else {"provider": opened.hasher.provider}
         typer.echo(json.dumps({"archive": archive} | where | report.to_json()))

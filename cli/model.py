@@ -9,6 +9,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import show as show_line
 
 if TYPE_CHECKING:
     from dcsh_pg.hasher import Hasher
@@ -38,7 +39,7 @@ def show(
         typer.echo(dumps({**card, "sha256": hasher.sha256, "file_size": size}, indent=2))
     else:
         for label, text in _rows(hasher, size):
-            typer.echo(f"{label:<10} {text}")
+            show_line(f"{label:<10} {text}")
 
 
 @commands.command()

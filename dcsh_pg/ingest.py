@@ -236,11 +236,14 @@ def store_scenes(
     began = flushed = monotonic()
     report = IngestReport(scenes=scenes)
     known, known_uris = set(stored), set(stored.values())
+    failed_before = loader.recorded_errors()
     for done in hashed:
         if done.error is not None:
             _record_failure(done, loader, report, progress)
         elif done.record.content_hash in known:
             report.known += 1
+            if done.scene.uri in failed_before:
+                loader.forget_errors([done.scene.uri])
         else:
             known.add(done.record.content_hash)
             _store(done, loader, report)

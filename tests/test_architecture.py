@@ -32,6 +32,7 @@ LEVELS = {
     "codes": 0,
     "files": 0,
     "progress": 0,
+    "terminal": 0,
     "errors": 0,
     "__init__": 0,
 }

@@ -173,6 +173,14 @@ class Loader:
                 [self.archive.id, uri, message, hint],
             )
 
+    def recorded_errors(self) -> set[str]:
+        """The URIs that :meth:`record_error` noted."""
+        with sql_errors():
+            rows = self._conn.execute(
+                "SELECT uri FROM dcsh.ingest_error WHERE archive_id = %s", [self.archive.id]
+            )
+            return {uri for (uri,) in rows}
+
     def forget_errors(self, uris: Sequence[str]) -> None:
         """Takes back what :meth:`record_error` noted under ``uris``."""
         with sql_errors():

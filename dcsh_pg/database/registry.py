@@ -262,6 +262,19 @@ def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
     return [IngestError(*row) for row in rows]
 
 
+def clear_ingest_errors(conn: psycopg.Connection, name: str) -> int:
+    """Forgets the errors of an archive; returns how many there were.
+
+    Raises:
+        NotFound: there is no archive of that name.
+    """
+    archive = get_archive(conn, name)
+    with sql_errors():
+        return conn.execute(
+            "DELETE FROM dcsh.ingest_error WHERE archive_id = %s", [archive.id]
+        ).rowcount
+
+
 def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
     """Where, when and what, as JSON tells it.
 

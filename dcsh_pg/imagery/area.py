@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon, box, shape
@@ -78,7 +79,8 @@ def _from_wkt(text: str, option: str) -> shapely.Geometry:
             f"{option} is in EPSG:{srid[1]}", hint="give it in EPSG:4326, longitude first"
         )
     try:
-        return shapely.from_wkt(text[srid.end() :] if srid else text)
+        with np.errstate(invalid="ignore"):  # NaN is refused later, in words
+            return shapely.from_wkt(text[srid.end() :] if srid else text)
     except ShapelyError:
         raise UsageError(f"{option} {_short(text)} cannot be read", hint=_HINT) from None
 
@@ -87,11 +89,23 @@ def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geome
     try:
         content = json.loads(text)
         named = (content.get("crs") or {}).get("properties", {}).get("name", "CRS84")
-        geometries = [shape(part) for part in _geometries(content)]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, ShapelyError):
+        with np.errstate(invalid="ignore"):
+            geometries = [shape(part) for part in _geometries(content)]
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        ShapelyError,
+    ):
         raise error(f"{what} is no GeoJSON", hint=_HINT) from None
     if not _LONLAT_CRS.search(str(named)):
         raise error(f"{what} is in {named}", hint="bring it to EPSG:4326: ogr2ogr -t_srs EPSG:4326")
+    coordinates = shapely.get_coordinates(geometries)
+    if not np.isfinite(coordinates).all():
+        raise error(f"{what} has coordinates that are not finite numbers", hint=_HINT)
     return unary_union(geometries)
 
 
@@ -105,6 +119,8 @@ def _geometries(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _checked(geometry: shapely.Geometry, what: str) -> Polygon | MultiPolygon:
     geometry = shapely.force_2d(geometry)
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        raise UsageError(f"{what} has coordinates that are not finite numbers", hint=_HINT)
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
     surfaces = [

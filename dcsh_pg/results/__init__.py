@@ -38,6 +38,7 @@ from dcsh_pg.results.to_json import to_json
 from dcsh_pg.results.to_map import to_map
 from dcsh_pg.results.to_ogr import to_flatgeobuf, to_geopackage
 from dcsh_pg.results.to_table import HIT_COLUMNS, print_table
+from dcsh_pg.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -251,7 +252,8 @@ def _show(table: Table, format: str, columns: Sequence[str] | None = None) -> No
     if format == "table":
         print_table(table, columns=columns)
     else:
-        sys.stdout.write(_dumps(table, format))
+        text = _dumps(table, format)
+        sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
 
 
 def _dumps(table: Table, format: str) -> str:

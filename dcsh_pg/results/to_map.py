@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.record import Table, to_geometry
 from dcsh_pg.results.view import View, latitude, longitude
+from dcsh_pg.terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -57,8 +59,12 @@ def to_map(table: Table, path: Path | str, **options) -> None:
     kind = Path(path).suffix.lower()[1:]
     # Without the time of day in it, the same rows give the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with matplotlib.rc_context({"svg.hashsalt": "dcsh-pg"}), replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format=kind, metadata=metadata, bbox_inches="tight")
+    # In memory first: matplotlib's writer of PDF fails a second time on a disk that is full.
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "dcsh-pg"}):
+        figure.savefig(content, dpi=DPI, format=kind, metadata=metadata, bbox_inches="tight")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def draw_map(
@@ -229,7 +235,7 @@ def _mark_query(axes: Axes, place: BaseGeometry, caption: str) -> Artist:
     axes.add_patch(PathPatch(_path(place), fill=False, ec=QUERY, lw=1.6, zorder=5))
     [star] = axes.plot(
         place.centroid.x, place.centroid.y, ls="", marker="*", ms=11, mfc=QUERY, mec=PAPER, mew=1,
-        zorder=6, label=f"query: {caption}",
+        zorder=6, label=f"query: {printable(caption)}",
     )  # fmt: skip
     return star
 
@@ -287,7 +293,12 @@ def _headings(axes: Axes, title: str, shown: int, rows: int) -> None:
     note = f"without footprint: {rows - shown} of {rows}" if rows else "nothing was found"
     has_note = shown < rows or not rows
     axes.set_title(
-        title, loc="left", color=INK, fontsize=12, pad=22 if has_note else 8, parse_math=False
+        printable(title),
+        loc="left",
+        color=INK,
+        fontsize=12,
+        pad=22 if has_note else 8,
+        parse_math=False,
     )
     if has_note:
         axes.text(0, 1.02, note, transform=axes.transAxes, color=GREY, fontsize=10)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from dcsh_pg.results.record import Table, place, scene_name
+from dcsh_pg.terminal import printable
 
 PIPED_WIDTH = 160
 """Columns to use where there is no terminal to ask."""
@@ -40,14 +41,16 @@ def print_table(
         if type_ in (str, datetime) and table.records and not any(texts):
             continue
         heading = f"{name} (UTC)" if type_ is datetime else name
-        shown.add_column(heading, justify="left" if type_ is str else "right", no_wrap=True)
+        shown.add_column(
+            printable(heading), justify="left" if type_ is str else "right", no_wrap=True
+        )
         cells.append(texts)
     if any(places := [place(footprint) for footprint in table.footprints]):
         shown.add_column("place (lon, lat)", justify="right", no_wrap=True)
         cells.append(places)
     if "uri" in (columns or table.declared):
         shown.add_column("scene", overflow="ellipsis", no_wrap=True)
-        cells.append([scene_name(record["uri"] or "") for record in table.records])
+        cells.append([printable(scene_name(record["uri"] or "")) for record in table.records])
     for row in zip(*cells, strict=True):
         shown.add_row(*row)
     file = file or sys.stdout
@@ -61,4 +64,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))

@@ -85,6 +85,9 @@ def place(tmp_path_factory, model_file) -> Path:
     corners = [[5e5, 5e6], [5.1e5, 5e6], [5.1e5, 5.1e6], [5e5, 5e6]]
     projected = {"type": "Polygon", "coordinates": [corners]}
     (folder / "projected.geojson").write_text(json.dumps(projected))
+    corners[1][0] = float("nan")
+    (folder / "nan.geojson").write_text(json.dumps(projected))
+    (folder / "deep.geojson").write_text('{"type":' * 100_000)
 
     shutil.copy(model_file, folder / "model.onnx")
     model = onnx.load(model_file)
@@ -191,6 +194,10 @@ CASES = [
     ("search fields --chip 1 --area absent.geojson", INPUT, "absent.geojson"),
     ("search fields --chip 1 --area text/notes.txt", INPUT, "notes.txt is no GeoJSON"),
     ("search fields --chip 1 --area nowhere", USAGE, "--area 'nowhere'"),
+    ("search fields --chip 1 --area POLYGON((0~0,nan~0,1~1,0~0))", USAGE, "not finite"),
+    ('search fields --chip 1 --area {"type":"Point","coordinates":[NaN,1]}', USAGE, "not finite"),
+    ("search fields --chip 1 --area nan.geojson", INPUT, "nan.geojson", "not finite"),
+    ("search fields --chip 1 --area deep.geojson", INPUT, "deep.geojson is no GeoJSON"),
     ("search fields --chip 1 --area 3,2,1,0", USAGE, "--area 3,2,1,0", "west,south"),
     ("search fields --chip 1 --since soon", USAGE, "--since", "'soon'"),
     ("search fields --chip 1 --until 2021-13", USAGE, "--until", "'2021-13'"),
@@ -252,7 +259,7 @@ CASES = [
     ("line", "code", "words"), [(c[0], c[1], c[2:]) for c in CASES], ids=[c[0] for c in CASES]
 )
 def test_bad_luck_is_one_line_and_a_hint(archives, capfd, line, code, words):
-    result = invoke(*line.split())
+    result = invoke(*(part.replace("~", " ") for part in line.split()))
     check(result.exit_code, result.stdout, result.stderr, code, *words)
     assert capfd.readouterr() == ("", ""), "GDAL or onnxruntime spoke"
 
@@ -274,6 +281,33 @@ def test_no_crs_is_taken_without_a_place(archives):
 def test_a_refused_option_leaves_no_archive_behind(archives):
     assert invoke("ingest", "tidy", "good.tif", "-m", "model.onnx", "--bands", "1,2").exit_code == 2
     assert invoke("archive", "show", "tidy").exit_code == ABSENT
+
+
+def test_a_first_run_that_stores_nothing_leaves_no_archive_behind(archives):
+    failed = invoke("ingest", "tidy", "zero.tif", "zero.png", "-m", "model.onnx", "-q")
+    check(failed.exit_code, failed.stdout, failed.stderr, INPUT, "none of 2 scenes", "zero.tif")
+    assert invoke("archive", "show", "tidy").exit_code == ABSENT
+
+
+def test_errors_are_forgotten_when_their_scenes_are_known_or_when_asked(archives, tmp_path):
+    good = (Path("good.tif")).read_bytes()
+    shutil.copy("good.tif", tmp_path / "a.tif")
+    for name in ("b.tif", "c.tif"):
+        (tmp_path / name).touch()
+    run = ("ingest", "mended", str(tmp_path), "-m", "model.onnx", "-q")
+    assert invoke(*run).exit_code == PARTIAL
+    shown = invoke("archive", "errors", "mended").stdout.splitlines()
+    assert len(shown) == 2
+    assert all(line.count(str(tmp_path)) == 1 for line in shown)
+    (tmp_path / "b.tif").write_bytes(good)  # what the archive has already as a.tif
+    assert invoke(*run).exit_code == PARTIAL
+    [left] = json.loads(invoke("archive", "errors", "mended", "--json").stdout)
+    assert left["uri"].endswith("c.tif")
+    (tmp_path / "c.tif").unlink()
+    assert invoke(*run).exit_code == 0
+    assert invoke("archive", "errors", "mended", "--clear").exit_code == 0
+    assert "has no errors" in invoke("archive", "errors", "mended").stderr
+    assert invoke("archive", "drop", "mended", "--yes").exit_code == 0
 
 
 def test_the_hint_for_a_raster_of_one_band_helps(archives):
@@ -391,6 +425,55 @@ def test_no_space_is_told_and_leaves_no_half_file(archives, place, line):
     check(done.returncode, done.stdout, done.stderr, OUTPUT, "room")
     assert not (place / "saved.onnx").exists()
     assert not list(place.glob(".saved*")) and not list(place.glob("full/*.pt"))
+
+
+@pytest.mark.parametrize("line", ["search fields --chip 1 -k 9", "archive list", "--help"])
+def test_a_full_disk_behind_stdout_is_told(archives, line):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *line.split()], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    check(done.returncode, "", done.stderr, OUTPUT, "No space left on device", "make room")
+
+
+def test_a_map_that_finds_no_room_is_one_line(archives, place):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = subprocess.run(
+        [*PROGRAM, "search", "fields", "--chip", "1", "-o", "hits.map.pdf"],
+        capture_output=True, text=True, preexec_fn=limit,
+    )  # fmt: skip
+    check(done.returncode, done.stdout, done.stderr, OUTPUT, "hits.map.pdf", "room")
+    assert not (place / "hits.map.pdf").exists()
+
+
+def test_a_stream_that_is_closed_is_no_error(archives):
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *PROGRAM, "archive", "list"])
+    assert done.returncode == 0
+
+
+def test_control_characters_in_names_are_escaped(archives, place, tmp_path):
+    """Neither an error nor an answer writes to the terminal what a name asks it to do."""
+    odd = "clear\x1b[2J\nnew\u202eline"
+    refused = invoke("ingest", "fields", odd + ".tif", "-q")
+    check(
+        refused.exit_code, refused.stdout, refused.stderr, INPUT, "clear\\x1b[2J\\nnew\\u202eline"
+    )
+    shutil.copy(place / "good.tif", tmp_path / f"{odd}.tif")
+    (tmp_path / f"{odd}-2.tif").touch()
+    done = invoke("ingest", "odd", str(tmp_path), "-m", "model.onnx")
+    assert done.exit_code == PARTIAL
+    shown = [
+        done,
+        invoke("search", "odd", "--chip", "1", "-k", "3"),
+        invoke("archive", "errors", "odd"),
+    ]
+    for result in shown:
+        text = result.stdout + result.stderr
+        assert "clear\\x1b[2J" in text, text
+        assert not set("\x1b\u202e") & set(text)
+    assert invoke("archive", "drop", "odd", "--yes").exit_code == 0
 
 
 def interrupted(line: str, is_underway) -> tuple[int, str, str]:
