@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import subprocess
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -119,14 +121,50 @@ def _native_index(state: Status, *, embedded: bool) -> str:
 
 
 @db.command()
-def url(dsn: options.Dsn = None, pg_bin: options.PgBin = None) -> None:
+def url(
+    require_auth: Annotated[
+        bool,
+        typer.Option(
+            help="Keep require_auth in the embedded server's URL. psql and other programs with a libpq "
+            "older than PostgreSQL 16 do not know it.",
+        ),
+    ] = True,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
     """Print the database's URL, password included, for psql or QGIS; starts the embedded server.
 
     [dim]psql "$(dcsh-pg db url)"[/dim]
     """
     from dcsh_pg.database import connection
 
-    typer.echo(connection.url(connection.resolve(dsn, pg_bin=pg_bin)))
+    text = connection.url(connection.resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
+    if "require_auth" in text and (version := _old_psql()):
+        say(
+            f"psql {version} on this machine does not know require_auth, which keeps the password from "
+            "a program that takes the server's port while it is down. For psql "
+            f"{version}: 'dcsh-pg db url --no-require-auth'"
+        )
+    typer.echo(text)
+
+
+def _old_psql() -> int | None:
+    """Major version of the psql here, where it is older than 16."""
+    try:
+        told = subprocess.run(["psql", "--version"], capture_output=True, text=True).stdout
+    except OSError:
+        return None
+    found = re.search(r"(\d+)", told.partition("PostgreSQL")[2])
+    return int(found[1]) if found and int(found[1]) < 16 else None
+
+
+@db.command()
+def password(pg_bin: options.PgBin = None) -> None:
+    """Give the embedded server a new password, also when the old one is lost; restarts it."""
+    from dcsh_pg.database.embedded import EmbeddedServer
+
+    EmbeddedServer.of(pg_bin).change_password()
+    say("the embedded server has a new password: 'dcsh-pg db url' prints it")
 
 
 @db.command()

@@ -43,6 +43,7 @@ def server_folder() -> Iterator[Path]:
     """For data of servers.  Not below pytest's own folder: run as root, the servers belong to
     another user, and every pytest that starts shuts that folder to others."""
     with tempfile.TemporaryDirectory(prefix="dcsh-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
         yield Path(folder)
 
 

@@ -80,7 +80,8 @@ def postgres_source(conninfo: str, table: str, *, password: bool = False, where:
     The password is in it only where ``password`` asks for it; else QGIS asks its user.
     """
     parts = conninfo_to_dict(conninfo)
-    names = ("service", "dbname", "host", "port", "sslmode", "user")
+    # QGIS keeps require_auth but does not pass it to libpq: see docs/operations.md.
+    names = ("service", "dbname", "host", "port", "sslmode", "require_auth", "user")
     told = [f"{name}={_quoted(str(parts[name]))}" for name in names if parts.get(name)]
     if password and parts.get("password"):
         told.append(f"password={_quoted(parts['password'])}")

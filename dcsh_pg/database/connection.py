@@ -76,12 +76,17 @@ def _conninfo(dsn: str, source: str) -> str:
         ) from None
 
 
-def url(conninfo: str) -> str:
-    """A libpq string as a URL, for programs that want one; the password is in it."""
+def url(conninfo: str, *, require_auth: bool = True) -> str:
+    """A libpq string as a URL, for programs that want one; the password is in it.
+
+    Without ``require_auth`` that parameter, which libpq has known since PostgreSQL 16, is left out.
+    """
     from urllib.parse import quote, urlencode
 
     parts = conninfo_to_dict(conninfo)
     parts.pop("connect_timeout", None)
+    if not require_auth:
+        parts.pop("require_auth", None)
     user = ":".join(
         quote(parts.pop(key), safe="") for key in ("user", "password") if parts.get(key)
     )
@@ -104,11 +109,13 @@ def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Co
         ServerError: unreachable, older than PostgreSQL 14, or pgvector missing or older than 0.7.
         UsageError: as :func:`resolve`.
     """
-    conn = open_connection(resolve(dsn, pg_bin=pg_bin))
-    if is_embedded(dsn, pg_bin=pg_bin):
-        from dcsh_pg.database import migrate
+    if not is_embedded(dsn, pg_bin=pg_bin):
+        return open_connection(resolve(dsn, pg_bin=pg_bin))
+    from dcsh_pg.database import migrate
+    from dcsh_pg.database.embedded import EmbeddedServer
 
-        migrate.ensure(conn)
+    conn = EmbeddedServer.of(pg_bin).open()
+    migrate.ensure(conn)
     return conn
 
 
@@ -117,10 +124,11 @@ def open_connection(conninfo: str) -> psycopg.Connection:
     try:
         conn = psycopg.connect(conninfo, autocommit=True)
     except psycopg.OperationalError as error:
-        raise _unreachable(conninfo, error) from None
+        raise unreachable(conninfo, error) from None
     try:
-        _check_versions(conn)
-        conn.execute("SET TIME ZONE 'UTC'")
+        with sql_errors():
+            _check_versions(conn)
+            conn.execute("SET TIME ZONE 'UTC'")
         register_bit_info(conn, psycopg.adapters.types["bit"])
     except BaseException:
         conn.close()
@@ -157,7 +165,8 @@ def engine(conn: psycopg.Connection) -> sqlalchemy.Engine:
     )
 
 
-def _unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
+def unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
+    """The error of our family for a connection that was refused."""
     asked = conninfo_to_dict(conninfo)
     host = asked.get("host") or os.environ.get("PGHOST") or "the local socket"
     port = asked.get("port") or os.environ.get("PGPORT") or "5432"
@@ -165,9 +174,25 @@ def _unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
     reason = str(error).strip().splitlines()[0].rpartition(" failed: ")[2].strip()
     return ServerError(
         f"cannot open PostgreSQL at {where}: {reason}",
-        hint="see that the server runs and that host, port, database, user and password are right "
-        "(--dsn, or PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD)",
+        hint=next(
+            (hint for words, hint in _REFUSALS.items() if words in reason),
+            "see that the server runs and that host, port, database, user and password are right "
+            "(--dsn, or PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD)",
+        ),
     )
+
+
+_CROWDED = "the server runs; close other connections and try again, or raise max_connections"
+_REFUSALS = {
+    "too many clients": _CROWDED,
+    "too many connections": _CROWDED,
+    "remaining connection slots": _CROWDED,
+    "the database system is": "the server runs; try again when it is ready",
+    "server requested": "another program may have taken the server's port, so no password was sent; "
+    "see which server listens there",
+}
+"""Parts of messages in English, in which a server that has no other language speaks: libpq does not
+tell the SQLSTATE of a refused connection."""
 
 
 def _check_versions(conn: psycopg.Connection) -> None:

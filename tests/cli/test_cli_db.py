@@ -1,6 +1,7 @@
 """The commands db and archive."""
 
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -58,10 +59,25 @@ def test_the_embedded_server_starts_tells_its_url_and_stops(run, monkeypatch, se
     assert run("db", "start").exit_code == 0
     url = run("db", "url").stdout.strip()
     assert url.startswith("postgresql://dcsh:") and "@127.0.0.1:" in url
+    assert url.endswith("?require_auth=scram-sha-256")
+    assert run("db", "url", "--no-require-auth").stdout.strip() == url.partition("?")[0]
     with psycopg.connect(url) as conn:
         assert conn.info.dbname == "dcsh"
     assert json.loads(run("db", "status", "--json").stdout)["embedded"]
+    assert run("db", "password").exit_code == 0
+    assert run("db", "url").stdout.strip() != url
     assert "is stopped" in run("db", "stop").stderr
+
+
+@pytest.mark.parametrize(("version", "is_old"), [("15.18 (Debian)", True), ("16.0", False)])
+def test_an_old_psql_is_told_what_it_does_not_know(run, monkeypatch, tmp_path, version, is_old):
+    psql = tmp_path / "psql"
+    psql.write_text(f"#!/bin/sh\necho 'psql (PostgreSQL) {version}'\n")
+    psql.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    dsn = "host=db dbname=maps require_auth=scram-sha-256"
+    assert ("--no-require-auth" in run("db", "url", "--dsn", dsn).stderr) is is_old
+    assert run("db", "url", "--dsn", "host=db").stderr == ""
 
 
 def test_archives_are_listed_shown_and_dropped(run, places):

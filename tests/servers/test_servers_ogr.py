@@ -39,7 +39,7 @@ def filled(database):
             day = datetime(2021, 6, 1 + n, tzinfo=timezone.utc)
             add(loader, Scene(f"{n}.tif", acquired=day), CODES[chips], BOXES[chips])
         loader.flush()
-    return f"PG:{connection.url(database)}"
+    return f"PG:{connection.url(database, require_auth=False)}"
 
 
 @pytest.fixture(params=["database", "postgis_database"])
