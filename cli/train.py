@@ -248,7 +248,7 @@ def train(
     """
     import tempfile
 
-    from dcsh_pg.errors import DcshError, UsageError
+    from dcsh_pg.errors import DcshError, PartialSuccess, UsageError
 
     try:
         from dcsh_pg.learning.encoders import find
@@ -340,8 +340,15 @@ def train(
     say(f"learned from {len(training_set.images)} chips of {training_set.scenes} scenes")
     if training_set.skipped or training_set.failed:
         say(
-            f"left out: {training_set.skipped} chips with too few valid pixels, "
+            f"skipped {training_set.skipped} chips with too few valid pixels, "
             f"{len(training_set.failed)} scenes that could not be read"
         )
     say(f"wrote {out / 'hash_function.pt'}")
     say(f"next: dcsh-pg export {out} model.onnx")
+    if training_set.failed:
+        raise PartialSuccess(
+            f"{len(training_set.failed)} of {len(scenes)} scenes could not be read; the first: "
+            f"{training_set.failed[0]}",
+            hint="the run is complete without them; to learn from them too, fix them and rerun the "
+            "command with --overwrite",
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import sqlite3
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dcsh_pg.errors import OutputError
 from dcsh_pg.learning.encoders import Encoder
@@ -223,19 +222,13 @@ class _Compute:
 
     def __init__(self, encoder: Encoder, precision: Precision, device: torch.device | str):
         self.preprocess = Preprocess(encoder.input_size, encoder.mean, encoder.std).to(device)
-        self.encoder, self.dtype = encoder, torch.float32
-        if precision == "bfloat16":
-            self.encoder, self.dtype = _in_bfloat16(encoder), torch.bfloat16
+        self.encoder, self.precision = encoder, precision
+        self.device_type = torch.device(device).type
 
     def __call__(self, images: Tensor) -> np.ndarray:
-        inputs = self.preprocess(images).to(self.dtype, memory_format=torch.channels_last)
-        return self.encoder(inputs).float().cpu().numpy()
-
-
-def _in_bfloat16(encoder: Encoder) -> nn.Module:
-    """A copy whose convolutions and matrix products are bfloat16; norms keep float32 parameters."""
-    copied = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
-    for module in copied.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.bfloat16()
-    return copied
+        inputs = self.preprocess(images).contiguous(memory_format=torch.channels_last)
+        # Autocast knows for every operator where bfloat16 is safe; norms stay in float32.
+        is_rough = self.precision == "bfloat16"
+        with torch.autocast(self.device_type, torch.bfloat16, enabled=is_rough):
+            features = self.encoder(inputs)
+        return features.float().cpu().numpy()

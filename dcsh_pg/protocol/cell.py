@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg import codes, methods
-from dcsh_pg.errors import TrainingError, UsageError
+from dcsh_pg.errors import DcshError, OutputError
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.features import FeatureCache, extract, fixed_views
@@ -64,7 +64,9 @@ def measure(
     began = time.monotonic()
     try:
         hash_function = fit(setting, split.database, row, encoder, bits=bits, seed=seed)
-    except (TrainingError, UsageError) as error:
+    except OutputError:
+        raise
+    except DcshError as error:
         return {"error": error.message}
     fitted = time.monotonic()
     database = hash_images(setting, hash_function, split.database)

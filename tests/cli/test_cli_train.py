@@ -4,7 +4,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg.cli import app
 from dcsh_pg.cli import train as _train  # noqa: F401  (registers the command)
-from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.errors import InputError, PartialSuccess, UsageError
 
 
 def run(*arguments):
@@ -29,6 +29,17 @@ def test_train_writes_a_run_and_says_what_is_next(tmp_path):
     assert "learned from 12 chips" in result.stderr
     assert f"next: dcsh-pg export {tmp_path / 'run'} model.onnx" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_scene_that_cannot_be_read_is_a_partial_success(tmp_path):
+    images = pictures(tmp_path / "in", 24)
+    (images / "5.png").write_bytes(b"no picture")
+    (images / "7.png").write_bytes((images / "7.png").read_bytes()[:300])
+    options = ("--method", "itq", "--encoder", "gist", "--bits", 16, "--device", "cpu", "--quiet")
+    result = run(images, "--out", tmp_path / "run", *options)
+    assert result.exit_code == PartialSuccess.exit_code, result.output
+    assert "2 of 24 scenes could not be read; the first: " in result.stderr
+    assert (tmp_path / "run" / "hash_function.pt").exists()
 
 
 def test_senseless_options_and_missing_sources_are_told(tmp_path):

@@ -1,10 +1,12 @@
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from dcsh_pg.errors import ModelError, UsageError
 from dcsh_pg.learning.encoders import Encoder, find, load_weights
+from dcsh_pg.learning.features import FeatureCache, extract
 
 timm = pytest.importorskip("timm")
 
@@ -102,3 +104,12 @@ def test_missing_timm_is_told_with_the_remedy(monkeypatch):
         with pytest.raises(UsageError, match="needs timm") as raised:
             Encoder(name)
         assert "dcsh-pg[encoders]" in raised.value.hint
+
+
+def test_features_in_bfloat16(dinov2):
+    """A transformer has parameters outside of its layers: tokens and positions."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    exact = extract(images, dinov2)[:, 0]
+    rough = extract(images, dinov2, cache=FeatureCache(None, precision="bfloat16"))[:, 0]
+    difference = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert 0 < difference.max() < 0.05

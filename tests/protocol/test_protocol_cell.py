@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dcsh_pg import codes, methods
-from dcsh_pg.errors import TrainingError
+from dcsh_pg.errors import InputError, ModelError, OutputError, TrainingError
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract
@@ -138,12 +138,22 @@ def test_what_a_method_refuses_is_told_in_the_cell(setting, split, encoder):
     assert found == {"error": "itq cannot make 64 bits from 48 images"}
 
 
-def test_collapsed_codes_are_told_in_the_cell(setting, split, encoder, monkeypatch):
+@pytest.mark.parametrize("error", [TrainingError, InputError, ModelError])
+def test_an_error_of_a_method_is_told_in_the_cell(setting, split, encoder, monkeypatch, error):
     def collapse(*_, **__):
-        raise TrainingError("the codes have collapsed")
+        raise error("the codes have collapsed")
 
     monkeypatch.setattr(methods.get("dcsh"), "fit", collapse)
     assert "collapsed" in measure(setting, split, row("dcsh"), encoder, bits=16, seed=0)["error"]
+
+
+def test_a_full_disk_is_not_an_error_of_the_method(setting, split, encoder, monkeypatch):
+    def fail(*_, **__):
+        raise OutputError("no room")
+
+    monkeypatch.setattr(methods.get("dcsh"), "fit", fail)
+    with pytest.raises(OutputError):
+        measure(setting, split, row("dcsh"), encoder, bits=16, seed=0)
 
 
 def test_features_of_an_encoder_trained_for_one_cell_are_not_kept(setting, split):
