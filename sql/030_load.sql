@@ -1,4 +1,5 @@
--- Loading: begin_load, COPY into two temporary tables, end_load, all in one transaction.
+-- Loading: begin_load, COPY into two temporary tables, end_load, all in one transaction.  The tables go
+-- with it: behind a pooler the next transaction of this session may be another client's.
 
 CREATE OR REPLACE FUNCTION dcsh.begin_load() RETURNS void
     LANGUAGE plpgsql
@@ -17,7 +18,7 @@ BEGIN
         properties jsonb,
         skipped integer,
         id bigint
-    ) ON COMMIT DELETE ROWS;
+    ) ON COMMIT DROP;
     EXECUTE format($ddl$
         CREATE TEMPORARY TABLE IF NOT EXISTS dcsh_batch_chip (
             n integer,
@@ -29,7 +30,7 @@ BEGIN
             valid_fraction real,
             code bit varying,
             geom %s
-        ) ON COMMIT DELETE ROWS
+        ) ON COMMIT DROP
     $ddl$, dcsh._footprint_type());
     TRUNCATE pg_temp.dcsh_batch_scene, pg_temp.dcsh_batch_chip;
 END

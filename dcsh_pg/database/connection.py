@@ -23,6 +23,10 @@ MIN_SERVER = 14
 MIN_PGVECTOR = (0, 7)
 CONNECT_SECONDS = 10
 
+POOLED = {"prepare_threshold": None}
+"""Arguments of ``psycopg.connect`` that make a connection fit for PgBouncer: behind it, a statement
+that was prepared may be unknown to the next server connection, or its name taken there."""
+
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE", "PGDATABASE")
 
 
@@ -122,7 +126,7 @@ def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Co
 def open_connection(conninfo: str) -> psycopg.Connection:
     """:func:`connect` for a libpq string, with no thought of the schema."""
     try:
-        conn = psycopg.connect(conninfo, autocommit=True)
+        conn = psycopg.connect(conninfo, autocommit=True, **POOLED)
     except psycopg.OperationalError as error:
         raise unreachable(conninfo, error) from None
     try:
@@ -161,7 +165,9 @@ def engine(conn: psycopg.Connection) -> sqlalchemy.Engine:
 
     conninfo = make_conninfo(conn.info.dsn, password=conn.info.password or None)
     return sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(conninfo, **POOLED),
+        poolclass=NullPool,
     )
 
 
@@ -243,6 +249,12 @@ def translated(error: psycopg.Error) -> DcshError:
     """The error of our family for one of PostgreSQL's; message and hint are the server's own."""
     message = error.diag.message_primary or str(error).strip().splitlines()[0]
     hint = error.diag.message_hint
+    if "statement pooling mode" in message:
+        return ServerError(
+            "PgBouncer pools statements on this connection, and the command needs a transaction",
+            hint="name a pool in transaction or session mode with --dsn, or the server itself; "
+            "searches work in statement mode",
+        )
     if isinstance(error, (sqlstate.UndefinedTable, sqlstate.NoDataFound)):
         return NotFound(message, hint=hint)
     if isinstance(error, _USAGE):
