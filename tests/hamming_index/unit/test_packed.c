@@ -242,6 +242,13 @@ test_balls(int words, int page_balls)
 	memset(kept, 0, sizeof(kept));
 	hamming_balls_shrink(&balls, codes, ENTRIES, kept);
 	CHECK(!hamming_balls_cover(&balls, code));
+	CHECK(!hamming_balls_in_use(&balls));
+	for (int twice = 0; twice < 2; twice++)
+	{
+		hamming_balls_mark(&balls);
+		CHECK(hamming_balls_in_use(&balls));
+		CHECK(radii[page_balls] == 0 && (page_balls == 1 || radii[page_balls + 1] == HAMMING_NO_BALL));
+	}
 
 	for (int i = 0; i < ENTRIES; i++)
 	{
@@ -365,6 +372,11 @@ test_connect(size_t count, int words, int clusters, unsigned radius)
 								  count_pause));
 	for (uint32_t i = 0; i < count; i++)
 		CHECK(roots[i] == root_of(expected, i));
+	if (count <= HAMMING_BLOCK)
+	{
+		memcpy(copies, codes, count * stride * sizeof(uint64_t));
+		CHECK(hamming_connect_records(&records, radius, 1, roots, &blocks, workspace, count_pause));
+	}
 	if (count > 1000)
 	{
 		memcpy(copies, codes, count * stride * sizeof(uint64_t));
