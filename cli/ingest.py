@@ -74,6 +74,7 @@ def ingest(
     ] = False,
     bands: options.Bands = None,
     scale: options.Scale = None,
+    raw_values: options.RawValues = False,
     min_valid: Annotated[
         float | None,
         typer.Option(
@@ -267,6 +268,7 @@ def ingest(
         scale=options.parse_scale(scale),
         min_valid=min_valid,
         anchor=anchor or None,
+        raw_values=raw_values or None,
         at_once=False,  # a source that is of no use leaves no archive
         dsn=dsn,
         pg_bin=pg_bin,

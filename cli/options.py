@@ -123,7 +123,8 @@ Bands = Annotated[
     typer.Option(
         "--bands",
         metavar="1,2,3",
-        help="Bands to read, counted from 1. Default: red, green, blue.",
+        help="Bands to read, counted from 1. Default: those marked red, green and blue, else all in "
+        "order.",
         rich_help_panel=READING,
         show_default=False,
     ),
@@ -133,10 +134,18 @@ Scale = Annotated[
     typer.Option(
         "--scale",
         metavar="LOW,HIGH|auto",
-        help="Values that become 0 and 255 when the data is not 8-bit. Default: auto, the 2nd "
-        "and 98th percentile of each scene.",
+        help="Values that become 0 and 255, after the file's scale and offset. Default: 8-bit data as "
+        "it is, else auto, the 2nd and 98th percentile of each scene.",
         rich_help_panel=READING,
         show_default=False,
+    ),
+]
+RawValues = Annotated[
+    bool,
+    typer.Option(
+        "--raw-values",
+        help="Ignore the scale and offset that a file has for its bands; read values as stored.",
+        rich_help_panel=READING,
     ),
 ]
 

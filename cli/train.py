@@ -91,6 +91,7 @@ def train(
     ] = None,
     bands: options.Bands = None,
     scale: options.Scale = None,
+    raw_values: options.RawValues = False,
     min_valid: Annotated[
         float,
         typer.Option(
@@ -305,6 +306,7 @@ def train(
         chip_size=chip_size,
         bands=channels,
         scale=options.parse_scale(scale),
+        raw_values=raw_values,
         min_valid=min_valid,
     )
     scenes = find_scenes(

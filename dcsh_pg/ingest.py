@@ -10,7 +10,7 @@ again ends with the rows of one clean run.  A scene that cannot be read is recor
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -46,6 +46,7 @@ class IngestReport:
         failed: scenes that could not be read, also recorded in ``dcsh.ingest_error``.
         chips: chips stored.
         skipped: chips left out because too few of their pixels are valid.
+        bands: how many of the stored scenes gave which bands, '3,2,1', to the model.
         seconds: wall time.
         failures: why, one error for each failed scene.
     """
@@ -57,6 +58,7 @@ class IngestReport:
     failed: int = 0
     chips: int = 0
     skipped: int = 0
+    bands: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     failures: list[DcshError] = field(default_factory=list)
 
@@ -80,9 +82,18 @@ class IngestReport:
             f"{self.known} were there already" if self.known else "",
             f"{self.replaced} replaced by new content" if self.replaced else "",
             f"{self.failed} failed" if self.failed else "",
+            self._bands_taken(),
             f"{self.seconds:.1f} s",
         ]
         return ", ".join(part for part in parts if part)
+
+    def _bands_taken(self) -> str:
+        """'bands 3,2,1', or 'bands 3,2,1 of 9 scenes and 1,2,3 of 1'."""
+        if len(self.bands) < 2:
+            return "".join(f"bands {bands}" for bands in self.bands)
+        (most, scenes), (next_most, others) = self.bands.most_common(2)
+        more = ", and others" if len(self.bands) > 2 else ""
+        return f"bands {most} of {scenes} scenes and {next_most} of {others}{more}"
 
     def raise_for_failures(self) -> None:
         """Raises what the command line must leave with when scenes failed.
@@ -268,6 +279,8 @@ def _store(done: HashedScene, loader: Loader, report: IngestReport) -> None:
     skipped = len(done.record.windows) - len(codes)
     loader.add(done.record, codes, windows, done.footprints, valid, skipped)
     report.stored += 1
+    if done.record.bands:
+        report.bands[",".join(map(str, done.record.bands))] += 1
     report.chips += len(codes)
     report.skipped += skipped
 

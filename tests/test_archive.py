@@ -5,7 +5,9 @@ import json
 import numpy as np
 import psycopg
 import pytest
+import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 from shapely import box
 from shapely.geometry import shape
 from typer.testing import CliRunner
@@ -113,3 +115,40 @@ def test_a_hit_whose_file_is_gone_still_comes_with_its_footprint(archive, scenes
     query = archive.query_chip(1)
     assert query.pixels is None
     assert archive.search(query, k=2)[0].footprint["type"] == "Polygon"
+
+
+def test_the_bands_taken_are_printed_and_an_older_archive_keeps_its_way(
+    any_database, model_file, scenes, tmp_path
+):
+    """The same picture with bands marked red, green, blue and with blue, green, red."""
+    source = min(scenes.glob("*.tif"))
+    with rasterio.open(source) as plain:
+        data, profile = plain.read(), plain.profile
+    path = tmp_path / "bgr.tif"
+    exact = profile | {"compress": "deflate", "photometric": "minisblack"}
+    with rasterio.open(path, "w", **exact) as target:
+        target.write(data[::-1])
+        target.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+
+    def ingested(name):
+        archive = Archive.create(name, model_file, chip_size=128, dsn=any_database)
+        if name == "old":
+            archive.connection.execute(
+                "UPDATE dcsh.archive SET reading = reading - 'raw_values' - 'by_colour' "
+                "WHERE name = 'old'"
+            )
+            archive.connection.commit()
+            archive.connection.close()
+            archive = Archive.open(name, dsn=any_database)
+        report = archive.ingest([str(source), str(path)])
+        sql = f"SELECT code::text FROM dcsh.{name} ORDER BY id"
+        found = [code for (code,) in archive.connection.execute(sql)]
+        archive.connection.close()
+        return report, found[: len(found) // 2], found[len(found) // 2 :]
+
+    report, rgb, bgr = ingested("new")
+    assert rgb == bgr and report.bands == {"1,2,3": 1, "3,2,1": 1}
+    assert "bands 1,2,3 of 1 scenes and 3,2,1 of 1" in report.summary()
+    report, before, swapped = ingested("old")
+    assert before == rgb and swapped != bgr and report.bands == {"1,2,3": 2}
+    assert "bands 1,2,3," in report.summary()

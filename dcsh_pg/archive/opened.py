@@ -110,6 +110,7 @@ class OpenArchive:
         scale: tuple[float, float] | str | None = None,
         min_valid: float | None = None,
         anchor: bool | None = None,
+        raw_values: bool | None = None,
         at_once: bool = True,
         dsn: str | None = None,
         pg_bin: Path | None = None,
@@ -144,6 +145,7 @@ class OpenArchive:
                 "scale": scale,
                 "min_valid": min_valid,
                 "anchor": anchor,
+                "raw_values": raw_values,
             }.items()
             if value is not None
         }

@@ -14,16 +14,16 @@ RGB = ("red", "green", "blue")
 
 
 def choose_bands(
-    colours: Sequence[str], wanted: int, explicit: tuple[int, ...] | None, *, uri: str
+    colours: Sequence[str], wanted: int, reading: Reading, *, uri: str
 ) -> tuple[int, ...]:
     """Which bands of a file become the channels of a model that takes ``wanted``.
 
-    In this order: the bands that were asked for; all bands in order if their number fits, alpha
-    not counted; the bands marked red, green and blue if three are needed.
+    In this order: the bands that were asked for; those marked red, green and blue if three are
+    needed; all bands in order if their number fits, alpha not counted.
 
     Args:
         colours: what each band of the file shows, in order: 'red', 'gray', 'alpha', 'undefined', ...
-        explicit: ``Reading.bands``.
+        reading: its ``bands`` and ``by_colour``.
         uri: for the message.
 
     Returns:
@@ -32,33 +32,71 @@ def choose_bands(
     Raises:
         InputError: the file has no such band, or it is unclear which ones are meant.
     """
-    if explicit is not None:
-        if max(explicit) > len(colours):
+    if reading.bands is not None:
+        if max(reading.bands) > len(colours):
             raise InputError(
-                f"{uri} has {_bands(len(colours))}, band {max(explicit)} was asked for",
+                f"{uri} has {_bands(len(colours))}, band {max(reading.bands)} was asked for",
                 hint=f"choose with --bands from 1 to {len(colours)}",
             )
-        return explicit
-    seen = [index for index, colour in enumerate(colours, 1) if colour != "alpha"]
-    if len(seen) == wanted:
-        return tuple(seen)
-    if wanted == 3 and all(list(colours).count(colour) == 1 for colour in RGB):
+        return reading.bands
+    seen = tuple(index for index, colour in enumerate(colours, 1) if colour != "alpha")
+    is_marked = wanted == 3 and all(list(colours).count(colour) == 1 for colour in RGB)
+    if is_marked and (reading.by_colour or len(seen) != wanted):
         return tuple(list(colours).index(colour) + 1 for colour in RGB)
-    if len(seen) == 1:
-        hint = f"--bands {','.join(['1'] * wanted)} repeats the band, told when an archive is made"
+    if len(seen) == wanted:
+        return seen
+    if len(seen) == 1 and wanted == 3:
+        hint = "--bands 1,1,1 repeats the band; give it when the archive is made"
+    elif len(seen) < wanted:
+        hint = f"use imagery of {_bands(wanted)}, or a model that takes {_bands(len(seen))}"
     else:
-        first = [seen[min(index, len(seen) - 1)] for index in range(wanted)]
-        hint = f"choose with --bands {','.join(map(str, first))} or others"
+        hint = (
+            f"choose {_bands(wanted)} with --bands, --bands {_example(seen[:wanted])} for example"
+        )
     raise InputError(f"{uri} has {_bands(len(seen))}, the model takes {wanted}", hint=hint)
+
+
+def _example(bands: Sequence[int]) -> str:
+    """'1,2,3', or '1,2,...,13' of many."""
+    shown = bands if len(bands) <= 4 else [*bands[:2], "...", bands[-1]]
+    return ",".join(map(str, shown))
 
 
 def _bands(count: int) -> str:
     return f"{count} band" if count == 1 else f"{count} bands"
 
 
-def is_scaled(dtype: np.dtype, reading: Reading) -> bool:
-    """Whether data of ``dtype`` is stretched to 0..255, or is taken as it is."""
-    return reading.scale is not None or dtype != np.uint8
+def physical_scale(
+    scales: Sequence[float], offsets: Sequence[float], *, uri: str
+) -> np.ndarray | None:
+    """Scale and offset of each band -> float64 (B, 2), or None where they change nothing.
+
+    Raises:
+        InputError: a scale is 0, or one of them is no number.
+    """
+    linear = np.stack([scales, offsets], axis=-1).astype(np.float64)
+    if not np.isfinite(linear).all() or (linear[:, 0] == 0).any():
+        raise InputError(
+            f"{uri} has a band with scale {linear[:, 0].tolist()} and offset "
+            f"{linear[:, 1].tolist()}, which leave no values",
+            hint="mend them with gdal_edit.py -scale -offset, or take the values as they are "
+            "stored: --raw-values, when the archive is made",
+        )
+    return None if (linear == (1, 0)).all() else linear
+
+
+def to_physical(data: np.ndarray, linear: np.ndarray | None) -> np.ndarray:
+    """Stored values (B, H, W) -> what they stand for: value * scale + offset, float64."""
+    if linear is None:
+        return data
+    scales, offsets = linear.T[..., None, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not valid may be of any size
+        return data * scales + offsets
+
+
+def is_stretched(dtype: np.dtype, linear: np.ndarray | None, reading: Reading) -> bool:
+    """Whether data is stretched to 0..255, or is taken as it is."""
+    return reading.scale is not None or dtype != np.uint8 or linear is not None
 
 
 def stretch_limits(data: np.ndarray, valid: np.ndarray, reading: Reading) -> np.ndarray:

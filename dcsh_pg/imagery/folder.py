@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import warnings
 from collections.abc import Callable
@@ -124,15 +125,15 @@ class PictureScene(Scene):
         valid = np.ones(data.shape[1:], bool)
         if "alpha" in colours:
             valid = data[colours.index("alpha")] > 0
-        explicit = self.reading.bands
-        if explicit is None and self._channels == 3 and colours[0] == "gray":
-            explicit = (1, 1, 1)
-        bands = band_rules.choose_bands(colours, self._channels, explicit, uri=self.uri)
+        reading = self.reading
+        if reading.bands is None and self._channels == 3 and colours[0] == "gray":
+            reading = dataclasses.replace(reading, bands=(1, 1, 1))
+        bands = band_rules.choose_bands(colours, self._channels, reading, uri=self.uri)
         data = data[[band - 1 for band in bands]]
         if data.dtype.kind == "f":
             valid = valid & np.isfinite(data).all(axis=0)
         limits = None
-        if band_rules.is_scaled(data.dtype, self.reading):
+        if band_rules.is_stretched(data.dtype, None, self.reading):
             limits = band_rules.stretch_limits(data, valid, self.reading)
         return band_rules.to_uint8(data, valid, limits), valid
 

@@ -38,6 +38,7 @@ class _Layout:
     height: int
     bands: tuple[int, ...]
     palette: np.ndarray | None
+    linear: np.ndarray | None
     limits: np.ndarray | None
     place: Located | None
     own_place: bool
@@ -99,6 +100,7 @@ class RasterScene(Scene):
                 acquired=self._origin.when(tags),
                 proj_code=place.proj_code if place else None,
                 resolution=place.resolution(layout.width, layout.height) if place else None,
+                bands=layout.bands,
                 collection=record.collection if record else None,
                 item_id=record.item_id if record else None,
                 properties=_properties(source, layout) | self._origin.properties(),
@@ -122,6 +124,7 @@ class RasterScene(Scene):
                     rows.stop - rows.start,
                 )
                 data, valid = _read(source, layout.bands, layout.palette, inside)
+                data = band_rules.to_physical(data, layout.linear)
                 part = pixels[index, rows, columns]
                 part[...] = band_rules.to_uint8(data, valid, layout.limits)
                 valid_fraction[index] = np.count_nonzero(valid) / (w * h)
@@ -155,11 +158,16 @@ class RasterScene(Scene):
             raise InputError(
                 f"{self.uri} holds complex numbers", hint="make an amplitude image of it"
             )
-        limits = None
-        if palette is None and band_rules.is_scaled(dtype, self.reading):
-            limits = self._stretch_limits(source, bands)
+        linear = limits = None
+        if palette is None and not self.reading.raw_values:
+            chosen = [[of[band - 1] for band in bands] for of in (source.scales, source.offsets)]
+            linear = band_rules.physical_scale(*chosen, uri=self.uri)
+        if palette is None and band_rules.is_stretched(dtype, linear, self.reading):
+            limits = self._stretch_limits(source, bands, linear)
         place, own_place = self._place(source)
-        return _Layout(source.width, source.height, bands, palette, limits, place, own_place)
+        return _Layout(
+            source.width, source.height, bands, palette, linear, limits, place, own_place
+        )
 
     def _choose_bands(
         self, source: rasterio.DatasetReader
@@ -168,16 +176,18 @@ class RasterScene(Scene):
         if self.reading.bands is None and self._channels == 3 and colours[0] == "palette":
             return (1,), _palette(source)
         return (
-            band_rules.choose_bands(colours, self._channels, self.reading.bands, uri=self.uri),
+            band_rules.choose_bands(colours, self._channels, self.reading, uri=self.uri),
             None,
         )
 
-    def _stretch_limits(self, source: rasterio.DatasetReader, bands: tuple[int, ...]) -> np.ndarray:
+    def _stretch_limits(
+        self, source: rasterio.DatasetReader, bands: tuple[int, ...], linear: np.ndarray | None
+    ) -> np.ndarray:
         step = max(1.0, max(source.width, source.height) / OVERVIEW_SIDE)
         shape = (max(1, round(source.height / step)), max(1, round(source.width / step)))
         whole = Window(0, 0, source.width, source.height)
         data, valid = _read(source, bands, None, whole, shape)
-        return band_rules.stretch_limits(data, valid, self.reading)
+        return band_rules.stretch_limits(band_rules.to_physical(data, linear), valid, self.reading)
 
     def _place(self, source: rasterio.DatasetReader) -> tuple[Located | None, bool]:
         """Where the raster lies, or None; and whether that is told by the raster itself."""
@@ -270,6 +280,8 @@ def _properties(source: rasterio.DatasetReader, layout: _Layout) -> dict[str, An
         "dtype": source.dtypes[layout.bands[0] - 1],
         "bands": list(layout.bands),
     }
+    if layout.linear is not None:
+        properties["gdal_scale_offset"] = layout.linear.tolist()
     if layout.limits is not None:
         properties["scale"] = layout.limits.tolist()
     return properties

@@ -29,8 +29,13 @@ class Reading:
         bands: which bands become the model's channels, counted from 1, in the model's order, a
             band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
-            and 98th percentile of each band of the scene; None leaves 8-bit data as it is and
-            treats all other data as 'auto'.
+            and 98th percentile of each band of the scene; None leaves 8-bit data without scale
+            and offset as it is and treats all other data as 'auto'.
+        raw_values: the values are taken as they are stored; else GDAL's scale and offset of each
+            band are applied first.
+        by_colour: of a file whose bands are marked red, green and blue a model of three takes
+            these, in this order, also where the file has no others; False takes all in order
+            then, as archives do that were made before this choice.
         min_valid: least share of valid pixels, 0..1, that a chip must have to be hashed.
 
     Raises:
@@ -44,6 +49,8 @@ class Reading:
     scale: Scale = None
     min_valid: float = 0.5
     anchor: bool = False
+    raw_values: bool = False
+    by_colour: bool = True
 
     def __post_init__(self) -> None:
         if self.chip_size is not None and self.chip_size < 8:
@@ -108,5 +115,10 @@ class Reading:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Reading:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of :meth:`to_json`; what an older version stored is read as it was then."""
+        fields = _BEFORE_CHOICES | fields
         return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+
+
+_BEFORE_CHOICES = {"raw_values": True, "by_colour": False}
+"""How archives read that were made before there was a choice."""

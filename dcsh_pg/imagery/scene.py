@@ -31,6 +31,8 @@ class SceneRecord:
         acquired: when the picture was taken, UTC, or None where nothing tells.
         proj_code: authority and code of the raster's own CRS, 'EPSG:26913', or None.
         resolution: ground size of a pixel at the centre of the scene in metres, or None.
+        bands: which of the raster's bands are the model's channels, counted from 1, or empty for a
+            plain picture.
         collection, item_id: of the STAC item that the scene came from, or None.
         properties: all else worth keeping; JSON can carry it.
     """
@@ -43,6 +45,7 @@ class SceneRecord:
     acquired: datetime | None = None
     proj_code: str | None = None
     resolution: float | None = None
+    bands: tuple[int, ...] = ()
     collection: str | None = None
     item_id: str | None = None
     properties: dict[str, Any] = field(default_factory=dict)

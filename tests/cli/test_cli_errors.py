@@ -159,6 +159,7 @@ CASES = [
     ("ingest Fields good.tif -m model.onnx -q", USAGE, '"Fields"', "lower-case"),
     ("ingest scene good.tif -m model.onnx -q", USAGE, '"scene"', "choose another"),
     ("ingest fields good.tif --edge wrap -q", USAGE, "--edge", "'shift', 'pad', 'drop'"),
+    ("ingest fields good.tif --raw-values -q", USAGE, "made without --raw-values, not with it"),
     ("ingest fields good.tif --stride 7 -q", USAGE, "made without --stride, not 7"),
     ("ingest new good.tif -m model.onnx --bands 1,2 -q", USAGE, "--bands 1,2", "takes 3"),
     ("ingest new good.tif -m model.onnx --bands red -q", USAGE, "--bands", "'red'"),

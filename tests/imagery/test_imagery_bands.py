@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.bands import choose_bands, stretch_limits, to_uint8
+from dcsh_pg.imagery.bands import RGB, choose_bands, stretch_limits, to_uint8
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -15,13 +15,35 @@ from dcsh_pg.imagery.reading import Reading
         (["gray", "undefined", "undefined"], 3, None, (1, 2, 3)),
         (["red", "green", "blue", "alpha"], 3, None, (1, 2, 3)),
         (["undefined", "blue", "green", "red"], 3, None, (4, 3, 2)),
+        (["blue", "green", "red"], 3, None, (3, 2, 1)),
+        (["alpha", "blue", "green", "red"], 3, None, (4, 3, 2)),
+        (["blue", "green", "red"], 3, (1, 2, 3), (1, 2, 3)),
+        (["red", "red", "blue"], 3, None, (1, 2, 3)),
+        (["blue", "green", "red", "undefined"], 4, None, (1, 2, 3, 4)),
         (["gray", "alpha"], 1, None, (1,)),
         (["gray"], 3, (1, 1, 1), (1, 1, 1)),
         (["gray"] * 4, 4, None, (1, 2, 3, 4)),
     ],
 )
 def test_clear_cases(colours, wanted, explicit, chosen):
-    assert choose_bands(colours, wanted, explicit, uri="x.tif") == chosen
+    assert choose_bands(colours, wanted, Reading(bands=explicit), uri="x.tif") == chosen
+
+
+@given(st.permutations([*RGB, "nir", "undefined"]), st.integers(3, 5))
+def test_the_same_colours_are_taken_wherever_they_are(colours, count):
+    """A band more or less, and another order, change nothing for a model of red, green and blue."""
+    file = sorted(colours, key=lambda colour: colour not in RGB)[:count]
+    file = [colour for colour in colours if colour in file]
+    chosen = choose_bands(file, 3, Reading(), uri="x.tif")
+    assert [file[band - 1] for band in chosen] == list(RGB)
+
+
+def test_an_archive_from_before_takes_three_bands_in_order():
+    stored = Reading().to_json()
+    del stored["by_colour"]
+    before = Reading.from_json(stored)
+    assert choose_bands(["blue", "green", "red"], 3, before, uri="x.tif") == (1, 2, 3)
+    assert choose_bands(["blue", "green", "red", "nir"], 3, before, uri="x.tif") == (3, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -29,18 +51,21 @@ def test_clear_cases(colours, wanted, explicit, chosen):
     [
         (["gray"], 3, "x.tif has 1 band, the model takes 3", "--bands 1,1,1"),
         (["gray"] * 5, 3, "x.tif has 5 bands, the model takes 3", "--bands 1,2,3"),
-        (["red", "green", "blue"], 1, "3 bands, the model takes 1", "--bands 1"),
+        (["red", "green", "blue"], 1, "3 bands, the model takes 1", "--bands 1 for"),
+        (["red", "green", "blue"], 13, "3 bands, the model takes 13", "imagery of 13 bands, or"),
+        (["gray"], 2, "1 band, the model takes 2", "imagery of 2 bands, or"),
+        (["gray"] * 20, 13, "20 bands, the model takes 13", "--bands 1,2,...,13"),
     ],
 )
 def test_unclear_cases_are_refused_with_a_way_out(colours, wanted, message, hint):
     with pytest.raises(InputError, match=message) as refusal:
-        choose_bands(colours, wanted, None, uri="x.tif")
+        choose_bands(colours, wanted, Reading(), uri="x.tif")
     assert hint in refusal.value.hint
 
 
 def test_a_band_that_is_not_there():
     with pytest.raises(InputError, match="band 4 was asked for"):
-        choose_bands(["gray"] * 3, 3, (1, 2, 4), uri="x.tif")
+        choose_bands(["gray"] * 3, 3, Reading(bands=(1, 2, 4)), uri="x.tif")
 
 
 def test_stretch_is_linear_clips_and_blackens_what_is_not_valid():

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.gdal import OPEN_PER_THREAD
+from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 
 
@@ -74,6 +76,80 @@ def test_sixteen_bit_data_is_stretched_by_percentiles_and_told(write_raster, one
     assert chips.pixels.min() == 0 and chips.pixels.max() == 255
     _, fixed = chips_of(one_scene(path, Reading(chip_size=64, scale=(0.0, 25500.0))))
     assert np.array_equal(fixed.pixels[0, 0, 0], np.rint(data[:, 0, 0] / 100).astype(np.uint8))
+
+
+def _write_scaled(write_raster, name, data, scales, offsets):
+    path = write_raster(name, data)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = scales, offsets
+    return path
+
+
+@pytest.mark.parametrize("scale", [(0.0, 3000.0), "auto", None])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_what_values_stand_for_counts_and_not_how_they_are_stored(
+    scale, dtype, write_raster, one_scene
+):
+    """Sentinel-2 stores reflectances with 1000 added since baseline 04.00."""
+    data = np.random.default_rng(1).integers(0, 3500, (3, 100, 130)).astype(dtype)
+    before = write_raster("before.tif", data)
+    after = _write_scaled(write_raster, "after.tif", data + 1000, (1, 1, 1), (-1000,) * 3)
+    reading = Reading(chip_size=64, scale=scale)
+    plain, moved = chips_of(one_scene(before, reading)), chips_of(one_scene(after, reading))
+    assert np.array_equal(plain[1].pixels, moved[1].pixels)
+    assert moved[0].properties["gdal_scale_offset"] == [[1, -1000]] * 3
+    raw = Reading(chip_size=64, scale=scale, raw_values=True)
+    assert "gdal_scale_offset" not in one_scene(after, raw).describe().properties
+    if scale == (0.0, 3000.0):
+        assert not np.array_equal(chips_of(one_scene(after, raw))[1].pixels, plain[1].pixels)
+
+
+def test_each_band_has_its_own_scale_and_a_query_is_read_alike(write_raster, one_scene, noise_rgb):
+    linear = ((0.5, 2, -1), (0, 10, 255))
+    path = _write_scaled(write_raster, "a.tif", noise_rgb, *linear)
+    reading = Reading(chip_size=64, scale=(0.0, 255.0), bands=(3, 2, 1))
+    record, chips = chips_of(one_scene(path, reading))
+    expected = noise_rgb * np.array(linear[0])[:, None, None] + np.array(linear[1])[:, None, None]
+    expected = np.rint(np.clip(expected, 0, 255)).astype(np.uint8)[::-1]
+    assert np.array_equal(chips.pixels[0], np.moveaxis(expected[:, :64, :64], 0, -1))
+    assert record.properties["gdal_scale_offset"] == [[-1, 255], [2, 10], [0.5, 0]]
+    query = read_query(str(path), reading=reading, bands=3, window=(0, 0, 64, 64))
+    assert np.array_equal(query, chips.pixels[:1])
+
+
+def test_an_archive_from_before_reads_values_as_they_are_stored(write_raster, one_scene, noise_rgb):
+    path = _write_scaled(write_raster, "a.tif", noise_rgb, (2, 2, 2), (5, 5, 5))
+    stored = Reading(chip_size=64).to_json()
+    del stored["raw_values"]
+    _, chips = chips_of(one_scene(path, Reading.from_json(stored)))
+    assert np.array_equal(chips.pixels[0], np.moveaxis(noise_rgb[:, :64, :64], 0, -1))
+
+
+@pytest.mark.parametrize("scale", [0, float("nan"), float("inf")])
+def test_a_scale_of_no_use_is_refused(scale, write_raster, one_scene, noise_rgb):
+    path = _write_scaled(write_raster, "a.tif", noise_rgb, (1, scale, 1), (0, 0, 0))
+    with pytest.raises(InputError, match=r"a\.tif has a band with scale") as refusal:
+        one_scene(path).describe()
+    assert "--raw-values" in refusal.value.hint
+    assert one_scene(path, Reading(raw_values=True)).describe().width == 130
+
+
+def test_red_green_and_blue_are_taken_as_marked_with_and_without_infrared(
+    write_raster, one_scene, noise_rgb
+):
+    marks = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
+    pixels = []
+    for count in (3, 4):
+        path = write_raster(
+            f"{count}.tif", np.concatenate([noise_rgb[::-1], noise_rgb[:1]])[:count]
+        )
+        with rasterio.open(path, "r+") as target:
+            target.colorinterp = marks[:count]
+        record, chips = chips_of(one_scene(path))
+        assert record.bands == (3, 2, 1)
+        pixels.append(chips.pixels)
+    assert np.array_equal(*pixels)
+    assert np.array_equal(pixels[0][0], np.moveaxis(noise_rgb[:, :64, :64], 0, -1))
 
 
 def test_a_palette_becomes_colours(write_raster, one_scene, noise_rgb):

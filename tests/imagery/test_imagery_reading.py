@@ -13,6 +13,8 @@ from dcsh_pg.imagery.reading import Reading
         Reading(chip_size=128, stride=64, edge="pad", bands=(3, 2, 1), scale=(0.0, 3000.0)),
         Reading(scale="auto", min_valid=0.0),
         Reading(chip_size=64, edge="drop", anchor=True),
+        Reading(raw_values=True),
+        Reading(by_colour=False),
     ],
 )
 def test_json_round_trip(reading):
@@ -44,3 +46,9 @@ def test_a_reading_stored_before_there_was_an_anchor():
     stored = Reading(chip_size=64).to_json()
     del stored["anchor"]
     assert Reading.from_json(stored) == Reading(chip_size=64)
+
+
+def test_an_archive_is_read_as_it_was_before_there_was_a_choice():
+    stored = Reading(chip_size=64).to_json()
+    del stored["raw_values"], stored["by_colour"]
+    assert Reading.from_json(stored) == Reading(chip_size=64, raw_values=True, by_colour=False)
