@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dcsh_pg import strict_json
 from dcsh_pg.errors import ModelError
 
 FORMAT = 1
@@ -109,8 +110,8 @@ class ModelCard:
         if len(text) > MAX_LENGTH:
             raise _damaged(source, f"it has {len(text)} characters")
         try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError):
+            fields = strict_json.loads_checked(text)
+        except ValueError:
             raise _damaged(source, "it is not JSON") from None
         return cls.from_json(fields, source=source)
 

@@ -33,6 +33,8 @@ LEVELS = {
     "files": 0,
     "progress": 0,
     "terminal": 0,
+    "strict_json": 0,
+    "strict_wkt": 0,
     "errors": 0,
     "__init__": 0,
 }
@@ -41,6 +43,8 @@ LEVELS = {
 SAME_LEVEL = {
     ("learning", "imagery"),  # training images are cut by the readers of imagery
     ("card", "errors"),
+    ("card", "strict_json"),
+    ("strict_json", "errors"),
     ("codes", "errors"),
     ("files", "errors"),
     ("files", "errors"),

@@ -5,7 +5,6 @@ A scene knows the collection and the id of its item; pgstac keeps the items in t
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pgvector import Bit
 from psycopg.types.json import Jsonb
 from shapely.geometry.base import BaseGeometry
 
+from dcsh_pg import strict_json
 from dcsh_pg.database.connection import sql_errors
 from dcsh_pg.database.search import Hit, area_of, hits_of
 from dcsh_pg.errors import InputError, UsageError
@@ -115,7 +115,7 @@ def read_filter(text: str) -> dict[str, Any]:
                 '\'{"op": "<=", "args": [{"property": "gsd"}, 0.6]}\'',
             ) from error
     try:
-        filter = json.loads(text)
+        filter = strict_json.loads_checked(text)
     except ValueError as error:
         raise UsageError(f"{source} is not JSON: {error}") from error
     if not isinstance(filter, dict):

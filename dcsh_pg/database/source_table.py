@@ -11,6 +11,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
+from dcsh_pg import strict_wkt
 from dcsh_pg.database import spatial
 from dcsh_pg.database.connection import sql_errors
 
@@ -67,6 +68,6 @@ def _geometry(text: str | None) -> shapely.Geometry | None:
     if not text:
         return None
     try:
-        return shapely.from_wkt(text) if text[0].isalpha() else shape(spatial.footprint(text))
+        return strict_wkt.loads(text) if text[0].isalpha() else shape(spatial.footprint(text))
     except (ShapelyError, ValueError):
         return None

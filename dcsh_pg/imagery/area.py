@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon, box, shape
 from shapely.ops import unary_union
 
+from dcsh_pg import strict_json, strict_wkt
 from dcsh_pg.errors import DcshError, InputError, UsageError
 
 _HINT = "give a GeoJSON file, GeoJSON, WKT, or west,south,east,north in degrees"
@@ -80,26 +80,18 @@ def _from_wkt(text: str, option: str) -> shapely.Geometry:
         )
     try:
         with np.errstate(invalid="ignore"):  # NaN is refused later, in words
-            return shapely.from_wkt(text[srid.end() :] if srid else text)
-    except ShapelyError:
+            return strict_wkt.loads(text[srid.end() :] if srid else text)
+    except ValueError:
         raise UsageError(f"{option} {_short(text)} cannot be read", hint=_HINT) from None
 
 
 def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geometry:
     try:
-        content = json.loads(text)
+        content = strict_json.loads_checked(text)
         named = (content.get("crs") or {}).get("properties", {}).get("name", "CRS84")
         with np.errstate(invalid="ignore"):
             geometries = [shape(part) for part in _geometries(content)]
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        IndexError,
-        RecursionError,
-        ShapelyError,
-    ):
+    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, ShapelyError):
         raise error(f"{what} is no GeoJSON", hint=_HINT) from None
     if not _LONLAT_CRS.search(str(named)):
         raise error(f"{what} is in {named}", hint="bring it to EPSG:4326: ogr2ogr -t_srs EPSG:4326")

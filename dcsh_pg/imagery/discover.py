@@ -92,17 +92,18 @@ def find_scenes(
     pattern = DatePattern(date_pattern) if date_pattern else None
     records = Sidecar(sidecar) if sidecar else None
     found = _find(sources)
-    if records and not any(records.find(image.name) for image in found):
+    if records and not any(records.find(image.name) is not None for image in found):
         raise InputError(
             f"sidecar {sidecar} tells of none of the {len(found)} images",
             hint=f"its names must be like {found[0].name!r}, but it has {records.names()[:1]}",
         )
     scenes: list[Scene] = []
     for image in found:
-        if image.error is not None:
-            scenes.append(UnreadableScene(image.uri, reading, image.error))
-            continue
         record = records.find(image.name) if records else None
+        error = image.error or (record if isinstance(record, InputError) else None)
+        if error is not None:
+            scenes.append(UnreadableScene(image.uri, reading, error))
+            continue
         origin = Origin(image.name, image.label, record, acquired, pattern)
         scenes.append(
             scene_at(
@@ -115,6 +116,8 @@ def find_scenes(
                 any_driver=any_driver or image.named,
             )
         )
+    if records:
+        scenes += [UnreadableScene(where, reading, error) for where, error in records.nameless]
     return scenes
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.address import address_error
 from dcsh_pg.imagery.dates import DatePattern
 from dcsh_pg.imagery.discover import scene_at
 from dcsh_pg.imagery.gdal import Sign, is_gdal_name
@@ -72,8 +73,9 @@ def listed_scenes(
     pattern = DatePattern(date_pattern) if date_pattern else None
     scenes: dict[str, Scene] = {}
     for entry in listed:
-        if entry.error is not None:
-            scene: Scene = UnreadableScene(entry.address, reading, entry.error)
+        error = entry.error or address_error(entry.uri)
+        if error is not None:
+            scene: Scene = UnreadableScene(entry.address, reading, error)
         elif entry.uri in scenes:
             continue
         else:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from shapely.geometry import Polygon
 
-from dcsh_pg.errors import DcshError, storable
+from dcsh_pg import strict_json
+from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.imagery.address import shortened
 from dcsh_pg.imagery.grid import Windows
 from dcsh_pg.imagery.reading import Reading
 
@@ -49,6 +51,18 @@ class SceneRecord:
     collection: str | None = None
     item_id: str | None = None
     properties: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses what the database cannot store, so that it fails this scene and no other.
+
+        Raises:
+            InputError: a text with NUL or a lone surrogate, or a property that JSON cannot carry.
+        """
+        try:
+            texts = (self.uri, self.proj_code, self.collection, self.item_id)
+            strict_json.check([*texts, self.properties])
+        except ValueError as error:
+            raise InputError(f"{self.uri}: its properties hold {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +146,7 @@ class UnreadableScene(Scene):
     """A scene of which it is known before it is opened that it cannot be: ``describe`` tells why."""
 
     def __init__(self, uri: str, reading: Reading, error: DcshError):
-        super().__init__(storable(uri), reading)
+        super().__init__(shortened(uri), reading)
         self._error = error
 
     def __getstate__(self) -> dict:

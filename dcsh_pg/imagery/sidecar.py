@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,14 @@ from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, box, shape
 from shapely.geometry.polygon import orient
 
+from dcsh_pg import strict_json, strict_wkt
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import dates
 from dcsh_pg.imagery.record import ImageRecord
+
+MAX_BYTES = 512 << 20
+MAX_RESOLUTION = 100_000.0
+"""Metres a pixel."""
 
 _FILE_COLUMNS = ("file", "filename", "path")
 _DATE_COLUMNS = ("date", "datetime", "acquired")
@@ -26,46 +30,66 @@ _PLACE_COLUMNS = ("wkt", "bbox", "lon", "lat", "resolution")
 class Sidecar:
     """Records by file name.
 
+    A row that cannot mean anything is kept as an error of its file, and the other rows count.
+
     Args:
         path: a CSV file whose columns are ``file``, one of ``wkt``, ``bbox`` (minx,miny,maxx,maxy)
             or ``lon``, ``lat`` and ``resolution`` (centre, metres a pixel), ``date`` and any
             others; or a GeoJSON FeatureCollection with the property ``file``.
 
+    Attributes:
+        nameless: errors of rows that name no file, each with the row's address.
+
     Raises:
-        InputError: the file cannot be read, or a row cannot mean anything; names the row.
+        InputError: the file as a whole cannot be read.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise InputError(
-                f"no such sidecar: {path}", hint="look at --sidecar for a spelling mistake"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"sidecar {path} cannot be read: {error}",
-                hint="give a CSV or GeoJSON file in UTF-8",
-            ) from None
+        text = _read(path)
         rows = _geojson_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
-        self._records: dict[str, ImageRecord] = {}
-        for where, row, footprint in rows:
-            name, record = _record(where, row, footprint)
-            if name in self._records:
-                raise InputError(f"{where}: {name} comes twice")
-            self._records[name] = record
+        self._records: dict[str, ImageRecord | InputError] = {}
+        self.nameless: list[tuple[str, InputError]] = []
+        for where, row, geometry in rows:
+            name = _name(row)
+            record = _record_or_error(where, row, geometry)
+            if name is None:
+                self.nameless.append((where, InputError(f"{where}: no file is named")))
+            elif name in self._records:
+                self._records[name] = InputError(f"{where}: {name} comes twice")
+            else:
+                self._records[name] = record
 
-    def find(self, name: str) -> ImageRecord | None:
-        """The record of a file, by its name below the source folder, else by its bare name."""
-        return self._records.get(name) or self._records.get(name.rpartition("/")[2])
+    def find(self, name: str) -> ImageRecord | InputError | None:
+        """What is said of a file, by its name below the source folder, else by its bare name."""
+        return self._records.get(name, self._records.get(name.rpartition("/")[2]))
 
     def names(self) -> list[str]:
         """The file names that have a record."""
         return list(self._records)
 
 
-_Row = tuple[str, Mapping[str, Any], "Polygon | None"]
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(
+            f"no such sidecar: {path}", hint="look at --sidecar for a spelling mistake"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"sidecar {path} cannot be read: {error}",
+            hint="give a CSV or GeoJSON file in UTF-8",
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"sidecar {path} has more than {MAX_BYTES >> 20} MiB", hint="divide it")
+    return text
+
+
+_Row = tuple[str, Mapping[str, Any], Any]
+"""Its address, its fields, and its GeoJSON geometry, or an error in its place."""
 
 
 def _csv_rows(text: str, path: Path) -> list[_Row]:
@@ -77,52 +101,78 @@ def _csv_rows(text: str, path: Path) -> list[_Row]:
             hint="its first line must name the columns, for example: file,wkt,date",
         )
     reader.fieldnames = columns
-    rows = []
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise InputError(
-                f"{where}: {'more' if None in row else 'fewer'} values than columns",
-                hint='put a value that holds commas in double quotes: "10.1,50.2,10.3,50.4"',
-            )
-        rows.append((where, row, None))
+    rows: list[_Row] = []
+    try:
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            fault = None
+            if None in row or None in row.values():
+                fault = InputError(
+                    f"{where}: {'more' if None in row else 'fewer'} values than columns",
+                    hint='put a value that holds commas in double quotes: "10.1,50.2,10.3,50.4"',
+                )
+                row = {key: value for key, value in row.items() if key and value}
+            rows.append((where, row, fault))
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {reader.line_num}: {error}", hint="is a double quote missing?"
+        ) from None
     return rows
 
 
 def _geojson_rows(text: str, path: Path) -> list[_Row]:
     try:
-        features = json.loads(text)["features"]
+        features = strict_json.loads(text)["features"]
+        if not isinstance(features, list):
+            raise TypeError
     except (ValueError, KeyError, TypeError):
         raise InputError(f"sidecar {path} is no GeoJSON FeatureCollection") from None
-    rows = []
+    rows: list[_Row] = []
     for number, feature in enumerate(features, 1):
-        where = f"{path}, feature {number}"
-        row = dict(feature.get("properties") or {})
-        footprint = None
-        if feature.get("geometry"):
-            try:
-                geometry = shape(feature["geometry"])
-            except (ShapelyError, ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InputError(f"{where}: geometry cannot be read: {error}") from None
-            if geometry.geom_type == "Point":
-                row |= {"lon": geometry.x, "lat": geometry.y}
-            else:
-                footprint = _polygon(geometry, where)
-        rows.append((where, row, footprint))
+        feature = feature if isinstance(feature, dict) else {}
+        fields = feature.get("properties")
+        fields = fields if isinstance(fields, dict) else {}
+        rows.append((f"{path}, feature {number}", fields, feature.get("geometry")))
     return rows
 
 
-def _record(
-    where: str, row: Mapping[str, Any], footprint: Polygon | None
-) -> tuple[str, ImageRecord]:
+def _name(row: Mapping[str, Any]) -> str | None:
+    """The file that a row is about, with '/', below the source folder or bare."""
+    known = {key.lower(): value for key, value in row.items() if isinstance(value, str | int)}
+    name = next(
+        (str(known[key]) for key in _FILE_COLUMNS if known.get(key) not in (None, "")), None
+    )
+    return name and name.replace("\\", "/").removeprefix("./")
+
+
+def _record_or_error(where: str, row: Mapping[str, Any], geometry: Any) -> ImageRecord | InputError:
+    try:
+        if isinstance(geometry, InputError):
+            raise geometry
+        strict_json.check([row, geometry])
+        return _record(where, row, geometry)
+    except InputError as error:
+        return error
+    except Exception as error:  # GeoJSON fields may be of any type
+        return InputError(f"{where}: cannot be used: {error}")
+
+
+def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageRecord:
     known = {key.lower(): value for key, value in row.items() if value not in ("", None)}
-    name = next((str(known[key]) for key in _FILE_COLUMNS if key in known), None)
-    if name is None:
-        raise InputError(f"{where}: no file is named")
+    footprint = None
+    if geometry:
+        try:
+            geometry = shape(geometry)
+        except Exception as error:  # its parts may be of any type
+            raise InputError(f"{where}: geometry cannot be read: {error}") from None
+        if geometry.geom_type == "Point":
+            known |= {"lon": geometry.x, "lat": geometry.y}
+        else:
+            footprint = _polygon(geometry, where)
     centre = None
     try:
         if "wkt" in known:
-            footprint = _polygon(shapely.from_wkt(known["wkt"]), where)
+            footprint = _polygon(strict_wkt.loads(known["wkt"]), where)
         elif "bbox" in known:
             bbox = known["bbox"]
             parts = bbox if isinstance(bbox, list) else str(bbox).replace(",", " ").split()
@@ -136,7 +186,9 @@ def _record(
                 )
             centre = (float(known["lon"]), float(known["lat"]), float(known["resolution"]))
             _check_degrees(centre[0], centre[1], where)
-    except (ShapelyError, ValueError, TypeError) as error:
+            if not 0 < centre[2] <= MAX_RESOLUTION:
+                raise InputError(f"{where}: a resolution of {centre[2]:g} metres a pixel")
+    except (ShapelyError, ArithmeticError, ValueError, TypeError) as error:
         raise InputError(f"{where}: place cannot be read: {error}") from None
     acquired = None
     date = next((str(known[key]) for key in _DATE_COLUMNS if key in known), None)
@@ -146,9 +198,7 @@ def _record(
         )
     used = {*_FILE_COLUMNS, *_DATE_COLUMNS, *_PLACE_COLUMNS}
     properties = {key: value for key, value in row.items() if key.lower() not in used}
-    return name.replace("\\", "/").removeprefix("./"), ImageRecord(
-        where, footprint, centre, acquired, properties
-    )
+    return ImageRecord(where, footprint, centre, acquired, properties)
 
 
 def _polygon(geometry: shapely.Geometry, where: str) -> Polygon:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -77,22 +76,8 @@ def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
         collection=item.collection_id,
         item_id=item.id,
     )
-    _check_storable([uri, item.id, item.collection_id, fields], found.address)
     name = "/".join(filter(None, (item.collection_id, item.id, uri.rpartition("/")[2])))
     return Listed(found.address, uri, name, record)
-
-
-def _check_storable(told: Any, address: str) -> None:
-    """Refuses what JSON allows and PostgreSQL does not store; it would stop the whole run."""
-    try:
-        text = json.dumps(told, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        text = b"\\u0000"
-    if b"\\u0000" in text:
-        raise InputError(
-            f"{address} holds characters that PostgreSQL cannot store",
-            hint="take the NUL characters and lone surrogates out of its text",
-        )
 
 
 def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.request import Request, urlopen
 
 import pystac
 from pystac.serialization import identify_stac_object_type
 from pystac.stac_io import DefaultStacIO
 
+from dcsh_pg import strict_json
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.address import shortened
 from dcsh_pg.imagery.listed import absolute
+from dcsh_pg.imagery.walk import unreadable, walk
 from dcsh_pg.progress import SILENT, Progress
 
 LINES = (".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")
@@ -31,6 +33,12 @@ ROOTS = ("catalog.json", "collection.json")
 
 READERS = 8
 """Files of one catalogue that are read at once."""
+
+MAX_NESTED = 32
+"""Catalogues within catalogues."""
+
+MAX_DOCUMENT = 512 << 20
+"""Bytes of one file or answer."""
 
 SILENCE = 60.0
 """Seconds without a byte after which a server is given up."""
@@ -105,6 +113,7 @@ class _Walk:
         self.others: set[str] = set()
         self._collection, self._progress = collection, progress
         self._seen: set[str] = set()
+        self._depth = 0
 
     def folder(self, folder: Path) -> Iterator[FoundItem]:
         root = next((folder / name for name in ROOTS if (folder / name).is_file()), None)
@@ -112,11 +121,14 @@ class _Walk:
             yield from self.document(str(root))
             if self.found:
                 return
-        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-            hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-            if hidden or file.suffix.lower() not in SUFFIXES:
+        for entry in sorted(walk(folder), key=lambda entry: entry.path):
+            file = entry.path
+            if entry.is_folder:
+                yield self._failure(str(file), entry.error)
                 continue
-            document = _try_parsed(str(file))
+            if file.suffix.lower() not in SUFFIXES:
+                continue
+            document = entry.error or _try_parsed(str(file))
             if isinstance(document, InputError) or any(map(_is_item, _features(document))):
                 yield from self._within(str(file), document)
 
@@ -152,19 +164,31 @@ class _Walk:
             yield self._failure(href, error)
 
     def _catalogue(self, href: str, document: _Json) -> Iterator[FoundItem]:
+        if self._depth == MAX_NESTED:
+            raise InputError(
+                f"{href}: catalogues are nested more than {MAX_NESTED} deep",
+                hint="name the catalogue itself, or the items",
+            )
         try:
             catalog = _stac_io().stac_object_from_dict(document, href=href)
+            linked = list(self._links_of(catalog))
         except Exception as error:
             raise malformed(href, error) from None
+        self._depth += 1
+        for hrefs in linked:
+            yield from self._linked(hrefs)
+        self._depth -= 1
+
+    @staticmethod
+    def _links_of(catalog: pystac.Catalog) -> Iterator[list[str]]:
+        """Where its items are, and then where its children are."""
         for relations in (("item", "items"), ("child",)):
-            yield from self._linked(
-                [
-                    str(link.get_absolute_href())
-                    for relation in relations
-                    for link in catalog.get_links(relation)
-                    if "json" in str(link.media_type or "json")
-                ]
-            )
+            yield [
+                str(link.get_absolute_href())
+                for relation in relations
+                for link in catalog.get_links(relation)
+                if "json" in str(link.media_type or "json")
+            ]
 
     def _linked(self, hrefs: list[str]) -> Iterator[FoundItem]:
         with ThreadPoolExecutor(READERS, thread_name_prefix="stac") as pool:
@@ -176,6 +200,7 @@ class _Walk:
         while href is not None:
             for number, feature in enumerate(_features(document), start=1):
                 known = feature.get("id") if isinstance(feature, dict) else None
+                known = known if isinstance(known, str | int) else None
                 yield from self._item(feature, address=f"{href}#{known or number}", listing=href)
             href = _next_page(href, document)
             if href in self._seen:
@@ -190,6 +215,7 @@ class _Walk:
     def _item(self, feature: Any, *, address: str, listing: str | None) -> Iterator[FoundItem]:
         """One item; ``listing`` is the larger file that it stands in."""
         try:
+            strict_json.check(feature)
             collection = feature.get("collection")
             if self._collection is not None and collection != self._collection:
                 self.others.add(str(collection or "no collection"))
@@ -207,6 +233,7 @@ class _Walk:
         return self._counted(FoundItem(address, error=error))
 
     def _counted(self, found: FoundItem) -> FoundItem:
+        found = replace(found, address=shortened(found.address))
         self.found += 1
         self._progress.advance()
         return found
@@ -218,7 +245,7 @@ class _PatientIO(DefaultStacIO):
     def read_text_from_href(self, href: str) -> str:
         request = Request(href, headers={"User-Agent": f"pystac/{pystac.__version__}"})
         with urlopen(request, timeout=SILENCE) as answer:
-            return answer.read().decode("utf-8-sig")
+            return _limited(answer, href).decode("utf-8-sig")
 
 
 def _stac_io() -> pystac.StacIO:
@@ -242,8 +269,11 @@ def _next_page(href: str, document: _Json | list) -> str | None:
 def _read(href: str) -> str:
     try:
         if _URL.match(href):
-            return _stac_io().read_text(href)
-        return Path(href).read_text(encoding="utf-8-sig")
+            return _read_url(href)
+        with Path(href).open("rb") as file:
+            return _limited(file, href).decode("utf-8-sig")
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(
             f"no such file or folder: {href}", hint="look at the path for a spelling mistake"
@@ -257,13 +287,31 @@ def _read(href: str) -> str:
         ) from None
 
 
+def _read_url(href: str) -> str:
+    """Text from a server; local files only come by their paths, where their kind is looked at."""
+    io = _stac_io()
+    if isinstance(io, _PatientIO) and not href.lower().startswith(("http://", "https://")):
+        raise ValueError("only http and https URLs are read")
+    return io.read_text(href)
+
+
+def _limited(source: IO[bytes], href: str) -> bytes:
+    content = source.read(MAX_DOCUMENT + 1)
+    if len(content) > MAX_DOCUMENT:
+        raise InputError(
+            f"{href} has more than {MAX_DOCUMENT >> 20} MiB",
+            hint="divide it into several files in a folder",
+        )
+    return content
+
+
 def _parsed(href: str, text: str) -> _Json | list:
     """The JSON object in ``text``, or of newline-delimited ones the list; broken lines are None."""
     try:
-        document = _loads(text)
+        document = strict_json.loads(text)
         if isinstance(document, dict):
             return [document] if href.lower().endswith(LINES) else document
-    except json.JSONDecodeError:
+    except ValueError:
         lines = [line.strip("\x1e \t\r") for line in text.split("\n")]
         objects = [_object(line) for line in lines if line]
         if any(objects):
@@ -271,13 +319,12 @@ def _parsed(href: str, text: str) -> _Json | list:
     raise _no_stac(href, "neither a JSON object nor newline-delimited ones")
 
 
-def _loads(text: str) -> Any:
-    """JSON; NaN and its like, which Python writes and PostgreSQL refuses, become null."""
-    return json.loads(text, parse_constant=lambda _: None)
-
-
 def _try_parsed(href: str) -> _Json | list | InputError:
+    """What a file that another one leads to holds."""
+    href = absolute(href, "")
     try:
+        if not _URL.match(href) and (error := unreadable(Path(href))):
+            return error
         return _parsed(href, _read(href))
     except InputError as error:
         return error
@@ -285,8 +332,8 @@ def _try_parsed(href: str) -> _Json | list | InputError:
 
 def _object(line: str) -> _Json | None:
     try:
-        document = _loads(line)
-    except json.JSONDecodeError:
+        document = strict_json.loads(line)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 
@@ -315,7 +362,7 @@ def _links(document: _Json | list) -> list[_Json]:
 
 def malformed(href: str, error: Exception) -> InputError:
     """What to raise for a document that pystac, or its reader, stumbles over."""
-    return _no_stac(href, f"{type(error).__name__}: {error}".splitlines()[0])
+    return _no_stac(href, f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
 
 def _no_stac(href: str, reason: str) -> InputError:

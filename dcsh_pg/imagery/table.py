@@ -16,6 +16,7 @@ from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import dates
+from dcsh_pg.imagery.address import shortened
 from dcsh_pg.imagery.listed import Listed, absolute
 from dcsh_pg.imagery.outline import projected
 from dcsh_pg.imagery.place import Frame
@@ -42,7 +43,7 @@ def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) 
     """
     base = str((root or Path()).absolute() / "table")
     for number, row in enumerate(rows, start=1):
-        where = f"{table}#{row.location or number}"
+        where = shortened(f"{table}#{row.location or number}")
         try:
             if not row.location:
                 raise InputError(f"{where}: the row has no location")
@@ -50,6 +51,8 @@ def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) 
             yield Listed(where, uri, row.location, _record(row, where))
         except InputError as error:
             yield Listed(where, error=error)
+        except Exception as error:
+            yield Listed(where, error=InputError(f"{where} cannot be used: {error}"))
 
 
 def _record(row: Row, where: str) -> ImageRecord:

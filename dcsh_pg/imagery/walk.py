@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcsh_pg.errors import InputError, storable
+from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.address import address_error
 from dcsh_pg.imagery.side_files import is_regular, not_regular
 
 
@@ -67,11 +68,8 @@ def unreadable(path: Path, *, is_ordinary: bool | None = None) -> InputError | N
     Args:
         is_ordinary: whether it is an ordinary file, where that is known.
     """
-    if storable(str(path)) != str(path):
-        return InputError(
-            f"{path}: the name is not UTF-8 and cannot be stored",
-            hint="rename it: convmv -f latin1 -t utf8, for example",
-        )
+    if error := address_error(str(path)):
+        return error
     if is_ordinary or is_regular(path) or not os.path.exists(path):
         return None  # of a link that leads nowhere its opening tells more
     return not_regular(path)

@@ -210,7 +210,7 @@ def test_what_is_not_there_is_refused(tmp_path):
         ids(tmp_path / "nowhere")
     with pytest.raises(InputError, match="has no STAC item"):
         ids(tmp_path)
-    with pytest.raises(InputError, match="unknown url type: s3"):
+    with pytest.raises(InputError, match="only http and https URLs are read"):
         ids("s3://bucket/items.json")
 
 
