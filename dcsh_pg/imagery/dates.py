@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from dcsh_pg.errors import UsageError
 
@@ -24,7 +24,29 @@ TAGS = (
 
 _DAY = r"(?P<year>(?:19|20)\d\d)(?P<s>[-_.:]?)(?P<month>0[1-9]|1[0-2])(?P=s)(?P<day>0[1-9]|[12]\d|3[01])"
 _TIME = r"(?P<hour>[01]\d|2[0-3])(?P<t>[:.-]?)(?P<minute>[0-5]\d)(?:(?P=t)(?P<second>[0-5]\d))?"
-_IN_NAME = re.compile(rf"(?<!\d){_DAY}(?:[T_ ]{_TIME}Z?)?(?!\d)")
+_SECONDS = r"(?P<hour>[01]\d|2[0-3])(?P<t>[:.-]?)(?P<minute>[0-5]\d)(?P=t)(?P<second>[0-5]\d)"
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
+_IN_NAME = [
+    re.compile(rf"(?<!\d)(?:{pattern})(?!\d)", re.IGNORECASE)
+    for pattern in (
+        # 20210714, 2021-07-14, 20210714T103000, 20210714_1030
+        rf"{_DAY}(?:[T_ ]{_TIME}Z?)?",
+        # 20210714103025, 20210714-103025: a time without a mark of its own has its seconds
+        rf"{_DAY}-?{_SECONDS}Z?",
+        # 21JUL14103025 of WorldView; 21JUL14 alone could also be the 21st of July
+        rf"(?P<year>\d\d){_MONTH}(?P<day>\d\d){_SECONDS}",
+        rf"(?<=(?:WV|GE|QB|IK)\d\d_)(?P<year>\d\d){_MONTH}(?P<day>\d\d)",
+        rf"(?P<year>\d\d){_MONTH}(?P<day>\d\d)(?=(?:WV|GE|QB|IK)\d\d)",
+        # A2021195.1030 of MODIS and VIIRS
+        r"(?<![A-Z])A(?P<year>(?:19|20)\d\d)(?P<ordinal>\d{3})"
+        r"(?:\.(?P<hour>[01]\d|2[0-3])(?P<minute>[0-5]\d))?",
+        # 14.07.2021; 07/14/2021 would have other separators
+        r"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>(?:19|20)\d\d)",
+        rf"(?P<day>\d\d)(?P<s>[-_. ]?){_MONTH}(?P=s)(?P<year>(?:19|20)\d\d)",
+    )
+]
+"""How file names write dates and times; of several at one position the longest counts."""
 _IN_TAG = re.compile(rf"{_DAY}(?:[T ]?{_TIME}(?:\.\d+)?\s*(?P<offset>Z|UTC|[+-]\d\d:?\d\d)?)?\Z")
 _DIRECTIVES = {
     "Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d",
@@ -50,9 +72,14 @@ def from_tags(tags: Mapping[str, str]) -> datetime | None:
 
 
 def from_name(name: str) -> datetime | None:
-    """The first date in a file name that exists: YYYYMMDD, YYYY-MM-DD, with THHMMSS or _HHMMSS."""
-    dates = (_moment(match) for match in _IN_NAME.finditer(name))
-    return next((date for date in dates if date is not None), None)
+    """The first date in a file name that exists, with its time; docs/imagery.md lists the forms."""
+    found = [
+        (match.start(), -match.end(), moment)
+        for pattern in _IN_NAME
+        for match in pattern.finditer(name)
+        if (moment := _moment(match)) is not None
+    ]
+    return min(found)[2] if found else None
 
 
 class DatePattern:
@@ -111,7 +138,14 @@ def _moment(match: re.Match[str]) -> datetime | None:
     found = match.groupdict()
     clock = [int(found.get(part) or 0) for part in ("hour", "minute", "second")]
     try:
-        moment = datetime(int(found["year"]), int(found["month"]), int(found["day"]), *clock)
+        year = int(found["year"])
+        year += 2000 if year < 100 else 0
+        if ordinal := found.get("ordinal"):
+            moment = datetime(year, 1, 1, *clock) + timedelta(days=int(ordinal) - 1)
+            if moment.year != year:
+                return None
+        else:
+            moment = datetime(year, _month(found["month"]), int(found["day"]), *clock)
         zone = timezone.utc
         offset = (found.get("offset") or "").removeprefix("Z").removeprefix("UTC")
         if offset:
@@ -120,3 +154,8 @@ def _moment(match: re.Match[str]) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if FIRST_YEAR <= moment.year <= datetime.now(timezone.utc).year + 1 else None
+
+
+def _month(text: str) -> int:
+    """'07' or 'JUL' -> 7."""
+    return int(text) if text.isdigit() else _MONTHS.index(text.lower()) + 1

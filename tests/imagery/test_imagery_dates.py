@@ -24,6 +24,25 @@ def utc(*parts):
         ("tile_99999999.tif", None),
         ("x_20210230.tif", None),
         ("1202107145.tif", None),
+        ("flight_20210714-103025.tif", utc(2021, 7, 14, 10, 30, 25)),
+        ("flight_20210714-1030.tif", utc(2021, 7, 14)),
+        ("flight_2021-07-14-10-30-25.tif", utc(2021, 7, 14, 10, 30, 25)),
+        ("mosaic_20210701-20210714.tif", utc(2021, 7, 1)),
+        ("GE01_20210714103025_1030010.ntf", utc(2021, 7, 14, 10, 30, 25)),
+        ("GE01_20210714993025.tif", None),
+        ("WV03_21JUL14103025-M1BS-0001.TIF", utc(2021, 7, 14, 10, 30, 25)),
+        ("21JUL14WV031200021JUL14103025-M1BS.tif", utc(2021, 7, 14)),
+        ("WV03_21JUL14_P001.tif", utc(2021, 7, 14)),
+        ("site_21JUL14.tif", None),
+        ("site_14JUL2021.tif", utc(2021, 7, 14)),
+        ("site 14-jul-2021.tif", utc(2021, 7, 14)),
+        ("MOD09GA.A2021195.h08v05.061.2021197034512.hdf", utc(2021, 7, 14)),
+        ("MOD021KM.A2021195.1030.061.hdf", utc(2021, 7, 14, 10, 30)),
+        ("VNP.A2021366.tif", None),
+        ("DATA2021195.tif", None),
+        ("ortho_14.07.2021.tif", utc(2021, 7, 14)),
+        ("ortho_14.13.2021.tif", None),
+        ("v1.14.07.2021_20200101.tif", utc(2021, 7, 14)),
     ],
 )
 def test_dates_in_names(name, date):
@@ -37,6 +56,12 @@ def test_every_day_is_found_in_both_notations(moment):
     assert from_name(f"a_{moment:%Y%m%d}_b") == day
     assert from_name(f"a_{moment:%Y-%m-%d}_b") == day
     second = moment.replace(microsecond=0, tzinfo=timezone.utc)
+    for form in ("%Y%m%d%H%M%S", "%Y%m%d-%H%M%S", "%Y%m%dT%H%M%SZ", "%Y-%m-%d_%H-%M-%S"):
+        assert from_name(f"a_{moment:{form}}_b") == second
+    assert from_name(f"x.A{moment:%Y%j.%H%M}.061.hdf") == second.replace(second=0)
+    assert from_name(f"ortho_{moment:%d.%m.%Y}.tif") == day
+    if moment.year >= 2000:
+        assert from_name(f"WV03_{moment:%y%b%d%H%M%S}-M1BS") == second
     assert parse_date(f"{moment:%Y:%m:%d %H:%M:%S}") == second
     assert parse_date(second.isoformat()) == second
 
