@@ -103,6 +103,13 @@ def status(
     }
     for name, value in lines.items():
         typer.echo(f"{name:<11}{value}")
+    for stale in state.stale_indexes:
+        known = stale.page_format is not None
+        format = f"{stale.page_format}, not {stale.supported}" if known else "unreadable"
+        typer.echo(
+            f"{'stale':<11}index {stale.name}: page format {format}; "
+            f"'dcsh-pg db upgrade' or REINDEX INDEX {stale.name} rebuilds it"
+        )
     for plan in plans:
         fix = f"; to use the index: {plan.fix}" if plan.fix else ""
         typer.echo(f"{'search':<11}{plan.archive}: {plan.uses or 'empty'}{fix}")

@@ -35,6 +35,40 @@ AS $$
 $$;
 COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, whole or left by a failed CREATE INDEX CONCURRENTLY';
 
+CREATE OR REPLACE FUNCTION dcsh._stale_indexes()
+    RETURNS TABLE (index regclass, page_format bigint, supported bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    home name := (
+        SELECT n.nspname
+        FROM pg_proc p
+            JOIN pg_namespace n ON n.oid = p.pronamespace
+            JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+            JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+        WHERE p.proname = 'hamming_format' AND e.extname = 'dcsh_hamming');
+BEGIN
+    IF home IS NULL THEN
+        RETURN;
+    END IF;
+    FOR index IN
+        SELECT i.indexrelid
+        FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+        WHERE x.relnamespace = 'dcsh'::regnamespace AND x.relkind = 'i' AND m.amname = 'hamming'
+            AND i.indisvalid AND has_table_privilege(i.indrelid, 'SELECT')
+        ORDER BY i.indexrelid
+    LOOP
+        EXECUTE format('SELECT f.format, f.supported FROM %I.hamming_format($1) f', home)
+            INTO page_format, supported USING index;
+        IF page_format IS DISTINCT FROM supported THEN
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION dcsh._stale_indexes IS 'The indexes in schema dcsh whose page format the installed dcsh_hamming refuses (page_format is NULL where the metapage is damaged), and the format that it reads; of tables that the caller may read';
+
 CREATE OR REPLACE FUNCTION dcsh.create_code_index(archive text) RETURNS regclass
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -52,13 +86,14 @@ BEGIN
     IF NOT FOUND THEN
         EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
         SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
-    ELSIF NOT made.indisvalid THEN
+    ELSIF NOT made.indisvalid
+            OR made.indexrelid IN (SELECT s.index FROM dcsh._stale_indexes() s) THEN
         EXECUTE format('REINDEX INDEX %s', made.indexrelid::regclass);
     END IF;
     RETURN made.indexrelid;
 END
 $$;
-COMMENT ON FUNCTION dcsh.create_code_index IS 'Create the index that searches of an archive use, if it does not exist; returns it';
+COMMENT ON FUNCTION dcsh.create_code_index IS 'Create the index that searches of an archive use if it does not exist, rebuild it if it is invalid or of another page format; returns it';
 
 CREATE OR REPLACE FUNCTION dcsh.drop_code_index(archive text) RETURNS boolean
     LANGUAGE plpgsql

@@ -24,6 +24,21 @@ UPGRADE_HINT = "bring it up to date with 'dcsh-pg db upgrade'"
 
 
 @dataclass(frozen=True)
+class StaleIndex:
+    """An index on codes that the installed ``dcsh_hamming`` refuses.
+
+    Attributes:
+        name: its qualified name.
+        page_format: its page format, or None where that cannot be read.
+        supported: the page format that the library reads.
+    """
+
+    name: str
+    page_format: int | None
+    supported: int
+
+
+@dataclass(frozen=True)
 class Status:
     """What is in a database.
 
@@ -36,6 +51,7 @@ class Status:
         wanted: the revision that this dcsh-pg works with.
         current: whether revision and functions are those that this dcsh-pg works with.
         layer: spatial layer of the schema, 'postgis' or 'core', or None where there is none.
+        stale_indexes: indexes that an upgrade rebuilds; found only where the schema is current.
     """
 
     server: str
@@ -47,6 +63,7 @@ class Status:
     wanted: str
     current: bool
     layer: sql.Layer | None
+    stale_indexes: list[StaleIndex]
 
 
 def status(conn: psycopg.Connection) -> Status:
@@ -71,7 +88,19 @@ def status(conn: psycopg.Connection) -> Status:
         wanted=sql.REVISION,
         current=found.is_current,
         layer=found.layer,
+        stale_indexes=_stale_indexes(conn) if found.is_current else [],
     )
+
+
+def _stale_indexes(conn: psycopg.Connection) -> list[StaleIndex]:
+    with connection.sql_errors():
+        rows = conn.execute(
+            """
+            SELECT format('dcsh.%I', x.relname), page_format, supported
+            FROM dcsh._stale_indexes() JOIN pg_class x ON x.oid = index
+            """
+        )
+        return [StaleIndex(*row) for row in rows]
 
 
 def require_current(conn: psycopg.Connection) -> None:

@@ -38,3 +38,8 @@ COMMENT ON FUNCTION hamming_check_pages(regclass, bigint, integer, double precis
     'raises an error unless the index is sound and holds every row on these pages of its table, or on a random share of them, exactly once; returns the page to continue from, NULL at the end, and the numbers of rows and entries checked; pages NULL is as many as maintenance_work_mem allows';
 COMMENT ON FUNCTION hamming_check(regclass) IS
     'raises an error unless the index is sound and holds every row of its table exactly once; requires MAINTAIN on the table (before PostgreSQL 17 its owner), and locks nobody out';
+
+CREATE FUNCTION hamming_format(index regclass, OUT format bigint, OUT supported bigint)
+    LANGUAGE c STRICT VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION hamming_format(regclass) IS
+    'the page format of the index, or NULL where its metapage is damaged, and the one that this library reads: where they differ the index is refused until a REINDEX';

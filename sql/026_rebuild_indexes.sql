@@ -1,0 +1,11 @@
+-- Indexes on codes that the installed dcsh_hamming refuses, because another one wrote them.
+
+DO $$
+DECLARE
+    stale regclass;
+BEGIN
+    FOR stale IN SELECT s.index FROM dcsh._stale_indexes() s LOOP
+        EXECUTE format('REINDEX INDEX %s', stale);
+    END LOOP;
+END
+$$;
