@@ -7,14 +7,28 @@ Library: :meth:`dcsh_pg.Archive.similar` and its kin; SQL: ``dcsh.similar``, ``d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dcsh_pg.cli import app, options
+from dcsh_pg.cli.console import say
 from dcsh_pg.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dcsh_pg.archive import Archive, Query
+    from dcsh_pg.database.search import Hit
+
 _QUERY = "What to look for (one of these)"
+
+FAR_SCALE = 2.0
+"""A query picture that shows so many times more, or less, than a chip is said to."""
+FAR_SHARE = 0.01
+"""Hits are near where fewer random pairs of chips are as near as the first."""
+FEWEST_CHIPS = 100
+"""Fewer chips say little of how far random pairs are apart."""
 
 
 @app.command()
@@ -222,6 +236,7 @@ def search(
         query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
     if rule is not None:
         filters["rule"] = rule
+    _say_if_scales_differ(opened, query)
     if stac_filter is None:
         hits = opened.search(query, **filters)
     else:
@@ -237,3 +252,36 @@ def search(
             title=title,
         )
     results.show(hits, format)
+    _say_if_nothing_is_near(opened, query, hits)
+
+
+def _say_if_scales_differ(opened: Archive, query: Query) -> None:
+    scale = opened.relative_scale(query) if query.chip is None else None
+    if scale is not None and not 1 / FAR_SCALE < scale < FAR_SCALE:
+        say(
+            f"{query.caption} covers {scale:.2g} times the width of a chip of archive "
+            f"'{opened.record.name}': its hits may mean little; give a picture of the chips' scale, "
+            "or a part of it with --window"
+        )
+
+
+def _say_if_nothing_is_near(opened: Archive, query: Query, hits: Sequence[Hit]) -> None:
+    """Few random pairs are as near as a hit that is similar.
+
+    Where many chips are nearly equal, as calm water is, a hit at a small distance is near all the
+    same: at less than half the median.
+    """
+    import numpy as np
+
+    chips = opened.record.chips
+    if query.code is None or not hits or chips < FEWEST_CHIPS:
+        return
+    pairs = opened.pair_distances()
+    apart = np.repeat(list(pairs), list(pairs.values()))
+    share = float(np.mean(apart <= hits[0].distance))
+    is_far = hits[0].distance > 0 and 2 * hits[0].distance >= np.median(apart)
+    if is_far and share >= max(FAR_SHARE, 10 / chips):
+        say(
+            f"nothing near: the first hit differs in {hits[0].distance} of {opened.record.bits} "
+            f"bits, and {share:.1%} of random pairs of chips differ in no more"
+        )

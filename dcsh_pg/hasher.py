@@ -66,10 +66,14 @@ class Hasher:
         check_model(content, name)
         with Watchdog() as watchdog:
             self._session, self.provider = open_session(content, name, device, threads, watchdog)
-            self.card = ModelCard.from_metadata(
-                self._session.get_modelmeta().custom_metadata_map, source=name
-            )
-            _check_graph(self._session, self.card, name)
+            try:
+                metadata = self._session.get_modelmeta().custom_metadata_map
+                self.card = ModelCard.from_metadata(metadata, source=name)
+                _check_graph(self._session, self.card, name)
+            except UnicodeDecodeError:
+                raise InputError(
+                    f"{name} is damaged: it has a name or a value that is not UTF-8", hint=AGAIN
+                ) from None
             self._try(name, watchdog)
 
     def hash(self, images: np.ndarray) -> np.ndarray:

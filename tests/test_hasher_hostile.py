@@ -199,6 +199,15 @@ def test_a_graph_that_is_not_a_hash_function_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("word", [b"attached", b"image"])
+def test_names_that_are_not_utf8_are_refused(word):
+    model = onnx.load_from_string(means_model())
+    model.metadata_props.add(key="attached", value="attached")
+    with pytest.raises(InputError, match="not UTF-8") as refused:
+        Hasher(model.SerializeToString().replace(word, b"\xff" + word[1:]), device="cpu")
+    assert refused.value.hint
+
+
 def test_rows_are_counted_for_every_batch():
     """A graph that drops an image of more than two drops no chip in silence."""
 

@@ -22,7 +22,7 @@ from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, scene_at
 from dcsh_pg.imagery.origin import Origin
-from dcsh_pg.imagery.query import read_query
+from dcsh_pg.imagery.query import QueryImage, read_query
 from dcsh_pg.imagery.reading import Reading
 
 if TYPE_CHECKING:
@@ -239,6 +239,9 @@ class OpenArchive:
         self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
     ) -> np.ndarray:
         """An image read the way of this archive, uint8 (1, H, W, C)."""
+        return self._read_query(path, window).pixels
+
+    def _read_query(self, path: str | Path, window: tuple[int, int, int, int] | None) -> QueryImage:
         return read_query(
             str(path), reading=self.reading, bands=self.record.card.bands, window=window
         )

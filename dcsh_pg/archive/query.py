@@ -24,6 +24,7 @@ class Query:
         footprint: GeoJSON geometry in longitude and latitude, where it has a place.
         likes, unlikes: ids, when it is several chips of the archive.
         region: shapely geometry in EPSG:4326, when it is the chips that cover one.
+        resolution: ground size of a pixel of the picture in metres, where it is known.
     """
 
     code: bytes | None
@@ -34,3 +35,4 @@ class Query:
     likes: Sequence[int] = ()
     unlikes: Sequence[int] = ()
     region: Geometry | None = None
+    resolution: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -155,8 +156,25 @@ class Searching(OpenArchive):
             NotFound: the archive was dropped or replaced since it was opened.
         """
         registry.check_unchanged(self.connection, self.record)
-        pixels = self.read_image(path, window=window)
-        return Query(bytes(self.hasher.hash(pixels)[0]), Path(path).name, pixels=pixels[0])
+        image = self._read_query(path, window)
+        code = bytes(self.hasher.hash(image.pixels)[0])
+        return Query(code, Path(path).name, pixels=image.pixels[0], resolution=image.resolution)
+
+    def relative_scale(self, query: Query) -> float | None:
+        """How much more ground the picture of a query shows than a chip of the archive, by side.
+
+        2.0 is twice as wide.  A model hashes every picture as a whole, so one of another scale than
+        the chips looks like none of them.  Where the resolution of the picture or of the model is
+        not known, sizes in pixels are compared; None where chips have no size of their own.
+        """
+        if query.pixels is None:
+            return None
+        card = self.record.card
+        side = math.sqrt(query.pixels.shape[0] * query.pixels.shape[1])
+        if query.resolution and card.resolution:
+            chip_side = (self.reading.chip_size or card.chip_size) * card.resolution
+            return side * query.resolution / chip_side
+        return side / self.reading.chip_size if self.reading.chip_size else None
 
     def query_chip(self, chip: int) -> Query:
         """A chip of the archive as a query; without pixels where its file is gone.
@@ -226,6 +244,11 @@ class Searching(OpenArchive):
     def bit_statistics(self) -> list[BitStatistics]:
         """How balanced each bit of the codes is: ``dcsh.bit_statistics``."""
         return statistics.bit_statistics(self.connection, self.record.name)
+
+    def pair_distances(self, sample: int = 256) -> dict[int, int]:
+        """Distance -> pairs of chips at it, of so many chips spread over the archive:
+        ``dcsh.pair_distances``."""
+        return statistics.pair_distances(self.connection, self.record.name, sample)
 
     def frequent_codes(self, most: int = 10) -> list[FrequentCode]:
         """The codes that most chips have, as black or cloudy ones do: ``dcsh.frequent_codes``."""

@@ -38,6 +38,8 @@ class Hit:
         acquired: when the picture was taken, UTC, or None.
         valid_fraction: share of its pixels that are valid.
         properties: of the scene.
+        collection: STAC collection id of the scene, or None.
+        item_id: STAC item id of the scene, or None.
     """
 
     id: int
@@ -49,6 +51,8 @@ class Hit:
     acquired: datetime | None
     valid_fraction: float
     properties: dict[str, Any]
+    collection: str | None = None
+    item_id: str | None = None
 
 
 def similar(
@@ -152,7 +156,8 @@ def chip(conn: psycopg.Connection, archive_name: str, id: int) -> Hit:
             sql.SQL(
                 """
                 SELECT c.id, 0, c.scene_id, s.uri, c.col_off, c.row_off, c.width, c.height,
-                       c.geom::text, c.acquired, c.valid_fraction, s.properties
+                       c.geom::text, c.acquired, c.valid_fraction, s.properties, s.collection,
+                       s.item_id
                 FROM dcsh.{} c JOIN dcsh.scene s ON s.id = c.scene_id WHERE c.id = %s
                 """
             ).format(sql.Identifier(archive_name)),
@@ -253,7 +258,8 @@ def hits_of(conn: psycopg.Connection, function: str, **arguments: Any) -> list[H
         rows = conn.execute(
             f"""
             SELECT h.id, h.distance, h.scene_id, s.uri, h.col_off, h.row_off, h.width, h.height,
-                   h.geom::text, h.acquired, h.valid_fraction, s.properties
+                   h.geom::text, h.acquired, h.valid_fraction, s.properties, s.collection,
+                   s.item_id
             FROM {function}({given}) h JOIN dcsh.scene s ON s.id = h.scene_id
             ORDER BY h.distance, h.id
             """,
@@ -279,8 +285,8 @@ _CASTS = {
 
 
 def _hit(row: tuple) -> Hit:
-    id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row
+    id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row[:-2]
     return Hit(
         id, distance, scene_id, uri, tuple(window), spatial.footprint(geom), acquired,
-        valid_fraction, properties,
+        valid_fraction, properties, *row[-2:],
     )  # fmt: skip

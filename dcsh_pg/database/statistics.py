@@ -140,6 +140,24 @@ def bit_statistics(conn: psycopg.Connection, archive_name: str) -> list[BitStati
     return [BitStatistics(*row) for row in rows]
 
 
+def pair_distances(
+    conn: psycopg.Connection, archive_name: str, sample: int = 256
+) -> dict[int, int]:
+    """Distance in bits -> number of pairs at it, of a sample of chips: ``dcsh.pair_distances``.
+
+    Raises:
+        NotFound: no such archive.
+        UsageError: ``sample`` is out of its range.
+    """
+    with sql_errors():
+        return dict(
+            conn.execute(
+                "SELECT distance, pairs FROM dcsh.pair_distances(%s, %s::integer)",
+                [archive_name, sample],
+            ).fetchall()
+        )
+
+
 def frequent_codes(
     conn: psycopg.Connection, archive_name: str, most: int = 10
 ) -> list[FrequentCode]:

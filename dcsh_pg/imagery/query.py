@@ -14,9 +14,22 @@ MAX_PIXELS = 64_000_000
 """A query image larger than this needs a window."""
 
 
+@dataclasses.dataclass(frozen=True)
+class QueryImage:
+    """A query image as one chip.
+
+    Attributes:
+        pixels: uint8 (1, H, W, C).
+        resolution: ground size of a pixel in metres, or None where the image is not georeferenced.
+    """
+
+    pixels: np.ndarray
+    resolution: float | None
+
+
 def read_query(
     path: str, *, reading: Reading, bands: int, window: tuple[int, int, int, int] | None = None
-) -> np.ndarray:
+) -> QueryImage:
     """A query image as one chip, whatever its size and place.
 
     Args:
@@ -24,9 +37,6 @@ def read_query(
         reading: of the archive; its bands and scale are used, its grid is not.
         bands: channels that the model takes.
         window: col_off, row_off, width, height in pixels, or None for the whole image.
-
-    Returns:
-        uint8 (1, H, W, C).
 
     Raises:
         InputError: the image cannot be read, is too large, or holds no valid pixel.
@@ -54,4 +64,4 @@ def read_query(
         chips = scene.read(np.array([[left, top, width, height]]))
     if chips.valid_fraction[0] == 0:
         raise InputError(f"{path} holds no valid pixel there", hint="choose another --window")
-    return chips.pixels
+    return QueryImage(chips.pixels, record.resolution)

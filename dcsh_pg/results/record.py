@@ -36,13 +36,15 @@ HIT_COLUMNS: dict[str, type] = {
     "id": int,
     "scene_id": int,
     "uri": str,
+    "collection": str,
+    "item_id": str,
     "acquired": datetime,
     **dict.fromkeys(WINDOW, int),
     "valid_fraction": float,
 }
 """The columns of every hit, in order; the properties of its scene follow."""
 
-_HIT_FIELDS = ("distance", "id", "scene_id", "uri", "acquired", "window", "valid_fraction",
+_HIT_FIELDS = ("distance", "id", "scene_id", "uri", "collection", "item_id", "acquired", "window", "valid_fraction",
                "footprint", "properties")  # fmt: skip
 
 SCALARS = (bool, int, float, str, datetime)

@@ -17,7 +17,7 @@ from dcsh_pg.terminal import printable
 PIPED_WIDTH = 160
 """Columns to use where there is no terminal to ask."""
 
-HIT_COLUMNS = ("rank", "distance", "id", "acquired", "uri")
+HIT_COLUMNS = ("rank", "distance", "id", "acquired", "collection", "item_id", "uri")
 """What a table of hits shows; the rest is for programs."""
 
 

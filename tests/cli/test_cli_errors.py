@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -21,6 +22,7 @@ from rasterio.transform import from_origin
 from typer.testing import CliRunner
 
 from dcsh_pg import errors
+from dcsh_pg.archive import Archive
 from dcsh_pg.cli.main import app
 
 USAGE = errors.UsageError.exit_code
@@ -329,6 +331,26 @@ def test_a_bad_scene_among_good_ones_is_a_partial_success(archives, capfd):
     assert "dcsh-pg archive errors" in hint
     assert "zero.tif is empty" in invoke("archive", "errors", "partial").stdout
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_of_another_scale_is_told(archives):
+    small = invoke("search", "fields", "--image", "pictures/0.png", "-f", "csv")
+    assert small.exit_code == 0
+    assert "0.png covers 0.38 times the width of a chip of archive 'fields'" in small.stderr
+    fitting = invoke("search", "fields", "--image", "good.tif", "--window", "0,0,64,64")
+    assert (fitting.exit_code, fitting.stderr) == (0, "")
+
+
+def test_nothing_near_is_told_by_random_pairs(archives):
+    options = ("-m", "model.onnx", "--chip-size", "64", "--stride", "4", "-q")
+    assert invoke("ingest", "many", "good.tif", *options).exit_code == 0
+    code = Archive.open("many", dsn=os.environ["DATABASE_URL"]).code_of(1)
+    opposite = bytes(255 - byte for byte in code)
+    far = invoke("search", "many", "--code", opposite.hex(), "-f", "json")
+    distance = json.loads(far.stdout)[0]["distance"]
+    assert f"nothing near: the first hit differs in {distance} of 64 bits, and 100.0%" in far.stderr
+    assert invoke("search", "many", "--chip", "1").stderr == ""
+    assert invoke("archive", "drop", "many", "--yes").exit_code == 0
 
 
 def test_the_help_lists_the_choices():

@@ -158,7 +158,8 @@ def test_until_is_not_included_and_undated_chips_fall_out(conn):
 def test_a_hit_tells_all_about_its_chip(conn):
     loader = Loader(conn, new_archive(conn, "places"))
     ring = [[8.5, 47.25], [9.5, 47.0], [9.75, 48.0], [8.75, 48.25], [8.5, 47.25]]
-    scene = Scene("s.tif", acquired=DAY, properties={"label": "ponds", "n": [1, 2]})
+    told = {"label": "ponds", "n": [1, 2]}
+    scene = Scene("s.tif", acquired=DAY, properties=told, collection="naip", item_id="s")
     loader.add(
         scene,
         np.full((1, 8), 255, np.uint8),
@@ -172,11 +173,12 @@ def test_a_hit_tells_all_about_its_chip(conn):
     assert hit == search.Hit(
         id=1, distance=64, scene_id=1, uri="s.tif", window=(64, 128, 64, 32),
         footprint={"type": "Polygon", "coordinates": [ring]}, acquired=DAY, valid_fraction=0.75,
-        properties={"label": "ponds", "n": [1, 2]},
+        properties=told, collection="naip", item_id="s",
     )  # fmt: skip
     assert hit.acquired.utcoffset() == timedelta(0)
     chip = search.chip(conn, "places", 1)
     assert (chip.distance, chip.footprint, chip.uri) == (0, hit.footprint, hit.uri)
+    assert (chip.collection, chip.item_id) == ("naip", "s")
 
 
 def test_labelled_codes_leaves_out_what_has_no_label(conn, random_codes):

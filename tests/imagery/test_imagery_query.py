@@ -11,17 +11,18 @@ READING = Reading(chip_size=64, stride=32, scale=(0.0, 510.0))
 
 def test_any_size_is_one_chip_read_like_the_archive(write_raster, one_scene, noise_rgb):
     path = write_raster("a.tif", noise_rgb)
-    whole = read_query(str(path), reading=READING, bands=3)
+    whole = read_query(str(path), reading=READING, bands=3).pixels
     assert whole.shape == (1, 100, 130, 3) and whole.max() <= 128
     scene = one_scene(path, READING)
     windows = scene.describe().windows
     part = read_query(str(path), reading=READING, bands=3, window=tuple(windows[1].tolist()))
+    part = part.pixels
     assert np.array_equal(part, scene.read(windows[1:2]).pixels)
 
 
 def test_place_does_not_matter(write_raster, noise_rgb):
     path = write_raster("a.tif", noise_rgb, crs=None)
-    assert len(read_query(str(path), reading=Reading(chip_size=64), bands=3)) == 1
+    assert len(read_query(str(path), reading=Reading(chip_size=64), bands=3).pixels) == 1
 
 
 def test_windows_of_pictures(tmp_path, noise_rgb):
@@ -30,7 +31,7 @@ def test_windows_of_pictures(tmp_path, noise_rgb):
     pixels = read_query(
         str(tmp_path / "a.png"), reading=Reading(), bands=3, window=(10, 20, 30, 40)
     )
-    assert np.array_equal(pixels[0], picture[20:60, 10:40])
+    assert np.array_equal(pixels.pixels[0], picture[20:60, 10:40])
 
 
 @pytest.mark.parametrize("window", [(0, 0, 500, 500), (-1, 0, 10, 10), (0, 0, 0, 10)])

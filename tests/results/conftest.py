@@ -23,6 +23,8 @@ def _make_hit(number: int, **changes) -> SimpleNamespace:
         "acquired": datetime(2021, 7, 4, 18, 2, tzinfo=timezone(timedelta(hours=2))),
         "valid_fraction": 0.9,
         "properties": {"class": "beach"},
+        "collection": "naip",
+        "item_id": f"item_{number}",
     }
     return SimpleNamespace(**fields | changes)
 

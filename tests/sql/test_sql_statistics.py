@@ -57,6 +57,12 @@ def test_codes_equal_numpy(conn, codes, cut, most):
     valid = np.linspace(0.5, 1, len(codes)).round(3)
     parts = [part for part in (slice(None, cut), slice(cut, None)) if len(codes[part])]
     filled(conn, [(None, codes[part], None, valid[part]) for part in parts])
+    first, second = np.triu_indices(len(codes), 1)
+    apart = np.unpackbits(codes[first] ^ codes[second], axis=1).sum(axis=1)
+    assert statistics.pair_distances(conn, "places") == Counter(apart.tolist())
+    some = statistics.pair_distances(conn, "places", 7)
+    assert sum(some.values()) == min(len(codes), 7) * (min(len(codes), 7) - 1) // 2
+    assert some == statistics.pair_distances(conn, "places", 7)
     ones = np.unpackbits(codes, axis=1).sum(axis=0)
     counts = Counter(code.tobytes() for code in codes)
     entropies = [entropy([n, len(codes) - n]) for n in ones]
