@@ -65,12 +65,18 @@ DECLARE
     near tid[];
 BEGIN
     LOOP
-        EXECUTE format($query$
-            SELECT n.tids FROM hamming_nearest(%L::regclass, $2, $3, $6, $7, %s) n
-        $query$, code_index, selections)
-        INTO near
-        USING area, code, wanted, since, until, max_distance, most;
+        -- A snapshot can be older than the index that stands now: then the chips are walked.
+        BEGIN
+            EXECUTE format($query$
+                SELECT n.tids FROM hamming_nearest(%s::regclass, $2, $3, $6, $7, %s) n
+            $query$, code_index::oid, selections)
+            INTO near
+            USING area, code, wanted, since, until, max_distance, most;
+        EXCEPTION WHEN undefined_object OR object_not_in_prerequisite_state THEN
+            near := NULL;
+        END;
         IF near IS NULL THEN
+            ids := NULL;
             RETURN;
         END IF;
         EXECUTE format($query$

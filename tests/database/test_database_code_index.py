@@ -271,3 +271,22 @@ def test_a_database_without_it_says_what_to_do(hamming):
         with pytest.raises(ServerError, match="no access method") as error:
             registry.create_code_index(conn, "places")
         assert "dcsh-pg native install" in error.value.hint
+
+
+def test_a_snapshot_older_than_the_index_is_searched_without_it(hamming):
+    """Its catalog still names an index that another session has dropped or replaced."""
+    codes = clustered(300)
+    with connection.connect(hamming) as conn, connection.connect(hamming) as other:
+        filled(conn, codes).finish()
+        filters = {"since": DAY + timedelta(days=3), "k": 5}
+        expected = search.similar(conn, "places", codes[0].tobytes(), **filters)
+        for again in (False, True):
+            with conn.transaction():
+                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                conn.execute("SELECT 1")
+                registry.drop_code_index(other, "places")
+                if again:
+                    registry.create_code_index(other, "places")
+                found = search.similar(conn, "places", codes[0].tobytes(), **filters)
+            assert found == expected
+            registry.create_code_index(other, "places")
