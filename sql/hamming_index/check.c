@@ -264,7 +264,7 @@ check_index(CheckState *state)
 static void
 begin_check(CheckState *state, Oid index_oid)
 {
-	state->index = hamming_open(index_oid, HAMMING_MAINTAIN, &state->heap);
+	state->index = hamming_open(index_oid, HAMMING_MAINTAIN, false, &state->heap);
 	state->shape = hamming_shape(state->index);
 	state->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	if (IsolationUsesXactSnapshot() && state->index->rd_index->indcheckxmin &&

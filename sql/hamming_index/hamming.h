@@ -186,6 +186,7 @@ typedef enum HammingAccess
 	HAMMING_MAINTAIN
 } HammingAccess;
 
-extern Relation hamming_open(Oid index_oid, HammingAccess access, Relation *heap);
+extern Relation hamming_open(Oid index_oid, HammingAccess access, bool missing_ok,
+							 Relation *heap);
 
 #endif

@@ -140,29 +140,45 @@ check_rights(Oid heap, HammingAccess access)
 }
 
 /*
- * Opens an index of this access method and its table for a function; the caller closes both.  It
- * takes the locks of a reader alone, so nobody waits for it.
+ * Opens an index and its table, if they exist; the table is locked first, as everywhere.
  */
-Relation
-hamming_open(Oid index_oid, HammingAccess access, Relation *heap)
+static Relation
+try_open(Oid index_oid, Oid heap_oid, Relation *heap)
 {
-	Oid			heap_oid = IndexGetRelation(index_oid, true);
 	Relation	index;
 
-	if (!OidIsValid(heap_oid))
-	{
-		char	   *name = get_rel_name(index_oid);
-
-		if (name == NULL)
-			refuse_missing_index();
-		refuse_other_relation(name);
-	}
-	check_rights(heap_oid, access);
-
-	/* The table is locked first, as everywhere. */
 	*heap = try_relation_open(heap_oid, AccessShareLock);
-	index = *heap == NULL ? NULL : try_relation_open(index_oid, AccessShareLock);
-	if (index == NULL || IndexGetRelation(index_oid, true) != heap_oid)
+	if (*heap == NULL)
+		return NULL;
+	index = try_relation_open(index_oid, AccessShareLock);
+	if (index == NULL)
+		table_close(*heap, AccessShareLock);
+	return index;
+}
+
+/*
+ * Opens an index of this access method and its table for a function; the caller closes both.  It
+ * takes the locks of a reader alone, so nobody waits for it.
+ *
+ * An index that was dropped or replaced since the caller looked it up is an error, or NULL where
+ * missing_ok.
+ */
+Relation
+hamming_open(Oid index_oid, HammingAccess access, bool missing_ok, Relation *heap)
+{
+	Oid			heap_oid = IndexGetRelation(index_oid, true);
+	Relation	index = NULL;
+
+	if (OidIsValid(heap_oid))
+	{
+		check_rights(heap_oid, access);
+		index = try_open(index_oid, heap_oid, heap);
+	}
+	else if (get_rel_name(index_oid) != NULL)
+		refuse_other_relation(get_rel_name(index_oid));
+	if (index == NULL && missing_ok)
+		return NULL;
+	if (index == NULL)
 		refuse_missing_index();
 
 	if (index->rd_rel->relkind != RELKIND_INDEX ||
@@ -172,6 +188,12 @@ hamming_open(Oid index_oid, HammingAccess access, Relation *heap)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot look into temporary indexes of other sessions")));
+	if (!index->rd_index->indisvalid && missing_ok)
+	{
+		relation_close(index, AccessShareLock);
+		table_close(*heap, AccessShareLock);
+		return NULL;
+	}
 	if (!index->rd_index->indisvalid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

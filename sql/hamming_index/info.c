@@ -44,7 +44,7 @@ Datum
 hamming_stats(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, false, &heap);
 	HammingShape shape = hamming_shape(index);
 	BlockNumber blocks = RelationGetNumberOfBlocks(index);
 	int64		entries = 0;
@@ -83,7 +83,7 @@ Datum
 hamming_skipped(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, false, &heap);
 	HammingShape shape = hamming_shape(index);
 	HammingSearch *search = hamming_search_create(index);
 	uint64		query[HAMMING_MAX_WORDS];

@@ -340,7 +340,7 @@ hamming_nearest(PG_FUNCTION_ARGS)
 	Relation	index;
 	HammingTidSet *selected;
 	TupleDesc	descriptor;
-	Datum		values[2];
+	Datum		values[2] = {0};
 	bool		isnull[2] = {true, true};
 	HammingShape shape;
 	uint64		query[HAMMING_MAX_WORDS];
@@ -349,7 +349,10 @@ hamming_nearest(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
-	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, &heap);
+	index = hamming_open(PG_GETARG_OID(0), HAMMING_READ, true, &heap);
+	if (index == NULL)
+		PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values,
+														  isnull)));
 	shape = hamming_shape(index);
 	hamming_read_code(PG_GETARG_DATUM(1), &shape, query);
 	/* A partial index lacks rows that the others may select. */

@@ -98,6 +98,17 @@ def test_a_partial_index_on_codes_is_no_answer_for_all_rows(db, numbered):
     assert selected(db, numbered[0], 50, on_day(3, 4)) is None
 
 
+def test_an_index_that_is_gone_or_not_valid_is_no_answer(db, numbered):
+    """A search may have looked it up just before, with an older snapshot."""
+    (oid,) = db.execute("SELECT 't_code'::regclass::oid").fetchone()
+    call = f"SELECT tids FROM hamming_nearest({oid}::regclass, {literal(numbered[0])}, 5, NULL, 100, {on_day(3, 4)})"
+    assert db.execute(call).fetchone() != (None,)
+    db.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s", [oid])
+    assert db.execute(call).fetchone() == (None,)
+    db.execute("DROP INDEX t_code")
+    assert db.execute(call).fetchone() == (None,)
+
+
 def test_without_an_index_for_a_condition_the_others_select(db, numbered):
     db.execute("DROP INDEX t_place")
     assert selected(db, numbered[0], 5, in_box(10)) is None
