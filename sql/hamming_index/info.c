@@ -108,7 +108,7 @@ Datum
 hamming_format(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_DESCRIBE, &heap);
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_DESCRIBE, false, &heap);
 	HammingMetaPageData meta;
 	TupleDesc	descriptor;
 	Datum		values[2];
