@@ -14,12 +14,17 @@ def check_writable(path: Path | str) -> None:
     """Tells whether a file can be made at ``path``, without making one.
 
     Raises:
-        OutputError: a directory is there, or its folder cannot be made or written to.
+        OutputError: a directory or a device is there, or its folder cannot be made or written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise _unwritable(path, "it is a directory")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        if path.is_dir():
+            raise _unwritable(path, "it is a directory")
+        if path.exists() and not path.is_file():
+            raise _unwritable(path, "it is not a regular file")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL character
+        raise _unwritable(path, getattr(error, "strerror", None) or str(error)) from None
     if not folder.is_dir():
         raise _unwritable(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):

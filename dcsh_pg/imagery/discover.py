@@ -185,10 +185,17 @@ def _expand(source: str) -> Iterator[_Found]:
     if is_gdal_name(source):
         yield _Found(source, source.rpartition("/")[2], named=True)
         return
-    path = Path(os.path.abspath(Path(source).expanduser()))
-    if path.is_dir():
+    try:
+        path = Path(os.path.abspath(Path(source).expanduser()))
+        is_folder, is_there = path.is_dir(), path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, no such user
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{source} cannot be read: {reason}", hint="look at the path for a spelling mistake"
+        ) from None
+    if is_folder:
         yield from _in_folder(path)
-    elif path.exists():
+    elif is_there:
         yield _Found(str(path), path.name, named=True, error=unreadable(path))
     elif glob.has_magic(source):
         matches = sorted(_matches(path), key=_natural)

@@ -70,6 +70,12 @@ def test_missing_sources(tmp_path):
         names([tmp_path / "*.tif"])
 
 
+@pytest.mark.parametrize("source", ["a" * 300, "~no_such_user/x.tif", "a\0b.tif"])
+def test_names_that_no_file_can_have(source):
+    with pytest.raises(InputError, match="cannot be read"):
+        names([source])
+
+
 def test_a_folder_of_text_files_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")

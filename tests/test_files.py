@@ -1,0 +1,20 @@
+"""Output files: complete, or not there; and never in place of a device."""
+
+import os
+
+import pytest
+
+from dcsh_pg.errors import OutputError
+from dcsh_pg.files import check_writable, replacing
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "folder", "pipe", "file/below"])
+def test_what_cannot_become_a_file_is_told_and_left_alone(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for attempt in (check_writable, lambda path: replacing(path).__enter__()):
+        with pytest.raises(OutputError, match="cannot write") as refused:
+            attempt(tmp_path / name)
+        assert refused.value.hint
+    assert (tmp_path / "pipe").is_fifo()
