@@ -18,12 +18,14 @@ def check_writable(path: Path | str) -> None:
     """
     path = Path(path)
     try:
+        if "\0" in str(path):
+            raise ValueError("its name has a NUL character")
         if path.is_dir():
             raise _unwritable(path, "it is a directory")
         if path.exists() and not path.is_file():
             raise _unwritable(path, "it is not a regular file")
         folder = next(parent for parent in path.absolute().parents if parent.exists())
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL character
+    except (OSError, ValueError) as error:  # or a name that is too long
         raise _unwritable(path, getattr(error, "strerror", None) or str(error)) from None
     if not folder.is_dir():
         raise _unwritable(path, f"{folder} is not a folder")
