@@ -65,16 +65,12 @@ DECLARE
     near tid[];
 BEGIN
     LOOP
-        -- A snapshot can be older than the index that stands now: then the chips are walked.
-        BEGIN
-            EXECUTE format($query$
-                SELECT n.tids FROM hamming_nearest(%s::regclass, $2, $3, $6, $7, %s) n
-            $query$, code_index::oid, selections)
-            INTO near
-            USING area, code, wanted, since, until, max_distance, most;
-        EXCEPTION WHEN undefined_object OR object_not_in_prerequisite_state THEN
-            near := NULL;
-        END;
+        -- NULL also where the snapshot names an index that is gone: then the chips are walked.
+        EXECUTE format($query$
+            SELECT n.tids FROM hamming_nearest(%s::regclass, $2, $3, $6, $7, %s) n
+        $query$, code_index::oid, selections)
+        INTO near
+        USING area, code, wanted, since, until, max_distance, most;
         IF near IS NULL THEN
             ids := NULL;
             RETURN;

@@ -116,22 +116,6 @@ def test_any_k_under_a_condition(conn, k):
     assert search.similar(conn, "places", query, k=k, **later) == without
 
 
-def test_a_search_whose_snapshot_still_has_an_index_that_is_gone(hamming):
-    later = {"since": DAY + timedelta(days=4)}
-    with connection.connect(hamming) as conn, connection.connect(hamming) as other:
-        filled(conn, clustered(400)).finish()
-        query = clustered(1, seed=3).tobytes()
-        wanted = search.similar(conn, "places", query, k=20, **later)
-        conn.rollback()
-        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        with conn.transaction():
-            conn.execute("SELECT 1")
-            other.execute("SELECT dcsh.drop_code_index('places')")
-            other.execute("SELECT dcsh.create_code_index('places')")
-            other.commit()
-            assert search.similar(conn, "places", query, k=20, **later) == wanted
-
-
 def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(conn):
     codes, footprints = clustered(SIDE * SIDE), grid()
     loader = filled(conn, codes, footprints=footprints)
