@@ -114,7 +114,7 @@ def test_each_band_has_its_own_scale_and_a_query_is_read_alike(write_raster, one
     assert np.array_equal(chips.pixels[0], np.moveaxis(expected[:, :64, :64], 0, -1))
     assert record.properties["gdal_scale_offset"] == [[-1, 255], [2, 10], [0.5, 0]]
     query = read_query(str(path), reading=reading, bands=3, window=(0, 0, 64, 64))
-    assert np.array_equal(query, chips.pixels[:1])
+    assert np.array_equal(query.pixels, chips.pixels[:1])
 
 
 def test_an_archive_from_before_reads_values_as_they_are_stored(write_raster, one_scene, noise_rgb):
