@@ -88,7 +88,8 @@ class Place:
         self.ingest()
 
     def ingest(self) -> None:
-        """Makes the archive, if it is not there."""
+        """Makes the archive and its model's file, if they are not there."""
+        Path("model.onnx").write_bytes(base_model().SerializeToString())
         made = CliRunner().invoke(
             app,
             ["ingest", "fields", "good.tif", "-m", "model.onnx", "--chip-size", "16", "-q"],
@@ -101,7 +102,6 @@ class Place:
         place = {"crs": "EPSG:32632", "transform": from_origin(5e5, 5e6, 1, 1)}
         with rasterio.open("good.tif", "w", **form, **place) as raster:
             raster.write(pixels)
-        Path("model.onnx").write_bytes(base_model().SerializeToString())
         for name in ("empty", "empty.tif", "empty.onnx"):
             Path(name).touch()
         Path("garbage.tif").write_bytes(b"II*\0" + bytes(range(256)) * 4)
@@ -184,7 +184,6 @@ def arguments(parameters: list, rng: random.Random) -> list[str]:
 def once(attack: Attack, rng: random.Random) -> None:
     global place
     place = place or Place(attack.options.dsn)
-    place.ingest()
     command = rng.choice(sorted(known := commands()))
     line = [*command.split(), *arguments(known[command], rng)]
     if command == "ingest" and "-q" not in line:
@@ -200,6 +199,8 @@ def once(attack: Attack, rng: random.Random) -> None:
         result = CliRunner().invoke(app, line)
     finally:
         signal.alarm(0)
+    if command in ("archive drop", "model save", "ingest"):
+        place.ingest()
     attack.tried(f"{command}: {'done' if result.exit_code == 0 else 'refused'}")
     for reason in faults(result):
         attack.fault(command, f"{reason}: {shown!a}: {result.stderr[:300]!a}")
