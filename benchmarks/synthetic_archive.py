@@ -12,7 +12,7 @@ import psycopg
 import shapely
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import registry
+from dcsh_pg.database import distributed, registry
 from dcsh_pg.database.load import Loader
 
 SCENE_CHIPS = 10_000
@@ -64,17 +64,26 @@ def day(number: int) -> datetime:
 
 
 def load(
-    conn: psycopg.Connection, name: str, codes: np.ndarray, scene_chips: int = SCENE_CHIPS
+    conn: psycopg.Connection,
+    name: str,
+    codes: np.ndarray,
+    scene_chips: int = SCENE_CHIPS,
+    *,
+    shards: int | None = None,
 ) -> float:
-    """Loads the codes into a new archive, in scenes of ``scene_chips``, without an index on codes;
-    returns the seconds that Loader and VACUUM ANALYZE took."""
+    """Loads the codes into a new archive, in scenes of ``scene_chips``, without an index on codes,
+    with ``shards`` distributed by Citus before it is filled; returns the seconds that Loader and
+    VACUUM ANALYZE took."""
     bits = 8 * codes.shape[1]
     card = ModelCard(
         name="synthetic", method="itq", bits=bits, bands=3, chip_size=64, input_size=64,
         mean=(0.5,) * 3, std=(0.25,) * 3, encoder="none",
     )  # fmt: skip
     model = registry.store_model(conn, card, f"synthetic codes of {bits} bits".encode())
-    loader = Loader(conn, registry.create_archive(conn, name, model, {}))
+    archive = registry.create_archive(conn, name, model, {})
+    if shards is not None:
+        distributed.distribute(conn, name, shards=shards)
+    loader = Loader(conn, archive)
     side = grid_side(len(codes))
     seconds = 0.0
     for number, first in enumerate(range(0, len(codes), scene_chips)):

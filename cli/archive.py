@@ -1,9 +1,9 @@
-"""``dcsh-pg archive``: what is in the database, its index, and dropping it.
+"""``dcsh-pg archive``: what is in the database, its index, distributing and dropping it.
 
 Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.statistics`;
 SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
 ``dcsh.bit_statistics``, ``dcsh.frequent_codes``, ``dcsh.coverage``, ``dcsh.drop_archive``,
-``dcsh.create_code_index``, ``dcsh.drop_code_index``.
+``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.distribute_archive``.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ def show(
     pg_bin: options.PgBin = None,
 ) -> None:
     """Tell all about an archive: model, reading, counts, extent, times, properties."""
-    from dcsh_pg.database import registry
+    from dcsh_pg.database import distributed, registry
 
     with _opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
         told = record.summary() | registry.extent(conn, name)
+        told["shards"] = distributed.workers(conn, name) or None
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
@@ -238,6 +239,47 @@ def index(
 
 
 @archive.command()
+def distribute(
+    name: options.ArchiveName,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of shards. Default: one per worker. More allow for more workers later.",
+            show_default=False,
+        ),
+    ] = None,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Distribute an archive over the workers of a Citus cluster.
+
+    Run it on the coordinator. Every command works on the archive as before and returns the same rows.
+
+    [dim]dcsh-pg archive distribute naip --shards 8[/dim]
+    """
+    from dcsh_pg.database import distributed
+
+    with _opened(dsn, pg_bin) as conn:
+        made = distributed.distribute(conn, name, shards=shards)
+        count = len(distributed.workers(conn, name))
+    say(f"archive '{name}' is distributed: {_many(made, 'shard')} on {_many(count, 'worker')}")
+
+
+@archive.command()
+def undistribute(
+    name: options.ArchiveName, dsn: options.Dsn = None, pg_bin: options.PgBin = None
+) -> None:
+    """Bring a distributed archive back to one server."""
+    from dcsh_pg.database import distributed
+
+    with _opened(dsn, pg_bin) as conn:
+        moved = distributed.undistribute(conn, name)
+    say(f"archive '{name}' is {'back' if moved else 'already'} on one server")
+
+
+@archive.command()
 def drop(
     name: options.ArchiveName,
     yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
@@ -256,6 +298,10 @@ def drop(
             )
         registry.drop_archive(conn, name)
     say(f"archive '{name}' is dropped")
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _opened(dsn, pg_bin):

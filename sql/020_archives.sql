@@ -17,15 +17,13 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error';
 
-CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text, name text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
-    used dcsh.model;
 BEGIN
-    SELECT m.* INTO STRICT used FROM dcsh.model m WHERE m.id = target.model_id;
     EXECUTE format($ddl$
         CREATE TABLE dcsh.%1$I (
             id bigint PRIMARY KEY,
@@ -42,6 +40,23 @@ BEGIN
         CREATE INDEX ON dcsh.%1$I USING gist (geom);
         CREATE INDEX ON dcsh.%1$I (acquired);
         CREATE INDEX ON dcsh.%1$I (scene_id);
+    $ddl$, archive, dcsh._footprint_type(),
+        (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id));
+    PERFORM dcsh._comment_chips(archive);
+END
+$$;
+COMMENT ON FUNCTION dcsh._create_chips IS 'Create the empty table for the chips of an archive, with indexes and comments';
+
+CREATE OR REPLACE FUNCTION dcsh._comment_chips(archive text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+    used dcsh.model;
+BEGIN
+    SELECT m.* INTO STRICT used FROM dcsh.model m WHERE m.id = target.model_id;
+    EXECUTE format($ddl$
         COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip, without gaps in the order of ingestion';
         COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
         COMMENT ON COLUMN dcsh.%1$I.col_off IS 'First column of its window in the scene, pixels';
@@ -51,14 +66,14 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.geom IS 'Footprint, longitude and latitude (EPSG:4326)';
         COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
         COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
-        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %3$s bits; compare with dcsh.hamming';
-    $ddl$, name, dcsh._footprint_type(), used.bits);
-    EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', name,
+        COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %2$s bits; compare with dcsh.hamming';
+    $ddl$, archive, used.bits);
+    EXECUTE format('COMMENT ON TABLE dcsh.%I IS %L', archive,
         format('Chips hashed with %s (%s, %s bits); search them with dcsh.similar(%L, ...)',
                used.name, used.method, used.bits, archive));
 END
 $$;
-COMMENT ON FUNCTION dcsh._create_chips IS 'Makes an empty table for the chips of an archive, with indexes and comments';
+COMMENT ON FUNCTION dcsh._comment_chips IS 'Comment the table of an archive and its columns';
 
 CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
     RETURNS bigint
@@ -98,7 +113,7 @@ BEGIN
             USING ERRCODE = 'reserved_name',
                   HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
     END IF;
-    PERFORM dcsh._create_chips(name, name);
+    PERFORM dcsh._create_chips(name);
     PERFORM dcsh._create_layer(name);
     RETURN new_id;
 END

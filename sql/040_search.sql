@@ -155,6 +155,11 @@ BEGIN
             USING ERRCODE = 'string_data_length_mismatch',
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
+    IF dcsh._is_distributed(archive) THEN
+        RETURN QUERY SELECT * FROM dcsh._search_distributed(
+            archive, conditions, code, k, place, since, until, max_distance, other_than);
+        RETURN;
+    END IF;
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
@@ -223,7 +228,14 @@ DECLARE
     plan jsonb;
 BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
-    IF code IS NOT NULL THEN
+    IF code IS NULL THEN
+        RETURN NULL;
+    ELSIF dcsh._is_distributed(archive) THEN
+        -- Citus hands EXPLAIN no parameters on.
+        EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(replace(
+            dcsh._query_of_shards(archive, 'true', true), '$2', format('%L', code)), '$3', k::text)
+        INTO plan;
+    ELSE
         EXECUTE 'EXPLAIN (FORMAT JSON) '
             || dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL)
         INTO plan

@@ -9,17 +9,45 @@ CREATE OR REPLACE FUNCTION dcsh._overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%T
                   / nullif(greatest(dcsh._area_of(a), dcsh._area_of(b)), 0))::numeric, 6);
 COMMENT ON FUNCTION dcsh._overlap IS 'Share of the larger of two footprints that both have, to six decimals';
 
-CREATE OR REPLACE FUNCTION dcsh._newest_of(archive text, chip text, period text) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh._newest_of(chips text, chip text, period text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format($condition$
         %2$s.acquired <@ %3$s AND NOT EXISTS (
-            SELECT FROM dcsh.%1$I newer
+            SELECT FROM %1$s newer
             WHERE newer.geom && %2$s.geom AND newer.acquired <@ %3$s
                 AND newer.acquired > %2$s.acquired
                 AND dcsh._overlap(newer.geom, %2$s.geom) >= $4)
-    $condition$, archive, chip, period);
-COMMENT ON FUNCTION dcsh._newest_of IS 'Condition that a chip was acquired in a period and no newer one of that period overlaps it by the share $4 or more';
+    $condition$, chips, chip, period);
+COMMENT ON FUNCTION dcsh._newest_of IS 'Condition that a chip was acquired in a period and no newer one of that period among the chips overlaps it by the share $4 or more';
+
+-- Citus joins a distributed table with itself on its key alone, so it is handed the chips concerned.
+CREATE OR REPLACE FUNCTION dcsh._chips_of_period(archive text, period text, within boolean) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path FROM CURRENT
+    RETURN format($query$
+        SELECT x.id, x.scene_id, x.acquired, x.geom, x.code
+        FROM dcsh.%I x WHERE x.acquired <@ %s AND %s
+    $query$, archive, period, CASE WHEN within THEN 'x.geom && $6' ELSE 'true' END);
+COMMENT ON FUNCTION dcsh._chips_of_period IS 'The query for the chips of a period, where asked within the bounds $6';
+
+CREATE OR REPLACE FUNCTION dcsh._bounds_of_period(archive text, area dcsh.area, period tstzrange)
+    RETURNS dcsh.area
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    bounds dcsh.area;
+BEGIN
+    EXECUTE format($query$
+        SELECT dcsh._rectangle(min(b[1]), min(b[2]), max(b[3]), max(b[4]))
+        FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+        WHERE c.acquired <@ $2 AND %s
+    $query$, archive, dcsh._meets()) INTO bounds USING area, period;
+    RETURN bounds;
+END
+$$;
+COMMENT ON FUNCTION dcsh._bounds_of_period IS 'Bounds of the chips of a period whose footprints meet an area; NULL for none';
 
 CREATE OR REPLACE FUNCTION dcsh.change(
     archive text, before tstzrange, after tstzrange, area dcsh.area DEFAULT NULL,
@@ -35,6 +63,11 @@ CREATE OR REPLACE FUNCTION dcsh.change(
 AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
+    place dcsh.area := dcsh._to_lonlat(area);
+    earlier text := format('dcsh.%I', archive);
+    later text := format('dcsh.%I', archive);
+    chosen text := '';
+    bounds dcsh.area;
 BEGIN
     IF before IS NULL OR after IS NULL OR isempty(before) OR isempty(after)
         OR NOT before << after
@@ -52,24 +85,33 @@ BEGIN
     IF k IS NOT NULL THEN
         PERFORM dcsh._check_k(k);
     END IF;
+    IF dcsh._is_distributed(archive) THEN
+        earlier := 'early';
+        later := 'late';
+        chosen := format('WITH early AS MATERIALIZED (%s), late AS MATERIALIZED (%s)',
+            dcsh._chips_of_period(archive, '$2', area IS NOT NULL),
+            dcsh._chips_of_period(archive, '$3', area IS NOT NULL));
+        bounds := CASE WHEN area IS NOT NULL THEN dcsh._bounds_of_period(archive, place, after) END;
+    END IF;
     RETURN QUERY EXECUTE format($query$
+        %5$s
         SELECT c.id, dcsh.hamming(c.code, earlier.code) AS distance, earlier.id, earlier.overlap,
                c.scene_id, earlier.scene_id, c.acquired, earlier.acquired, c.geom
-        FROM dcsh.%1$I c CROSS JOIN LATERAL (
+        FROM %1$s c CROSS JOIN LATERAL (
             SELECT b.id, b.scene_id, b.acquired, b.code,
                    dcsh._overlap(b.geom, c.geom) AS overlap
-            FROM dcsh.%1$I b
-            WHERE b.geom && c.geom AND dcsh._overlap(b.geom, c.geom) >= $4 AND %3$s
+            FROM %2$s b
+            WHERE b.geom && c.geom AND dcsh._overlap(b.geom, c.geom) >= $4 AND %4$s
             ORDER BY overlap DESC, b.acquired DESC, b.id
             LIMIT 1
         ) earlier
-        WHERE %2$s AND %4$s
+        WHERE %3$s AND %6$s
         ORDER BY distance DESC, c.id
         LIMIT $5
-    $query$, archive,
+    $query$, later, earlier,
         CASE WHEN area IS NULL THEN 'true' ELSE dcsh._meets() END,
-        dcsh._newest_of(archive, 'b', '$2'), dcsh._newest_of(archive, 'c', '$3'))
-    USING dcsh._to_lonlat(area), before, after, min_overlap, k;
+        dcsh._newest_of(earlier, 'b', '$2'), chosen, dcsh._newest_of(later, 'c', '$3'))
+    USING place, before, after, min_overlap, k, bounds;
 END
 $$;
 COMMENT ON FUNCTION dcsh.change IS 'What changed between two periods, by (distance DESC, id): the newest chip of period after at each place, beside that of period before which overlaps it most, if by min_overlap of the larger footprint; footprint of the chip after meets area, the k most changed or all';

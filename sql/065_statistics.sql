@@ -84,12 +84,11 @@ BEGIN
             ORDER BY chips DESC, first_id
             LIMIT $1
         )
-        SELECT f.code, n.chips, (n.chips / n.total)::double precision,
+        SELECT (array_agg(c.code))[1], n.chips, (n.chips / n.total)::double precision,
                count(DISTINCT c.scene_id), n.first_id, avg(c.valid_fraction::numeric)::real
         FROM counted n
-            JOIN dcsh.%1$I f ON f.id = n.first_id
             JOIN dcsh.%1$I c ON bit_send(c.code) = n.key
-        GROUP BY f.code, n.chips, n.total, n.first_id
+        GROUP BY n.key, n.chips, n.total, n.first_id
         ORDER BY n.chips DESC, n.first_id
     $query$, archive) USING most;
 END
@@ -97,7 +96,7 @@ $$;
 COMMENT ON FUNCTION dcsh.frequent_codes IS 'The codes that most chips of an archive have, by (chips DESC, first_id): black pictures, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
 
 -- Chips at even steps of the ids, which are in the order of ingestion: neighbours in a scene, which
--- are more similar than other chips, do not come together.
+-- are more similar than other chips, do not come together. Removed scenes leave gaps in the ids.
 CREATE OR REPLACE FUNCTION dcsh.pair_distances(archive text, sample integer DEFAULT 256)
     RETURNS TABLE (distance integer, pairs bigint)
     LANGUAGE plpgsql STABLE
@@ -106,29 +105,28 @@ CREATE OR REPLACE FUNCTION dcsh.pair_distances(archive text, sample integer DEFA
 AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(archive);
+    first bigint;
+    length bigint;
 BEGIN
     IF sample IS NULL OR sample NOT BETWEEN 2 AND 10000 THEN
         RAISE EXCEPTION 'sample must be from 2 to 10000, not %', coalesce(sample::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'it is how many chips to compare';
     END IF;
+    EXECUTE format('SELECT min(c.id), max(c.id) - min(c.id) + 1 FROM dcsh.%I c', archive)
+        INTO first, length;
     RETURN QUERY EXECUTE format($query$
-        WITH span AS (
-            SELECT min(c.id) AS first, max(c.id) - min(c.id) + 1 AS length FROM dcsh.%1$I c
-        ), taken AS MATERIALIZED (
-            SELECT DISTINCT ON (c.id) c.id, c.code
-            FROM span s, generate_series(0, $1 - 1) step, LATERAL (
-                SELECT c.id, c.code FROM dcsh.%1$I c
-                WHERE c.id >= s.first + step * s.length / $1
-                ORDER BY c.id LIMIT 1) c
+        WITH taken AS MATERIALIZED (
+            SELECT c.id, c.code FROM dcsh.%I c WHERE c.id = ANY ($1)
         )
         SELECT dcsh.hamming(a.code, b.code) AS distance, count(*) AS pairs
         FROM taken a JOIN taken b ON a.id < b.id
         GROUP BY 1
         ORDER BY 1
-    $query$, archive) USING sample;
+    $query$, archive)
+    USING ARRAY(SELECT first + step * length / sample FROM generate_series(0, sample - 1) step);
 END
 $$;
-COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of so many chips spread evenly over an archive, or among all where it has fewer; the same sample every time. What a distance means: one that many random pairs have is not near';
+COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most so many chips spread evenly over an archive, or among all where it has fewer; the same sample every time. What a distance means: one that many random pairs have is not near';
 
 CREATE OR REPLACE FUNCTION dcsh._round_cell(span double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT

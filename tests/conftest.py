@@ -6,6 +6,7 @@
     any_hamming    the same, and with PostGIS
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
+    any_deployment the same, and on Citus with distributed archives (citus_cluster.py)
 
     model_file     a model with random weights, 64 bits, chips of 64 pixels
     scenes         a folder of four small georeferenced scenes
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from citus_cluster import citus_cluster, citus_database  # noqa: F401
 from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database import migrate, native
@@ -185,6 +187,18 @@ def postgis_database(postgis_admin, postgis_template) -> Iterator[str]:
 
 @pytest.fixture(params=["embedded", "postgres16", "postgis"])
 def any_database(request) -> Iterator[str]:
+    yield from _database_on(request)
+
+
+@pytest.fixture(params=["embedded", "postgres16", "postgis", "citus"])
+def any_deployment(request) -> Iterator[str]:
+    if request.param == "citus":
+        yield request.getfixturevalue("citus_database")
+    else:
+        yield from _database_on(request)
+
+
+def _database_on(request) -> Iterator[str]:
     admin = request.getfixturevalue(f"{request.param}_admin")
     template = request.getfixturevalue(f"{request.param}_template")
     with new_database(admin, template) as made:

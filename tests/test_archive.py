@@ -18,14 +18,14 @@ from dcsh_pg.errors import ModelError, NotFound
 
 
 @pytest.fixture
-def archive(any_database, model_file, scenes):
-    made = Archive.create("a", model_file, chip_size=128, dsn=any_database)
+def archive(any_deployment, model_file, scenes):
+    made = Archive.create("a", model_file, chip_size=128, dsn=any_deployment)
     made.ingest([str(scenes)])
     yield made
     made.connection.close()
 
 
-def test_all_ways_give_the_same_rows(archive, any_database, scenes, tmp_path):
+def test_all_ways_give_the_same_rows(archive, any_deployment, scenes, tmp_path):
     middle = archive.similar_to(1, k=1)[0]
     left, low, right, high = shape(middle.footprint).buffer(0.001).bounds
     since = "2020-01-01"
@@ -37,12 +37,12 @@ def test_all_ways_give_the_same_rows(archive, any_database, scenes, tmp_path):
     done = CliRunner().invoke(
         app,
         ["search", "a", "--chip", "5", "-k", "7", "--area", f"{left},{low},{right},{high}",
-         "--since", since, "--format", "json", "--dsn", any_database],
+         "--since", since, "--format", "json", "--dsn", any_deployment],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
 
-    with psycopg.connect(any_database) as conn:
+    with psycopg.connect(any_deployment) as conn:
         wkt = box(left, low, right, high).wkt
         corners = f"(({left},{low}),({right},{low}),({right},{high}),({left},{high}))"
         area = {"geometry": f"'SRID=4326;{wkt}'::geometry", "polygon": f"'{corners}'::polygon"}
@@ -70,8 +70,8 @@ def test_an_image_cut_from_a_scene_finds_its_own_chip_first(archive, scenes, tmp
     assert windowed.code == archive.code_of(target.id)
 
 
-def test_hits_equal_brute_force(archive, any_database):
-    with psycopg.connect(any_database) as conn:
+def test_hits_equal_brute_force(archive, any_deployment):
+    with psycopg.connect(any_deployment) as conn:
         stored = conn.execute("SELECT id, code::text FROM dcsh.a ORDER BY id").fetchall()
     ids = np.array([id for id, _ in stored])
     packed = np.stack([codes.from_text(code) for _, code in stored])
@@ -101,13 +101,13 @@ def test_a_code_of_another_length_is_refused(archive):
         archive.similar(bytes(4))
 
 
-def test_the_model_comes_from_the_database(archive, any_database, tmp_path, monkeypatch):
+def test_the_model_comes_from_the_database(archive, any_deployment, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    opened = Archive.open("a", dsn=any_database)
+    opened = Archive.open("a", dsn=any_deployment)
     assert opened.hasher.sha256 == archive.record.model_sha256
     [cached] = tmp_path.rglob("*.onnx")
     cached.write_bytes(b"damaged")
-    assert Archive.open("a", dsn=any_database).hasher.sha256 == archive.record.model_sha256
+    assert Archive.open("a", dsn=any_deployment).hasher.sha256 == archive.record.model_sha256
 
 
 def test_a_hit_whose_file_is_gone_still_comes_with_its_footprint(archive, scenes):

@@ -47,13 +47,13 @@ def pictures(tmp_path):
 
 
 def test_codes_are_those_of_the_model_and_a_second_run_adds_nothing(
-    any_database, model_file, folder
+    any_deployment, model_file, folder
 ):
-    archive = Archive.create("a", model_file, dsn=any_database)
+    archive = Archive.create("a", model_file, dsn=any_deployment)
     report = archive.ingest([str(folder)])
     assert (report.scenes, report.stored, report.failed) == (4, 4, 0)
-    assert report.chips == len(rows(any_database)) == 4 * 12 * 12
-    first = rows(any_database)
+    assert report.chips == len(rows(any_deployment)) == 4 * 12 * 12
+    first = rows(any_deployment)
     for row in first[:: len(first) // 7]:
         window = row[2:6]
         pixels = archive.read_image(row[10], window=window)
@@ -61,7 +61,7 @@ def test_codes_are_those_of_the_model_and_a_second_run_adds_nothing(
 
     again = archive.ingest([str(folder)])
     assert (again.known, again.stored, again.chips) == (4, 0, 0)
-    assert rows(any_database) == first
+    assert rows(any_deployment) == first
 
 
 def test_batches_and_threads_do_not_change_the_rows(database, model_file, folder, pictures):

@@ -77,9 +77,11 @@ def _fix(archive: ArchiveRecord, index: str | None, offered: bool, others: list[
 
 
 def _nodes(explained: list[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
-    """All nodes of a plan."""
+    """All nodes of a plan, with those that Citus shows of its workers' plans."""
     waiting = [explained[0]["Plan"]] if explained else []
     while waiting:
         node = waiting.pop()
         waiting += node.get("Plans", [])
+        for task in node.get("Distributed Query", {}).get("Job", {}).get("Tasks", []):
+            waiting += [plan["Plan"] for [plan] in task.get("Remote Plan", [])]
         yield node

@@ -213,10 +213,10 @@ def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
         )
 
 
-def create_code_index(conn: psycopg.Connection, name: str) -> str | None:
+def create_code_index(conn: psycopg.Connection, name: str) -> str:
     """Makes the index that searches of an archive use, if need be: ``dcsh.create_code_index``.
 
-    Returns its name; None of an archive on several servers, where each has its own.
+    Returns its name.
 
     Raises:
         NotFound: no such archive.

@@ -23,18 +23,18 @@ from dcsh_pg.database.load import Loader
 
 
 @pytest.fixture
-def places(any_database):
+def places(any_deployment):
     """Three places in 2019, and again in May 2021."""
     x = np.arange(3)
     footprints = shapely.box(x, 0, x + 1, 1)
     codes = np.random.default_rng(0).integers(0, 256, (3, 8), dtype=np.uint8)
-    with connection.connect(any_database) as conn:
+    with connection.connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         for year, month, changed in ((2019, 12, 0), (2021, 5, np.array([[1], [0], [7]], np.uint8))):
             acquired = datetime(year, month, 31, 23, tzinfo=timezone.utc)
             add(loader, Scene(f"{year}.tif", acquired=acquired), codes ^ changed, footprints)
         loader.flush()
-    return any_database
+    return any_deployment
 
 
 @pytest.fixture

@@ -24,16 +24,16 @@ CODES = np.array([[0] * 8, [255] * 8, [0] * 7 + [3], [0] * 8, [0] * 7 + [15]], n
 
 
 @pytest.fixture
-def places(any_database):
+def places(any_deployment):
     """Five chips side by side; four are connected by steps of two bits."""
-    with connection.connect(any_database) as conn:
+    with connection.connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         new_archive(conn, "empty")
         x = np.arange(5)
         scene = Scene("a.tif", acquired=datetime(2021, 5, 31, 23, tzinfo=timezone.utc))
         add(loader, scene, CODES, shapely.box(x, 0, x + 1, 1))
         loader.flush()
-    return any_database
+    return any_deployment
 
 
 @pytest.fixture

@@ -19,16 +19,16 @@ from dcsh_pg.database.spatial import area_text, layer_of
 
 
 @pytest.fixture
-def places(any_database):
+def places(any_deployment):
     """An archive of 6 x 6 chips of one degree, chip 1 at 0, 0, chip 7 at 0, 1."""
     cells = np.arange(36)
     footprints = shapely.box(cells % 6, cells // 6, cells % 6 + 1, cells // 6 + 1)
     codes = np.random.default_rng(0).integers(0, 256, (36, 8), dtype=np.uint8)
-    with connection.connect(any_database) as conn:
+    with connection.connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("gone.tif"), codes, footprints)
         loader.flush()
-    return any_database
+    return any_deployment
 
 
 @pytest.fixture

@@ -41,13 +41,13 @@ def items(tmp_path):
     return write_items(tmp_path / "items.ndjson", [make_item(n) for n in range(4)])
 
 
-def test_items_become_scenes_that_know_them(any_database, model_file, tmp_path):
+def test_items_become_scenes_that_know_them(any_deployment, model_file, tmp_path):
     items = make_naip(tmp_path, 20)
-    command = ["ingest", "a", "--stac", str(items), "-m", str(model_file), "--dsn", any_database]
+    command = ["ingest", "a", "--stac", str(items), "-m", str(model_file), "--dsn", any_deployment]
     done = CliRunner().invoke(app, [*command, "--json", "-q"])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["stored"] == 20
-    stored = rows(any_database)
+    stored = rows(any_deployment)
     listed = [json.loads(line) for line in items.read_text().splitlines()]
     scenes = {row[6]: row for row in stored}
     assert [row[10] for row in scenes.values()] == [item["id"] for item in listed]
@@ -56,12 +56,12 @@ def test_items_become_scenes_that_know_them(any_database, model_file, tmp_path):
         assert row[9] == "naip" and row[11] == "EPSG:26916"
         assert f"{row[4]:%Y-%m-%dT%H:%M:%SZ}" == item["properties"]["datetime"]
 
-    archive = Archive.create("b", model_file, dsn=any_database)
+    archive = Archive.create("b", model_file, dsn=any_deployment)
     archive.ingest_stac(str(items))
-    assert [row[:6] for row in rows(any_database, "b")] == [row[:6] for row in stored]
+    assert [row[:6] for row in rows(any_deployment, "b")] == [row[:6] for row in stored]
     again = CliRunner().invoke(app, [*command, "--collection", "naip"])
     assert "20 were there already" in again.stderr
-    assert rows(any_database) == stored
+    assert rows(any_deployment) == stored
 
 
 def test_items_that_cannot_be_read_do_not_stop_the_rest(run, database, items, model_file):

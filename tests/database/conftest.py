@@ -12,7 +12,14 @@ from dcsh_pg.database import connection
 
 
 @pytest.fixture
-def conn(any_database) -> Iterator[psycopg.Connection]:
+def conn(any_deployment) -> Iterator[psycopg.Connection]:
+    with connection.connect(any_deployment) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server(any_database) -> Iterator[psycopg.Connection]:
+    """As ``conn``, and never a cluster."""
     with connection.connect(any_database) as opened:
         yield opened
 

@@ -75,9 +75,9 @@ def test_a_known_uri_with_new_content_replaces_its_chips(conn):
     assert (record.scenes, record.chips, record.skipped) == (3, 7, 4)
 
 
-def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_database):
+def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_deployment):
     archive = new_archive(conn, "places")
-    with connection.connect(any_database) as other:
+    with connection.connect(any_deployment) as other:
         loaders = [Loader(conn, archive), Loader(other, archive)]
         for loader in loaders:
             add(loader, Scene("same.tif"), np.zeros((2, 8), np.uint8))

@@ -247,21 +247,21 @@ def test_sql_takes_null_and_literals(conn, random_codes):
         conn.execute("SELECT * FROM dcsh.similar('places', x'0011223344556677', k => NULL)")
 
 
-def test_a_selective_area_uses_its_index(conn):
+def test_a_selective_area_uses_its_index(server):
     side = 100
     cells = np.arange(side * side)
     footprints = shapely.box(cells % side, cells // side, cells % side + 1, cells // side + 1)
-    filled(conn, np.zeros((len(cells), 8), np.uint8), footprints=footprints)
-    conn.execute("SET max_parallel_workers_per_gather = 0")
+    filled(server, np.zeros((len(cells), 8), np.uint8), footprints=footprints)
+    server.execute("SET max_parallel_workers_per_gather = 0")
     scans = """
         SELECT pg_stat_get_xact_numscans('dcsh.places'::regclass),
                pg_stat_get_xact_numscans('dcsh.places_geom_idx'::regclass)
     """
-    with conn.transaction():
-        of_table, of_index = conn.execute(scans).fetchone()
+    with server.transaction():
+        of_table, of_index = server.execute(scans).fetchone()
         area = shapely.box(3.2, 3.2, 3.4, 3.4)
-        assert len(search.similar(conn, "places", bytes(8), area=area)) == 1
-        assert conn.execute(scans).fetchone() == (of_table, of_index + 1)
+        assert len(search.similar(server, "places", bytes(8), area=area)) == 1
+        assert server.execute(scans).fetchone() == (of_table, of_index + 1)
 
 
 SEARCHES = (

@@ -17,8 +17,8 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.fixture
-def archive(any_database, model_file, scenes):
-    made = Archive.create("a", model_file, chip_size=128, dsn=any_database)
+def archive(any_deployment, model_file, scenes):
+    made = Archive.create("a", model_file, chip_size=128, dsn=any_deployment)
     made.ingest([str(scenes)])
     yield made
     made.connection.close()
@@ -37,12 +37,12 @@ def read(path):
     return [(id, distance) for _, id, distance in sorted(found)]
 
 
-def test_every_output_of_a_search_has_the_same_hits(archive, any_database, tmp_path):
+def test_every_output_of_a_search_has_the_same_hits(archive, any_deployment, tmp_path):
     west, south, east, north = archive.to_geopandas().total_bounds.tolist()
     area = f"--area={west},{south},{(west + east) / 2},{north}"
     files = {end: tmp_path / f"hits{end}" for end in results.SUFFIXES}
     options = [option for file in files.values() for option in ("-o", str(file))]
-    arguments = ["search", "a", "--chip", "5", "-k", "7", area, "--dsn", any_database, *options]
+    arguments = ["search", "a", "--chip", "5", "-k", "7", area, "--dsn", any_deployment, *options]
     done = CliRunner().invoke(app, [*arguments, "-f", "geojsonseq"])
     assert done.exit_code == 0, done.output
 

@@ -23,8 +23,8 @@ AFTER = (DAY + timedelta(days=10), None)
 
 
 @pytest.fixture
-def conn(any_database):
-    with connection.connect(any_database) as opened:
+def conn(any_deployment):
+    with connection.connect(any_deployment) as opened:
         yield opened
 
 

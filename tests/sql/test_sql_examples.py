@@ -28,8 +28,8 @@ FEW_CODES = arrays(np.uint8, st.tuples(st.integers(4, 40), st.just(2)), elements
 
 
 @pytest.fixture
-def conn(any_database):
-    with connection.connect(any_database) as opened:
+def conn(any_deployment):
+    with connection.connect(any_deployment) as opened:
         yield opened
 
 

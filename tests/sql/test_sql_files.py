@@ -49,8 +49,8 @@ def examples():
             yield from (f"{statement};" for statement in block.split(";\n") if statement.strip())
 
 
-def test_the_examples_of_the_document_run(any_database):
-    with connection.connect(any_database) as conn:
+def test_the_examples_of_the_document_run(any_deployment):
+    with connection.connect(any_deployment) as conn:
         for name in ("naip", "other"):
             loader = Loader(conn, new_archive(conn, name))
             boxes = [box(-86.5 + n / 50, 30.4, -86.48 + n / 50, 30.45) for n in range(50)]
@@ -61,7 +61,12 @@ def test_the_examples_of_the_document_run(any_database):
         conn.execute("CREATE TABLE ponds AS SELECT 'a' AS name, -86.3 AS lon, 30.42 AS lat")
         core = migrate.status(conn).layer == "core"
         foreign = "ST_" if core else "area => '(("
-        ran = [s for s in examples() if foreign not in s]
+        distributed = conn.execute("SELECT dcsh._is_distributed('naip')").fetchone()[0]
+        # Citus joins distributed tables on their key alone.
+        ran = [
+            s for s in examples()
+            if foreign not in s and not (distributed and "JOIN dcsh.naip b" in s)
+        ]  # fmt: skip
         for statement in ran:
             assert conn.execute(statement).fetchall(), statement
     assert len(ran) > 14

@@ -20,16 +20,27 @@ BOXES = [shapely.box(n, 10 + n, n + 1, 11 + n) for n in range(6)]
 
 
 @pytest.fixture
-def conn(any_database):
-    """With archive places: two scenes of three chips, and one without a place."""
-    with connection.connect(any_database) as opened:
-        loader = Loader(opened, new_archive(opened, "places"))
-        for n in range(2):
-            scene = Scene(f"{n}.tif", collection="naip", item_id=f"item {n}")
-            add(loader, scene, CODES[3 * n : 3 * n + 3], BOXES[3 * n : 3 * n + 3])
-        add(loader, Scene("nowhere.png"), CODES[:1])
-        loader.flush()
+def conn(any_deployment):
+    with connection.connect(any_deployment) as opened:
+        fill(opened)
         yield opened
+
+
+@pytest.fixture
+def server(any_database):
+    with connection.connect(any_database) as opened:
+        fill(opened)
+        yield opened
+
+
+def fill(conn):
+    """Makes archive places: two scenes of three chips, and one without a place."""
+    loader = Loader(conn, new_archive(conn, "places"))
+    for n in range(2):
+        scene = Scene(f"{n}.tif", collection="naip", item_id=f"item {n}")
+        add(loader, scene, CODES[3 * n : 3 * n + 3], BOXES[3 * n : 3 * n + 3])
+    add(loader, Scene("nowhere.png"), CODES[:1])
+    loader.flush()
 
 
 def columns(conn, relation):
@@ -151,7 +162,8 @@ def test_where_something_older_has_the_name_there_is_no_layer_and_nothing_is_los
             assert columns(conn, "dcsh.places_layer_layer")["code"] == "text"
 
 
-def test_a_reader_of_the_layer_needs_no_right_on_what_is_behind_it(conn):
+def test_a_reader_of_the_layer_needs_no_right_on_what_is_behind_it(server):
+    conn = server
     viewer = f"viewer_of_{conn.info.dbname}"
     conn.execute(f"CREATE ROLE {viewer}")
     try:
@@ -166,15 +178,21 @@ def test_a_reader_of_the_layer_needs_no_right_on_what_is_behind_it(conn):
         conn.execute(f"DROP OWNED BY {viewer}; DROP ROLE {viewer}")
 
 
-def test_a_layer_is_dumped_and_restored(conn, any_database):
+def test_a_layer_is_dumped_and_restored(any_database):
+    with connection.connect(any_database) as conn:
+        fill(conn)
+        _dump_and_restore(conn, any_database)
+
+
+def _dump_and_restore(conn, database):
     programs = bundled()[max(bundled())]
     dump = subprocess.run(
-        [programs / "pg_dump", "--no-owner", any_database], capture_output=True, check=True
+        [programs / "pg_dump", "--no-owner", database], capture_output=True, check=True
     ).stdout
     # Servers before 17 do not know this setting of pg_dump 18.
     dump = dump.replace(b"SET transaction_timeout = 0;", b"")
-    copy = conninfo_to_dict(any_database)["dbname"] + "_copy"
-    restored = make_conninfo(any_database, dbname=copy)
+    copy = conninfo_to_dict(database)["dbname"] + "_copy"
+    restored = make_conninfo(database, dbname=copy)
     conn.execute(f"CREATE DATABASE {copy} TEMPLATE template0")
     try:
         subprocess.run(

@@ -29,8 +29,8 @@ DAY = datetime(2021, 6, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def conn(any_database):
-    with connection.connect(any_database) as opened:
+def conn(any_deployment):
+    with connection.connect(any_deployment) as opened:
         yield opened
 
 

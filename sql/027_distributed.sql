@@ -1,0 +1,111 @@
+-- An archive on a Citus cluster: its table is distributed by id. Models, archives and scenes stay
+-- local tables of the coordinator.
+
+CREATE OR REPLACE FUNCTION dcsh._is_distributed(archive text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    distributed boolean := false;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1)'
+            INTO distributed USING to_regclass(format('dcsh.%I', archive));
+    END IF;
+    RETURN distributed;
+END
+$$;
+COMMENT ON FUNCTION dcsh._is_distributed IS 'Whether an archive is distributed over the workers of a Citus cluster';
+
+CREATE OR REPLACE FUNCTION dcsh._lock_to_move(archive text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh._archive(archive);
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
+        RAISE EXCEPTION 'this database has no extension "citus"'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'connect to the coordinator of a Citus cluster, or run CREATE EXTENSION citus as superuser';
+    END IF;
+    -- No load may run meanwhile; end_load takes the same two locks in this order.
+    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
+END
+$$;
+COMMENT ON FUNCTION dcsh._lock_to_move IS 'Lock an archive against loads while its table is distributed or undistributed; an error without Citus';
+
+CREATE OR REPLACE FUNCTION dcsh.distribute_archive(archive text, shards integer DEFAULT NULL)
+    RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET client_min_messages = warning
+AS $$
+DECLARE
+    chips text := format('dcsh.%I', archive);
+    workers integer;
+    made integer;
+BEGIN
+    PERFORM dcsh._lock_to_move(archive);
+    IF shards < 1 OR shards > 64000 THEN
+        RAISE EXCEPTION 'shards must be from 1 to 64000, not %', shards
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'omit it for one shard per worker';
+    END IF;
+    IF NOT dcsh._is_distributed(archive) THEN
+        EXECUTE 'SELECT count(*) FROM pg_catalog.pg_dist_node
+                 WHERE isactive AND shouldhaveshards AND noderole = ''primary''' INTO workers;
+        IF workers = 0 THEN
+            RAISE EXCEPTION 'this Citus cluster has no worker'
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'add one: SELECT citus_add_node(''host'', 5432)';
+        END IF;
+        EXECUTE 'SELECT pg_catalog.create_distributed_table($1, ''id'', shard_count => $2, colocate_with => ''none'')'
+            USING chips::regclass, coalesce(shards, workers);
+        EXECUTE 'SELECT pg_catalog.truncate_local_data_after_distributing_table($1)'
+            USING chips::regclass;
+    END IF;
+    EXECUTE 'SELECT count(*) FROM pg_catalog.pg_dist_shard WHERE logicalrelid = $1'
+        INTO made USING chips::regclass;
+    IF made <> shards THEN
+        RAISE EXCEPTION 'archive "%" is already distributed over % shards', archive, made
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('SELECT dcsh.undistribute_archive(%L) first', archive);
+    END IF;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION dcsh.distribute_archive IS 'Distribute the chips of an archive over the workers of a Citus cluster, by default one shard per worker; returns the number of shards. Harmless to repeat';
+
+-- Citus makes the table and its views anew: comments and the privileges on views are restored here.
+CREATE OR REPLACE FUNCTION dcsh.undistribute_archive(archive text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET client_min_messages = warning
+AS $$
+DECLARE
+    chips text := format('dcsh.%I', archive);
+    granted text[];
+    statement text;
+BEGIN
+    PERFORM dcsh._lock_to_move(archive);
+    IF NOT dcsh._is_distributed(archive) THEN
+        RETURN false;
+    END IF;
+    granted := ARRAY(
+        SELECT format('GRANT %s ON %s TO %s%s', g.privilege_type, r.oid::regclass,
+                      CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+                      CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+        FROM pg_class r, aclexplode(r.relacl) g
+        WHERE g.grantee <> r.relowner
+            AND (r.oid = chips::regclass OR r.oid = to_regclass(format('dcsh.%I', archive || '_layer'))));
+    EXECUTE 'SELECT pg_catalog.undistribute_table($1)' USING chips::regclass;
+    PERFORM dcsh._comment_chips(archive);
+    PERFORM dcsh._create_layer(archive);
+    FOREACH statement IN ARRAY granted LOOP
+        EXECUTE statement;
+    END LOOP;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION dcsh.undistribute_archive IS 'Bring the chips of a distributed archive back to the coordinator; false if it is not distributed';

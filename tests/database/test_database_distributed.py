@@ -1,0 +1,141 @@
+"""Distributing an archive over a Citus cluster, and bringing it back.
+
+That searches, loads and layers work on a distributed archive is tested where they are tested on one
+server, with the fixture ``any_deployment``.
+"""
+
+import numpy as np
+import psycopg
+import pytest
+import shapely
+from citus_cluster import worker_dsns
+from synthetic import Scene, add, new_archive, rows
+from typer.testing import CliRunner
+
+from dcsh_pg.cli.main import app
+from dcsh_pg.database import connection, distributed, registry, search
+from dcsh_pg.database.load import Loader
+from dcsh_pg.database.plan import search_plan
+from dcsh_pg.errors import NotFound, ServerError
+
+CODES = np.random.default_rng(0).integers(0, 256, (600, 8), dtype=np.uint8)
+BOXES = [shapely.box(n % 30, n // 30, n % 30 + 1, n // 30 + 1) for n in range(len(CODES))]
+AREA = shapely.box(3.5, 2.5, 9.5, 8.5)
+
+
+@pytest.fixture
+def conn(citus_cluster):
+    """To a coordinator, with archive places, which is not distributed."""
+    with connection.connect(citus_cluster) as opened:
+        loader = Loader(opened, new_archive(opened, "places"))
+        for n in range(6):
+            part = slice(100 * n, 100 * n + 100)
+            add(loader, Scene(f"{n}.tif"), CODES[part], BOXES[part])
+        loader.flush()
+        loader.finish()
+        yield opened
+    with connection.connect(citus_cluster) as fresh:
+        registry.drop_archive(fresh, "places")
+        fresh.execute("DELETE FROM dcsh.model")
+
+
+def described(conn):
+    """Comments, grants and columns of the archive's table and of its layer."""
+    return conn.execute(
+        """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), c.relacl::text,
+               col_description(c.oid, a.attnum), obj_description(c.oid)
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.oid IN ('dcsh.places'::regclass, 'dcsh.places_layer'::regclass) AND a.attnum > 0
+        ORDER BY 1, 2
+        """
+    ).fetchall()
+
+
+def answers(conn):
+    query = CODES[7].tobytes()
+    return [
+        search.similar(conn, "places", query, k=20),
+        search.similar(conn, "places", query, k=20, area=AREA, max_distance=28),
+        search.similar_to(conn, "places", 11, k=5),
+        search.within(conn, "places", query, 24),
+        search.within(conn, "places", query, 30, area=AREA),
+        search.within(conn, "places", query, 64),
+    ]
+
+
+def test_there_and_back_with_the_same_rows_answers_comments_and_grants(conn):
+    conn.execute("GRANT SELECT ON dcsh.places, dcsh.places_layer TO pg_monitor WITH GRANT OPTION")
+    stored, found, before = rows(conn, "places"), answers(conn), described(conn)
+    assert distributed.distribute(conn, "places", shards=5) == 5
+    assert sum(distributed.workers(conn, "places").values()) == 5
+    assert len(distributed.workers(conn, "places")) > 1
+    assert conn.execute("SELECT pg_relation_size('dcsh.places')").fetchone() == (0,)
+    assert rows(conn, "places") == stored
+    assert answers(conn) == found
+    assert distributed.undistribute(conn, "places") is True
+    assert distributed.workers(conn, "places") == {}
+    assert distributed.undistribute(conn, "places") is False
+    assert rows(conn, "places") == stored
+    assert answers(conn) == found
+    assert described(conn) == before
+
+
+def test_one_shard_per_worker_and_harmless_to_repeat(conn):
+    workers = len(worker_dsns(conn.info.dsn))
+    assert distributed.distribute(conn, "places") == workers
+    assert distributed.distribute(conn, "places") == workers
+    with pytest.raises(ServerError, match="already distributed") as refused:
+        distributed.distribute(conn, "places", shards=workers + 1)
+    assert "undistribute" in refused.value.hint
+    with pytest.raises(NotFound):
+        distributed.distribute(conn, "nowhere")
+
+
+def test_status_shows_the_plan_of_the_shards(conn):
+    distributed.distribute(conn, "places")
+    record = registry.get_archive(conn, "places")
+    plan = search_plan(conn, record)
+    assert plan.uses == ("sequential scan" if plan.index is None else "index")
+
+
+def test_a_load_whose_worker_is_lost_stores_nothing_and_repeats_cleanly(conn):
+    distributed.distribute(conn, "places")
+    before = rows(conn, "places")
+    loader = Loader(conn, registry.get_archive(conn, "places"))
+    add(loader, Scene("new.tif"), CODES[:50], BOXES[:50])
+    with pytest.raises((ServerError, psycopg.OperationalError)), conn.transaction():
+        loader.flush()
+        for worker in worker_dsns(conn.info.dsn):
+            with psycopg.connect(worker, autocommit=True) as there:
+                there.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name ~ '^citus_internal'"
+                )
+        conn.execute("SELECT count(*) FROM dcsh.places")
+    with connection.connect(conn.info.dsn) as fresh:
+        assert rows(fresh, "places") == before
+        again = Loader(fresh, registry.get_archive(fresh, "places"))
+        add(again, Scene("new.tif"), CODES[:50], BOXES[:50])
+        again.flush()
+        assert len(rows(fresh, "places")) == len(before) + 50
+
+
+def test_commands(conn):
+    def output(*arguments):
+        done = CliRunner().invoke(app, ["archive", *arguments, "--dsn", conn.info.dsn])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "3 shards on 2 workers" in output("distribute", "places", "--shards", "3")
+    assert '"shards": {' in output("show", "places", "--json")
+    assert "back on one server" in output("undistribute", "places")
+    assert "already on one server" in output("undistribute", "places")
+
+
+def test_without_citus_one_clear_error(core):
+    new_archive(core, "places")
+    with pytest.raises(ServerError, match="citus") as refused:
+        distributed.distribute(core, "places")
+    assert "coordinator" in refused.value.hint
+    assert distributed.workers(core, "places") == {}
