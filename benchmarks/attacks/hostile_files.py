@@ -145,6 +145,9 @@ class Maker:
     def side_file(self, rng: random.Random, path: Path) -> None:
         image = path.with_suffix(f".{rng.choice(('tif', 'png', 'jpg', 'img'))}")
         image.write_bytes(rng.choice(self.seeds) + rng.randbytes(8))
+        if rng.random() < 0.3:  # before a named pipe lies beside it
+            with contextlib.suppress(Exception), rasterio.open(image, "r+") as target:
+                target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=f"/vsicurl/{self.url}/o.tif")
         for _ in range(rng.randrange(1, 3)):
             ending = rng.choice((".ovr", ".msk", ".aux.xml", ".aux", ".rrd", ".OVR", ".msk.ovr"))
             side = Path(f"{image}{ending}") if rng.random() < 0.7 else path.with_suffix(ending)
@@ -153,9 +156,6 @@ class Maker:
                     os.mkfifo(side)
             elif not side.exists():
                 side.write_text(self.text(rng))
-        if rng.random() < 0.3:
-            with contextlib.suppress(Exception), rasterio.open(image, "r+") as target:
-                target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=f"/vsicurl/{self.url}/o.tif")
 
     def special(self, rng: random.Random, path: Path) -> None:
         path = path.with_suffix(f".{rng.choice((*SUFFIXES, 'txt', 'tfw', 'aux.xml'))}")
