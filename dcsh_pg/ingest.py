@@ -23,6 +23,7 @@ from shapely import Polygon
 from dcsh_pg.database.load import Loader
 from dcsh_pg.errors import DcshError, InputError, PartialSuccess, ServerError
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery.bands import bands_taken, listed
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
 
@@ -82,18 +83,10 @@ class IngestReport:
             f"{self.known} were there already" if self.known else "",
             f"{self.replaced} replaced by new content" if self.replaced else "",
             f"{self.failed} failed" if self.failed else "",
-            self._bands_taken(),
+            bands_taken(self.bands),
             f"{self.seconds:.1f} s",
         ]
         return ", ".join(part for part in parts if part)
-
-    def _bands_taken(self) -> str:
-        """'bands 3,2,1', or 'bands 3,2,1 of 9 scenes and 1,2,3 of 1'."""
-        if len(self.bands) < 2:
-            return "".join(f"bands {bands}" for bands in self.bands)
-        (most, scenes), (next_most, others) = self.bands.most_common(2)
-        more = ", and others" if len(self.bands) > 2 else ""
-        return f"bands {most} of {scenes} scenes and {next_most} of {others}{more}"
 
     def raise_for_failures(self) -> None:
         """Raises what the command line must leave with when scenes failed.
@@ -280,7 +273,7 @@ def _store(done: HashedScene, loader: Loader, report: IngestReport) -> None:
     loader.add(done.record, codes, windows, done.footprints, valid, skipped)
     report.stored += 1
     if done.record.bands:
-        report.bands[",".join(map(str, done.record.bands))] += 1
+        report.bands[listed(done.record.bands)] += 1
     report.chips += len(codes)
     report.skipped += skipped
 

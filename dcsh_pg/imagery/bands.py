@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -56,10 +57,27 @@ def choose_bands(
     raise InputError(f"{uri} has {_bands(len(seen))}, the model takes {wanted}", hint=hint)
 
 
+def listed(bands: Sequence[int]) -> str:
+    """'1,2,3', as ``--bands`` takes it."""
+    return ",".join(map(str, bands))
+
+
+def bands_taken(scenes: Mapping[str, int]) -> str:
+    """'bands 3,2,1', or 'bands 3,2,1 of 9 scenes and 1,2,3 of 1', for people.
+
+    Args:
+        scenes: how many scenes gave which bands, :func:`listed`; may be empty.
+    """
+    if len(scenes) < 2:
+        return "".join(f"bands {bands}" for bands in scenes)
+    (most, count), (next_most, others) = Counter(scenes).most_common(2)
+    more = ", and others" if len(scenes) > 2 else ""
+    return f"bands {most} of {count} scenes and {next_most} of {others}{more}"
+
+
 def _example(bands: Sequence[int]) -> str:
     """'1,2,3', or '1,2,...,13' of many."""
-    shown = bands if len(bands) <= 4 else [*bands[:2], "...", bands[-1]]
-    return ",".join(map(str, shown))
+    return listed(bands if len(bands) <= 4 else [*bands[:2], "...", bands[-1]])
 
 
 def _bands(count: int) -> str:

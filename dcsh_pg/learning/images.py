@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg.errors import InputError, OutputError, TrainingError
+from dcsh_pg.imagery.bands import bands_taken, listed
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
 
@@ -68,6 +70,9 @@ def gather(
         OutputError: ``scratch`` cannot be written.
     """
     described, failed = _describe(scenes, progress)
+    bands = Counter(listed(record.bands) for _, record in described if record.bands)
+    if bands:
+        progress.note(f"read {bands_taken(bands)}")
     counts = [len(record.windows) for _, record in described]
     chosen = _choose(sum(counts), limit, seed)
     parts = np.split(chosen, np.searchsorted(chosen, np.cumsum(counts)[:-1]))
