@@ -203,6 +203,6 @@ class FuzzedTable:
             self.any_change()
         self.conn.execute("BEGIN")
         self.any_change()
-        kill(self.conn)
+        kill(self.conn, server().dsn)
         self.conn = server().connect()
         self.attack.tried("kill -9 of a backend")

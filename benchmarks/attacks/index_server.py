@@ -21,7 +21,7 @@ class OwnServer:
     """The embedded server in a temporary folder, with data checksums."""
 
     def __init__(self, **settings: str):
-        folder = Path(tempfile.mkdtemp(prefix="dcsh-attack-"))
+        folder = Path(tempfile.mkdtemp(prefix="dcsh-index-attack-"))
         folder.chmod(0o755)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         self.server = EmbeddedServer.of(folder=folder)
@@ -50,11 +50,14 @@ class OwnServer:
         self.dsn = self.server.start()
 
 
-def kill(conn: psycopg.Connection) -> None:
-    """kill -9 of a session's backend, after which the server restarts itself."""
-    os.kill(conn.info.backend_pid, signal.SIGKILL)
-    while not conn.broken:
-        try:
-            conn.execute("SELECT 1")
-        except psycopg.OperationalError:
-            break
+def kill(conn: psycopg.Connection, dsn: str) -> None:
+    """kill -9 of a session's backend; returns when the server has noticed and restarts itself."""
+    with psycopg.connect(dsn, autocommit=True) as witness:
+        os.kill(conn.info.backend_pid, signal.SIGKILL)
+        for victim in (conn, witness):
+            while not victim.broken:
+                try:
+                    victim.execute("SELECT pg_sleep(0.01)")
+                except psycopg.OperationalError:
+                    break
+    conn.close()

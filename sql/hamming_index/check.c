@@ -99,16 +99,15 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple
 }
 
 /*
- * Reads the visible rows of pages of the table that are to have entries.
+ * Reads the rows of pages of the table that are to have entries.  They are those that a snapshot of
+ * now sees; ours is older and keeps VACUUM from their entries.
  */
 static void
 read_rows(CheckState *state, BlockNumber first, BlockNumber pages)
 {
-	TableScanDesc scan = table_beginscan_strat(state->heap, state->snapshot, 0, NULL, true, false);
-
 	CHECK_FOR_INTERRUPTS();
 	table_index_build_range_scan(state->heap, state->index, state->index_info, false, false, false,
-								 first, pages, add_row, state, scan);
+								 first, pages, add_row, state, NULL);
 }
 
 /*
@@ -277,7 +276,7 @@ begin_check(CheckState *state, Oid index_oid)
 				 errhint("Check it in a new transaction.")));
 
 	state->index_info = BuildIndexInfo(state->index);
-	/* With a snapshot of its own a scan looks at visible rows only, as CONCURRENTLY does. */
+	/* CONCURRENTLY reads the rows that a snapshot sees. */
 	state->index_info->ii_Concurrent = true;
 	state->index_info->ii_Unique = false;
 	state->index_info->ii_ExclusionOps = NULL;
