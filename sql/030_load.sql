@@ -122,6 +122,45 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.end_load IS 'Moves the batch in the temporary tables into the archive of that name, id and model, or raises an error if it is no longer the same; returns the scenes and chips stored';
 
+CREATE OR REPLACE FUNCTION dcsh.rename_scenes(archive text, archive_id bigint, model_sha256 text)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive;
+    renamed bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    target := dcsh._lock_for_load(archive, archive_id, model_sha256);
+    UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
+        WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;
+    DELETE FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NULL;
+
+    -- A file that has the content of another scene now no longer has that of its own.
+    PERFORM dcsh.remove_scene(archive, s.uri)
+        FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.uri = s.uri
+        WHERE s.archive_id = target.id
+            AND NOT EXISTS (SELECT FROM pg_temp.dcsh_batch_scene o WHERE o.id = s.id);
+    -- Files may have changed names with each other.
+    UPDATE dcsh.scene s SET uri = format('%s (being renamed)', s.content_hash)
+        FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
+    UPDATE dcsh.scene s SET
+            uri = b.uri, collection = b.collection, item_id = b.item_id, acquired = b.acquired,
+            proj_code = b.proj_code, properties = b.properties
+        FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
+    GET DIAGNOSTICS renamed = ROW_COUNT;
+    EXECUTE format($dml$
+        UPDATE dcsh.%I c SET acquired = b.acquired FROM pg_temp.dcsh_batch_scene b
+        WHERE c.scene_id = b.id AND c.acquired IS DISTINCT FROM b.acquired
+    $dml$, archive);
+    DELETE FROM dcsh.ingest_error e USING pg_temp.dcsh_batch_scene b
+        WHERE e.archive_id = target.id AND e.uri = b.uri;
+    RETURN renamed;
+END
+$$;
+COMMENT ON FUNCTION dcsh.rename_scenes IS 'Gives stored scenes, found by content hash, the URIs and metadata of the batch in the temporary table; a scene that had one of these URIs is removed; returns the number of renamed scenes';
+
 CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path FROM CURRENT

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from PIL import Image
 
-from dcsh_pg import Archive, codes, ingest
+from dcsh_pg import Archive, codes
 from dcsh_pg.errors import InputError, ModelError, PartialSuccess, UsageError
+from dcsh_pg.ingest import hashing
 from dcsh_pg.progress import Progress
 
 ROWS = """
@@ -76,7 +77,7 @@ def test_batches_and_threads_do_not_change_the_rows(database, model_file, folder
 def test_pictures_of_odd_sizes_do_not_hold_up_the_others(
     database, model_file, pictures, monkeypatch
 ):
-    monkeypatch.setattr(ingest, "SCENES_UNDERWAY", 1)
+    monkeypatch.setattr(hashing, "SCENES_UNDERWAY", 1)
     archive = Archive.create("a", model_file, sources=[str(pictures)], dsn=database)
     report = archive.ingest([str(pictures)], batch=4)
     assert report.chips == 20
@@ -126,9 +127,12 @@ def test_new_content_replaces_the_chips_of_a_scene(database, model_file, folder)
     shutil.copy(second, first)
     second.unlink()
     report = archive.ingest([str(first)])
-    after = rows(database)
-    # The copy has the content of a scene that is known by its old name, and so adds nothing.
-    assert (report.known, after) == (1, before)
+    # The file of the second scene has the name of the first now, whose content is gone.
+    assert (report.known, report.renamed) == (1, 1)
+    renamed = [(*row[:10], str(first), *row[11:]) for row in before if row[10] == str(second)]
+    others = [row for row in before if row[10] not in (str(first), str(second))]
+    assert rows(database) == sorted(renamed + others)
+    before = rows(database)
 
     with Image.open(sorted(folder.glob("*.tif"))[-1]) as image:
         changed = image.convert("RGB").rotate(180)
@@ -148,10 +152,11 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_rows_of_one_run(
 
     migrate.upgrade(dsn)
     program = (
-        "import sys, time; from dcsh_pg import Archive, ingest\n"
-        "ingest.FLUSH_CHIPS = 100\n"
-        "run = ingest._Batches._run\n"
-        "ingest._Batches._run = lambda *a: (time.sleep(0.05), run(*a))\n"
+        "import sys, time; from dcsh_pg import Archive\n"
+        "from dcsh_pg.ingest import batches, storing\n"
+        "storing.FLUSH_CHIPS = 100\n"
+        "run = batches.Batches._run\n"
+        "batches.Batches._run = lambda *a: (time.sleep(0.05), run(*a))\n"
         "archive = Archive.create('a', sys.argv[1], dsn=sys.argv[2])\n"
         "print('ready', flush=True); archive.ingest([sys.argv[3]], batch=16)"
     )

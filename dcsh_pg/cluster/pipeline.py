@@ -13,9 +13,8 @@ from __future__ import annotations
 import queue
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -94,12 +93,13 @@ def ingest_on_cluster(
         ServerError: no scheduler answers, it was lost, it has no workers, or other versions.
         DcshError: Dask is not installed.
     """
-    stored = loader.known()
     with connected(scheduler) as client:
-        run = _Run(client, scheduler, model, KnownScenes(stored), progress)
-        hashed = run.hash(scenes, min_valid=min_valid, batch=batch, threads=threads, device=device)
-        with closing(hashed):
-            return store_scenes(hashed, loader, stored, scenes=len(scenes), progress=progress)
+
+        def hash_them(some: Sequence[Scene], known: Collection[str]) -> Iterator[HashedScene]:
+            run = _Run(client, scheduler, model, KnownScenes(known), progress)
+            return run.hash(some, min_valid=min_valid, batch=batch, threads=threads, device=device)
+
+        return store_scenes(scenes, hash_them, loader, progress=progress)
 
 
 class _Run:

@@ -80,7 +80,8 @@ class Result:
 
     Attributes:
         record: its description, None if that failed.
-        codes: uint8 (N, K/8), or None for a known scene and one that failed.
+        is_known: it was not read, because its content is known.
+        codes: uint8 (N, K/8), or None for a scene without chips, a known one and one that failed.
         windows: int32 (N, 4).
         footprints: N polygons as WKB, or None for a scene that has no place.
         valid_fraction: float32 (N,).
@@ -88,6 +89,7 @@ class Result:
     """
 
     record: SceneRecord | None = None
+    is_known: bool = False
     codes: np.ndarray | None = None
     windows: np.ndarray | None = None
     footprints: list[bytes] | None = None
@@ -103,10 +105,11 @@ class Result:
         if done.error is not None:
             return cls(done.record, error=_told(done.scene.uri, done.error))
         if not done.codes:
-            return cls(done.record)
+            return cls(done.record, done.is_known)
         footprints = None if done.footprints is None else shapely.to_wkb(done.footprints).tolist()
         return cls(
             done.record,
+            False,
             np.concatenate(done.codes),
             np.concatenate(done.windows),
             footprints,
@@ -114,7 +117,7 @@ class Result:
         )
 
     def to_hashed(self, scene: Scene) -> HashedScene:
-        hashed = HashedScene(scene, self.record, self.error)
+        hashed = HashedScene(scene, self.record, self.error, self.is_known)
         if self.codes is not None:
             hashed.codes.append(self.codes)
             hashed.windows.append(self.windows)

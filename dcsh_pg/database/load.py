@@ -5,24 +5,30 @@ All that decides (ids, replacement, what is known) is SQL: ``dcsh.begin_load``, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import psycopg
 from psycopg import errors as sqlstate
-from psycopg.types.json import Jsonb
 from shapely.geometry import Polygon
 
 from dcsh_pg.database import spatial
-from dcsh_pg.database.connection import sql_errors
+from dcsh_pg.database.connection import sql_errors, translated
 from dcsh_pg.database.registry import ArchiveRecord
-from dcsh_pg.errors import NotFound, UsageError
+from dcsh_pg.errors import DcshError, InputError, NotFound, UsageError, storable
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
+
+MESSAGE_URI = 300
+"""Characters of a URI in the message of an error; what it is recorded under has at most as many."""
 
 ANALYZE_SHARE = 0.2
 """Statistics are made anew when this share of the rows has come since the last time."""
@@ -40,10 +46,36 @@ class Scene(Protocol):
     properties: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A scene that the server would not store.
+
+    Attributes:
+        uri, content_hash: of the scene.
+        chips, skipped: how many it has, and has not.
+        error: what the server said.
+    """
+
+    uri: str
+    content_hash: str
+    chips: int
+    skipped: int
+    error: DcshError
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A scene that was added: its row, and those of its chips in binary COPY format."""
+
+    row: tuple
+    chips: int
+    chip_rows: list[bytes]
+
+
 class Loader:
     """Puts scenes with their chips into an archive.
 
-    Scenes are gathered by :meth:`add` and stored by :meth:`flush`, all of them or none.  Chip ids
+    Scenes are gathered by :meth:`add` and stored by :meth:`flush`, each whole or not at all.  Chip ids
     follow on the archive's last one, without gaps, in the order of ``add``, however the scenes are
     spread over flushes.
 
@@ -65,8 +97,8 @@ class Loader:
         self.waiting = 0
         self._conn = conn
         self._layer = spatial.layer_of(conn)
-        self._scenes: list[tuple[Scene, int]] = []
-        self._rows: list[bytes] = []
+        self._scenes: list[_Waiting] = []
+        self._added_scenes = self._added_chips = 0
         self._stored = archive.chips
         self._since_analyze = 0
 
@@ -91,6 +123,9 @@ class Loader:
     ) -> None:
         """Adds a scene with all its chips; a scene without chips is stored as well.
 
+        Raises:
+            InputError: a text, a property or a footprint of the scene is none that PostgreSQL stores.
+
         Args:
             scene: its record.
             codes: packed, uint8 (N, K/8).
@@ -105,41 +140,104 @@ class Loader:
                 f"codes of archive '{self.archive.name}' are ({count}, {self.archive.bits // 8}), "
                 f"not {codes.shape}"
             )
+        row = _scene_fields(self._added_scenes, scene, skipped)
         chips = _chip_fields(codes, windows, valid_fraction)
-        chips["n"] = self.waiting + np.arange(count)
-        chips["scene"] = len(self._scenes)
+        chips["n"] = self._added_chips + np.arange(count)
+        chips["scene"] = self._added_scenes
+        chip_rows = []
         for rows, geom in spatial.wire_footprints(footprints, count, self._layer):
             stream = np.empty(len(rows), [("chip", chips.dtype), ("geom", geom.dtype)])
             stream["chip"], stream["geom"] = chips[rows], geom
-            self._rows.append(stream.tobytes())
-        self._scenes.append((scene, skipped))
+            chip_rows.append(stream.tobytes())
+        self._scenes.append(_Waiting(row, count, chip_rows))
+        self._added_scenes += 1
+        self._added_chips += count
         self.waiting += count
 
-    def flush(self) -> None:
-        """Stores what was added, in one transaction.
+    def flush(self) -> list[Refused]:
+        """Stores what was added, in one transaction if the server takes it all.
+
+        What it refuses for its content is found by halves and left out, so that one scene stops no
+        other; ids do not depend on how the scenes are divided.
 
         Raises:
-            ServerError: the server refused it or went away; nothing of it is stored.
+            ServerError: the server went away or cannot store anything; what is not stored waits.
+            NotFound: the archive was dropped or replaced.
         """
-        if not self._scenes:
-            return
+        refused: list[Refused] = []
+        size = len(self._scenes)
+        while self._scenes:
+            part = self._scenes[:size]
+            try:
+                self._store(part)
+                size = 2 * len(part)
+            except psycopg.Error as error:
+                if not _is_refusal(error):
+                    raise translated(error) from error
+                size = max(1, len(part) // 2)
+                if len(part) > 1:
+                    continue
+                refused.append(_refused(part[0], error))
+            del self._scenes[: len(part)]
+            self.waiting -= sum(scene.chips for scene in part)
+        self._analyze()
+        return refused
+
+    def rename(self, scenes: Sequence[Scene]) -> int:
+        """Gives stored scenes, found by their content hashes, other URIs and what goes with them.
+
+        In one transaction.  Chips and ids stay, but those of another scene that had one of these
+        URIs and is not renamed itself: its file has the content of another now.  Returns how many
+        were renamed.
+
+        Raises:
+            InputError: as :meth:`add`.
+            ServerError, NotFound: as :meth:`flush`.
+        """
+        rows = [_scene_fields(n, scene, 0) for n, scene in enumerate(scenes)]
         with sql_errors(), self._conn.transaction():
             self._conn.execute("SELECT dcsh.begin_load()")
-            self._copy_scenes()
+            self._copy_scenes(rows)
+            return self._conn.execute(
+                "SELECT dcsh.rename_scenes(%s, archive_id => %s, model_sha256 => %s)",
+                [self.archive.name, self.archive.id, self.archive.model_sha256],
+            ).fetchone()[0]
+
+    def remove(self, uris: Sequence[str]) -> None:
+        """Removes scenes and their chips, in one transaction.
+
+        Raises:
+            NotFound: the archive was dropped or replaced, or has no scene of that URI.
+        """
+        with sql_errors(), self._conn.transaction():
+            self._conn.execute(
+                "SELECT dcsh._lock_for_load(%s, %s, %s)",
+                [self.archive.name, self.archive.id, self.archive.model_sha256],
+            )
+            for uri in uris:
+                self._conn.execute("SELECT dcsh.remove_scene(%s, %s)", [self.archive.name, uri])
+
+    def _store(self, scenes: Sequence[_Waiting]) -> None:
+        """Stores scenes in one transaction."""
+        with self._conn.transaction():
+            self._conn.execute("SELECT dcsh.begin_load()")
+            self._copy_scenes(scene.row for scene in scenes)
             with self._conn.cursor().copy(
                 "COPY pg_temp.dcsh_batch_chip FROM STDIN (FORMAT binary)"
             ) as copy:
                 copy.write(COPY_HEADER)
-                for rows in self._rows:
-                    copy.write(rows)
+                for scene in scenes:
+                    for rows in scene.chip_rows:
+                        copy.write(rows)
                 copy.write(COPY_TRAILER)
             _, chips = self._conn.execute(
                 "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
                 [self.archive.name, self.archive.id, self.archive.model_sha256],
             ).fetchone()
-        self._scenes, self._rows, self.waiting = [], [], 0
         self._stored += chips
         self._since_analyze += chips
+
+    def _analyze(self) -> None:
         if self._since_analyze > ANALYZE_SHARE * self._stored:
             with sql_errors(), self._replaced():
                 self._conn.execute(f'ANALYZE dcsh."{self.archive.name}"')
@@ -170,7 +268,7 @@ class Loader:
                 ON CONFLICT (archive_id, uri) DO UPDATE
                     SET message = excluded.message, hint = excluded.hint, at = now()
                 """,
-                [self.archive.id, uri, message, hint],
+                [self.archive.id, _recorded(uri), message, hint],
             )
 
     def recorded_errors(self) -> set[str]:
@@ -186,7 +284,7 @@ class Loader:
         with sql_errors():
             self._conn.execute(
                 "DELETE FROM dcsh.ingest_error WHERE archive_id = %s AND uri = ANY (%s)",
-                [self.archive.id, list(uris)],
+                [self.archive.id, [_recorded(uri) for uri in uris]],
             )
 
     @contextmanager
@@ -200,20 +298,76 @@ class Loader:
                 hint="rerun the command",
             ) from None
 
-    def _copy_scenes(self) -> None:
+    def _copy_scenes(self, rows: Iterable[tuple]) -> None:
         columns = (
             "n, uri, collection, item_id, acquired, proj_code, content_hash, properties, skipped"
         )
         with self._conn.cursor().copy(
             f"COPY pg_temp.dcsh_batch_scene ({columns}) FROM STDIN"
         ) as copy:
-            for n, (scene, skipped) in enumerate(self._scenes):
-                copy.write_row(
-                    (
-                        n, scene.uri, scene.collection, scene.item_id, scene.acquired,
-                        scene.proj_code, scene.content_hash, Jsonb(scene.properties), skipped,
-                    )
-                )  # fmt: skip
+            for row in rows:
+                copy.write_row(row)
+
+
+_REFUSALS = ("22", "23", "54", "P0", "XX")
+"""Classes of SQLSTATE of errors that follow from the rows: data, constraints (also of triggers and
+row security that users made), limits on sizes, and what PostGIS says of geometries."""
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether an error follows from what is stored, and not from the server or the archive."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate[:2] in _REFUSALS or isinstance(error, sqlstate.WithCheckOptionViolation)
+
+
+def _refused(scene: _Waiting, error: psycopg.Error) -> Refused:
+    _, uri, *_, content_hash, _, skipped = scene.row
+    said = translated(error)
+    return Refused(
+        uri,
+        content_hash,
+        scene.chips,
+        skipped,
+        InputError(f"{uri[:MESSAGE_URI]} cannot be stored: {said.message}", hint=said.hint),
+    )
+
+
+def _scene_fields(n: int, scene: Scene, skipped: int) -> tuple:
+    """A row of ``dcsh_batch_scene``; InputError where PostgreSQL has no such text or JSON."""
+    try:
+        properties = json.dumps(scene.properties, allow_nan=False, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _unstorable(scene, f"its properties are no JSON: {error}") from None
+    texts = (scene.uri, scene.collection, scene.item_id, scene.proj_code, properties)
+    for text in texts:
+        if text is not None and storable(text) != text:
+            raise _unstorable(scene, f"it has text that is not UTF-8, or NUL: {text[:80]!r}")
+    if _NUL.search(properties):
+        raise _unstorable(scene, "its properties have text with NUL")
+    return (
+        n, scene.uri, scene.collection, scene.item_id, scene.acquired, scene.proj_code,
+        scene.content_hash, properties, skipped,
+    )  # fmt: skip
+
+
+def _recorded(uri: str) -> str:
+    """What a failure is recorded under: a name of any bytes and any length, as text of some length."""
+    text = storable(uri)
+    if len(text) <= MESSAGE_URI:
+        return text
+    return f"{text[:MESSAGE_URI]}... ({hashlib.sha256(text.encode()).hexdigest()[:12]})"
+
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""In JSON; a backslash before the backslash would make it the text itself."""
+
+
+def _unstorable(scene: Scene, why: str) -> InputError:
+    return InputError(
+        f"{scene.uri[:MESSAGE_URI]} cannot be stored: {why}",
+        hint="rename the file, or correct what tells of it",
+    )
 
 
 def _chip_fields(codes: np.ndarray, windows: np.ndarray, valid_fraction: np.ndarray) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +16,11 @@ from PIL import ExifTags, Image, ImageOps
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
 from dcsh_pg.imagery.origin import Origin
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.record import place_of_record
+from dcsh_pg.imagery.reduce import read_window, reduced_shape, reduction
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.imagery.side_files import is_regular, not_regular
 
@@ -33,7 +35,59 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
+_DECODING_PIXEL, _DECODED_PIXEL = 9, 4
+"""Bytes of a pixel while a picture is decoded and turned, and of one that is kept: Pillow has 4."""
+
+_decoding = Gate(DECODING_BYTES)
+_decoded = Recent(DECODED_BYTES)
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A decoded picture, upright, and how its bands become channels.
+
+    Attributes:
+        image: in mode L, LA, RGB or RGBA, or in a mode of one band with more than 8 bits.
+        width, height: of the picture in the file.
+        reduced_by: by how much it was reduced when it was decoded.
+        bands: of the image, counted from 1, one for each channel.
+        alpha: index of its alpha band, or None.
+        limits: as :func:`band_rules.to_uint8` takes them.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    reduced_by: int
+    bands: tuple[int, ...]
+    alpha: int | None
+    limits: np.ndarray | None = None
+
+    def read(self, left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+        """A part of the image: uint8 (H, W, C), 0 where not valid, and bool (H, W)."""
+        part = self.image.crop((left, top, left + width, top + height))
+        data, valid = self._data(np.asarray(part))
+        return band_rules.to_uint8(data, valid, self.limits), valid
+
+    def stretch_limits(self, reading: Reading) -> np.ndarray | None:
+        """The limits of the whole picture; of one that is too large to hash from a part of its pixels."""
+        first = np.asarray(self.image.crop((0, 0, 1, 1)))
+        if not band_rules.is_stretched(first.dtype, None, reading):
+            return None
+        step = reduction(*self.image.size)
+        data, valid = self._data(np.asarray(self.image)[::step, ::step])
+        return band_rules.stretch_limits(data, valid, reading)
+
+    def _data(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (H, W) or (H, W, B) -> (C, H, W) and bool (H, W)."""
+        data = np.moveaxis(pixels[..., None] if pixels.ndim == 2 else pixels, -1, 0)
+        valid = np.ones(data.shape[1:], bool) if self.alpha is None else data[self.alpha] > 0
+        data = data[[band - 1 for band in self.bands]]
+        if data.dtype.kind == "f":
+            valid = valid & np.isfinite(data).all(axis=0)
+        return data, valid
 
 
 class PictureScene(Scene):
@@ -52,14 +106,13 @@ class PictureScene(Scene):
         super().__init__(str(path), reading)
         self._path, self._channels, self._origin = path, channels, origin
         self._lock = threading.Lock()
-        self._decoded: tuple[np.ndarray, np.ndarray] | None = None
 
     def __getstate__(self) -> dict:
         """Travels to other processes as what it was made of."""
-        return {key: value for key, value in vars(self).items() if key not in ("_lock", "_decoded")}
+        return {key: value for key, value in vars(self).items() if key != "_lock"}
 
     def __setstate__(self, state: dict) -> None:
-        vars(self).update(state, _lock=threading.Lock(), _decoded=None)
+        vars(self).update(state, _lock=threading.Lock())
 
     def describe(self) -> SceneRecord:
         width, height, tags, properties = self._guard(self._header)
@@ -83,24 +136,20 @@ class PictureScene(Scene):
 
     def read(self, windows: np.ndarray) -> Chips:
         windows = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
-        with self._lock:
-            decoded = self._decoded or self._guard(self._decode)
-            if self.reading.chip_size is not None:
-                self._decoded = decoded
-        whole, valid = decoded
-        height, width = (windows[0, 3], windows[0, 2]) if len(windows) else (0, 0)
-        pixels = np.zeros((len(windows), height, width, self._channels), np.uint8)
+        shape = reduced_shape(*windows[0, 2:].tolist()) if len(windows) else (0, 0)
+        pixels = np.zeros((len(windows), *shape, self._channels), np.uint8)
         valid_fraction = np.zeros(len(windows), np.float32)
-        for index, (left, top, w, h) in enumerate(windows.tolist()):
-            inside = np.s_[top : top + h, left : left + w]
-            part = whole[inside]
-            pixels[index, : part.shape[0], : part.shape[1]] = part
-            valid_fraction[index] = np.count_nonzero(valid[inside]) / (w * h)
-        return Chips(pixels, windows, self._footprints(windows, valid.shape), valid_fraction)
+        with self._decoded(windows) as picture:
+            size = picture.image.size
+            for index, window in enumerate(windows.tolist()):
+                if picture.reduced_by > 1:
+                    window, size = [0, 0, *shape[::-1]], shape[::-1]
+                valid_fraction[index] = read_window(pixels[index], window, size, picture.read)
+        whole = (picture.height, picture.width)
+        return Chips(pixels, windows, self._footprints(windows, whole), valid_fraction)
 
     def close(self) -> None:
-        with self._lock:
-            self._decoded = None
+        _decoded.forget(self)
 
     def _footprints(self, windows: np.ndarray, shape: tuple[int, int]) -> list | None:
         record = self._origin.record
@@ -115,27 +164,52 @@ class PictureScene(Scene):
             width, height = image.size[::-1] if turned else image.size
             return width, height, _date_tags(exif), {"driver": image.format, "mode": image.mode}
 
-    def _decode(self) -> tuple[np.ndarray, np.ndarray]:
-        """The whole picture: pixels uint8 (H, W, C) and validity bool (H, W)."""
+    @contextmanager
+    def _decoded(self, windows: np.ndarray) -> Iterator[_Picture]:
+        """The decoded picture, which is kept for its other chips where it has some."""
+        if self.reading.chip_size is None:
+            with _decoding.take(self._decoding_bytes()):
+                yield self._guard(lambda: self._decode(windows))
+            return
+        with self._lock:  # its other threads wait and find it decoded
+            picture = _decoded.get(self)
+            if picture is None:
+                with _decoding.take(self._decoding_bytes()):
+                    picture = self._guard(lambda: self._decode(windows))
+                _decoded.put(self, picture, _DECODED_PIXEL * picture.width * picture.height)
+        yield picture
+
+    def _decoding_bytes(self) -> int:
+        def size() -> tuple[int, int]:
+            with Image.open(self._path, formats=_FORMATS) as image:
+                return image.size
+
+        width, height = self._guard(size)
+        return _DECODING_PIXEL * width * height
+
+    def _decode(self, windows: np.ndarray) -> _Picture:
+        """The picture, reduced while it is decoded where ``windows`` are the whole of a large one."""
         with Image.open(self._path, formats=_FORMATS) as image:
-            image = _plain_mode(ImageOps.exif_transpose(image))
-            colours = _COLOURS.get(image.mode, ["gray"])
-            data = np.asarray(image)
-        data = np.moveaxis(data[..., None] if data.ndim == 2 else data, -1, 0)
-        valid = np.ones(data.shape[1:], bool)
-        if "alpha" in colours:
-            valid = data[colours.index("alpha")] > 0
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
+            upright = (height, width) if turned else (width, height)
+            factor = reduction(width, height)
+            reduced_by = 1
+            if factor > 1 and windows.tolist() == [[0, 0, *upright]]:
+                # A JPEG is decoded at a half, quarter or eighth of its size for less.
+                image.draft(image.mode, (width // factor, height // factor))
+                reduced_by = factor if image.size == reduced_shape(width, height)[::-1] else 1
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            image = _plain_mode(image)
+        colours = _COLOURS.get(image.mode, ["gray"])
         reading = self.reading
         if reading.bands is None and self._channels == 3 and colours[0] == "gray":
-            reading = dataclasses.replace(reading, bands=(1, 1, 1))
+            reading = replace(reading, bands=(1, 1, 1))
         bands = band_rules.choose_bands(colours, self._channels, reading, uri=self.uri)
-        data = data[[band - 1 for band in bands]]
-        if data.dtype.kind == "f":
-            valid = valid & np.isfinite(data).all(axis=0)
-        limits = None
-        if band_rules.is_stretched(data.dtype, None, self.reading):
-            limits = band_rules.stretch_limits(data, valid, self.reading)
-        return band_rules.to_uint8(data, valid, limits), valid
+        alpha = colours.index("alpha") if "alpha" in colours else None
+        picture = _Picture(image, *upright, reduced_by, bands, alpha)
+        return replace(picture, limits=picture.stretch_limits(self.reading))
 
     def _guard(self, work: Callable[[], T]) -> T:
         """Runs ``work``; whatever the damage of a file leads a decoder to becomes an InputError."""

@@ -7,17 +7,19 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from rasterio.env import ensure_env_with_credentials
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.imagery.memory import HEAVY_BLOCK, OneAtATime, gdal_cache_bytes
 from dcsh_pg.imagery.side_files import (
     check_side_files,
     is_regular,
@@ -28,7 +30,9 @@ from dcsh_pg.imagery.side_files import (
 # Said once for the process: warnings.catch_warnings() is not safe in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-_OPTIONS = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+_OPTIONS: dict[str, str | int] = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
+if "GDAL_CACHEMAX" not in os.environ:
+    _OPTIONS["GDAL_CACHEMAX"] = gdal_cache_bytes()
 _REMOTE_OPTIONS = {
     # One request for the header of a COG instead of a listing of its folder.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -66,6 +70,9 @@ Sign = Callable[[str], str]
 """Makes a URL one that may be read, by a token in it for example."""
 
 OPEN_PER_THREAD = 16
+HELD_PER_THREAD = 32 << 20
+"""Bytes of the strips or tiles that open handles hold, each its last one."""
+
 _local = threading.local()
 
 _GDAL_NAME = re.compile(r"/vsi|[A-Za-z][A-Za-z0-9+.-]+://|[A-Za-z0-9_]{2,}:[^\\]")
@@ -172,6 +179,21 @@ def _refusal(uri: str, error: Exception) -> InputError:
     return InputError(f"{uri} cannot be read: {reason}", hint=hint)
 
 
+_heavy = OneAtATime()
+
+
+def _held(handles: Mapping[Handles, DatasetReader]) -> int:
+    return sum(_block_bytes(handle) for handle in handles.values() if not handle.closed)
+
+
+def _block_bytes(source: DatasetReader) -> int:
+    """Of the largest strip or tile, all bands together: a file may have them side by side."""
+    return sum(
+        rows * columns * np.dtype(dtype).itemsize
+        for (rows, columns), dtype in zip(source.block_shapes, source.dtypes, strict=True)
+    )
+
+
 class Handles:
     """Open GDAL handles of one raster, one a thread, because a handle must not be shared.
 
@@ -202,15 +224,30 @@ class Handles:
         mine = _local.__dict__.setdefault("handles", OrderedDict())
         handle = mine.get(self)
         if handle is None or handle.closed:
-            handle = mine[self] = open_raster(
-                self._uri, self._signed(), any_driver=self._any_driver
-            )
+            handle = mine[self] = self._opened()
             with self._lock:
                 self._open = [other for other in self._open if not other.closed] + [handle]
         mine.move_to_end(self)
-        while len(mine) > OPEN_PER_THREAD:
+        while len(mine) > 1 and (len(mine) > OPEN_PER_THREAD or _held(mine) > HELD_PER_THREAD):
             mine.popitem(last=False)[1].close()
         return handle
+
+    @contextmanager
+    def use(self) -> Iterator[rasterio.DatasetReader]:
+        """A handle to read with.  Call it within ``gdal(uri)``.
+
+        It is this thread's; but of a raster with strips or tiles so large that a handle holds tens
+        of megabytes there is one handle for all threads, and of such rasters one at a time.
+        """
+        handle = self.get()
+        if _block_bytes(handle) < HEAVY_BLOCK:
+            yield handle
+            return
+        with _heavy.use(self, self._opened) as shared:
+            yield shared
+
+    def _opened(self) -> rasterio.DatasetReader:
+        return open_raster(self._uri, self._signed(), any_driver=self._any_driver)
 
     def _signed(self) -> str:
         if self._sign is None or not is_gdal_name(self._uri):
@@ -225,6 +262,7 @@ class Handles:
 
     def close(self) -> None:
         """Closes the handles of all threads; none may be in use."""
+        _heavy.close(self)
         with self._lock:
             for handle in self._open:
                 handle.close()

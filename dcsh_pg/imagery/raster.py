@@ -22,6 +22,7 @@ from dcsh_pg.imagery.origin import Origin, remote_identity
 from dcsh_pg.imagery.place import GroundPlace, Place
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.record import OutlinePlace, place_of_record
+from dcsh_pg.imagery.reduce import read_window, reduced_shape
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
@@ -82,8 +83,7 @@ class RasterScene(Scene):
         vars(self).update(state, _lock=threading.Lock(), _layout=None)
 
     def describe(self) -> SceneRecord:
-        with gdal(self.uri):
-            source = self._handles.get()
+        with gdal(self.uri), self._handles.use() as source:
             layout = self._lay_out(source)
             tags = _tags(source)
             place = layout.place
@@ -108,26 +108,20 @@ class RasterScene(Scene):
 
     def read(self, windows: np.ndarray) -> Chips:
         windows = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
-        with gdal(self.uri):
-            source = self._handles.get()
+        with gdal(self.uri), self._handles.use() as source:
             layout = self._lay_out(source)
-            height, width = (windows[0, 3], windows[0, 2]) if len(windows) else (0, 0)
-            pixels = np.zeros((len(windows), height, width, self._channels), np.uint8)
+            shape = reduced_shape(*windows[0, 2:].tolist()) if len(windows) else (0, 0)
+            pixels = np.zeros((len(windows), *shape, self._channels), np.uint8)
             valid_fraction = np.zeros(len(windows), np.float32)
-            for index, (left, top, w, h) in enumerate(windows.tolist()):
-                columns = slice(max(-left, 0), min(w, layout.width - left))
-                rows = slice(max(-top, 0), min(h, layout.height - top))
-                inside = Window(
-                    left + columns.start,
-                    top + rows.start,
-                    columns.stop - columns.start,
-                    rows.stop - rows.start,
-                )
-                data, valid = _read(source, layout.bands, layout.palette, inside)
+
+            def read_part(*part: int) -> tuple[np.ndarray, np.ndarray]:
+                data, valid = _read(source, layout.bands, layout.palette, Window(*part))
                 data = band_rules.to_physical(data, layout.linear)
-                part = pixels[index, rows, columns]
-                part[...] = band_rules.to_uint8(data, valid, layout.limits)
-                valid_fraction[index] = np.count_nonzero(valid) / (w * h)
+                return band_rules.to_uint8(data, valid, layout.limits), valid
+
+            size = (layout.width, layout.height)
+            for index, window in enumerate(windows.tolist()):
+                valid_fraction[index] = read_window(pixels[index], window, size, read_part)
         footprints = layout.place.footprints(windows) if layout.place else None
         return Chips(pixels, windows, footprints, valid_fraction)
 

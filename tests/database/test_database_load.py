@@ -1,5 +1,7 @@
 """Loading: ids, replacement, and being killed at any point."""
 
+import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.database import connection, registry
 from dcsh_pg.database.load import Loader
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import InputError, ServerError, UsageError
 
 
 def load(conn, scenes, *, flush_after=()):
@@ -97,6 +99,112 @@ def test_an_error_is_noted_once_and_forgotten_when_the_scene_is_stored(core):
     add(loader, Scene("bad.tif"), np.zeros((1, 8), np.uint8))
     loader.flush()
     assert registry.ingest_errors(core, "places") == []
+
+
+WRONG = {
+    "a uri longer than an index takes": Scene("/" + random.Random(0).randbytes(9000).hex()),
+    "NUL in a property": Scene("nul.tif", properties={"a": ["b", {"c": "d\0"}]}),
+    "a lone surrogate in a key": Scene("surrogate.tif", properties={"\ud800": 1}),
+    "NaN": Scene("nan.tif", properties={"cloud": float("nan")}),
+    "too many digits": Scene("digits.tif", properties={"n": 10**5000}),
+    "a name that is not UTF-8": Scene(os.fsdecode(b"/data/b\xfcro.tif"), content_hash="f" * 64),
+    "an item with NUL": Scene("item.tif", item_id="a\0b"),
+    "what a trigger refuses": Scene("refused.tif"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_scene_that_cannot_be_stored_is_left_out_and_no_other(core, what):
+    clean, loader = (Loader(core, new_archive(core, name)) for name in ("clean", "places"))
+    core.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.uri = 'refused.tif' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON dcsh.scene FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
+    good = [Scene(f"{n}.tif") for n in range(11)]
+    failed = []
+    for n, scene in enumerate(good):
+        add(clean, scene, np.full((n % 3, 8), n, np.uint8))
+        if n == 4:
+            try:
+                add(loader, WRONG[what], np.full((2, 8), 77, np.uint8))
+            except InputError as error:
+                failed.append(error)
+        add(loader, scene, np.full((n % 3, 8), n, np.uint8))
+    assert clean.flush() == []
+    refused = loader.flush()
+    [error] = failed or [scene.error for scene in refused]
+    assert isinstance(error, InputError) and "cannot be stored" in error.message
+    loader.record_error(WRONG[what].uri, error.message, error.hint)
+    assert rows_but_scene_ids(core, "places") == rows_but_scene_ids(core, "clean")
+    assert len(registry.ingest_errors(core, "places")) == 1
+    assert (loader.waiting, loader.flush()) == (0, [])
+    loader.forget_errors([WRONG[what].uri])
+    assert registry.ingest_errors(core, "places") == []
+
+
+def test_many_scenes_that_cannot_be_stored_cost_no_more_than_one_each(core):
+    loader = Loader(core, new_archive(core, "places"))
+    core.execute("ALTER TABLE dcsh.scene ADD CHECK (uri ~ '^[0-9]')")
+    for n in range(40):
+        add(loader, Scene(f"{'x' if n % 8 < 7 else ''}{n}.tif"), np.full((1, 8), n, np.uint8))
+    assert len(loader.flush()) == 35
+    stored = core.execute(
+        "SELECT p.id, s.uri FROM dcsh.places p JOIN dcsh.scene s ON s.id = scene_id"
+    )
+    assert sorted(stored.fetchall()) == [(i + 1, f"{8 * i + 7}.tif") for i in range(5)]
+
+
+def test_what_is_wrong_with_the_server_is_no_fault_of_a_scene(core):
+    loader = Loader(core, new_archive(core, "places"))
+    for n in range(3):
+        add(loader, Scene(f"{n}.tif"), np.zeros((1, 8), np.uint8))
+    core.execute("SET default_transaction_read_only = on")
+    with pytest.raises(ServerError, match="read-only"):
+        loader.flush()
+    core.execute("SET default_transaction_read_only = off")
+    assert loader.waiting == 3
+    assert loader.flush() == []
+    assert len(rows(core, "places")) == 3
+
+
+def rows_but_scene_ids(conn, name):
+    return [(row[0], *row[2:]) for row in rows(conn, name)]
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    stored=st.permutations("abcde"),
+    now=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True),
+)
+def test_renamed_scenes_keep_their_ids_and_replace_those_whose_names_they_have(conn, stored, now):
+    load(conn, [(Scene(uri, content_hash=uri), np.full((2, 8), ord(uri), np.uint8), None)
+                for uri in stored])  # fmt: skip
+    before = {content: (ids, code) for content, _, ids, code in renamed_rows(conn)}
+    moves = dict(zip(stored, now, strict=False))  # content -> URI
+    loader = Loader(conn, registry.get_archive(conn, "places"))
+    names = [Scene(uri, content_hash=content) for content, uri in moves.items()]
+    assert loader.rename([*names, Scene("x", content_hash="unknown")]) == len(moves)
+    taken = set(moves.values())
+    expected = moves | {uri: uri for uri in stored if uri not in moves and uri not in taken}
+    after = renamed_rows(conn)
+    assert {content: uri for content, uri, _, _ in after} == expected
+    assert all((ids, code) == before[content] for content, _, ids, code in after)
+
+
+def renamed_rows(conn):
+    return conn.execute(
+        """
+        SELECT content_hash, uri, array_agg(c.id ORDER BY c.id), min(c.code::text)
+        FROM dcsh.scene s JOIN dcsh.places c ON c.scene_id = s.id
+        WHERE s.archive_id = (SELECT id FROM dcsh.archive WHERE name = 'places') GROUP BY 1, 2
+        """
+    ).fetchall()
 
 
 def test_codes_of_another_length_are_refused_and_nothing_is_stored(core):

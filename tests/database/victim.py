@@ -34,7 +34,7 @@ def main(dsn: str, name: str, where: str) -> None:
                 "COPY pg_temp.dcsh_batch_chip FROM STDIN (FORMAT binary)"
             ) as copy:
                 copy.write(load.COPY_HEADER)
-                copy.write(b"".join(loader._rows)[:500])
+                copy.write(loader._scenes[0].chip_rows[0][:500])
                 conn.pgconn.flush()
                 die()
         if n == 3 and where == "before commit":

@@ -1,0 +1,193 @@
+"""Hashed scenes -> rows, in order, and files that have got other names since."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from time import monotonic
+
+import numpy as np
+
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import DcshError, InputError, ServerError, storable
+from dcsh_pg.imagery.bands import listed
+from dcsh_pg.imagery.gdal import is_gdal_name
+from dcsh_pg.imagery.scene import Scene, SceneRecord
+from dcsh_pg.ingest.hashing import HashedScene
+from dcsh_pg.ingest.report import IngestReport
+from dcsh_pg.progress import SILENT, Progress
+
+FLUSH_CHIPS = 20_000
+FLUSH_SECONDS = 5.0
+"""A transaction is written when this many chips wait, or this much time went by."""
+
+HashScenes = Callable[[Sequence[Scene], Collection[str]], Iterator[HashedScene]]
+"""Scenes and the content hashes that need not be read -> as :func:`hash_scenes` yields them."""
+
+
+def store_scenes(
+    scenes: Sequence[Scene],
+    hash_them: HashScenes,
+    loader: Loader,
+    *,
+    progress: Progress = SILENT,
+) -> IngestReport:
+    """Hashes scenes and stores them in their order; returns what was done."""
+    began = monotonic()
+    storing = _Storing(loader, len(scenes), progress)
+    storing.store(hash_them(scenes, storing.known))
+    storing.rename()
+    if storing.again:
+        again, storing.again = storing.again, []
+        storing.report.known -= len(again)
+        storing.store(hash_them(again, ()))
+    storing.remove_stale()
+    try:
+        loader.finish()
+    except ServerError as error:
+        progress.note(f"searches will compare every code: {error.message}")
+    storing.report.seconds = monotonic() - began
+    return storing.report
+
+
+class _Storing:
+    """Stores scenes and follows which content the archive has under which URI.
+
+    A scene whose content the archive has under another URI is a copy of that file, or that file
+    under a new name.  Which of both can be known only after the last scene: the other file may
+    have got other content, which replaces what the archive had, and come before or after.
+
+    Attributes:
+        report: what was done so far.
+        known: the content hashes that the archive had at first.
+        again: scenes that were not read because their content was known, and no longer is.
+    """
+
+    def __init__(self, loader: Loader, scenes: int, progress: Progress):
+        self.report = IngestReport(scenes=scenes)
+        self.again: list[Scene] = []
+        self._loader, self._progress = loader, progress
+        self._uri_of = loader.known()
+        self._hash_at = {uri: content for content, uri in self._uri_of.items()}
+        self.known = frozenset(self._uri_of)
+        self._failed_before = loader.recorded_errors()
+        self._unchanged: set[str] = set()
+        self._left: set[str] = set()
+        self._elsewhere: list[tuple[Scene, SceneRecord]] = []
+
+    def store(self, hashed: Iterator[HashedScene]) -> None:
+        """Stores scenes in the order in which they come."""
+        flushed = monotonic()
+        try:
+            for done in hashed:
+                self._take(done)
+                late = monotonic() - flushed > FLUSH_SECONDS
+                if self._loader.waiting >= FLUSH_CHIPS or late:
+                    self._flush()
+                    flushed = monotonic()
+        finally:
+            hashed.close()
+        self._flush()
+
+    def rename(self) -> None:
+        """Gives scenes their new URIs, and finds those that must be read after all."""
+        moves: dict[str, SceneRecord] = {}
+        for scene, record in self._elsewhere:
+            former = self._uri_of.get(record.content_hash)
+            if former is None:
+                self.again.append(scene)
+            elif record.content_hash not in moves and self._is_gone(former):
+                moves[record.content_hash] = record
+        for record in moves.values():
+            self._holds(record)
+        self._elsewhere = []
+        if not moves:
+            return
+        try:
+            self.report.renamed = self._loader.rename(list(moves.values()))
+        except ServerError as error:
+            self._progress.note(f"renamed files keep their former names: {error.message}")
+
+    def remove_stale(self) -> None:
+        """Removes what the archive has under names whose files have the content of other scenes now."""
+        stale = [uri for uri in self._left if self._uri_of.get(self._hash_at[uri]) == uri]
+        if stale:
+            self._loader.remove(stale)
+
+    def _holds(self, record: SceneRecord) -> None:
+        """Notes that the archive has, or will have, a scene under its name."""
+        self._uri_of[record.content_hash] = record.uri
+        self._hash_at[record.uri] = record.content_hash
+        self._left.discard(record.uri)
+
+    def _is_gone(self, uri: str) -> bool:
+        """Whether a file that the archive knows is no longer there, or has other content."""
+        if uri in self._left:
+            return True
+        is_file = os.path.isabs(uri) and not is_gdal_name(uri)
+        return uri not in self._unchanged and is_file and not os.path.lexists(uri)
+
+    def _take(self, done: HashedScene) -> None:
+        uri = done.scene.uri
+        if done.error is not None:
+            self._unchanged.add(uri)
+            self._fail(uri, done.error)
+            return
+        content = done.record.content_hash
+        former = self._uri_of.get(content)
+        if (former or done.is_known) and self._hash_at.get(uri, content) != content:
+            self._left.add(uri)
+        if former is None and done.is_known:
+            self.report.known += 1
+            self.again.append(done.scene)
+        elif former is None:
+            self._add(done)
+        else:
+            self.report.known += 1
+            if uri in self._failed_before:
+                self._loader.forget_errors([uri])
+            if former == uri:
+                self._unchanged.add(uri)
+            else:
+                bare = dataclasses.replace(done.record, windows=np.empty((0, 4), np.int32))
+                self._elsewhere.append((done.scene, bare))
+
+    def _add(self, done: HashedScene) -> None:
+        record, width = done.record, self._loader.archive.bits // 8
+        codes = np.concatenate([np.empty((0, width), np.uint8), *done.codes])
+        windows = np.concatenate([np.empty((0, 4), np.int32), *done.windows])
+        valid = np.concatenate([np.empty(0, np.float32), *done.valid_fractions])
+        skipped = len(record.windows) - len(codes)
+        try:
+            self._loader.add(record, codes, windows, done.footprints, valid, skipped)
+        except InputError as error:
+            self._fail(record.uri, error)
+            return
+        replaced = self._hash_at.get(record.uri)
+        if replaced is not None:
+            self._uri_of.pop(replaced, None)
+        self._holds(record)
+        self.report.stored += 1
+        if record.bands:
+            self.report.bands[listed(record.bands)] += 1
+        self.report.chips += len(codes)
+        self.report.skipped += skipped
+        self.report.replaced += replaced is not None
+
+    def _flush(self) -> None:
+        for refused in self._loader.flush():
+            self.report.stored -= 1
+            self.report.chips -= refused.chips
+            self.report.skipped -= refused.skipped
+            self._uri_of.pop(refused.content_hash, None)
+            self._fail(refused.uri, refused.error)
+
+    def _fail(self, uri: str, error: Exception) -> None:
+        if not isinstance(error, DcshError):
+            error = InputError(f"{storable(uri)}: {error}")
+        self._loader.record_error(uri, error.message, error.hint)
+        self.report.failed += 1
+        self.report.failures.append(error)
+        if self.report.scenes > 1:
+            self._progress.note(f"skipped: {self.report.errors[-1]}")
