@@ -170,6 +170,8 @@ DECLARE
     gone bigint;
     removed bigint;
 BEGIN
+    -- As a load does, which locks chips before scenes: otherwise the two could wait for each other.
+    PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
     DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri
         RETURNING s.id INTO gone;
     IF NOT FOUND THEN

@@ -200,8 +200,8 @@ def writers(archive: Archive) -> dict[str, Callable[[psycopg.Connection, random.
 
     def load(conn, rng):
         loader = Loader(conn, archive.record)
-        for _ in range(rng.randrange(1, 4)):
-            archive.add(loader, np.random.default_rng(rng.getrandbits(32)), rng.randrange(SCENES))
+        for number in rng.sample(range(SCENES), rng.randrange(1, 4)):
+            archive.add(loader, np.random.default_rng(rng.getrandbits(32)), number)
         loader.flush()
 
     def remove(conn, rng):

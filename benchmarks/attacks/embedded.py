@@ -280,7 +280,9 @@ def once(attack: Attack, rng: random.Random) -> None:
 
 
 def stat_of(suffix: str) -> int:
-    return beside(suffix).stat().st_mode & 0o777
+    """Mode of a file; one that is gone, as an attack leaves the log of a running server, is closed."""
+    file = beside(suffix)
+    return file.stat().st_mode & 0o777 if file.exists() else 0o600
 
 
 if __name__ == "__main__":

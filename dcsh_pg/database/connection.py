@@ -193,6 +193,9 @@ _REFUSALS = {
     "too many clients": _CROWDED,
     "too many connections": _CROWDED,
     "remaining connection slots": _CROWDED,
+    "no more connections allowed": _CROWDED,
+    "unsupported startup parameter": "PgBouncer refuses it: leave out PGOPTIONS and options=, or name "
+    "the parameter in its ignore_startup_parameters",
     "the database system is": "the server runs; try again when it is ready",
     "server requested": "another program may have taken the server's port, so no password was sent; "
     "see which server listens there",

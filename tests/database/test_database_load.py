@@ -5,6 +5,8 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +255,42 @@ def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, wh
     assert len(set(indexes)) == 1
     if indexes[0]:
         core.execute("SELECT hamming_check(dcsh._code_index('killed'))")
+
+
+def test_a_removal_and_a_replacement_of_one_scene_wait_in_one_order(core, database):
+    """Otherwise each could hold what the other waits for."""
+    scenes = [(Scene(f"{n}.tif"), np.full((2, 8), n, np.uint8), None) for n in range(2)]
+    load(core, scenes)
+
+    def replace(conn):
+        loader = Loader(conn, registry.get_archive(conn, "places"))
+        add(loader, Scene("1.tif", content_hash="new"), np.full((3, 8), 9, np.uint8))
+        loader.flush()
+
+    def waits_for(conn):
+        """What kind of lock: 'transactionid' for a row, 'tuple' for a place in the queue for one."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            row = core.execute(
+                "SELECT locktype FROM pg_locks WHERE pid = %s AND NOT granted",
+                [conn.info.backend_pid],
+            ).fetchone()
+            if row:
+                return row[0]
+            time.sleep(0.02)
+
+    with (
+        connection.connect(database) as holder,
+        connection.connect(database) as remover,
+        connection.connect(database) as loading,
+        ThreadPoolExecutor() as threads,
+    ):
+        with holder.transaction():
+            holder.execute("SELECT FROM dcsh.places WHERE scene_id = 2 FOR UPDATE")
+            removal = threads.submit(registry.remove_scene, remover, "places", "1.tif")
+            assert waits_for(remover) == "transactionid"
+            replacement = threads.submit(replace, loading)
+            assert waits_for(loading) == "transactionid", "not for the chips, but before them"
+        assert removal.result() == 2
+        replacement.result()
+    assert [row[0] for row in rows(core, "places")] == [1, 2, 5, 6, 7]

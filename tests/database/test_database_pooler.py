@@ -100,6 +100,12 @@ def test_what_statement_mode_cannot_do_is_one_line(pools, database):
         registry.drop_archive(conn, "places")
 
 
+def test_options_that_pgbouncer_refuses_are_one_line(pools):
+    with pytest.raises(ServerError, match="unsupported startup parameter") as error:
+        connection.connect(f"{pools['session']} options='-c statement_timeout=0'")
+    assert "ignore_startup_parameters" in error.value.hint
+
+
 def test_an_archive_is_made_filled_and_searched_through_transactions(
     pools, database, model_file, scenes, tmp_path
 ):
