@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION dcsh._overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%T
                   / nullif(greatest(dcsh._area_of(a), dcsh._area_of(b)), 0))::numeric, 6);
 COMMENT ON FUNCTION dcsh._overlap IS 'Share of the larger of two footprints that both have, to six decimals';
 
+DROP FUNCTION IF EXISTS dcsh._newest_of(text, text, text);  -- its first argument had another name
 CREATE OR REPLACE FUNCTION dcsh._newest_of(chips text, chip text, period text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
