@@ -205,6 +205,7 @@ def writers(archive: Archive) -> dict[str, Callable[[psycopg.Connection, random.
         loader.flush()
 
     def remove(conn, rng):
+        time.sleep(rng.random())  # A load takes as long: the archive keeps its size.
         try:
             registry.remove_scene(conn, name, f"{rng.randrange(SCENES)}.tif")
         except NotFound:
