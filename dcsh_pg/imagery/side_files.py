@@ -107,7 +107,10 @@ def _listing(folder: str, _changed: int) -> _Listing:
             name = entry.name.lower()
             if name.endswith(IMAGES):
                 continue
-            if not (entry.is_file() or entry.is_dir()) and os.path.exists(entry.path):
+            # Of a link that leads to itself, DirEntry.is_file would raise.
+            if not (is_regular(entry.path) or os.path.isdir(entry.path)) and os.path.exists(
+                entry.path
+            ):
                 special.append(entry.name)
             elif name.endswith(tuple(_MAGIC)):
                 pixels.append(entry.name)

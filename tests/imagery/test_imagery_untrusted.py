@@ -174,6 +174,7 @@ def test_what_is_no_file_is_recorded_and_never_opened(special):
 
 def test_a_named_pipe_for_a_world_file_fails_its_raster_only(special):
     os.mkfifo(special / "good.tfw")
+    (special / "self.txt").symlink_to("self.txt")
     found = outcomes(special)
     assert "not an ordinary file" in found["good.tif"] and found["good.png"] == 1
 
