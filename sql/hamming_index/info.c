@@ -108,7 +108,7 @@ Datum
 hamming_format(PG_FUNCTION_ARGS)
 {
 	Relation	heap;
-	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_DESCRIBE, false, &heap);
+	Relation	index = hamming_open(PG_GETARG_OID(0), HAMMING_DESCRIBE, true, &heap);
 	HammingMetaPageData meta;
 	TupleDesc	descriptor;
 	Datum		values[2];
@@ -116,6 +116,8 @@ hamming_format(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	if (index == NULL)
+		PG_RETURN_NULL();
 	isnull[0] = RelationGetNumberOfBlocks(index) == 0 || !hamming_read_metapage(index, &meta);
 	values[0] = isnull[0] ? (Datum) 0 : Int64GetDatum((int64) meta.format);
 	values[1] = Int64GetDatum(HAMMING_FORMAT);
