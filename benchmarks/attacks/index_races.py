@@ -20,46 +20,32 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import psutil
 import psycopg
 from attack import Attack, run
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 from dcsh_pg.database.native_build import SOURCES
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "hamming_index"))
 from hamming_cases import by_heap, by_index, check, fill, literal, make_codes
-from held_sessions import Job, Session, Watcher
+from held_sessions import POINTS, Job, Session, Watcher
+from server_faults import connect_again, kill, make_standby, wait_for_replay
 
-INSERT_POINTS = (
-    "page", "page-locked", "directory-unlocked", "widened", "changed", "logged", "page-full",
-    "extended", "done",
-)  # fmt: skip
-VACUUM_POINTS = ("counted", "page", "judged", "rewritten", "logged", "page-done", "done")
-SEARCH_POINTS = ("counted", "directory", "bounded", "page", "page-locked", "pass-done")
-BUILD_POINTS = (
-    "metapage", "collected", "cells", "assign", "ordered", "page", "written", "logged",
-)  # fmt: skip
-POINTS = {
-    "insert": [f"insert-{p}" for p in INSERT_POINTS],
-    "update": [f"insert-{p}" for p in INSERT_POINTS],
-    "insert, rolled back": [f"insert-{p}" for p in INSERT_POINTS],
-    "vacuum": [f"vacuum-{p}" for p in VACUUM_POINTS],
-    "scan": [f"search-{p}" for p in SEARCH_POINTS],
-    "build": [f"build-{p}" for p in BUILD_POINTS]
-    + [f"vacuum-{p}" for p in VACUUM_POINTS]
-    + [f"insert-{p}" for p in INSERT_POINTS],
+BUILD = POINTS["build"] + POINTS["vacuum"] + POINTS["insert"]
+PASSES = POINTS | {
+    "update": POINTS["insert"],
+    "insert, rolled back": POINTS["insert"],
     "delete": [],
+    "build": BUILD,
+    "reindex": BUILD,
 }
-POINTS["reindex"] = POINTS["build"]
+"""Operations, and the points that they may pass."""
 
 EXPECTED = (errors.DeadlockDetected, errors.UndefinedTable, errors.DuplicateTable)
 """What two builds of one table may do to each other; PostgreSQL's own indexes do the same."""
@@ -99,59 +85,14 @@ class Servers:
                 "fsync": "off",
                 "deadlock_timeout": "100ms",
                 "autovacuum": "off",
-                "wal_consistency_checking": "generic",
                 "dynamic_library_path": f"{library}:$libdir",
             }.items():
                 conn.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            conn.execute(
-                f"ALTER SYSTEM SET extension_control_path = '{library.parent}/share:$system'"
-            )
             conn.execute("SELECT pg_reload_conf()")
-        extension = self.folder / "share" / "extension"
-        extension.mkdir(parents=True)
-        for file in (*library.glob("*.control"), *library.glob("*.sql")):
-            shutil.copy(file, extension)
         with psycopg.connect(self.primary.conninfo(), autocommit=True) as conn:
             conn.execute("CREATE EXTENSION dcsh_hamming CASCADE")
-        self.standby = self._make_standby()
+        self.standby = make_standby(self.primary)
         atexit.register(self.standby.stop)
-
-    def _make_standby(self) -> EmbeddedServer:
-        made = EmbeddedServer(self.folder / "standby", self.primary.programs)
-        key, log = (made.cluster.with_name(f"standby{suffix}") for suffix in (".key", ".log"))
-        key.write_bytes(self.primary.cluster.with_name("primary.key").read_bytes())
-        log.touch()
-        made.cluster.mkdir(mode=0o700)
-        owner = self.primary.cluster.stat()
-        for path in (key, log, made.cluster):
-            os.chown(path, owner.st_uid, owner.st_gid)
-        source = conninfo_to_dict(self.primary.conninfo())
-        del source["dbname"]
-        self.primary._run(
-            "pg_basebackup", "-d", make_conninfo(**source), "-D", made.cluster,
-            "-R", "-X", "stream", "-c", "fast", "--no-sync",
-        )  # fmt: skip
-        made.start()
-        return made
-
-    def kill(self) -> None:
-        """kill -9 of all processes of the primary."""
-        number = int((self.primary.cluster / "postmaster.pid").read_text().split("\n")[0])
-        family = [psutil.Process(number), *psutil.Process(number).children(recursive=True)]
-        for process in family:
-            process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family, timeout=10)
-
-    def connect(self) -> psycopg.Connection:
-        """To the primary, when it has recovered."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return psycopg.connect(self.primary.conninfo(), autocommit=True)
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
 
 
 @cache
@@ -189,7 +130,7 @@ def insert_and_roll_back(conn: psycopg.Connection) -> None:
 
 
 def random_step(rng: random.Random, number: int, query: np.ndarray) -> Step:
-    what = rng.choice(list(POINTS))
+    what = rng.choice(list(PASSES))
     statements = {
         "insert": f"INSERT INTO t SELECT id + {100_000 * number}, code FROM more ORDER BY id % 777",
         "update": f"UPDATE t SET code = ~code WHERE id % {rng.choice([2, 7])} = 1",
@@ -200,7 +141,7 @@ def random_step(rng: random.Random, number: int, query: np.ndarray) -> Step:
     }
     jobs = {"scan": lambda conn: scan(conn, query), "insert, rolled back": insert_and_roll_back}
     job = jobs.get(what) or (lambda conn: conn.execute(statements[what]))
-    point = rng.choice(["", *POINTS[what]]) if POINTS[what] else ""
+    point = rng.choice(["", *PASSES[what]]) if PASSES[what] else ""
     return Step(what, job, point, rng.choice([0, 0, 0, 1, 2, 5, 30, 120]))
 
 
@@ -230,13 +171,9 @@ def judge(conn: psycopg.Connection, queries: list[np.ndarray]) -> None:
 
 
 def judge_standby(conn: psycopg.Connection, query: np.ndarray) -> None:
-    wanted = conn.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
     ask = f"SELECT array_agg(id) FROM (SELECT id FROM t ORDER BY code <~> {literal(query)}, id) x"
-    with psycopg.connect(servers().standby.start(), autocommit=True) as replica:
-        deadline = time.monotonic() + 60
-        while not replica.execute("SELECT pg_last_wal_replay_lsn() >= %s", wanted).fetchone()[0]:
-            assert time.monotonic() < deadline, "the standby does not replay"
-            time.sleep(0.01)
+    with psycopg.connect(servers().standby.conninfo(), autocommit=True) as replica:
+        wait_for_replay(servers().primary.conninfo(), servers().standby.conninfo())
         check(replica)
         scan(replica, query)
         assert replica.execute(ask).fetchone() == conn.execute(ask).fetchone(), "standby differs"
@@ -261,7 +198,7 @@ def once(attack: Attack, rng: random.Random) -> None:
     steps = [random_step(rng, number, queries[0]) for number in range(rng.choice([2, 2, 3]))]
     name = " + ".join(f"{step.what} at {step.point or '-'}:{step.after}" for step in steps)
     dsn = running.primary.conninfo()
-    with running.connect() as conn:
+    with connect_again(dsn) as conn:
         make_table(conn, rng, bits)
     watcher = Watcher(dsn)
     sessions = [Session(dsn, running.folder / f"hold{number}") for number in range(len(steps))]
@@ -277,7 +214,7 @@ def once(attack: Attack, rng: random.Random) -> None:
         )
         crash = rng.random() if victim else 1
         if crash < CRASH_OF_ALL:
-            running.kill()
+            kill(running.primary)
             attack.tried("kill -9 of the server at points")
         elif crash < CRASH:
             os.kill(victim.pid, signal.SIGKILL)
@@ -293,7 +230,7 @@ def once(attack: Attack, rng: random.Random) -> None:
         watcher.close()
     if crash < CRASH_OF_ALL:
         running.primary.start()
-    with running.connect() as conn:
+    with connect_again(dsn) as conn:
         try:
             judge(conn, queries)
             if rng.random() < STANDBY:

@@ -15,6 +15,26 @@ import psycopg
 
 Job = Callable[[psycopg.Connection], Any]
 
+POINTS = {
+    "insert": [
+        "insert-page", "insert-page-locked", "insert-directory-unlocked", "insert-widened",
+        "insert-changed", "insert-logged", "insert-page-full", "insert-extended", "insert-done",
+    ],
+    "vacuum": [
+        "vacuum-counted", "vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged",
+        "vacuum-page-done", "vacuum-done",
+    ],
+    "scan": [
+        "search-counted", "search-directory", "search-bounded", "search-page",
+        "search-page-locked", "search-pass-done",
+    ],
+    "build": [
+        "build-metapage", "build-collected", "build-cells", "build-assign", "build-ordered",
+        "build-page", "build-written", "build-logged",
+    ],
+}  # fmt: skip
+"""Operations, and the points in their own code."""
+
 SECONDS = 30
 POLL_SECONDS = 0.002
 QUIET_POLLS = 3

@@ -10,15 +10,15 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import psycopg
 import pytest
 from hamming_cases import by_heap, by_index, check, fill, make_codes
-from held_sessions import Session, Watcher, meet
+from held_sessions import POINTS, Session, Watcher, meet
 from psycopg.conninfo import make_conninfo
+from server_faults import connect_again
 
 from dcsh_pg.database.embedded import EmbeddedServer
 from dcsh_pg.database.native_build import SOURCES
@@ -29,25 +29,10 @@ pytestmark = pytest.mark.parametrize("programs", [18], indirect=True, ids=["pg18
 BITS = 1024
 """The longest codes, so that few rows make many pages: 56 entries each, 28 of them a directory page."""
 
-POINTS = {
-    "insert": [
-        "insert-page", "insert-page-locked", "insert-directory-unlocked", "insert-widened",
-        "insert-changed", "insert-logged", "insert-page-full", "insert-extended", "insert-done",
-    ],
-    "vacuum": [
-        "vacuum-counted", "vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged",
-        "vacuum-page-done", "vacuum-done",
-    ],
-    "scan": [
-        "search-counted", "search-directory", "search-bounded", "search-page",
-        "search-page-locked", "search-pass-done",
-    ],
-    "build": [
-        "build-metapage", "build-collected", "build-cells", "build-assign", "build-ordered",
-        "build-page", "build-written", "build-logged", "vacuum-counted", "vacuum-page", "vacuum-judged",
-        "vacuum-done",
-    ],
-}  # fmt: skip
+AT = POINTS | {
+    "build": POINTS["build"] + ["vacuum-counted", "vacuum-page", "vacuum-judged", "vacuum-done"]
+}
+"""Where each is held; a build that keeps nobody waiting lists its entries by a VACUUM."""
 
 
 FIRST, SECOND = 170, 130
@@ -154,13 +139,13 @@ JOBS = {"insert": insert, "vacuum": vacuum, "scan": scan, "build": build, "churn
 
 
 @pytest.mark.parametrize("second", JOBS)
-@pytest.mark.parametrize("first", POINTS)
+@pytest.mark.parametrize("first", AT)
 def test_a_pair_at_each_point(sessions, first, second):
     held, other, watcher = sessions
     jobs = (JOBS[first], JOBS[second])
     if first == second == "build":
         jobs = (build_at_once, build_at_once)
-    for point in POINTS[first]:
+    for point in AT[first]:
         if jobs[0] is build_at_once and not point.startswith("build"):
             continue
         make_table(watcher.conn)
@@ -285,13 +270,3 @@ def test_a_backend_is_killed_at_each_point(crashing, server_folder):
             assert_whole(conn)
             insert(conn)
             assert_whole(conn)
-
-
-def connect_again(dsn: str) -> psycopg.Connection:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return psycopg.connect(dsn, autocommit=True)
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import psutil
 import psycopg
 import pytest
 from hamming_cases import by_heap, by_index, check, fill, make_codes
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from server_faults import kill, make_standby, wait_for_replay
 
 from dcsh_pg.database.embedded import EmbeddedServer
 
@@ -157,16 +153,6 @@ def server(programs, server_folder, tmp_path) -> Iterator[EmbeddedServer]:
     made.stop()
 
 
-def kill(server: EmbeddedServer) -> None:
-    """kill -9 of the postmaster and all of its children at once."""
-    number = int((server.cluster / "postmaster.pid").read_text().split("\n")[0])
-    postmaster = psutil.Process(number)
-    family = [postmaster, *postmaster.children(recursive=True)]
-    for process in family:
-        os.kill(process.pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=10)
-
-
 def test_kill_9_during_load(server):
     dsn = server.conninfo()
     codes = prepare(dsn)
@@ -207,41 +193,9 @@ def test_an_unlogged_index_is_empty_after_a_crash(server):
 
 @pytest.fixture
 def standby(server) -> Iterator[EmbeddedServer]:
-    """Of a primary that has every page it replays compared with the primary's own."""
-    with psycopg.connect(server.conninfo(), autocommit=True) as conn:
-        conn.execute("ALTER SYSTEM SET wal_consistency_checking = 'generic'")
-        conn.execute("SELECT pg_reload_conf()")
-    made = EmbeddedServer(
-        server.cluster.with_name(server.cluster.name + "-standby"), server.programs
-    )
-    key, log = (made.cluster.with_name(made.cluster.name + suffix) for suffix in (".key", ".log"))
-    key.write_bytes(server.cluster.with_name(server.cluster.name + ".key").read_bytes())
-    log.touch()
-    made.cluster.mkdir(mode=0o700)
-    owner = server.cluster.stat()
-    for path in (key, log, made.cluster):
-        os.chown(path, owner.st_uid, owner.st_gid)
-    primary = conninfo_to_dict(server.conninfo())
-    del primary["dbname"]
-    server._run(
-        "pg_basebackup", "-d", make_conninfo(**primary), "-D", made.cluster,
-        "-R", "-X", "stream", "-c", "fast", "--no-sync",
-    )  # fmt: skip
-    made.start()
+    made = make_standby(server)
     yield made
     made.stop()
-
-
-def wait_for_replay(primary: str, standby: str) -> None:
-    with psycopg.connect(primary, autocommit=True) as conn:
-        wanted = conn.execute("SELECT pg_current_wal_lsn()").fetchone()[0]
-    with psycopg.connect(standby, autocommit=True) as conn:
-        deadline = time.monotonic() + 30
-        while not conn.execute(
-            "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [wanted]
-        ).fetchone()[0]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
 
 
 def test_a_standby_answers_as_the_primary_does(server, standby):
