@@ -134,7 +134,7 @@ def random_step(rng: random.Random, number: int, query: np.ndarray) -> Step:
     statements = {
         "insert": f"INSERT INTO t SELECT id + {100_000 * number}, code FROM more ORDER BY id % 777",
         "update": f"UPDATE t SET code = ~code WHERE id % {rng.choice([2, 7])} = 1",
-        "vacuum": "VACUUM (INDEX_CLEANUP ON) t",
+        "vacuum": "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) t",
         "build": f"CREATE INDEX CONCURRENTLY again_{number} ON t USING hamming (code)",
         "reindex": "REINDEX INDEX CONCURRENTLY t_code",
         "delete": f"DELETE FROM t WHERE id % {rng.choice([2, 3, 5])} = 0",
@@ -160,7 +160,7 @@ def judge(conn: psycopg.Connection, queries: list[np.ndarray]) -> None:
             check(conn, name)
         for query in queries:
             scan(conn, query)
-        conn.execute("VACUUM (INDEX_CLEANUP ON) t")
+        conn.execute("VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) t")
         for (name,) in names:
             held = conn.execute(
                 "SELECT entries FROM hamming_stats(%s::regclass)", [name]
