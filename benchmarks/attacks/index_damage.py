@@ -58,7 +58,9 @@ def lose_page(file: bytearray, rng: random.Random) -> None:
 
 
 def lose_directory(file: bytearray, rng: random.Random) -> None:
-    file[PAGE : 2 * PAGE] = bytes(PAGE)
+    """One of the pages whose special space names them directories."""
+    at = rng.choice([at for at in range(PAGE, len(file), PAGE) if file[at + PAGE - 6] == 2])
+    file[at : at + PAGE] = bytes(PAGE)
 
 
 def cut(file: bytearray, rng: random.Random) -> None:
@@ -104,9 +106,9 @@ OTHER = (flip_anything, flip_anywhere, swap_pages, scribble)
 
 
 def make_table(conn: psycopg.Connection, rng: random.Random, name: str) -> int:
-    bits = rng.choice([8, 16, 64, 64, 65, 200, 1024])
+    bits = rng.choice([8, 16, 64, 65, 200, 1024, 1024, 1024])
     dice = np.random.default_rng(rng.getrandbits(32))
-    rows = rng.choice([1, 100, 1500, 4000])
+    rows = rng.choice([1, 100, 1500, 4000, 4000])
     conn.execute(f"CREATE TABLE {name} (id bigint, code bit({bits}))")
     codes = dice.integers(0, 2, (rows, bits), dtype=np.uint8) + ord("0")
     with conn.cursor().copy(f"COPY {name} FROM STDIN") as copy:
@@ -132,6 +134,11 @@ def attempt(conn: psycopg.Connection, statement: str) -> list | None:
 
 def answers_differ(conn: psycopg.Connection, rng: random.Random, name: str, bits: int) -> bool:
     query = format(rng.getrandbits(bits), f"0{bits}b")
+    row = conn.execute(
+        f"SELECT code FROM {name} WHERE code IS NOT NULL OFFSET {rng.randrange(3000)} LIMIT 1"
+    )
+    if rng.random() < 0.7 and (found := row.fetchone()):
+        (query,) = found
     operand = rng.choice([f"B'{query}'"] * 5 + [f"(SELECT NULL::bit({bits}))"])
     limit = rng.choice([1, 10, 100, 10**6])
     statement = f"SELECT code <~> {operand} AS d FROM {name} ORDER BY {{}} LIMIT {limit}"
