@@ -28,10 +28,11 @@ from psycopg import errors
 PAGE = 8192
 TABLES = 12
 CORRUPTED = (
-    errors.IndexCorrupted, errors.DataCorrupted, errors.IoError, errors.UndefinedFile,
-    errors.InternalError_,
+    errors.IndexCorrupted, errors.DataCorrupted, errors.IoError,
+    errors.ObjectNotInPrerequisiteState, errors.UndefinedFile, errors.InternalError_,
 )  # fmt: skip
-"""The last two are PostgreSQL's own for a damaged TID, which points beyond the end of the table."""
+"""Of these, the fourth is for a page format of another version, and the last two are PostgreSQL's own for a
+damaged TID, which points beyond the end of the table."""
 HEADER = (12, 18)
 """Bytes of pd_lower, pd_upper and pd_special."""
 
