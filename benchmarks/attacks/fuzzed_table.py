@@ -148,7 +148,10 @@ class FuzzedTable:
         self.attack.tried("vacuums")
 
     def reindex(self) -> None:
-        self.conn.execute(f"REINDEX INDEX {self.rng.choice(['', 'CONCURRENTLY'])} t_code")
+        try:
+            self.conn.execute(f"REINDEX INDEX {self.rng.choice(['', 'CONCURRENTLY'])} t_code")
+        except errors.DeadlockDetected:  # with the session that renames the index
+            self._mend_index()
         self.attack.tried("reindexes")
 
     def truncate(self) -> None:
@@ -184,9 +187,13 @@ class FuzzedTable:
             self.attack.tried("cancelled statements")
         finally:
             self._end_timeout()
-            self.conn.execute("DROP INDEX IF EXISTS t_code_ccnew, t_code_ccold")
-            if not self.conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_code'::regclass").fetchone()[0]:  # fmt: skip
-                self.conn.execute("REINDEX INDEX t_code")
+            self._mend_index()
+
+    def _mend_index(self) -> None:
+        """After REINDEX CONCURRENTLY did not end."""
+        self.conn.execute("DROP INDEX IF EXISTS t_code_ccnew, t_code_ccold")
+        if not self.conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_code'::regclass").fetchone()[0]:  # fmt: skip
+            self.conn.execute("REINDEX INDEX t_code")
 
     def _end_timeout(self) -> None:
         while True:
