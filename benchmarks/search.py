@@ -163,7 +163,7 @@ class Run:
         """The index of this project; returns what it tells about itself."""
         conn, server = self.server.conn, self.server
         self.build(HAMMING_BUILD)
-        conn.execute("SELECT hamming_check(%s::regclass)", [f"dcsh.{INDEX}"])
+        conn.execute("SELECT dcsh.hamming_check(%s::regclass)", [f"dcsh.{INDEX}"])
         raw = server.raw(plan=f"using {INDEX}")
         self.ask("hamming, `ORDER BY code <~> q LIMIT k`", raw, EXACT)
         self.ask("hamming, `ORDER BY code <~> q, id LIMIT k`", server.ordered(INDEX), ORDERED)
@@ -172,12 +172,12 @@ class Run:
         self.ask_filtered("hamming, `dcsh.similar`", server.similar, ORDERED)
         shares = [
             conn.execute(
-                "SELECT hamming_skipped(%s::regclass, %s)", [f"dcsh.{INDEX}", Bit(query)]
+                "SELECT dcsh.hamming_skipped(%s::regclass, %s)", [f"dcsh.{INDEX}", Bit(query)]
             ).fetchone()[0]
             for query in self.truth.queries
         ]
         (kernel,) = conn.execute(
-            "SELECT kernel FROM hamming_stats(%s::regclass)", [f"dcsh.{INDEX}"]
+            "SELECT kernel FROM dcsh.hamming_stats(%s::regclass)", [f"dcsh.{INDEX}"]
         ).fetchone()
         self.drop()
         return {"kernel": kernel, "skipped": float(np.mean(shares))}

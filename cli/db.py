@@ -15,6 +15,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
+from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
     from dcsh_pg.database.migrate import Status
@@ -38,6 +39,14 @@ def upgrade(
         bool, typer.Option("--sql", help="Print the SQL for a DBA to run, and change nothing.")
     ] = False,
     spatial: Spatial = "auto",
+    owner: Annotated[
+        str | None,
+        typer.Option(
+            "--owner",
+            metavar="ROLE",
+            help="With --sql: the role that schema dcsh and all in it is to belong to.",
+        ),
+    ] = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -51,16 +60,56 @@ def upgrade(
     from dcsh_pg.database import connection, migrate
     from dcsh_pg.database.embedded import EmbeddedServer
 
+    if owner is not None and not sql:
+        raise UsageError("--owner needs --sql", hint="add --sql and have a DBA run the script")
     if sql:
         look = spatial == "auto" or dsn is not None
         conninfo = connection.resolve(dsn, pg_bin=pg_bin) if look else None
-        typer.echo(migrate.script(conninfo, spatial=spatial), nl=False)
+        typer.echo(migrate.script(conninfo, spatial=spatial, owner=owner), nl=False)
         return
     conninfo = connection.resolve(dsn, pg_bin=pg_bin)
     if connection.is_embedded(dsn, pg_bin=pg_bin):
         EmbeddedServer.of(pg_bin).try_native()
     with progress() as shown:
         migrate.upgrade(conninfo, spatial=spatial, progress=shown)
+
+
+@db.command()
+def grant(
+    read: Annotated[
+        list[str] | None,
+        typer.Option("--read", metavar="ROLE", help="A role that is to search archives."),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--write", metavar="ROLE", help="A role that is to search, load and remove scenes."
+        ),
+    ] = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL and change nothing.")] = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Grant roles the rights to read or write all archives, those to come included.
+
+    For the owner of schema dcsh, who alone creates and drops archives.
+
+    [dim]dcsh-pg db grant --read analyst --write loader --dsn service=maps[/dim]
+    """
+    from dcsh_pg.database import connection, migrate, rights
+
+    if not read and not write:
+        raise UsageError("no role is given", hint="add --read ROLE or --write ROLE")
+    roles = [(role, False) for role in read or ()] + [(role, True) for role in write or ()]
+    with connection.connect(dsn, pg_bin=pg_bin) as conn:
+        migrate.require_current(conn)
+        for role, writes in roles:
+            if sql:
+                lines = rights.statements(conn, role, write=writes)
+                typer.echo("\n".join(lines + rights.elsewhere(conn, role, write=writes)))
+            else:
+                rights.grant(conn, role, write=writes)
+                say(f"role '{role}' may {'read and write' if writes else 'read'} all archives")
 
 
 @db.command()

@@ -1,8 +1,17 @@
--- The schema and pgvector, if they are not there yet; a plain owner needs no more rights.
+-- Nothing that others have made is called by an upgrade.
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL client_min_messages = warning;
 
+-- The schema and pgvector, if they are not there yet; a plain owner needs no more rights.  One upgrade at
+-- a time: anybody could hold the advisory lock, so it only serves where there is no table to lock.
 DO $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.upgrade', 0));
+    IF to_regclass('dcsh.alembic_version') IS NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.upgrade', 0));
+    END IF;
+    IF to_regclass('dcsh.alembic_version') IS NOT NULL THEN
+        LOCK TABLE dcsh.alembic_version IN EXCLUSIVE MODE;
+    END IF;
     IF to_regnamespace('dcsh') IS NULL THEN
         CREATE SCHEMA dcsh;
     END IF;

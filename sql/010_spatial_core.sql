@@ -13,6 +13,14 @@ CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
     SET search_path FROM CURRENT
     RETURN '&&(polygon,polygon)'::regoperator;
 
+CREATE OR REPLACE FUNCTION dcsh._plain_type() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'polygon';
+
+CREATE OR REPLACE FUNCTION dcsh._bounds_meet() RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'OPERATOR(pg_catalog.&&)';
+
 CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path FROM CURRENT
@@ -47,6 +55,8 @@ CREATE OR REPLACE FUNCTION dcsh._rectangle(
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
 COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
 COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
+COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas, of any kind';
+COMMENT ON FUNCTION dcsh._bounds_meet IS 'Operator for two footprints whose bounding boxes meet';
 COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326, or an error when its coordinates are out of range';
 COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
 COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';

@@ -5,6 +5,23 @@ CREATE OR REPLACE FUNCTION dcsh._has_hamming() RETURNS boolean
     RETURN EXISTS (SELECT FROM pg_am WHERE amname = 'hamming');
 COMMENT ON FUNCTION dcsh._has_hamming IS 'Whether this database has the access method hamming';
 
+-- The functions of the extension take arguments of any type, so one that others put into its schema
+-- could fit a call better.
+CREATE OR REPLACE FUNCTION dcsh._hamming_function(name text) RETURNS regproc
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT p.oid
+    FROM pg_extension e
+        JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+            AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+        JOIN pg_proc p ON p.oid = d.objid
+    WHERE e.extname = 'dcsh_hamming' AND p.proname = name
+        AND NOT dcsh._is_shared(p.pronamespace)
+        AND has_schema_privilege(p.pronamespace, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+$$;
+COMMENT ON FUNCTION dcsh._hamming_function IS 'A function of extension dcsh_hamming; NULL where it has none of that name or they are out of reach, or in a schema that others may write to';
+
 -- An approximate index for the same operator (hnsw, ivfflat) could be chosen in its stead, so with
 -- one beside it none is used.
 CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
@@ -19,7 +36,7 @@ AS $$
     WHERE i.indrelid = to_regclass(format('dcsh.%I', archive)) AND i.indisvalid
         AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop o ON o.amopfamily = c.opcfamily
                     WHERE c.oid = ANY (i.indclass::oid[]) AND o.amoppurpose = 'o'
-                        AND o.amopopr = '<~>(bit,bit)'::regoperator)
+                        AND o.amopopr = '@vector@.<~>(bit,bit)'::regoperator)
 $$;
 COMMENT ON FUNCTION dcsh._code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
 
@@ -83,7 +100,13 @@ BEGIN
                   HINT = 'install it on the server with ''dcsh-pg native install'', then run ''dcsh-pg db upgrade''; searches are exact without it, and slower';
     END IF;
     SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
-    IF NOT FOUND THEN
+    IF (NOT FOUND OR NOT made.indisvalid) AND NOT pg_has_role(
+        (SELECT relowner FROM pg_class WHERE oid = format('dcsh.%I', archive)::regclass), 'USAGE')
+    THEN
+        RAISE EXCEPTION 'only the owner of archive "%" can create its index', archive
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('have it run ''dcsh-pg archive index %s''; searches are exact without it, and slower', archive);
+    ELSIF made.indexrelid IS NULL THEN
         EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
         SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
     ELSIF NOT made.indisvalid

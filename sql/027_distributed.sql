@@ -30,7 +30,7 @@ BEGIN
                   HINT = 'connect to the coordinator of a Citus cluster, or run CREATE EXTENSION citus as superuser';
     END IF;
     -- No load may run meanwhile; end_load takes the same two locks in this order.
-    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
 END
 $$;

@@ -71,8 +71,9 @@ AS $$
 DECLARE
     target dcsh.archive;
 BEGIN
-    -- One load at a time: scene ids are drawn for all archives alike.
-    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    -- One load at a time: scene ids are drawn for all archives alike.  Anybody could hold an advisory
+    -- lock; to lock a table in this mode takes a right to write to it.
+    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     target := dcsh._lock_for_load(archive, archive_id, model_sha256);
 
     -- What another load has stored meanwhile stays as it is.
@@ -131,7 +132,7 @@ DECLARE
     target dcsh.archive;
     renamed bigint;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('dcsh.scene', 0));
+    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     target := dcsh._lock_for_load(archive, archive_id, model_sha256);
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;

@@ -64,13 +64,16 @@ BEGIN
     IF geometry_column IS NOT NULL THEN
         footprint_of := format('dcsh_row.%I::text', geometry_column);
     END IF;
-    -- What PostGIS keeps has a CRS; PostGIS is in the schema of the column's type.
+    -- What PostGIS keeps has a CRS.  A type of that name that is not PostGIS's calls nobody's functions.
     SELECT n.nspname INTO spatial
     FROM pg_attribute a
         JOIN pg_type t ON t.oid = a.atttypid
         JOIN pg_namespace n ON n.oid = t.typnamespace
     WHERE a.attrelid = target AND a.attname = geometry_column
-        AND t.typname IN ('geometry', 'geography');
+        AND t.typname IN ('geometry', 'geography')
+        AND EXISTS (SELECT FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                    WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+                        AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'postgis');
     IF spatial IS NOT NULL THEN
         crs_of := format(
             '(SELECT coalesce(r.auth_name || '':'' || r.auth_srid, r.srtext)

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION dcsh.hamming(a bit, b bit) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (a <~> b)::integer;
+    RETURN (a OPERATOR(@vector@.<~>) b)::integer;
 COMMENT ON FUNCTION dcsh.hamming IS 'Hamming distance of two codes of one length: the number of bits that differ';
 
 -- The nearest chips, each once as (id, distance), for query code $2, k $3 and max_distance $6.
@@ -16,10 +16,10 @@ CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, conditions text, indexed 
     SET search_path FROM CURRENT
     RETURN format(CASE WHEN indexed THEN $walk$
         SELECT n.id, n.distance::integer AS distance
-        FROM (SELECT c.id, c.code <~> $2 AS distance
+        FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $2 AS distance
               FROM dcsh.%1$I c
               WHERE CASE WHEN %2$s THEN true END
-              ORDER BY c.code <~> $2
+              ORDER BY c.code OPERATOR(@vector@.<~>) $2
               FETCH FIRST ($3) ROWS WITH TIES) n
         WHERE $6 IS NULL OR n.distance <= $6
         ORDER BY distance, n.id
@@ -67,8 +67,8 @@ BEGIN
     LOOP
         -- NULL also where the snapshot names an index that is gone: then the chips are walked.
         EXECUTE format($query$
-            SELECT n.tids FROM hamming_nearest(%s::regclass, $2, $3, $6, $7, %s) n
-        $query$, code_index::oid, selections)
+            SELECT n.tids FROM %s(%s::regclass, $2, $3, $6, $7, %s) n
+        $query$, dcsh._hamming_function('hamming_nearest'), code_index::oid, selections)
         INTO near
         USING area, code, wanted, since, until, max_distance, most;
         IF near IS NULL THEN
@@ -103,7 +103,7 @@ DECLARE
 BEGIN
     WHILE k <= most LOOP
         EXECUTE format($query$
-            SELECT c.code <~> $1 FROM dcsh.%I c ORDER BY c.code <~> $1 LIMIT 1 OFFSET $2
+            SELECT c.code OPERATOR(@vector@.<~>) $1 FROM dcsh.%I c ORDER BY c.code OPERATOR(@vector@.<~>) $1 LIMIT 1 OFFSET $2
         $query$, archive) INTO beyond USING code, k;
         IF beyond IS NULL OR beyond > radius THEN
             RETURN k;
@@ -165,7 +165,7 @@ BEGIN
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
         IF (area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL OR scenes IS NOT NULL)
             AND NOT row_security_active(format('dcsh.%I', archive))
-            AND to_regproc('hamming_nearest') IS NOT NULL
+            AND dcsh._hamming_function('hamming_nearest') IS NOT NULL
         THEN
             -- To find k in a share of the chips, 1/share times k are walked past, and nobody knows
             -- the share before. So as many are selected as take the time of the walk that they
@@ -185,9 +185,9 @@ BEGIN
         WHEN few_ids IS NOT NULL THEN 'SELECT f.id, f.distance FROM unnest($8, $9) f(id, distance)'
         WHEN reach IS NOT NULL THEN format($query$
             SELECT c.id, n.distance::integer AS distance
-            FROM (SELECT c.id, c.code <~> $2 AS distance
+            FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $2 AS distance
                   FROM dcsh.%1$I c
-                  ORDER BY c.code <~> $2
+                  ORDER BY c.code OPERATOR(@vector@.<~>) $2
                   LIMIT $10) n JOIN dcsh.%1$I c ON c.id = n.id
             WHERE %2$s AND n.distance <= $6
         $query$, archive, conditions)

@@ -8,13 +8,13 @@ CREATE OR REPLACE FUNCTION dcsh._query_of_shards(archive text, conditions text, 
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format($query$
-        SELECT c.id, (c.code <~> $2)::integer AS distance, c.scene_id, c.col_off, c.row_off,
+        SELECT c.id, (c.code OPERATOR(@vector@.<~>) $2)::integer AS distance, c.scene_id, c.col_off, c.row_off,
                c.width, c.height, c.geom, c.acquired, c.valid_fraction
         FROM dcsh.%I c
         WHERE %s AND %s
     $query$, archive, conditions,
-        CASE WHEN nearest THEN 'true ORDER BY c.code <~> $2, c.id LIMIT $3'
-             ELSE 'c.code <~> $2 <= $6 ORDER BY distance, c.id' END);
+        CASE WHEN nearest THEN 'true ORDER BY c.code OPERATOR(@vector@.<~>) $2, c.id LIMIT $3'
+             ELSE 'c.code OPERATOR(@vector@.<~>) $2 <= $6 ORDER BY distance, c.id' END);
 COMMENT ON FUNCTION dcsh._query_of_shards IS 'The query for the chips of a distributed archive that are nearest to a code under conditions, or for all within a distance';
 
 CREATE OR REPLACE FUNCTION dcsh._rows_of_shards(

@@ -84,11 +84,7 @@ CREATE OR REPLACE FUNCTION dcsh._connected(codes bit[], radius integer) RETURNS 
     SET enable_nestloop = off
 AS $$
 DECLARE
-    native regproc := (
-        SELECT p.oid FROM pg_extension e
-            JOIN pg_depend d ON d.refobjid = e.oid AND d.classid = 'pg_proc'::regclass
-            JOIN pg_proc p ON p.oid = d.objid
-        WHERE e.extname = 'dcsh_hamming' AND p.proname = 'hamming_connect');
+    native regproc := dcsh._hamming_function('hamming_connect');
     roots integer[] := ARRAY(SELECT generate_series(1, cardinality(codes)));
     sample bit varying[] := ARRAY(
         SELECT u.code FROM unnest(codes) WITH ORDINALITY u(code, n)

@@ -16,10 +16,10 @@ CREATE OR REPLACE FUNCTION dcsh._newest_of(chips text, chip text, period text) R
     RETURN format($condition$
         %2$s.acquired <@ %3$s AND NOT EXISTS (
             SELECT FROM %1$s newer
-            WHERE newer.geom && %2$s.geom AND newer.acquired <@ %3$s
+            WHERE newer.geom %4$s %2$s.geom AND newer.acquired <@ %3$s
                 AND newer.acquired > %2$s.acquired
                 AND dcsh._overlap(newer.geom, %2$s.geom) >= $4)
-    $condition$, chips, chip, period);
+    $condition$, chips, chip, period, dcsh._bounds_meet());
 COMMENT ON FUNCTION dcsh._newest_of IS 'Condition that a chip was acquired in a period and no newer one of that period among the chips overlaps it by the share $4 or more';
 
 -- Citus joins a distributed table with itself on its key alone, so it is handed the chips concerned.
@@ -29,7 +29,8 @@ CREATE OR REPLACE FUNCTION dcsh._chips_of_period(archive text, period text, with
     RETURN format($query$
         SELECT x.id, x.scene_id, x.acquired, x.geom, x.code
         FROM dcsh.%I x WHERE x.acquired <@ %s AND %s
-    $query$, archive, period, CASE WHEN within THEN 'x.geom && $6' ELSE 'true' END);
+    $query$, archive, period,
+        CASE WHEN within THEN format('x.geom %s $6::%s', dcsh._bounds_meet(), dcsh._plain_type()) ELSE 'true' END);
 COMMENT ON FUNCTION dcsh._chips_of_period IS 'The query for the chips of a period, where asked within the bounds $6';
 
 CREATE OR REPLACE FUNCTION dcsh._bounds_of_period(archive text, area dcsh.area, period tstzrange)
@@ -102,7 +103,7 @@ BEGIN
             SELECT b.id, b.scene_id, b.acquired, b.code,
                    dcsh._overlap(b.geom, c.geom) AS overlap
             FROM %2$s b
-            WHERE b.geom && c.geom AND dcsh._overlap(b.geom, c.geom) >= $4 AND %4$s
+            WHERE b.geom %7$s c.geom AND dcsh._overlap(b.geom, c.geom) >= $4 AND %4$s
             ORDER BY overlap DESC, b.acquired DESC, b.id
             LIMIT 1
         ) earlier
@@ -111,7 +112,8 @@ BEGIN
         LIMIT $5
     $query$, later, earlier,
         CASE WHEN area IS NULL THEN 'true' ELSE dcsh._meets() END,
-        dcsh._newest_of(earlier, 'b', '$2'), chosen, dcsh._newest_of(later, 'c', '$3'))
+        dcsh._newest_of(earlier, 'b', '$2'), chosen, dcsh._newest_of(later, 'c', '$3'),
+        dcsh._bounds_meet())
     USING place, before, after, min_overlap, k, bounds;
 END
 $$;

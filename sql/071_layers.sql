@@ -11,7 +11,7 @@ DECLARE
     bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
 BEGIN
     EXECUTE format($ddl$
-        CREATE OR REPLACE VIEW dcsh.%1$I AS
+        CREATE OR REPLACE VIEW dcsh.%1$I %6$s AS
             SELECT c.id, %3$s AS %4$I, encode(substr(bit_send(c.code), 5), 'hex') AS code,
                    c.acquired, c.valid_fraction, c.scene_id, s.uri, s.collection, s.item_id,
                    c.col_off, c.row_off, c.width, c.height
@@ -29,7 +29,8 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
         COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
         COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
-    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), bits);
+    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), bits,
+        dcsh._view_options());
     EXECUTE format('COMMENT ON VIEW dcsh.%I IS %L', archive || '_layer',
         format('Chips of archive %s with their scenes, as a layer for GIS programs', archive));
 END

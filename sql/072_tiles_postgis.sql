@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION dcsh._area_from_text(area text) RETURNS dcsh.area
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN area::geometry;
+    RETURN area::@postgis@.geometry;
 EXCEPTION
 WHEN insufficient_privilege OR undefined_object OR undefined_function THEN
     RAISE;
@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION dcsh.search_layer(
     area text DEFAULT '', since timestamptz DEFAULT '-infinity',
     until timestamptz DEFAULT 'infinity', max_distance integer DEFAULT 1024
 ) RETURNS TABLE (
-    id bigint, geom geometry(Polygon, 4326), rank integer, distance integer,
+    id bigint, geom @postgis@.geometry(Polygon, 4326), rank integer, distance integer,
     acquired timestamptz, valid_fraction real, scene_id bigint, uri text, collection text,
     item_id text, col_off integer, row_off integer, width integer, height integer
 )
@@ -110,6 +110,21 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._tile_query IS 'The parameters of a tile, read from JSON and checked';
 
+-- ST_AsMVT takes rows of any type.  A function of others in its schema could fit better, but not one for a
+-- type that they may not use.
+DO $$
+BEGIN
+    IF to_regtype('dcsh._tile_feature') IS NULL THEN
+        CREATE TYPE dcsh._tile_feature AS (id bigint, about jsonb, shape @postgis@.geometry);
+    END IF;
+    REVOKE USAGE ON TYPE dcsh._tile_feature FROM PUBLIC;
+END
+$$;
+COMMENT ON TYPE dcsh._tile_feature IS 'A feature of a vector tile';
+COMMENT ON COLUMN dcsh._tile_feature.id IS 'Key of the chip';
+COMMENT ON COLUMN dcsh._tile_feature.about IS 'Properties of the feature';
+COMMENT ON COLUMN dcsh._tile_feature.shape IS 'Outline or centre in the grid of the tile';
+
 -- A tile of the whole Earth meets all chips of an archive, so those are left out that would be narrower
 -- than two pixels of 256. A hit is to be seen at any zoom: where its outline is nothing, by its centre.
 CREATE OR REPLACE FUNCTION dcsh.tiles(z integer, x integer, y integer, query json) RETURNS bytea
@@ -119,15 +134,17 @@ AS $$
 DECLARE
     grid constant integer := 4096;
     margin constant integer := 64;
-    tile geometry;
-    place geometry;
+    edge constant double precision := 20037508.342789244;
+    mercator constant @postgis@.geometry := @postgis@.ST_MakeEnvelope(-edge, -edge, edge, edge, 3857);
+    tile @postgis@.geometry;
+    place @postgis@.geometry;
     asked record;
     mvt bytea;
 BEGIN
     IF z BETWEEN 0 AND 30 AND x BETWEEN 0 AND 2 ^ z - 1 AND y BETWEEN 0 AND 2 ^ z - 1 THEN
-        tile := ST_TileEnvelope(z, x, y);
-        place := ST_Transform(
-            ST_TileEnvelope(z, x, y, margin => margin::double precision / grid), 4326);
+        tile := @postgis@.ST_TileEnvelope(z, x, y, mercator, 0::double precision);
+        place := @postgis@.ST_Transform(
+            @postgis@.ST_TileEnvelope(z, x, y, mercator, margin::double precision / grid), 4326);
     ELSE
         RAISE EXCEPTION 'there is no tile %/%/%', z, x, y
             USING ERRCODE = 'invalid_parameter_value',
@@ -136,7 +153,7 @@ BEGIN
     SELECT * INTO asked FROM dcsh._tile_query(query);
     EXECUTE format($query$
         WITH met AS MATERIALIZED (
-            SELECT f.id, ST_Transform(f.geom, 3857) AS footprint, jsonb_strip_nulls(
+            SELECT f.id, @postgis@.ST_Transform(f.geom, 3857) AS footprint, jsonb_strip_nulls(
                 jsonb_build_object(
                     'rank', f.rank, 'distance', f.distance,
                     'acquired', to_char(f.acquired AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -144,18 +161,21 @@ BEGIN
                     'collection', f.collection, 'item_id', f.item_id, 'col_off', f.col_off,
                     'row_off', f.row_off, 'width', f.width, 'height', f.height)) AS about
             FROM (%s) f
-            WHERE f.geom && $1
+            WHERE f.geom OPERATOR(@postgis@.&&) $1
         )
-        SELECT (SELECT ST_AsMVT(t, 'chips', $3, 'outline', 'id' ORDER BY t.id)
-                FROM (SELECT m.id, m.about, ST_AsMVTGeom(m.footprint, $2, $3, $4) AS outline
+        SELECT (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh._tile_feature,
+                                    'chips'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
+                FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
+                          m.footprint, $2::@postgis@.box2d, $3, $4, true) AS shape
                       FROM met m) t
-                WHERE t.outline IS NOT NULL)
-            || (SELECT ST_AsMVT(t, 'centres', $3, 'centre', 'id' ORDER BY t.id)
-                FROM (SELECT m.id, m.about,
-                             ST_AsMVTGeom(ST_Centroid(m.footprint), $2, $3, $4) AS centre
+                WHERE t.shape IS NOT NULL)
+            || (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh._tile_feature,
+                                    'centres'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
+                FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
+                          @postgis@.ST_Centroid(m.footprint), $2::@postgis@.box2d, $3, $4, true) AS shape
                       FROM met m
                       WHERE m.about ? 'rank') t
-                WHERE t.centre IS NOT NULL)
+                WHERE t.shape IS NOT NULL)
     $query$, CASE
         WHEN num_nonnulls(asked.chip, asked.code, asked.k, asked.max_distance) > 0 THEN $hits$
             SELECT h.*
@@ -166,15 +186,15 @@ BEGIN
             SELECT c.*, NULL::integer AS rank, NULL::integer AS distance,
                    s.uri, s.collection, s.item_id
             FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
-            WHERE ST_XMax(c.geom) - ST_XMin(c.geom) >= $13
-                AND ($14 IS NULL OR ST_Intersects(c.geom, $14))
+            WHERE @postgis@.ST_XMax(c.geom::@postgis@.box3d) - @postgis@.ST_XMin(c.geom::@postgis@.box3d) >= $13
+                AND ($14 IS NULL OR @postgis@.ST_Intersects(c.geom, $14))
                 AND ($10 IS NULL OR c.acquired >= $10) AND ($11 IS NULL OR c.acquired < $11)
         $chips$, asked.archive)
     END)
     INTO mvt
     USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
           asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128,
-          dcsh._to_lonlat(dcsh._area_from_text(nullif(asked.area, '')))::geometry;
+          dcsh._to_lonlat(dcsh._area_from_text(nullif(asked.area, '')))::@postgis@.geometry;
     RETURN mvt;
 END
 $$;

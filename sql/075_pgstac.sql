@@ -19,8 +19,8 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._require_pgstac IS 'Passes where pgstac is in this database and may be read, or raises an error';
 
--- The condition is pgstac's own, so that its settings, queryables and indexes count.  What it names it
--- names without a schema; the path is this function's alone and ends with it.
+-- The condition is pgstac's own, so that its settings, queryables and indexes count.  What it names of
+-- its own and of PostGIS it names without a schema; the path is this function's alone and ends with it.
 CREATE OR REPLACE FUNCTION dcsh.scenes_in_stac(archive text, filter jsonb) RETURNS SETOF bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -30,27 +30,35 @@ DECLARE
     collections text[] := ARRAY(
         SELECT DISTINCT s.collection FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.collection IS NOT NULL ORDER BY s.collection);
+    asked jsonb;
     meets text;
+    postgis oid := (SELECT extnamespace FROM pg_extension WHERE extname = 'postgis');
 BEGIN
     PERFORM dcsh._require_pgstac();
+    IF dcsh._is_shared(postgis) THEN
+        RAISE EXCEPTION 'pgstac looks for functions in schema %, where others may create them', postgis::regnamespace
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = format('have its owner run: REVOKE CREATE ON SCHEMA %s FROM PUBLIC', postgis::regnamespace);
+    END IF;
     IF jsonb_typeof(filter) IS DISTINCT FROM 'object' OR filter ->> 'op' IS NULL THEN
         RAISE EXCEPTION 'not a filter in CQL2-JSON: %', coalesce(filter::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'write {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 10]} for example';
     END IF;
+    asked := jsonb_build_object(
+        'collections', collections, 'filter', filter, 'filter-lang', 'cql2-json');
     PERFORM set_config(
-        'search_path', 'pg_catalog, pgstac, ' || current_setting('search_path'), true);
+        'search_path', format('pg_catalog, pgstac, %s, dcsh, pg_temp', postgis::regnamespace), true);
     BEGIN
-        meets := pgstac.stac_search_to_where(jsonb_build_object(
-            'collections', collections, 'filter', filter, 'filter-lang', 'cql2-json'));
-        RETURN QUERY EXECUTE format($query$
+        meets := pgstac.stac_search_to_where(asked);
+        RETURN QUERY EXECUTE $query$
             SELECT s.id
             FROM dcsh.scene s
-                JOIN (SELECT collection, id FROM pgstac.items WHERE %s) met
+                JOIN (SELECT collection, id FROM pgstac.items WHERE $query$ || meets || $query$) met
                     ON met.collection = s.collection AND met.id = s.item_id
             WHERE s.archive_id = $1
             ORDER BY s.id
-        $query$, meets) USING target.id;
+        $query$ USING target.id;
     EXCEPTION
         WHEN insufficient_privilege THEN
             RAISE;
@@ -95,7 +103,7 @@ BEGIN
             USING ERRCODE = 'duplicate_table', HINT = 'rename or drop it first';
     END IF;
     EXECUTE format($ddl$
-        CREATE OR REPLACE VIEW dcsh.%1$I AS
+        CREATE OR REPLACE VIEW dcsh.%1$I %4$s AS
         SELECT c.id, c.scene_id, c.col_off, c.row_off, c.width, c.height, c.geom, c.acquired,
                c.valid_fraction, c.code, s.collection, s.item_id, i.datetime, i.end_datetime,
                pgstac.get_item(i.id, i.collection) -> 'properties' AS properties
@@ -109,7 +117,8 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.datetime IS 'When the item begins, as pgstac keeps it';
         COMMENT ON COLUMN dcsh.%1$I.end_datetime IS 'When the item ends; datetime where it is an instant';
         COMMENT ON COLUMN dcsh.%1$I.properties IS 'Properties of the item, from pgstac.get_item for each row asked for';
-    $ddl$, name, archive, format('Chips of archive %s with their STAC items in pgstac', archive));
+    $ddl$, name, archive, format('Chips of archive %s with their STAC items in pgstac', archive),
+        dcsh._view_options());
     RETURN format('dcsh.%I', name)::regclass;
 END
 $$;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from psycopg import errors as sqlstate
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
+from dcsh_pg.database import search_path
 from dcsh_pg.errors import DcshError, NotFound, ServerError, UsageError
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def open_connection(conninfo: str) -> psycopg.Connection:
         raise unreachable(conninfo, error) from None
     try:
         with sql_errors():
+            search_path.make_safe(conn)
             _check_versions(conn)
             conn.execute("SET TIME ZONE 'UTC'")
         register_bit_info(conn, psycopg.adapters.types["bit"])
@@ -158,17 +160,23 @@ def reopen(conn: psycopg.Connection) -> psycopg.Connection:
     return open_connection(make_conninfo(conn.info.dsn, password=conn.info.password or None))
 
 
-def engine(conn: psycopg.Connection) -> sqlalchemy.Engine:
+def engine(
+    conn: psycopg.Connection, on_notice: Callable[[psycopg.errors.Diagnostic], None]
+) -> sqlalchemy.Engine:
     """A SQLAlchemy engine whose connections go where ``conn`` goes."""
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
     conninfo = make_conninfo(conn.info.dsn, password=conn.info.password or None)
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(conninfo, **POOLED),
-        poolclass=NullPool,
-    )
+
+    def opened() -> psycopg.Connection:
+        made = psycopg.connect(conninfo, autocommit=True, **POOLED)
+        search_path.make_safe(made)
+        made.add_notice_handler(on_notice)
+        made.autocommit = False
+        return made
+
+    return sqlalchemy.create_engine("postgresql+psycopg://", creator=opened, poolclass=NullPool)
 
 
 def unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:

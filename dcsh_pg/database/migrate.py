@@ -139,7 +139,7 @@ def ensure(conn: psycopg.Connection) -> None:
     which has no DBA."""
     found = _in_place(conn)
     if not (found.is_current or found.is_newer):
-        _upgrade(conn, "auto")
+        _upgrade(conn, "auto", SILENT)
 
 
 def upgrade(
@@ -151,6 +151,7 @@ def upgrade(
     """Brings the schema to this dcsh-pg's revision and remakes the functions; harmless to repeat.
 
     Needs no superuser where schema dcsh (owned by the user) and the extensions are there already.
+    What it makes belongs to the owner of the schema.  Warnings of the server are notes of ``progress``.
     With 'auto' PostGIS is used where the database has it or the user may create it.
 
     Raises:
@@ -161,7 +162,7 @@ def upgrade(
         before = _in_place(conn)
         if before.is_newer:
             require_current(conn)
-        _upgrade(conn, spatial)
+        _upgrade(conn, spatial, progress)
         after = status(conn)
     if before.revision is None:
         came = "made"
@@ -177,9 +178,15 @@ def upgrade(
 
 
 def script(
-    conninfo: str | None = None, *, spatial: Literal["auto", "postgis", "core"] = "auto"
+    conninfo: str | None = None,
+    *,
+    spatial: Literal["auto", "postgis", "core"] = "auto",
+    owner: str | None = None,
 ) -> str:
     """The upgrade as one SQL script for a DBA, from the revision in place or from nothing.
+
+    The script hands schema dcsh and all that is in it over to the role ``owner``, which can then do
+    everything with dcsh-pg, later upgrades included.
 
     Raises:
         UsageError: 'auto' without a database to look at.
@@ -197,34 +204,101 @@ def script(
     else:
         layer = spatial
     out = io.StringIO()
-    _run_alembic(layer, f"{start}:{sql.REVISION}", sql_to=out)
+    out.write(_header(layer, start, owner))
+    quoted = None if owner is None else '"' + owner.replace('"', '""') + '"'
+    _run_alembic(layer, f"{start}:{sql.REVISION}", sql_to=out, owner=quoted)
     return out.getvalue()
 
 
-def _upgrade(conn: psycopg.Connection, spatial: str) -> None:
+_HEADER = """\
+-- Schema dcsh of dcsh-pg {version}, revision {revision}{before}, footprints as {footprints}.
+-- It belongs to {owner}.
+-- Run it as a superuser, or as a role that may create the extensions and is a member of the owner:
+--     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f FILE
+-- It is one transaction, silent where nothing is wrong, and harmless to repeat.
+-- Other roles get their rights with 'dcsh-pg db grant', run by the owner.
+
+"""
+
+
+def _header(layer: sql.Layer, start: str, owner: str | None) -> str:
+    from dcsh_pg import __version__
+
+    return _HEADER.format(
+        version=__version__,
+        revision=sql.REVISION,
+        before="" if start in ("base", sql.REVISION) else f" from revision {start}",
+        footprints="PostGIS geometry" if layer == "postgis" else "polygon",
+        owner="the owner of the schema, or to the role that creates it"
+        if owner is None
+        else f"role {ascii(owner)[1:-1]}",
+    )
+
+
+def _upgrade(conn: psycopg.Connection, spatial: str, progress: Progress) -> None:
     layer = _choose(conn, spatial)
+    _require_ownership(conn)
+
+    def show(notice: psycopg.errors.Diagnostic) -> None:
+        hint = f" ({notice.message_hint})" if notice.message_hint else ""
+        progress.note(f"{notice.severity_nonlocalized.lower()}: {notice.message_primary}{hint}")
+
     try:
-        with connection.engine(conn).connect() as sa:
+        with connection.engine(conn, show).connect() as sa:
             _run_alembic(layer, sql.REVISION, connection=sa)
     except Exception as error:
         cause = getattr(error, "orig", error)
         if isinstance(cause, (sqlstate.InsufficientPrivilege, sqlstate.UndefinedFile)):
             raise ServerError(
                 f"the schema cannot be made: {cause.diag.message_primary}",
-                hint=_rights_hint(conn, layer),
+                hint=cause.diag.message_hint or _rights_hint(conn, layer),
             ) from error
         if isinstance(cause, psycopg.Error):
             raise connection.translated(cause) from error
         raise
 
 
-def _run_alembic(layer: sql.Layer, revision: str, *, connection=None, sql_to=None) -> None:
+def _require_ownership(conn: psycopg.Connection) -> None:
+    """Passes when this role may change all that is in the schema."""
+    owners = [
+        name
+        for (name,) in conn.execute(
+            """
+            SELECT DISTINCT r.rolname
+            FROM (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh'
+                  UNION ALL
+                  SELECT relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = 'dcsh' AND c.relkind IN ('r', 'v')
+                  UNION ALL
+                  SELECT proowner
+                  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                      JOIN pg_language l ON l.oid = p.prolang
+                  WHERE n.nspname = 'dcsh' AND l.lanname <> 'c') o(role)
+                JOIN pg_roles r ON r.oid = o.role
+            WHERE NOT pg_has_role(current_user, o.role, 'USAGE')
+            ORDER BY 1
+            """
+        )
+    ]
+    if owners:
+        user = conn.info.user
+        raise ServerError(
+            f"what is in schema dcsh of database '{conn.info.dbname}' belongs to {', '.join(owners)}, "
+            f"not to {user}",
+            hint=f"upgrade as {owners[0]}, or have an administrator hand it over: 'dcsh-pg db upgrade "
+            f"--sql --owner {user} --dsn ...' prints the script",
+        )
+
+
+def _run_alembic(
+    layer: sql.Layer, revision: str, *, connection=None, sql_to=None, owner: str | None = None
+) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config(output_buffer=sql_to)
     config.set_main_option("script_location", str(Path(sql.__file__).parent / "migrations"))
-    config.attributes.update(layer=layer, connection=connection)
+    config.attributes.update(layer=layer, connection=connection, owner=owner)
     command.upgrade(config, revision, sql=sql_to is not None)
 
 
@@ -249,7 +323,30 @@ class _InPlace:
         return self.revision is not None and self.revision > sql.REVISION
 
 
+def _require_usage(conn: psycopg.Connection) -> None:
+    """Passes when this role may use the schemas of dcsh and of the extensions that are there."""
+    row = conn.execute(
+        """
+        SELECT n.nspname, quote_ident(n.nspname), quote_ident(current_user)
+        FROM pg_namespace n
+        WHERE (n.nspname = 'dcsh' OR n.oid IN (
+                SELECT e.extnamespace FROM pg_extension e WHERE e.extname IN ('vector', 'postgis')))
+            AND NOT has_schema_privilege(n.oid, 'USAGE')
+        ORDER BY n.nspname <> 'dcsh' LIMIT 1
+        """
+    ).fetchone()
+    if row is not None:
+        name, schema, user = row
+        raise ServerError(
+            f"permission denied for schema {name}",
+            hint="ask its owner for: dcsh-pg db grant --read " + conn.info.user
+            if name == "dcsh"
+            else f"ask its owner for: GRANT USAGE ON SCHEMA {schema} TO {user}",
+        )
+
+
 def _in_place(conn: psycopg.Connection) -> _InPlace:
+    _require_usage(conn)
     with connection.sql_errors():
         versions, digest, layer = conn.execute(
             """

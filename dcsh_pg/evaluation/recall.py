@@ -24,6 +24,7 @@ from dcsh_pg import codes
 from dcsh_pg.database import registry
 from dcsh_pg.database.connection import sql_errors
 from dcsh_pg.database.plan import walks_an_index
+from dcsh_pg.database.search_path import SAFE
 from dcsh_pg.errors import InputError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
 
@@ -151,14 +152,12 @@ class _Trial:
 
     def __init__(self, conn: psycopg.Connection, archive: str):
         self.conn = conn
-        # pgvector's operator may be in any schema.
-        conn.execute(
-            """
-            SELECT set_config('search_path', quote_ident(n.nspname), true)
-            FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-            WHERE e.extname = 'vector'
-            """
-        )
+        conn.execute(SAFE.format("LOCAL "))
+        # pgvector may be in any schema.
+        (self.vector,) = conn.execute(
+            "SELECT quote_ident(n.nspname) FROM pg_extension e "
+            "JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+        ).fetchone()
         self.table = f'dcsh."recall {conn.info.backend_pid}"'
         conn.execute(
             f'CREATE UNLOGGED TABLE {self.table} AS SELECT id, code FROM dcsh."{archive}" ORDER BY id'
@@ -175,8 +174,8 @@ class _Trial:
         """Makes the index and sees that it is used from now on; seconds and bytes."""
         (rows,) = self.conn.execute(f"SELECT count(*) FROM {self.table}").fetchone()
         how = {
-            "hnsw": "hnsw (code bit_hamming_ops)",
-            "ivfflat": f"ivfflat (code bit_hamming_ops) WITH (lists = {_lists(rows)})",
+            "hnsw": f"hnsw (code {self.vector}.bit_hamming_ops)",
+            "ivfflat": f"ivfflat (code {self.vector}.bit_hamming_ops) WITH (lists = {_lists(rows)})",
             "hamming": "hamming (code)",
         }
         began = time.perf_counter()
@@ -189,7 +188,7 @@ class _Trial:
         self.conn.execute("SET LOCAL enable_seqscan = off")
         (explained,) = self.conn.execute(
             f"EXPLAIN (FORMAT JSON) SELECT id FROM {self.table} "
-            f"ORDER BY code <~> (SELECT code FROM {self.table} LIMIT 1) LIMIT 1"
+            f"ORDER BY code OPERATOR({self.vector}.<~>) (SELECT code FROM {self.table} LIMIT 1) LIMIT 1"
         ).fetchone()
         if not walks_an_index(explained):
             raise ServerError(
@@ -210,7 +209,8 @@ class _Trial:
         if option is not None:
             self.conn.execute(f"SET LOCAL {option} = {setting:d}")
         bits = [Bit(query.tobytes()) for query in asked]
-        query = f"SELECT code <~> %(q)s FROM {self.table} ORDER BY code <~> %(q)s LIMIT {k:d}"
+        distance = f"code OPERATOR({self.vector}.<~>) %(q)s"
+        query = f"SELECT {distance} FROM {self.table} ORDER BY {distance} LIMIT {k:d}"
         for warm in bits[:WARM_UP]:
             self.conn.execute(query, {"q": warm}).fetchall()
         found, seconds = [], []

@@ -19,6 +19,34 @@ COMMENT ON FUNCTION dcsh._functions_digest IS
     'SHA-256 of the SQL files that ''dcsh-pg db upgrade'' made the functions of';
 """
 
+# Hands over what is there already; the rest is made by the owner (004_owner.sql).
+OWNER = """
+DO $dcsh_owner$
+DECLARE
+    handed text;
+BEGIN
+    FOR handed IN
+        SELECT format('ALTER TABLE %s OWNER TO {owner}', c.oid::regclass)
+        FROM pg_class c WHERE c.relnamespace = 'dcsh'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+        UNION ALL
+        SELECT format('ALTER ROUTINE %s OWNER TO {owner}', p.oid::regprocedure)
+        FROM pg_proc p WHERE p.pronamespace = 'dcsh'::regnamespace
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+        UNION ALL
+        SELECT format('ALTER TYPE %s OWNER TO {owner}', t.oid::regtype)
+        FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+        WHERE t.typnamespace = 'dcsh'::regnamespace AND (t.typtype = 'd' OR c.relkind = 'c')
+            AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
+    LOOP
+        EXECUTE handed;
+    END LOOP;
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {owner}', current_database());
+END
+$dcsh_owner$;
+ALTER SCHEMA dcsh OWNER TO {owner};
+"""
+
 connection = context.config.attributes.get("connection")
 context.configure(
     connection=connection,
@@ -28,7 +56,10 @@ context.configure(
     transactional_ddl=True,
 )
 with context.begin_transaction():
+    owner = context.config.attributes.get("owner")
     for file in sql.preparing(spatial_layer()):
+        if owner is not None and file.name == "004_owner.sql":
+            run_statements(OWNER.format(owner=owner))
         run_sql(file)
     context.run_migrations()
     for file in sql.functions(spatial_layer()):

@@ -177,8 +177,8 @@ def test_without_the_function_that_selects_rows_it_walks(conn):
     filled(conn, codes, footprints=footprints).finish()
     small = {"area": shapely.box(0, 0, 3, 0.3)}
     expected = all_answers(conn, codes[5].tobytes(), 10, 6, [small])
-    conn.execute("ALTER EXTENSION dcsh_hamming DROP FUNCTION hamming_nearest")
-    conn.execute("DROP FUNCTION hamming_nearest")
+    conn.execute("ALTER EXTENSION dcsh_hamming DROP FUNCTION dcsh.hamming_nearest")
+    conn.execute("DROP FUNCTION dcsh.hamming_nearest")
     assert all_answers(conn, codes[5].tobytes(), 10, 6, [small]) == expected
 
 
@@ -196,7 +196,7 @@ def test_it_keeps_up_with_what_comes_and_goes(conn):
     expected = sorted(zip(distances.tolist(), ids, strict=True))[:500]
     hits = search.similar(conn, "places", codes[0].tobytes(), k=500)
     assert [(hit.distance, hit.id) for hit in hits] == expected
-    conn.execute("SELECT hamming_check('dcsh.places_code_idx')")
+    conn.execute("SELECT dcsh.hamming_check('dcsh.places_code_idx')")
 
 
 def test_it_is_made_once_dropped_and_mended(conn):

@@ -254,7 +254,7 @@ def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, wh
     ).fetchone()
     assert len(set(indexes)) == 1
     if indexes[0]:
-        core.execute("SELECT hamming_check(dcsh._code_index('killed'))")
+        core.execute("SELECT dcsh.hamming_check(dcsh._code_index('killed'))")
 
 
 def test_a_removal_and_a_replacement_of_one_scene_wait_in_one_order(core, database):

@@ -194,9 +194,9 @@ def test_functions_have_no_overloads_and_pin_their_search_path(any_database):
         )]  # fmt: skip
         loose = conn.execute(
             """
-            SELECT proname FROM pg_proc
-            WHERE pronamespace = 'dcsh'::regnamespace AND prosqlbody IS NULL
-                AND NOT coalesce(proconfig::text LIKE '%search_path=pg_catalog%pg_temp%', false)
+            SELECT proname FROM pg_proc JOIN pg_language l ON l.oid = prolang
+            WHERE pronamespace = 'dcsh'::regnamespace AND prosqlbody IS NULL AND lanname <> 'c'
+                AND NOT coalesce('search_path=pg_catalog, dcsh, pg_temp' = ANY (proconfig), false)
             """
         ).fetchall()
     assert len(names) == len(set(names))

@@ -162,20 +162,31 @@ def test_where_something_older_has_the_name_there_is_no_layer_and_nothing_is_los
             assert columns(conn, "dcsh.places_layer_layer")["code"] == "text"
 
 
-def test_a_reader_of_the_layer_needs_no_right_on_what_is_behind_it(server):
-    conn = server
-    viewer = f"viewer_of_{conn.info.dbname}"
-    conn.execute(f"CREATE ROLE {viewer}")
-    try:
-        conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {viewer}")
-        conn.execute(f"GRANT SELECT ON dcsh.places_layer TO {viewer}")
-        conn.execute(f"SET ROLE {viewer}")
-        assert conn.execute("SELECT count(uri) FROM dcsh.places_layer").fetchone() == (7,)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            conn.execute("SELECT count(*) FROM dcsh.places")
-    finally:
-        conn.execute("RESET ROLE")
-        conn.execute(f"DROP OWNED BY {viewer}; DROP ROLE {viewer}")
+@pytest.mark.parametrize("older", [False, True])
+def test_a_layer_shows_what_its_reader_may_read(older, any_database):
+    """By row-level security, and by the rights on what is behind it."""
+    with connection.connect(any_database) as conn:
+        fill(conn)
+        viewer = f"viewer_of_{conn.info.dbname}"
+        conn.execute(f"CREATE ROLE {viewer}; GRANT USAGE ON SCHEMA dcsh TO {viewer}")
+        conn.execute(f"GRANT SELECT ON dcsh.places_layer, dcsh.places, dcsh.scene TO {viewer}")
+        conn.execute("ALTER TABLE dcsh.places ENABLE ROW LEVEL SECURITY")
+        conn.execute(f"CREATE POLICY few ON dcsh.places TO {viewer} USING (id <= 3)")
+        try:
+            if older:
+                conn.execute("ALTER VIEW dcsh.places_layer RESET (security_invoker)")
+                migrate.upgrade(any_database)
+            conn.execute(f"SET ROLE {viewer}")
+            shown = conn.execute("SELECT array_agg(id ORDER BY id) FROM dcsh.places_layer").fetchone()
+            assert shown == ([1, 2, 3],)
+            conn.execute("RESET ROLE")
+            conn.execute(f"REVOKE SELECT ON dcsh.places FROM {viewer}")
+            conn.execute(f"SET ROLE {viewer}")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute("SELECT count(*) FROM dcsh.places_layer")
+        finally:
+            conn.execute("RESET ROLE")
+            conn.execute(f"DROP OWNED BY {viewer}; DROP ROLE {viewer}")
 
 
 def test_a_layer_is_dumped_and_restored(any_database):

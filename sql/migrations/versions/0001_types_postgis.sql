@@ -1,4 +1,4 @@
-CREATE DOMAIN dcsh.area AS geometry;
+CREATE DOMAIN dcsh.area AS @postgis@.geometry;
 
 CREATE TYPE dcsh.hit AS (
     id bigint,
@@ -8,7 +8,7 @@ CREATE TYPE dcsh.hit AS (
     row_off integer,
     width integer,
     height integer,
-    geom geometry(Polygon, 4326),
+    geom @postgis@.geometry(Polygon, 4326),
     acquired timestamptz,
     valid_fraction real
 );

@@ -1,0 +1,46 @@
+"""Sessions that nobody else's objects can get into.
+
+An unqualified name in a statement is looked up along the search path, and a function or operator
+that fits the types of its arguments better than one of ``pg_catalog`` is preferred.  So whoever may
+create objects in a schema of the path can have code of theirs run by others.  The functions of
+``dcsh`` have a path of their own; this is for the statements of the library.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+SAFE = "SET {}search_path = pg_catalog, pg_temp"
+
+# One statement, because there may be no transactions behind a pooler; and every name in it with its
+# schema, because the path is not safe yet.
+_SHARED = """
+SELECT EXISTS (
+    SELECT
+    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) path(name)
+        JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) path.name
+        CROSS JOIN LATERAL (
+            SELECT n.nspowner AS role
+            UNION ALL
+            SELECT a.grantee FROM pg_catalog.aclexplode(n.nspacl) a
+            WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'::pg_catalog.text) creator
+    WHERE NOT EXISTS (
+        SELECT FROM pg_catalog.pg_roles r
+        WHERE (r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) current_user)
+            AND r.oid OPERATOR(pg_catalog.=) CASE
+                WHEN creator.role OPERATOR(pg_catalog.=) 'pg_database_owner'::pg_catalog.regrole THEN (
+                    SELECT d.datdba FROM pg_catalog.pg_database d
+                    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                ELSE creator.role END)
+), pg_catalog.pg_backend_pid()
+"""
+
+
+def make_safe(conn: psycopg.Connection) -> None:
+    """Leaves ``pg_catalog`` alone on the search path where others may create objects in a schema of it.
+
+    Behind a pooler a setting would reach the sessions of others, so none is made there.
+    """
+    shared, pid = conn.execute(_SHARED).fetchone()
+    if shared and pid == conn.info.backend_pid:
+        conn.execute(SAFE.format(""))

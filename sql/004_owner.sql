@@ -1,0 +1,26 @@
+-- All that follows belongs to the owner of the schema, whoever runs the upgrade: so the owner can run the
+-- next one, and a superuser calls nothing of what is in the schema.
+
+DO $$
+DECLARE
+    owner oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh');
+    home name;
+BEGIN
+    FOR home IN
+        SELECT DISTINCT n.nspname
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        WHERE e.extname IN ('vector', 'postgis', 'dcsh_hamming')
+            AND NOT has_schema_privilege(owner, n.oid, 'USAGE')
+    LOOP
+        IF NOT has_schema_privilege(home::text, 'USAGE WITH GRANT OPTION') THEN
+            RAISE EXCEPTION 'permission denied for schema "%", which holds an extension', home
+                USING ERRCODE = 'insufficient_privilege', HINT = format(
+                    'ask its owner for: GRANT USAGE ON SCHEMA %I TO %s', home, owner::regrole);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %s', home, owner::regrole);
+    END LOOP;
+    IF owner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) THEN
+        EXECUTE format('SET LOCAL ROLE %s', owner::regrole);
+    END IF;
+END
+$$;

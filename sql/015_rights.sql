@@ -1,0 +1,36 @@
+-- Who may do what in a schema.
+
+-- Roles that bypass all rights are nobody's others.  From PostgreSQL 14 on the owner of a database is a
+-- member of pg_database_owner.
+CREATE OR REPLACE FUNCTION dcsh._creators(schema oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT DISTINCT CASE c.role WHEN 'pg_database_owner'::regrole THEN (
+        SELECT d.datdba FROM pg_database d WHERE d.datname = current_database()) ELSE c.role END
+    FROM (SELECT n.nspowner AS role FROM pg_namespace n WHERE n.oid = schema
+          UNION ALL
+          SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a
+          WHERE n.oid = schema AND a.privilege_type = 'CREATE') c
+$$;
+COMMENT ON FUNCTION dcsh._creators IS 'The roles that own a schema or were granted CREATE on it; 0 is PUBLIC';
+
+CREATE OR REPLACE FUNCTION dcsh._is_shared(schema oid) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT EXISTS (
+        SELECT FROM dcsh._creators(schema) role
+        WHERE role <> (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'dcsh')
+            AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = role AND r.rolsuper))
+$$;
+COMMENT ON FUNCTION dcsh._is_shared IS 'Whether roles other than superusers and the owner of schema dcsh may create objects in a schema';
+
+-- Row-level security, and rights that are revoked, hold for whoever reads a view only when it runs with the
+-- rights of its reader.
+CREATE OR REPLACE FUNCTION dcsh._view_options() RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+    RETURN CASE WHEN current_setting('server_version_num')::integer >= 150000
+                THEN 'WITH (security_invoker = true)' ELSE '' END;
+COMMENT ON FUNCTION dcsh._view_options IS 'Options with which a view has the rights of its reader; none before PostgreSQL 15, which cannot do that';

@@ -1,0 +1,58 @@
+-- What an upgrade mends in the rights of what is there, and what it can only warn of.
+
+-- Views of pgstac items that were made when they had the rights of their owner.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT v.relname FROM dcsh.archive a
+            JOIN pg_class v ON v.oid = to_regclass(format('dcsh.%I', a.name || '_items'))
+        WHERE v.relkind = 'v' AND dcsh._view_options() <> '' AND obj_description(v.oid, 'pg_class')
+            = format('Chips of archive %s with their STAC items in pgstac', a.name)
+    LOOP
+        EXECUTE format('ALTER VIEW dcsh.%I SET (security_invoker = true)', name);
+    END LOOP;
+    IF dcsh._view_options() = '' AND EXISTS (SELECT FROM dcsh.archive) THEN
+        RAISE WARNING 'layers show all rows of their archives, whatever row-level security says'
+            USING HINT = 'PostgreSQL 15 and newer have views with the rights of their reader; until then grant dcsh.<archive>_layer only to roles that may read all rows';
+    END IF;
+END
+$$;
+
+-- What writes or locks is for roles that were granted it: 'dcsh-pg db grant'.
+DO $$
+DECLARE
+    writes regprocedure;
+BEGIN
+    FOR writes IN
+        SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+        WHERE p.pronamespace = 'dcsh'::regnamespace AND l.lanname <> 'c' AND p.provolatile = 'v'
+            AND p.proname <> '_plan'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', writes);
+    END LOOP;
+END
+$$;
+
+DO $$
+DECLARE
+    home name;
+    roles text;
+BEGIN
+    FOR home, roles IN
+        SELECT n.nspname, string_agg(
+            CASE c.role WHEN 0 THEN 'PUBLIC' ELSE c.role::regrole::text END, ', ' ORDER BY c.role)
+        FROM pg_namespace n CROSS JOIN LATERAL dcsh._creators(n.oid) c(role)
+        WHERE (n.nspname = 'dcsh' OR n.oid IN (
+                SELECT e.extnamespace FROM pg_extension e
+                WHERE e.extname IN ('vector', 'postgis', 'dcsh_hamming')))
+            AND c.role <> (SELECT d.nspowner FROM pg_namespace d WHERE d.nspname = 'dcsh')
+            AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = c.role AND r.rolsuper)
+        GROUP BY n.nspname ORDER BY n.nspname
+    LOOP
+        RAISE WARNING 'others may create objects in schema "%", which searches use: %', home, roles
+            USING HINT = format('REVOKE CREATE ON SCHEMA %I FROM %s', home, roles);
+    END LOOP;
+END
+$$;
