@@ -1,0 +1,266 @@
+"""Attacks rights: random roles with random rights, row-level security, planted objects, odd schemas.
+
+Every call makes a database: the extensions in random schemas, which may be open to all, with hostile
+functions and operators planted where a role could; the schema made by a superuser, or for an owner by
+the script for a DBA; two archives, with a random policy on the rows of one.  Roles with random parts
+of the rights to read and to write then try every public function and command.  Faults are
+
+    a planted object that was called, by whomever
+    a row that a role got and may not read, or a search that lacks one that it may
+    a table that a role changed without the right to
+    a failure that is not one line of the family of errors, or a refusal without a hint
+
+    python benchmarks/attacks/rights.py --dsn postgresql://postgres@127.0.0.1:5434/postgres --minutes 60
+
+The DSN is that of a superuser, on a server with pgvector; PostGIS is used where it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import uuid
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import shapely
+from attack import Attack, run
+from psycopg.conninfo import make_conninfo
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+import planted
+from synthetic import Scene, add, new_archive
+
+from dcsh_pg.database import (
+    connection,
+    migrate,
+    near_duplicates,
+    registry,
+    rights,
+    search,
+    statistics,
+)
+from dcsh_pg.database.load import Loader
+from dcsh_pg.errors import DcshError, ServerError
+
+HOMES = ["public", "ext", '"Odd, ""schema"']
+CODES = np.random.default_rng(0).integers(0, 256, (24, 8), dtype=np.uint8)
+TABLES = ["alembic_version", "model", "archive", "scene", "ingest_error", "mine", "other"]
+RIGHT_TO_CHANGE = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+
+
+def load(conn, name: str, uri: str) -> None:
+    loader = Loader(conn, registry.get_archive(conn, name))
+    boxes = [shapely.box(n % 5, n // 5, n % 5 + 1, n // 5 + 1) for n in range(len(CODES))]
+    add(loader, Scene(uri, properties={"label": uri}), CODES, boxes)
+    loader.flush()
+    loader.record_error("broken.tif", "cannot be read", None)
+
+
+def read_all(call):
+    """The ids that a reading call returns, for each archive."""
+    return lambda conn, name: {row.id for row in call(conn, name)}
+
+
+CODE = CODES[3].tobytes()
+AREA = shapely.box(0, 0, 9, 9)
+READS = {
+    "similar": read_all(lambda c, n: search.similar(c, n, CODE, k=100)),
+    "similar in an area": read_all(lambda c, n: search.similar(c, n, CODE, k=100, area=AREA)),
+    "within": read_all(lambda c, n: search.within(c, n, CODE, 64)),
+    "near_duplicates": read_all(lambda c, n: near_duplicates.near_duplicates(c, n, 63)),
+    "layer": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}_layer")},
+    "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh._chips(%s)", [n])},
+    "table": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}")},
+}
+COUNTS = {
+    "code_statistics": lambda c, n: statistics.code_statistics(c, n).chips,
+    "coverage": lambda c, n: sum(cell.chips for cell in statistics.coverage(c, n, cell=90.0)),
+    "frequent_codes": lambda c, n: sum(
+        code.chips for code in statistics.frequent_codes(c, n, most=1000)
+    ),
+}
+WRITES = {
+    "load": lambda c, n: load(c, n, "new.tif"),
+    "remove_scene": lambda c, n: registry.remove_scene(c, n, "a.tif"),
+    "create_code_index": lambda c, n: registry.create_code_index(c, n),
+    "drop_code_index": lambda c, n: registry.drop_code_index(c, n),
+    "create_archive": lambda c, n: new_archive(c, n + "_more"),
+    "drop_archive": lambda c, n: registry.drop_archive(c, n),
+    "grant": lambda c, n: rights.grant(c, "pg_monitor", write=True),
+    "lock": lambda c, n: c.execute("LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE"),
+    "create_pgstac_view": lambda c, n: c.execute("SELECT dcsh.create_pgstac_view(%s)", [n]),
+}
+
+
+@contextmanager
+def database(admin: str, names: list[str]):
+    """A new database and login roles; both are dropped at the end."""
+    name = f"dcsh_attack_{uuid.uuid4().hex[:10]}"
+    with psycopg.connect(admin, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        for role in names:
+            conn.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    try:
+        yield make_conninfo(admin, dbname=name)
+    finally:
+        with psycopg.connect(admin, autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            for role in names:
+                conn.execute(f"DROP ROLE {role}")
+
+
+def prepare(admin, rng: random.Random, planter: str) -> None:
+    """The extensions in random schemas, open to all or not, and planted objects."""
+    for home in HOMES[1:]:
+        admin.execute(f"CREATE SCHEMA {home}")
+        admin.execute(f"GRANT {rng.choice(['USAGE', 'CREATE, USAGE'])} ON SCHEMA {home} TO PUBLIC")
+    if rng.random() < 0.7:
+        admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    for extension in ("vector", "postgis", "dcsh_hamming"):
+        offered = "SELECT FROM pg_available_extensions WHERE name = %s"
+        if admin.execute(offered, [extension]).fetchone() and (
+            extension == "vector" or rng.random() < 0.6
+        ):
+            admin.execute(f"CREATE EXTENSION {extension} SCHEMA {rng.choice(HOMES)}")
+    admin.execute(f"CREATE SCHEMA evil AUTHORIZATION {planter}")
+    admin.execute("GRANT USAGE ON SCHEMA evil TO PUBLIC")
+    admin.execute("CREATE SEQUENCE evil.called; GRANT ALL ON evil.called TO PUBLIC")
+
+
+def plant(dsn: str, planter: str) -> int:
+    """All that a role can plant in every schema of the database."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        # Types of schema dcsh are for all; whoever may search it can name them.
+        admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {planter}; SET ROLE {planter}")
+        return sum(planted.plant(admin, schema) for schema in [*HOMES, "evil", "dcsh"])
+
+
+def state(admin) -> dict[str, tuple]:
+    """Digest of each table of schema dcsh, and what else there is in it."""
+    found = {}
+    for table in TABLES:
+        if admin.execute("SELECT to_regclass(%s)", [f"dcsh.{table}"]).fetchone()[0] is not None:
+            found[table] = admin.execute(
+                f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM dcsh.{table} t"
+            ).fetchone()
+    found["catalog"] = tuple(
+        admin.execute(
+            "SELECT oid::regclass::text, relacl::text FROM pg_class "
+            "WHERE relnamespace = 'dcsh'::regnamespace ORDER BY 1"
+        )
+    )
+    return found
+
+
+def expect(attack: Attack, what: str, call, *arguments):
+    """The result of a call, or the error of our family that it ends with."""
+    attack.tried(what)
+    try:
+        with connection.sql_errors():
+            return call(*arguments)
+    except DcshError as error:
+        if "\n" in error.message:
+            attack.fault(what, f"more than a line: {error.message!r}")
+        denied = "permission denied" in error.message and isinstance(error, ServerError)
+        if denied and not error.hint:
+            attack.fault(what, f"no hint: {error.message}")
+        return error
+
+
+def try_reads(attack: Attack, conn, admin, role: str) -> None:
+    for name in ("mine", "other"):
+        visible = expect(attack, "SELECT", READS["table"], conn, name)
+        needed = [f"dcsh.{table}" for table in ("archive", "model", "scene", name, name + "_layer")]
+        may = admin.execute(
+            "SELECT bool_and(has_table_privilege(%s, t, 'SELECT')) FROM unnest(%s::text[]) t",
+            [role, needed],
+        ).fetchone()[0]
+        for what, call in [*READS.items(), *COUNTS.items()]:
+            found = expect(attack, f"read: {what}", call, conn, name)
+            if isinstance(found, Exception):
+                if may and not isinstance(visible, Exception):
+                    attack.fault(what, f"{role} may read {name}: {found}")
+            elif isinstance(visible, Exception):
+                if found:
+                    attack.fault(what, f"{role} may not read {name} and got {found}")
+            elif found != (visible if what in READS else len(visible)):
+                attack.fault(what, f"{role} got {found} of {name}, may read {visible}")
+
+
+def try_writes(attack: Attack, conn, admin, role: str, rng: random.Random) -> None:
+    for what, call in rng.sample(sorted(WRITES.items()), len(WRITES)):
+        before = state(admin)
+        may = {
+            table: admin.execute(
+                "SELECT bool_or(has_table_privilege(%s, %s, p) OR p IN ('INSERT', 'UPDATE') "
+                "AND has_any_column_privilege(%s, %s, p)) FROM unnest(%s::text[]) p",
+                [role, f"dcsh.{table}"] * 2 + [list(RIGHT_TO_CHANGE)],
+            ).fetchone()[0]
+            for table in before
+            if table != "catalog"
+        }
+        expect(attack, f"write: {what}", call, conn, rng.choice(["mine", "other"]))
+        after = state(admin)
+        for table in before:
+            if before[table] != after.get(table) and not may.get(table, False):
+                attack.fault(what, f"{role} changed {table} without the right to")
+
+
+def once(attack: Attack, rng: random.Random) -> None:
+    mark = uuid.uuid4().hex[:8]
+    owner, planter, *others = names = [f"{part}_{mark}" for part in ("o", "p", "r1", "r2", "r3")]
+    with ExitStack() as stack:
+        dsn = stack.enter_context(database(attack.options.dsn, names))
+        admin = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        prepare(admin, rng, planter)
+        migrate.upgrade(dsn)
+        owned = rng.random() < 0.5
+        attack.tried("planted object", plant(dsn, planter))
+        path = rng.choice(["public", "evil, public, pg_catalog", "evil, ext"])
+        with_path = make_conninfo(dsn, options=f"-c search_path={path.replace(' ', '')}")
+        if owned:
+            admin.execute(migrate.script(dsn, owner=owner))
+            as_owner = make_conninfo(with_path, user=owner, password="secret")
+        else:
+            as_owner = with_path
+        migrate.upgrade(with_path)
+        attack.tried("upgrade by a superuser")
+        migrate.upgrade(as_owner)
+        conn = stack.enter_context(connection.connect(as_owner))
+        for name in ("mine", "other"):
+            new_archive(conn, name)
+            load(conn, name, "a.tif")
+            if rng.random() < 0.5:
+                registry.create_code_index(conn, name) if migrate.status(conn).hamming else None
+        modulus = rng.randint(1, 6)
+        admin.execute("ALTER TABLE dcsh.mine ENABLE ROW LEVEL SECURITY")
+        admin.execute(f"CREATE POLICY part ON dcsh.mine USING (id % {modulus} = 0)")
+        try_reads(attack, conn, admin, owner if owned else conn.info.user)
+        for role in others:
+            lines = rights.statements(conn, role, write=rng.random() < 0.5)
+            share = rng.choice([0.0, 0.5, 0.9, 1.0])
+            for line in lines:
+                if rng.random() < share:
+                    admin.execute(line)
+            as_role = make_conninfo(with_path, user=role, password="secret")
+            taker = stack.enter_context(connection.connect(as_role))
+            if not isinstance(expect(attack, "open", migrate.require_current, taker), Exception):
+                try_reads(attack, taker, admin, role)
+            try_writes(attack, taker, admin, role, rng)
+            upgraded = expect(attack, "write: upgrade", migrate.upgrade, as_role)
+            if not isinstance(upgraded, Exception):
+                attack.fault("upgrade", f"{role} upgraded what is not its own")
+        if admin.execute("SELECT is_called FROM evil.called").fetchone()[0]:
+            attack.fault("planted object", f"called {path}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dsn", required=True, help="of a superuser; databases are made beside it")
+
+
+if __name__ == "__main__":
+    run(__doc__, once, add_options=add_options)
