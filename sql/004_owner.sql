@@ -1,9 +1,11 @@
--- All that follows belongs to the owner of the schema, whoever runs the upgrade: so the owner can run the
--- next one, and a superuser calls nothing of what is in the schema.
+-- All that follows belongs to the owner of what is in the schema, whoever runs the upgrade: so the owner
+-- can run the next one, and a superuser calls nothing of what is in the schema.
 
 DO $$
 DECLARE
-    owner oid := (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh');
+    owner oid := coalesce(
+        (SELECT relowner FROM pg_class WHERE oid = to_regclass('dcsh.alembic_version')),
+        (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh'));
     home name;
 BEGIN
     FOR home IN

@@ -216,6 +216,7 @@ def once(attack: Attack, rng: random.Random) -> None:
     with ExitStack() as stack:
         dsn = stack.enter_context(database(attack.options.dsn, names))
         admin = stack.enter_context(psycopg.connect(dsn, autocommit=True))
+        admin.execute("SET search_path = pg_catalog")
         prepare(admin, rng, planter)
         migrate.upgrade(dsn)
         owned = rng.random() < 0.5

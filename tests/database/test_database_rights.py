@@ -267,8 +267,9 @@ def test_a_schema_that_belongs_to_another_is_handed_over(database):
         with connection.connect(database) as conn:
             new_archive(conn, "places")
             load(conn, "places", "a.tif")
-            conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {user(app)}")
+            conn.execute(f"ALTER SCHEMA dcsh OWNER TO {user(app)}")
             conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {user(app)}")
+        migrate.upgrade(database)
         with pytest.raises(ServerError, match="belongs to dcsh, not to app") as error:
             migrate.upgrade(app)
         assert f"--sql --owner {user(app)}" in error.value.hint
