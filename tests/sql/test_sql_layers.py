@@ -177,7 +177,9 @@ def test_a_layer_shows_what_its_reader_may_read(older, any_database):
                 conn.execute("ALTER VIEW dcsh.places_layer RESET (security_invoker)")
                 migrate.upgrade(any_database)
             conn.execute(f"SET ROLE {viewer}")
-            shown = conn.execute("SELECT array_agg(id ORDER BY id) FROM dcsh.places_layer").fetchone()
+            shown = conn.execute(
+                "SELECT array_agg(id ORDER BY id) FROM dcsh.places_layer"
+            ).fetchone()
             assert shown == ([1, 2, 3],)
             conn.execute("RESET ROLE")
             conn.execute(f"REVOKE SELECT ON dcsh.places FROM {viewer}")
