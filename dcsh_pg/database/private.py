@@ -82,6 +82,16 @@ def check_passable(path: Path, account: Account, name: str, option: str) -> None
     Raises:
         ServerError: it cannot; the hint names the folder.
     """
+    folder = closed_folder(path, account)
+    if folder is not None:
+        raise ServerError(
+            f"user {name}, as which root runs the embedded server, cannot enter {folder}",
+            hint=f"chmod o+x {folder}, name another folder with {option}, or do not run as root",
+        )
+
+
+def closed_folder(path: Path, account: Account) -> Path | None:
+    """The first of ``path`` and the folders above it that an account cannot enter; as root."""
     user, group = account
     for folder in (*reversed(path.resolve().parents), path.resolve()):
         if folder.stat().st_mode & stat.S_IXOTH:
@@ -92,10 +102,8 @@ def check_passable(path: Path, account: Account, name: str, option: str) -> None
             stderr=subprocess.DEVNULL, user=user, group=group, extra_groups=[],
         )  # fmt: skip
         if entered.returncode != 0:
-            raise ServerError(
-                f"user {name}, as which root runs the embedded server, cannot enter {folder}",
-                hint=f"chmod o+x {folder}, name another folder with {option}, or do not run as root",
-            )
+            return folder
+    return None
 
 
 def write(path: Path, text: str, account: Account | None = None) -> None:

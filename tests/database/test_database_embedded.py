@@ -1,6 +1,7 @@
 """The embedded server: started by whoever comes first, alive after its client, hard to kill."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dcsh_pg.database import connection, migrate
+from dcsh_pg.database import connection, embedded, migrate
+from dcsh_pg.database.bundle import copied
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 from dcsh_pg.database.postmaster import sweep_stale
 from dcsh_pg.errors import ServerError
@@ -235,6 +237,26 @@ def test_root_changes_the_mode_of_no_folder(server):
     assert f"chmod o+x {closed}" in error.value.hint
     assert closed.stat().st_mode & 0o777 == 0o700
     assert inside.cluster.parent.stat().st_mode & 0o777 == 0o711
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs the server as another user")
+def test_a_bundle_in_a_folder_closed_to_others_is_copied(server, monkeypatch):
+    closed = server.cluster.parent.with_name(server.cluster.parent.name + "_closed")
+    try:
+        programs = copied(server.programs, closed)
+        closed.chmod(0o700)
+        monkeypatch.setattr(embedded, "bundled", lambda: {18: programs})
+        inside = EmbeddedServer(server.cluster, programs)
+        with psycopg.connect(inside.start()) as conn:
+            assert conn.execute("SELECT 1").fetchone() == (1,)
+        inside.stop()
+        assert closed.stat().st_mode & 0o777 == 0o700
+        [copy] = server.cluster.parent.glob("pginstall*")
+        inside.start()
+        assert [copy] == list(server.cluster.parent.glob("pginstall*"))
+    finally:
+        server.stop()
+        shutil.rmtree(closed)
 
 
 def test_a_wrong_password_is_refused(server):
