@@ -7,6 +7,7 @@
     postgis_dsn    a fresh, empty database on a server with PostGIS, or the test is skipped
     any_database   with the schema: embedded, embedded on PostgreSQL 16, and with PostGIS
     any_deployment the same, and on Citus with distributed archives (citus_cluster.py)
+    any_postgis    with the schema and PostGIS: on one server, and on Citus with distributed archives
 
     model_file     a model with random weights, 64 bits, chips of 64 pixels
     scenes         a folder of four small georeferenced scenes
@@ -196,6 +197,11 @@ def any_deployment(request) -> Iterator[str]:
         yield request.getfixturevalue("citus_database")
     else:
         yield from _database_on(request)
+
+
+@pytest.fixture(params=["postgis", "citus"])
+def any_postgis(request) -> str:
+    return request.getfixturevalue(f"{request.param}_database")
 
 
 def _database_on(request) -> Iterator[str]:

@@ -119,10 +119,11 @@ def test_when_every_scene_fails_the_error_is_that_of_the_input(database, model_f
         archive.ingest([str(tmp_path)]).raise_for_failures()
 
 
-def test_new_content_replaces_the_chips_of_a_scene(database, model_file, folder):
-    archive = Archive.create("a", model_file, dsn=database)
+@pytest.mark.parametrize("any_deployment", ["embedded", "citus"], indirect=True)
+def test_new_content_replaces_the_chips_of_a_scene(any_deployment, model_file, folder):
+    archive = Archive.create("a", model_file, dsn=any_deployment)
     archive.ingest([str(folder)])
-    before = rows(database)
+    before = rows(any_deployment)
     first, second = sorted(folder.glob("*.tif"))[:2]
     shutil.copy(second, first)
     second.unlink()
@@ -131,16 +132,16 @@ def test_new_content_replaces_the_chips_of_a_scene(database, model_file, folder)
     assert (report.known, report.renamed) == (1, 1)
     renamed = [(*row[:10], str(first), *row[11:]) for row in before if row[10] == str(second)]
     others = [row for row in before if row[10] not in (str(first), str(second))]
-    assert rows(database) == sorted(renamed + others)
-    before = rows(database)
+    assert rows(any_deployment) == sorted(renamed + others)
+    before = rows(any_deployment)
 
     with Image.open(sorted(folder.glob("*.tif"))[-1]) as image:
         changed = image.convert("RGB").rotate(180)
     changed.save(first)
     report = archive.ingest([str(first)], georeference=False)
     assert (report.stored, report.replaced) == (1, 1)
-    assert len(rows(database)) == len(before)
-    assert rows(database) != before
+    assert len(rows(any_deployment)) == len(before)
+    assert rows(any_deployment) != before
 
 
 def test_killed_at_any_point_and_run_again_it_ends_with_the_rows_of_one_run(

@@ -244,10 +244,10 @@ def test_values_of_more_kinds_than_anyone_reads_are_not_listed(conn):
     assert contents.scene_summaries(conn, "places").keys() == {"few", "proj:code"}
 
 
-def test_with_postgis_the_files_say_the_same(database, postgis_database, tmp_path):
+def test_with_postgis_the_files_say_the_same(database, any_postgis, tmp_path):
     frames = []
     geopandas = pytest.importorskip("geopandas")
-    for dsn in (database, postgis_database):
+    for dsn in (database, any_postgis):
         with connection.connect(dsn) as conn:
             loader = Loader(conn, new_archive(conn, "places"))
             add(loader, Scene("a.tif"), np.eye(2, 8, dtype=np.uint8), [shapely.box(0, 0, 1, 1)] * 2)

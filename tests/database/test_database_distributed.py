@@ -35,7 +35,8 @@ def conn(citus_cluster):
         loader.finish()
         yield opened
     with connection.connect(citus_cluster) as fresh:
-        registry.drop_archive(fresh, "places")
+        if registry.list_archives(fresh):
+            registry.drop_archive(fresh, "places")
         fresh.execute("DELETE FROM dcsh.model")
 
 
@@ -90,6 +91,36 @@ def test_one_shard_per_worker_and_harmless_to_repeat(conn):
     assert "undistribute" in refused.value.hint
     with pytest.raises(NotFound):
         distributed.distribute(conn, "nowhere")
+
+
+def test_the_index_is_made_and_dropped_on_every_shard_and_the_archive_with_them(conn):
+    def shards():
+        found = []
+        for worker in worker_dsns(conn.info.dsn):
+            with psycopg.connect(worker) as there:
+                there.execute("SET citus.show_shards_for_app_name_prefixes = '*'")
+                found += there.execute(
+                    "SELECT c.relname, m.amname = 'hamming' FROM pg_class c JOIN pg_am m"
+                    " ON m.oid = c.relam WHERE c.relname ~ '^places_[0-9]+$'"
+                    " OR c.relname ~ '^places_code_idx_[0-9]+$' ORDER BY 1"
+                ).fetchall()
+        return [is_index for _, is_index in found]
+
+    if not conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
+        pytest.skip("no native index on the cluster")
+    found, record = answers(conn), registry.get_archive(conn, "places")
+    distributed.distribute(conn, "places", shards=3)
+    assert sorted(shards()) == 3 * [False] + 3 * [True]
+    assert registry.drop_code_index(conn, "places") is True
+    assert shards() == 3 * [False]
+    assert search_plan(conn, record).fix == "dcsh-pg archive index places"
+    assert answers(conn) == found
+    assert registry.create_code_index(conn, "places") == "dcsh.places_code_idx"
+    assert sorted(shards()) == 3 * [False] + 3 * [True]
+    assert search_plan(conn, record).index == "dcsh.places_code_idx"
+    assert answers(conn) == found
+    registry.drop_archive(conn, "places")
+    assert shards() == []
 
 
 def test_status_shows_the_plan_of_the_shards(conn):

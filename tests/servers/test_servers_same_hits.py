@@ -1,4 +1,7 @@
-"""One query, asked of psql, Python, the command line, tipg, a vector tile and QGIS: the same hits."""
+"""One query, asked of psql, Python, the command line, tipg, a vector tile and QGIS: the same hits.
+
+On one server, and of an archive that is distributed over a Citus cluster.
+"""
 
 import json
 import shutil
@@ -21,17 +24,17 @@ AREA = shapely.box(9.0, 48.4, 9.05, 48.6)
 
 
 @pytest.fixture
-def places(postgis_database):
+def places(any_postgis):
     """300 chips on a grid; codes of 16 bits, so that many distances are equal."""
-    conn = connection.connect(postgis_database)
+    conn = connection.connect(any_postgis)
     loader = Loader(conn, new_archive(conn, "places", 16))
     codes = np.random.default_rng(4).integers(0, 256, (300, 2), dtype=np.uint8)
     x, y = 9 + np.arange(300) % 20 / 200, 48.5 + np.arange(300) // 20 / 200
     add(loader, Scene("all.tif"), codes, shapely.box(x, y, x + 0.005, y + 0.005))
     loader.flush()
     conn.close()
-    with Archive.open("places", dsn=postgis_database).connection as opened:
-        yield Archive(opened, Archive.open("places", dsn=postgis_database).record)
+    with Archive.open("places", dsn=any_postgis).connection as opened:
+        yield Archive(opened, Archive.open("places", dsn=any_postgis).record)
 
 
 def of_psql(dsn):
@@ -77,11 +80,11 @@ def of_qgis(places, look_in_qgis, folder):
     return sorted((row["distance"], row["id"]) for row in rows)
 
 
-def test_all_give_the_same(places, postgis_database, tipg, look_in_qgis, monkeypatch, tmp_path):
+def test_all_give_the_same(places, any_postgis, tipg, look_in_qgis, monkeypatch, tmp_path):
     hits = [(hit.distance, hit.id) for hit in places.similar_to(CHIP, k=K, area=AREA)]
     assert len(hits) == K and len({distance for distance, _ in hits}) < K
-    assert of_psql(postgis_database) == hits
-    assert of_command_line(postgis_database) == hits
-    assert of_tipg(tipg, postgis_database, monkeypatch) == hits
+    assert of_psql(any_postgis) == hits
+    assert of_command_line(any_postgis) == hits
+    assert of_tipg(tipg, any_postgis, monkeypatch) == hits
     assert of_tile(places) == hits
     assert of_qgis(places, look_in_qgis, tmp_path) == hits

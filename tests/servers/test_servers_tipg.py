@@ -21,8 +21,8 @@ TILE = (11, 1075, 707)
 
 
 @pytest.fixture
-def conn(postgis_database):
-    with connection.connect(postgis_database) as opened:
+def conn(any_postgis):
+    with connection.connect(any_postgis) as opened:
         loader = Loader(opened, new_archive(opened, "places"))
         for n in range(4):
             chips = slice(10 * n, 10 * n + 10)
@@ -33,10 +33,10 @@ def conn(postgis_database):
 
 
 @pytest.fixture
-def client(tipg, conn, postgis_database, monkeypatch):
+def client(tipg, conn, any_postgis, monkeypatch):
     from starlette.testclient import TestClient
 
-    monkeypatch.setenv("DATABASE_URL", connection.url(postgis_database))
+    monkeypatch.setenv("DATABASE_URL", connection.url(any_postgis))
     with TestClient(tipg, raise_server_exceptions=False) as opened:
         yield opened
 
@@ -73,6 +73,7 @@ def test_items_of_a_layer_are_its_rows(client, conn):
     assert [f["id"] for f in day["features"]] == [11, 12, 13]
 
 
+@pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 @pytest.mark.parametrize("query", [
     {"chip": 5, "k": 12},
     {"code": to_hex(CODES[3]), "k": 12},
@@ -136,6 +137,7 @@ def test_a_tile_of_a_search_has_the_hits_that_sql_finds_in_it(client, conn):
     assert sorted(shown) == rows
 
 
+@pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 @pytest.mark.parametrize(("query", "status", "message"), [
     ({"archive": "places"}, 500, "a search is by chip or by code, and neither is given"),
     ({"archive": "nowhere", "chip": 1}, 500, 'archive "nowhere" does not exist'),

@@ -29,9 +29,9 @@ EXAMPLES = settings(
 
 
 @pytest.fixture
-def conn(postgis_database):
+def conn(any_postgis):
     """With archive places: a square of chips, a scene and a day a row, and a chip without a place."""
-    with connection.connect(postgis_database) as opened:
+    with connection.connect(any_postgis) as opened:
         loader = Loader(opened, new_archive(opened, "places"))
         for row in range(SIDE):
             chips = slice(SIDE * row, SIDE * (row + 1))
@@ -199,11 +199,11 @@ def test_a_tile_is_the_same_under_any_plan_and_time_zone(conn):
     assert layers.tile(conn, "places", 10, x, y, chip=9, k=50) == hits
 
 
-def test_python_gives_the_tile_of_sql(postgis_database, conn):
+def test_python_gives_the_tile_of_sql(any_postgis, conn):
     x, y = tile_of(WEST, SOUTH, 10)
     query = {"archive": "places", "chip": 3, "k": 7}
     (mvt,) = conn.execute("SELECT dcsh.tiles(10, %s, %s, %s)", [x, y, Json(query)]).fetchone()
-    archive = Archive.open("places", dsn=postgis_database)
+    archive = Archive.open("places", dsn=any_postgis)
     assert archive.tile(10, x, y, chip=3, k=7) == mvt
 
 
@@ -232,6 +232,7 @@ WRONG_QUERIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 @pytest.mark.parametrize(("query", "message"), WRONG_QUERIES)
 def test_a_wrong_query_gets_one_clear_error(conn, query, message):
     with pytest.raises(psycopg.Error) as error:
@@ -239,6 +240,7 @@ def test_a_wrong_query_gets_one_clear_error(conn, query, message):
     assert message in error.value.diag.message_primary
 
 
+@pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 def test_what_is_not_there(conn, database):
     for z, x, y in ((-1, 0, 0), (31, 0, 0), (3, 8, 0), (3, 0, -1)):
         with pytest.raises(UsageError, match=f"there is no tile {z}/{x}/{y}"):
