@@ -161,9 +161,11 @@ def reopen(conn: psycopg.Connection) -> psycopg.Connection:
 
 
 def engine(
-    conn: psycopg.Connection, on_notice: Callable[[psycopg.errors.Diagnostic], None]
+    conn: psycopg.Connection,
+    on_notice: Callable[[psycopg.errors.Diagnostic], None] | None = None,
 ) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine whose connections go where ``conn`` goes."""
+    """A SQLAlchemy engine whose connections go where ``conn`` goes; ``on_notice`` gets the
+    server's notices and warnings."""
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
@@ -172,7 +174,8 @@ def engine(
     def opened() -> psycopg.Connection:
         made = psycopg.connect(conninfo, autocommit=True, **POOLED)
         search_path.make_safe(made)
-        made.add_notice_handler(on_notice)
+        if on_notice is not None:
+            made.add_notice_handler(on_notice)
         made.autocommit = False
         return made
 
