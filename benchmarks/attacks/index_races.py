@@ -13,10 +13,8 @@ compares each page that it replays with the primary's, must answer the same.
 from __future__ import annotations
 
 import atexit
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,11 +33,19 @@ from dcsh_pg.database.native_build import SOURCES
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "hamming_index"))
 from hamming_cases import by_heap, by_index, check, fill, literal, make_codes
 from held_sessions import POINTS, Job, Session, Watcher
-from server_faults import connect_again, kill, make_standby, wait_for_replay
+from server_faults import (
+    connect_again,
+    flush_wal,
+    kill,
+    kill_backend,
+    make_standby,
+    wait_for_replay,
+)
 
 BUILD = POINTS["build"] + POINTS["vacuum"] + POINTS["insert"]
 PASSES = POINTS | {
     "update": POINTS["insert"],
+    "insert one": POINTS["insert"],
     "insert, rolled back": POINTS["insert"],
     "delete": [],
     "build": BUILD,
@@ -112,6 +118,8 @@ def make_table(conn: psycopg.Connection, rng: random.Random, bits: int) -> None:
     conn.execute(
         "INSERT INTO t SELECT -n, NULL FROM generate_series(1, %s) n", [rng.choice([0, 3])]
     )
+    # The codes of rows to be deleted: VACUUM shrinks the bounds that they lie in.
+    conn.execute("INSERT INTO more SELECT id + 30_000, code FROM t WHERE id >= 0 LIMIT %s", [rng.choice([0, 300])])  # fmt: skip
     conn.execute(f"ALTER TABLE t SET (parallel_workers = {rng.choice([0, 2])})")
     conn.execute("CREATE INDEX t_code ON t USING hamming (code)")
     conn.execute("DELETE FROM t WHERE id %% %s = 0", [rng.choice([1, 2, 3, 1000])])
@@ -133,6 +141,7 @@ def random_step(rng: random.Random, number: int, query: np.ndarray) -> Step:
     what = rng.choice(list(PASSES))
     statements = {
         "insert": f"INSERT INTO t SELECT id + {100_000 * number}, code FROM more ORDER BY id % 777",
+        "insert one": f"INSERT INTO t SELECT id + {100_000 * number}, code FROM more ORDER BY hashint8(id) LIMIT 1",
         "update": f"UPDATE t SET code = ~code WHERE id % {rng.choice([2, 7])} = 1",
         "vacuum": "VACUUM (INDEX_CLEANUP ON, TRUNCATE OFF) t",
         "build": f"CREATE INDEX CONCURRENTLY again_{number} ON t USING hamming (code)",
@@ -213,11 +222,13 @@ def once(attack: Attack, rng: random.Random) -> None:
             (s for s, step in zip(sessions, steps, strict=True) if step.point in held), None
         )
         crash = rng.random() if victim else 1
+        if crash < CRASH and rng.random() < 0.5:
+            flush_wal(watcher.conn)
         if crash < CRASH_OF_ALL:
             kill(running.primary)
             attack.tried("kill -9 of the server at points")
         elif crash < CRASH:
-            os.kill(victim.pid, signal.SIGKILL)
+            kill_backend(victim.pid, watcher.conn)
             attack.tried("kill -9 of a backend at a point")
         for session in rng.sample(sessions, len(sessions)):
             session.release()

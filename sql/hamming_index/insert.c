@@ -3,7 +3,9 @@
  *
  * An entry goes to the page of the last insertion, else to one with free space, else to a new one
  * at the end.  The data page stays locked while its bounds are looked at and widened, so that they
- * change under its lock alone; locks are taken in the order data page, directory page.
+ * change under its lock alone; locks are taken in the order data page, directory page.  If the bounds
+ * were read before the data page is locked, VACUUM could shrink them in between, and searches would
+ * skip a page that holds the new entry.
  *
  * Generic WAL finds what has changed by comparing all of a page, which takes longer than the whole
  * insertion into a btree.  Where nothing but an entry is added we know what changes, and write the
@@ -65,6 +67,7 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 		if (entry->is_null ? hamming_balls_in_use(&balls) : hamming_balls_cover(&balls, entry->code))
 		{
 			UnlockReleaseBuffer(buffer);
+			HAMMING_POINT("insert-covered");
 			return InvalidBuffer;
 		}
 	}
@@ -165,6 +168,8 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 		hamming_balls_mark(&balls);
 	else
 		hamming_balls_extend(&balls, entry->code);
+	if (is_new)
+		HAMMING_POINT("insert-new-page");
 	HAMMING_POINT("insert-widened");
 	GenericXLogFinish(xlog);
 }

@@ -248,6 +248,7 @@ read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 										shape->words, search->query,
 										search->has_query ? KEY_DISTANCE(farthest) : UINT_MAX,
 										search->hits);
+		HAMMING_POINT("search-page-compared");
 		for (int i = 0; i < hits; i++)
 		{
 			ItemPointer tid = hamming_page_tid(page, search->hits[i].index);

@@ -17,8 +17,9 @@ Job = Callable[[psycopg.Connection], Any]
 
 POINTS = {
     "insert": [
-        "insert-page", "insert-page-locked", "insert-directory-unlocked", "insert-widened",
-        "insert-changed", "insert-logged", "insert-page-full", "insert-extended", "insert-done",
+        "insert-page", "insert-page-locked", "insert-covered", "insert-directory-unlocked",
+        "insert-new-page", "insert-widened", "insert-changed", "insert-logged", "insert-page-full",
+        "insert-extended", "insert-done",
     ],
     "vacuum": [
         "vacuum-counted", "vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged",
@@ -26,7 +27,7 @@ POINTS = {
     ],
     "scan": [
         "search-counted", "search-directory", "search-bounded", "search-page",
-        "search-page-locked", "search-pass-done",
+        "search-page-locked", "search-page-compared", "search-pass-done",
     ],
     "build": [
         "build-metapage", "build-collected", "build-cells", "build-assign", "build-ordered",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import psutil
@@ -22,6 +23,26 @@ def kill(server: EmbeddedServer) -> None:
     for process in family:
         process.kill()
     psutil.wait_procs(family, timeout=10)
+
+
+def flush_wal(conn: psycopg.Connection) -> None:
+    """Writes out what all sessions have logged so far, so that a crash does not lose it."""
+    conn.execute("SELECT pg_logical_emit_message(true, '', '')")
+
+
+def kill_backend(process: int, witness: psycopg.Connection) -> None:
+    """kill -9 of a backend; returns when the server has noticed, which ends all sessions.
+
+    Until then the server still lets sessions in, and ends them a moment later.
+    """
+    os.kill(process, signal.SIGKILL)
+    deadline = time.monotonic() + SECONDS
+    while not witness.broken:
+        assert time.monotonic() < deadline, "the server does not notice"
+        try:
+            witness.execute("SELECT pg_sleep(0.01)")
+        except psycopg.OperationalError:
+            break
 
 
 def connect_again(dsn: str) -> psycopg.Connection:

@@ -6,9 +6,7 @@ there; then the index has to hold what the table holds.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -18,7 +16,7 @@ import pytest
 from hamming_cases import by_heap, by_index, check, fill, make_codes
 from held_sessions import POINTS, Session, Watcher, meet
 from psycopg.conninfo import make_conninfo
-from server_faults import connect_again
+from server_faults import connect_again, flush_wal, kill_backend
 
 from dcsh_pg.database.embedded import EmbeddedServer
 from dcsh_pg.database.native_build import SOURCES
@@ -40,6 +38,8 @@ OF_EACH_PAGE = (
     "vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged", "vacuum-page-done",
 )  # fmt: skip
 """VACUUM is held at the page where insertions go, which is the last of five."""
+
+IN_ONE_INSERTION = ("insert-page", "insert-covered", "insert-changed", "insert-done")
 
 FIRST, SECOND = 170, 130
 """Rows of the table, and rows that an insertion adds."""
@@ -82,6 +82,11 @@ def sessions(points_database, server_folder) -> Iterator[tuple[Session, Session,
 
 def insert(conn: psycopg.Connection) -> None:
     conn.execute("INSERT INTO t SELECT * FROM second ORDER BY id % 1000")
+
+
+def insert_one(conn: psycopg.Connection) -> None:
+    """A row whose code lies within the bounds of its page for the sake of dead rows alone."""
+    conn.execute("INSERT INTO t SELECT * FROM second ORDER BY id % 1000 LIMIT 1")
 
 
 def vacuum(conn: psycopg.Connection) -> None:
@@ -228,6 +233,18 @@ def test_vacuum_comes_upon_an_insertion_half_way(sessions, point):
         )
 
 
+@pytest.mark.parametrize(("first", "second"), [(insert_one, vacuum), (vacuum, insert_one)])
+def test_bounds_hold_the_one_row_inserted_while_vacuum_shrinks_them(sessions, first, second):
+    """Further insertions would widen the bounds, and might hide that they missed the first one."""
+    held, other, watcher = sessions
+    for point in IN_ONE_INSERTION if first is insert_one else POINTS["vacuum"]:
+        make_table(watcher.conn)
+        after = LAST_PAGE if point in OF_EACH_PAGE else 0
+        where, *_ = meet(held, other, watcher, (first, second), stop_at=point, after=after)
+        assert where == "held", point
+        check(watcher.conn)
+
+
 @pytest.fixture(scope="session")
 def crashing(programs, points_database, server_folder) -> Iterator[EmbeddedServer]:
     """A server whose sessions load the library with points, and whose pages are compared with their
@@ -256,7 +273,7 @@ def crashing(programs, points_database, server_folder) -> Iterator[EmbeddedServe
 
 CRASHES = {
     "insert-extended": insert, "insert-changed": insert, "insert-widened": insert,
-    "insert-logged": insert, "vacuum-rewritten": vacuum, "vacuum-logged": vacuum,
+    "insert-new-page": insert, "insert-logged": insert, "vacuum-rewritten": vacuum, "vacuum-logged": vacuum,
     "vacuum-done": vacuum, "build-written": build, "build-logged": build,
 }  # fmt: skip
 
@@ -269,7 +286,8 @@ def test_a_backend_is_killed_at_each_point(crashing, server_folder):
         make_table(watcher.conn)
         held.start(job, stop_at=point)
         assert watcher.settle(held) == "held", point
-        os.kill(held.pid, signal.SIGKILL)
+        flush_wal(watcher.conn)
+        kill_backend(held.pid, watcher.conn)
         with pytest.raises(psycopg.OperationalError):
             held.result()
         held.close()
