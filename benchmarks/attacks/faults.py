@@ -1,296 +1,267 @@
 """Attacks ingestion: kills, lost connections, several at once, archives dropped, files moved.
 
     python benchmarks/attacks/faults.py --minutes 20 --out faults.json
+    python benchmarks/attacks/faults.py --server --minutes 20
 
-Each call makes a folder of small rasters, ingests it under one attack, then runs the same command
-again, and compares the rows with those of one clean run: ids included, unless several ran at once on
+Each call makes a folder of small rasters, ingests it some times under one attack, then once without,
+and compares the rows with those of one clean run: ids included, unless several ran at once on
 different files or files were moved, where ids have a history.  Nothing may be lost, left over, or of
-another model.  ``--server`` also kills the server, one of its own below a temporary folder.
+another model.  The server is one of its own in a temporary folder; ``--server`` also kills it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import hashlib
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import attack
 import numpy as np
 import psycopg
-import rasterio
+from harmed_ingest import HARMS, Ingest
+from index_server import OwnServer
 from psycopg.conninfo import make_conninfo
-from rasterio.transform import from_origin
 
-from dcsh_pg.database import embedded, migrate
+from dcsh_pg.database import migrate
 
-LETTERS, SIDE, CHIP = 12, 96, 32
-INGEST = """
-import sys
-from dcsh_pg.database import load
-from dcsh_pg.ingest import storing
-storing.FLUSH_CHIPS = int(sys.argv[1])
-from dcsh_pg.cli.main import run
-sys.argv = ["dcsh-pg", "ingest", *sys.argv[2:]]
-run()
-"""
+FILES, SIDE, CHIP = 12, 48, 16
 ROWS = """
     SELECT c.id, s.uri, s.content_hash, c.col_off, c.row_off, c.code::text, c.geom::text, s.chips
-    FROM dcsh.{0} c FULL JOIN dcsh.scene s ON s.id = c.scene_id
-    WHERE s.id IS NULL OR s.archive_id = (SELECT id FROM dcsh.archive WHERE name = '{0}')
+    FROM dcsh.a c FULL JOIN dcsh.scene s ON s.id = c.scene_id
     ORDER BY c.id, s.uri
+"""
+STATE = """
+    SELECT (SELECT string_agg(indexdef, ';' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'a'),
+           (SELECT count(*) FROM pg_index WHERE NOT indisvalid),
+           (SELECT count(*) FROM dcsh.ingest_error),
+           (SELECT count(*) FROM dcsh.archive)
 """
 
 
 class Place:
-    """A server, two models, and the contents of files, made once."""
+    """A server, two models, the contents of files, and how long a clean run takes."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.models = [folder / "first.onnx", folder / "second.onnx"]
-        for seed, model in enumerate(self.models):
-            write_model(model, seed)
-        self.contents = folder / "contents"
-        self.contents.mkdir()
-        for n in range(LETTERS):
-            write_raster(self.contents / str(n), n)
-        os.environ["DCSH_PG_DATA"] = str(folder / "server")
-        self.server = embedded.EmbeddedServer.of()
-        self.restart()
+        from hostile_onnx import base_model
 
-    def restart(self) -> None:
-        self.server.start()
-        self.admin = self.server.conninfo(database="postgres")
+        self.folder, self.scenes, self.other = folder, folder / "scenes", folder / "other"
+        self.models = [folder / "first.onnx", folder / "second.onnx"]
+        for seed, file in enumerate(self.models):
+            file.write_bytes(base_model(bits=64, seed=seed).SerializeToString())
+        self.sha256 = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self.models]
+        self.contents = [folder / f"content {n}" for n in range(FILES)]
+        for n, file in enumerate(self.contents):
+            write_raster(file, n)
+        self.server = OwnServer()
+        self.admin = make_conninfo(self.server.dsn, dbname="postgres")
+        execute(self.admin, "CREATE DATABASE faults_template")
+        migrate.upgrade(make_conninfo(self.admin, dbname="faults_template"))
+        self._clean: dict[tuple, tuple] = {}
+        self._databases: list[str] = []
+        self.seconds = 1.0
 
     @contextlib.contextmanager
-    def database(self):
-        name = f"faults_{uuid.uuid4().hex[:12]}"
-        execute(self.admin, f"CREATE DATABASE {name}")
+    def database(self) -> Iterator[str]:
+        """One without archives, used again unless something goes wrong."""
+        if not self._databases:
+            self._databases.append(f"faults_{uuid.uuid4().hex[:12]}")
+            execute(self.admin, f"CREATE DATABASE {self._databases[-1]} TEMPLATE faults_template")
+        name = self._databases.pop()
         dsn = make_conninfo(self.admin, dbname=name)
-        migrate.upgrade(dsn)
-        try:
-            yield dsn
-        finally:
-            execute(self.admin, f"DROP DATABASE {name} WITH (FORCE)")
+        yield dsn
+        execute(dsn, "SELECT dcsh.drop_archive(name) FROM dcsh.archive")
+        self._databases.append(name)
 
+    def recover(self) -> None:
+        """Starts the server anew if it was killed."""
+        self.server.server.start()
+        with psycopg.connect(self.admin):
+            pass
 
-def write_model(file: Path, seed: int) -> None:
-    import torch
+    def fill(self, folder: Path, files: dict[str, int]) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, content in files.items():
+            shutil.copy(self.contents[content], folder / name)
 
-    from dcsh_pg.export import export
-    from dcsh_pg.learning.encoders import Encoder
-    from dcsh_pg.learning.hash_function import HashFunction
-    from dcsh_pg.learning.heads import MLPHead
-
-    torch.manual_seed(seed)
-    encoder = Encoder("small")
-    hash_function = HashFunction(encoder, MLPHead(encoder.dim, 64), method="random").eval()
-    export(hash_function, file, name=f"model {seed}", chip_size=CHIP)
+    def clean(self, folder: Path, files: dict[str, int], model: int = 0) -> tuple[list, list]:
+        """Rows and state of one clean run on ``folder``, which holds ``files``."""
+        key = (folder.name, model, *files.items())
+        if key not in self._clean:
+            with self.database() as dsn:
+                began = time.monotonic()
+                Ingest(self, dsn, folder, model=model).end()
+                self.seconds = time.monotonic() - began
+                self._clean[key] = execute(dsn, ROWS), execute(dsn, STATE)
+        return self._clean[key]
 
 
 def write_raster(file: Path, seed: int) -> None:
-    pixels = np.random.default_rng(seed).integers(0, 256, (3, SIDE, SIDE), np.uint8)
-    with rasterio.open(
-        file, "w", "GTiff", SIDE, SIDE, 3, "EPSG:32630", from_origin(6e5 + 999 * seed, 4e6, 1, 1),
-        "uint8",
-    ) as out:  # fmt: skip
-        out.write(pixels)
+    """Each chip has a colour of its own, because the model looks at means."""
+    import rasterio
+    from rasterio.transform import from_origin
+
+    colours = np.random.default_rng(seed).integers(
+        0, 256, (3, SIDE // CHIP, SIDE // CHIP), np.uint8
+    )
+    place = from_origin(6e5 + 999 * seed, 4e6, 1, 1)
+    with rasterio.open(file, "w", "GTiff", SIDE, SIDE, 3, "EPSG:32630", place, "uint8") as out:
+        out.write(colours.repeat(CHIP, 1).repeat(CHIP, 2))
 
 
-def execute(dsn: str, query: str, *arguments) -> list[tuple]:
+def execute(dsn: str, *queries: str) -> list[tuple]:
     with psycopg.connect(dsn, autocommit=True) as conn:
-        cursor = conn.execute(query, arguments or None)
+        for query in queries:
+            cursor = conn.execute(query)
         return cursor.fetchall() if cursor.description else []
 
 
-def start(place: Place, dsn: str, folder: Path, *, name="a", model=0, flush=30) -> subprocess.Popen:
-    command = [sys.executable, "-c", INGEST, str(flush), name, str(folder), "--quiet", "--json",
-               "--model", str(place.models[model]), "--batch-size", "8", "--dsn", dsn]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+# -- attacks: each leaves the archive in any state that may be ----------------------------------------
 
 
-def finish(process: subprocess.Popen, allowed=(0,)) -> str:
-    out, said = process.communicate(timeout=300)
-    if process.returncode not in allowed:
-        raise AssertionError(f"exit code {process.returncode}: {said.strip()[-600:]}")
-    return out
+class Attempt:
+    """One call: a place, a database, random numbers, and the counts."""
+
+    def __init__(self, tries: attack.Attack, place: Place, dsn: str, chance: random.Random):
+        self.tries, self.place, self.dsn, self.chance = tries, place, dsn, chance
+        self.harms = list(HARMS)[: 5 if tries.options.server else 3]
+
+    def files(self) -> dict[str, int]:
+        files = {f"{n}.tif": n for n in range(self.chance.randint(2, FILES))}
+        self.place.fill(self.place.scenes, files)
+        return files
+
+    def start(self, *sources: Path, **options) -> Ingest:
+        flush = self.chance.choice([1, 20, 60, 999])
+        return Ingest(
+            self.place, self.dsn, *(sources or [self.place.scenes]), flush=flush, **options
+        )
+
+    def harm(self) -> None:
+        """Ingests and is killed or cut off, unless it ends before."""
+        at = self.chance.choice([None, *range(1, 10), *range(10, 80, 2)])
+        harm = self.chance.choice(self.harms) if at else "kill of the client at some time"
+        victim = self.start(at=at, harm=harm)
+        if at is None:
+            time.sleep(self.chance.uniform(0, self.place.seconds))
+            victim.process.kill()
+        if victim.end(3, -signal.SIGKILL) != 0:
+            self.tries.tried(harm)
+        self.place.recover()
 
 
-def rows(dsn: str, name: str = "a") -> list[tuple]:
-    return execute(dsn, ROWS.format(name))
+def harmed(at: Attempt) -> None:
+    """One ingest, harmed again and again."""
+    files = at.files()
+    for _ in range(at.chance.randint(1, 12)):
+        at.harm()
+    compare(at, files)
 
 
-def without_ids(found: list[tuple]) -> list[tuple]:
-    return sorted(row[1:] for row in found)
+def at_once(at: Attempt) -> None:
+    """The same files three times, one of them harmed or not, beside a source of no use."""
+    files, unharmed = at.files(), [3] if at.tries.options.server else []
+    at.place.fill(at.place.other, {})
+    some = [at.start() for _ in range(2)]
+    bad = at.start(at.place.other)
+    at.harm()
+    for process in some:
+        process.end(*unharmed)
+    bad.end(6, *unharmed)
+    compare(at, files)
 
 
-def fill(place: Place, folder: Path, files: dict[str, int]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, content in files.items():
-        shutil.copy(place.contents / str(content), folder / name)
+def parts_at_once(at: Attempt) -> None:
+    """Two ingest a part of the files each, which share some."""
+    files = at.files()
+    names = [at.place.scenes / name for name in files]
+    parts = [at.chance.sample(names, at.chance.randint(1, len(names))) for _ in range(2)]
+    for process in [at.start(*part) for part in parts]:
+        process.end()
+    compare(at, files, ids=False)
 
 
-def backends(dsn: str) -> list[int]:
-    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    return [pid for (pid,) in execute(dsn, query) if pid]
+def made_anew(at: Attempt) -> None:
+    """The archive is dropped, and another of the other model made in its place, while one pauses."""
+    files, other = at.files(), {"other.tif": 0}
+    at.place.fill(at.place.other, other)
+    first = at.start(at=at.chance.randint(10, 80), harm="pause")
+    paused = first.is_paused()
+    try:
+        execute(at.dsn, "SET lock_timeout = '0.3s'", "SELECT dcsh.drop_archive('a')")
+        at.tries.tried("archive dropped under an ingest", paused)
+    except psycopg.errors.UndefinedTable:
+        pass
+    except psycopg.errors.LockNotAvailable:  # it pauses within a transaction
+        first.resume()
+    at.start(at.place.other, model=1).end(7)  # 7: the archive of the first is there
+    if paused:
+        first.resume()
+    first.end(7, 10)
+    query = "SELECT m.sha256 FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id"
+    sha256 = execute(at.dsn, query)[0][0]
+    model = at.place.sha256.index(sha256)
+    right, _ = at.place.clean(at.place.scenes, files, model)
+    other_right, _ = at.place.clean(at.place.other, other, model)
+    found = {row[1:] for row in execute(at.dsn, ROWS)}
+    if wrong := found - {row[1:] for row in right + other_right}:
+        at.tries.fault("made anew", f"{len(wrong)} rows of another model: {sorted(wrong)[0]}")
 
 
-# -- attacks: each leaves the folder as it is, and the archive in any state that may be ------------
-
-
-def kill_client(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    process = start(place, dsn, folder)
-    time.sleep(chance.uniform(0.5, 5))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-
-
-def kill_backend(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    process = start(place, dsn, folder)
-    until = time.monotonic() + chance.uniform(1, 5)
-    while time.monotonic() < until and process.poll() is None:
-        time.sleep(0.05)
-    for pid in backends(dsn):
-        execute(dsn, "SELECT pg_terminate_backend(%s)", pid)
-    finish(process, (0, 3))
-
-
-def kill_server(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    process = start(place, dsn, folder)
-    time.sleep(chance.uniform(1, 5))
-    postmaster = int((place.server.cluster / "postmaster.pid").read_text().split()[0])
-    os.kill(postmaster, signal.SIGKILL)
-    finish(process, (0, 3))
-    place.restart()
-
-
-def ingest_at_once(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    processes = [start(place, dsn, folder, flush=chance.choice([1, 20, 999])) for _ in range(3)]
-    if chance.random() < 0.3:
-        time.sleep(chance.uniform(1, 4))
-        processes[0].send_signal(signal.SIGKILL)
-    for number, process in enumerate(processes):
-        finish(process, (0, -signal.SIGKILL) if number == 0 else (0,))
-
-
-def ingest_beside_a_bad_source(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    nothing = folder.with_name("nothing")
-    nothing.mkdir(exist_ok=True)
-    (nothing / "notes.txt").touch()
-    bad, good = start(place, dsn, nothing), start(place, dsn, folder, flush=10)
-    finish(good)
-    finish(bad, (6,))
-
-
-def make_anew(place: Place, dsn: str, folder: Path, chance: random.Random) -> None:
-    """Drops the archive and makes one of the other model in its place while an ingest runs."""
-    process = start(place, dsn, folder, flush=5)
-    other = folder.with_name("other")
-    fill(place, other, {"other.tif": 0})
-    time.sleep(chance.uniform(1, 4))
-    with contextlib.suppress(psycopg.errors.UndefinedTable):
-        execute(dsn, "SELECT dcsh.drop_archive('a')")
-    second = start(place, dsn, other, model=1)
-    finish(second, (0, 7))  # 7: the first made it again before
-    finish(process, (0, 7, 10))
-    check_models(place, dsn)
-    with contextlib.suppress(psycopg.errors.UndefinedTable):
-        execute(dsn, "SELECT dcsh.drop_archive('a')")
-
-
-ATTACKS = [kill_client, kill_backend, ingest_at_once, ingest_beside_a_bad_source, make_anew]
-
-
-def check_models(place: Place, dsn: str) -> None:
-    """The codes of an archive are those of its model: compared with one ingest of each."""
-    found = execute(
-        dsn,
-        "SELECT m.name FROM dcsh.archive a JOIN dcsh.model m ON m.id = model_id WHERE a.name = 'a'",
-    )
-    if not found:
-        return
-    model = int(found[0][0].split()[-1])
-    for uri, folder in {row[1]: Path(row[1]).parent for row in rows(dsn)}.items():
-        if uri is None:
-            raise AssertionError("chips without a scene")
-        finish(start(place, dsn, folder, name="clean", model=model))
-    right = {row[1:] for row in rows(dsn, "clean")}
-    execute(dsn, "SELECT dcsh.drop_archive('clean')")
-    if wrong := [row for row in rows(dsn) if row[1:] not in right]:
-        raise AssertionError(f"{len(wrong)} rows of another model")
-
-
-def move_files(place: Place, dsn: str, folder: Path, chance: random.Random) -> dict[str, int]:
-    """Ingests, renames, replaces, swaps and removes files, some times over, with kills between."""
+def moved(at: Attempt) -> None:
+    """Files are renamed, replaced, swapped and removed between runs, some of which are harmed."""
     names = [f"{n}.tif" for n in range(8)]
-    files = {}
-    for _ in range(chance.randint(2, 4)):
-        used = chance.sample(names, chance.randint(2, 6))
-        files = dict(zip(used, chance.sample(range(LETTERS // 2), len(used)), strict=True))
-        fill(place, folder, files)
-        if chance.random() < 0.4:
-            kill_client(place, dsn, folder, chance)
-        else:
-            finish(start(place, dsn, folder))
-    return files
+    for _ in range(at.chance.randint(2, 5)):
+        used = at.chance.sample(names, at.chance.randint(2, 6))
+        files = dict(zip(used, at.chance.sample(range(FILES // 2), len(used)), strict=True))
+        at.place.fill(at.place.scenes, files)
+        at.harm()
+    compare(at, files, ids=False)
 
 
-def once(tries: attack.Attack, chance: random.Random) -> None:
-    place = PLACES[0]
-    folder = Path(tempfile.mkdtemp(dir=place.folder)) / "scenes"
-    attacks = [*ATTACKS, move_files, *([kill_server] if tries.options.server else [])]
-    chosen = chance.choice(attacks)
+def compare(at: Attempt, files: dict[str, int], *, ids: bool = True) -> None:
+    """Ingests once more, and compares what is stored of the folder with one clean run."""
+    at.start().end()
+    there = {str(at.place.scenes / name) for name in files}
+    found = [row[0 if ids else 1 :] for row in execute(at.dsn, ROWS) if row[1] in there | {None}]
+    rows, state = at.place.clean(at.place.scenes, files)
+    right = [row[0 if ids else 1 :] for row in rows]
+    what = sys._getframe(1).f_code.co_name.replace("_", " ")
+    if sorted(found, key=str) != sorted(right, key=str):
+        strange = sorted(set(found) ^ set(right), key=str)[:2]
+        at.tries.fault(what, f"{len(found)} rows, a clean run gives {len(right)}: {strange}")
+    if (now := execute(at.dsn, STATE)) != state:
+        at.tries.fault(what, f"state {now}, a clean run leaves {state}")
+
+
+ATTEMPTS = [harmed, harmed, harmed, at_once, parts_at_once, made_anew, moved]
+
+
+def once(place: Place, tries: attack.Attack, chance: random.Random) -> None:
+    attempt = chance.choice(ATTEMPTS)
     with place.database() as dsn:
-        if chosen is move_files:
-            move_files(place, dsn, folder, chance)
-        else:
-            fill(place, folder, {f"{n}.tif": n for n in range(chance.randint(2, LETTERS))})
-            for _ in range(chance.randint(1, 2)):
-                chosen(place, dsn, folder, chance)
-        finish(start(place, dsn, folder))
-        finish(start(place, dsn, folder, name="clean"))
-        found, clean = rows(dsn), rows(dsn, "clean")
-        if chosen is move_files:
-            there = {str(file) for file in folder.iterdir()}
-            kept = [row for row in found if row[1] in there]
-            ids = [row[0] for row in found]
-            same = without_ids(kept) == without_ids(clean) and len(set(ids)) == len(ids)
-        else:
-            same = found == clean
-        what = chosen.__name__.replace("_", " ")
-        tries.tried(what)
-        if not same:
-            tries.fault(what, f"{len(found)} rows, a clean run gives {len(clean)}: "
-                        f"{json.dumps(sorted(set(found) ^ set(clean), key=str)[:2])}")  # fmt: skip
-    shutil.rmtree(folder.parent, ignore_errors=True)
-
-
-PLACES: list[Place] = []
+        attempt(Attempt(tries, place, dsn, chance))
+    tries.tried(attempt.__name__.replace("_", " "))
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        os.chmod(folder, 0o755)
-        PLACES.append(Place(Path(folder)))
-        try:
-            attack.run(
-                __doc__,
-                once,
-                add_options=lambda parser: parser.add_argument(
-                    "--server", action="store_true", help="also kill the server"
-                ),
-            )
-        finally:
-            PLACES[0].server.stop()
+        place = Place(Path(folder))
+        attack.run(
+            __doc__,
+            lambda tries, chance: once(place, tries, chance),
+            add_options=lambda parser: parser.add_argument(
+                "--server", action="store_true", help="also kill the server"
+            ),
+        )
 
 
 if __name__ == "__main__":

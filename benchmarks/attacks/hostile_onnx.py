@@ -62,13 +62,13 @@ OPERATORS = [
 ]
 
 
-def base_model(bits: int = 16, bands: int = 3) -> onnx.ModelProto:
+def base_model(bits: int = 16, bands: int = 3, seed: int = 0) -> onnx.ModelProto:
     """A sound model of a few nodes: differences of band means, weighted."""
     card = ModelCard(
         name="attack", method="itq", bits=bits, bands=bands, chip_size=16, input_size=16,
         mean=(0.5,) * bands, std=(0.25,) * bands, encoder="none",
     )  # fmt: skip
-    weights = np.random.default_rng(0).normal(size=(bands, bits)).astype(np.float32)
+    weights = np.random.default_rng(seed).normal(size=(bands, bits)).astype(np.float32)
     constants = {
         "weights": weights - weights.mean(axis=0),
         "zero": np.zeros((), np.float32),

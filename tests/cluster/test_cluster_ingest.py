@@ -177,15 +177,17 @@ def test_a_killed_client_that_is_run_again_ends_with_the_rows_of_one_run(
     archive_in(empty, model_file)
     program = (
         "import os, signal, sys\n"
-        "from dcsh_pg import Archive, ingest\n"
+        "from dcsh_pg import Archive\n"
         "from dcsh_pg.database.load import Loader\n"
-        "ingest.FLUSH_CHIPS = 100\n"
+        "from dcsh_pg.ingest import storing\n"
+        "storing.FLUSH_CHIPS = 100\n"
         "flush = Loader.flush\n"
         "left = [int(sys.argv[3])]\n"
         "def counted(self):\n"
-        "    flush(self)\n"
-        "    left[0] -= 1\n"
+        "    left[0] -= self.waiting > 0\n"
+        "    refused = flush(self)\n"
         "    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return refused\n"
         "Loader.flush = counted\n"
         "Archive.open('a', dsn=sys.argv[1]).ingest(sys.argv[4:], scheduler=sys.argv[2])"
     )
@@ -208,7 +210,7 @@ def test_ctrl_c_keeps_what_is_committed_and_leaves_nothing_on_the_cluster(
         assert process.stderr.readline() == "hashing chips on 1 worker with 2 threads\n"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert said.splitlines()[-1].startswith("dcsh-pg: interrupted")
     assert "Traceback" not in said
     assert not [ts for ts in one_worker.scheduler.tasks.values() if ts.who_wants]
