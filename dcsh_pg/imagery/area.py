@@ -89,15 +89,15 @@ def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geome
     try:
         content = strict_json.loads_checked(text)
         named = (content.get("crs") or {}).get("properties", {}).get("name", "CRS84")
-        with np.errstate(invalid="ignore"):
-            geometries = [shape(part) for part in _geometries(content)]
+        parts = _geometries(content)
+        is_finite = not any(_holds_null(part.get("coordinates", [])) for part in parts)
+        geometries = [shape(part) for part in parts] if is_finite else []
     except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, ShapelyError):
         raise error(f"{what} is no GeoJSON", hint=_HINT) from None
+    if not is_finite:
+        raise error(f"{what} has coordinates that are not finite numbers", hint=_HINT)
     if not _LONLAT_CRS.search(str(named)):
         raise error(f"{what} is in {named}", hint="bring it to EPSG:4326: ogr2ogr -t_srs EPSG:4326")
-    coordinates = shapely.get_coordinates(geometries)
-    if not np.isfinite(coordinates).all():
-        raise error(f"{what} has coordinates that are not finite numbers", hint=_HINT)
     return unary_union(geometries)
 
 
@@ -107,6 +107,13 @@ def _geometries(content: dict[str, Any]) -> list[dict[str, Any]]:
     if content["type"] == "Feature":
         return [content["geometry"]]
     return [content]
+
+
+def _holds_null(coordinates: Any) -> bool:
+    """True if one is null, as which JSON with NaN or Infinity is read."""
+    if isinstance(coordinates, list):
+        return any(map(_holds_null, coordinates))
+    return coordinates is None
 
 
 def _checked(geometry: shapely.Geometry, what: str) -> Polygon | MultiPolygon:

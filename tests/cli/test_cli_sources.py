@@ -178,10 +178,11 @@ def test_killed_and_run_again_it_ends_with_the_rows_of_one_run(
     Archive.create("a", model_file, dsn=database).ingest_stac(str(items))
     migrate.upgrade(dsn)
     program = (
-        "import sys, time; from dcsh_pg import ingest; from dcsh_pg.cli.main import run\n"
-        "ingest.FLUSH_CHIPS = 8\n"
-        "_run = ingest._Batches._run\n"
-        "ingest._Batches._run = lambda *a: (time.sleep(0.1), _run(*a))\n"
+        "import sys, time; from dcsh_pg.cli.main import run\n"
+        "from dcsh_pg.ingest import batches, storing\n"
+        "storing.FLUSH_CHIPS = 8\n"
+        "_run = batches.Batches._run\n"
+        "batches.Batches._run = lambda *a: (time.sleep(0.1), _run(*a))\n"
         "run()"
     )
     command = [
