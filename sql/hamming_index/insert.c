@@ -168,9 +168,9 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 		hamming_balls_mark(&balls);
 	else
 		hamming_balls_extend(&balls, entry->code);
+	HAMMING_POINT("insert-widened");
 	if (is_new)
 		HAMMING_POINT("insert-new-page");
-	HAMMING_POINT("insert-widened");
 	GenericXLogFinish(xlog);
 }
 

@@ -33,11 +33,12 @@ AT = POINTS | {
 """Where each is held; a build that keeps nobody waiting lists its entries by a VACUUM."""
 
 
-LAST_PAGE = 4
-OF_EACH_PAGE = (
-    "vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged", "vacuum-page-done",
-)  # fmt: skip
-"""VACUUM is held at the page where insertions go, which is the last of five."""
+AFTER = dict.fromkeys(
+    ["vacuum-page", "vacuum-judged", "vacuum-rewritten", "vacuum-logged", "vacuum-page-done"], 4
+) | dict.fromkeys(["search-page", "search-page-locked", "search-page-compared"], 1)
+"""How often each passes a point that it comes to on each page, before it is held: VACUUM is held at
+the page where insertions go, which is the last of five; a scan comes to that first, and is held at
+the next one, where VACUUM moves entries."""
 
 IN_ONE_INSERTION = ("insert-page", "insert-covered", "insert-changed", "insert-done")
 
@@ -162,7 +163,7 @@ def test_a_pair_at_each_point(sessions, first, second):
         if jobs[0] is build_at_once and not point.startswith("build"):
             continue
         make_table(watcher.conn)
-        after = LAST_PAGE if first == "vacuum" and point in OF_EACH_PAGE else 0
+        after = AFTER.get(point, 0) if first != "build" else 0
         where, *_ = meet(held, other, watcher, jobs, stop_at=point, after=after)
         assert where == "held", point
         assert_whole(watcher.conn)
@@ -239,8 +240,9 @@ def test_bounds_hold_the_one_row_inserted_while_vacuum_shrinks_them(sessions, fi
     held, other, watcher = sessions
     for point in IN_ONE_INSERTION if first is insert_one else POINTS["vacuum"]:
         make_table(watcher.conn)
-        after = LAST_PAGE if point in OF_EACH_PAGE else 0
-        where, *_ = meet(held, other, watcher, (first, second), stop_at=point, after=after)
+        where, *_ = meet(
+            held, other, watcher, (first, second), stop_at=point, after=AFTER.get(point, 0)
+        )
         assert where == "held", point
         check(watcher.conn)
 
@@ -284,7 +286,7 @@ def test_a_backend_is_killed_at_each_point(crashing, server_folder):
         watcher = Watcher(crashing.conninfo())
         held = Session(crashing.conninfo(), server_folder / "hold-crash")
         make_table(watcher.conn)
-        held.start(job, stop_at=point)
+        held.start(job, stop_at=point, after=AFTER.get(point, 0))
         assert watcher.settle(held) == "held", point
         flush_wal(watcher.conn)
         kill_backend(held.pid, watcher.conn)
