@@ -55,6 +55,14 @@ BEGIN
     IF NOT dcsh._is_distributed(archive) THEN
         EXECUTE 'SELECT count(*) FROM pg_catalog.pg_dist_node
                  WHERE isactive AND shouldhaveshards AND noderole = ''primary''' INTO workers;
+        IF EXISTS (SELECT FROM pg_class
+                   WHERE oid = to_regclass(format('dcsh.%I', archive || '_items')) AND relkind = 'v')
+        THEN
+            RAISE EXCEPTION 'archive "%" has the view dcsh.%, which Citus cannot answer',
+                    archive, archive || '_items'
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('SELECT dcsh.drop_pgstac_view(%L) first; dcsh.similar_in_stac works without it', archive);
+        END IF;
         IF workers = 0 THEN
             RAISE EXCEPTION 'this Citus cluster has no worker'
                 USING ERRCODE = 'object_not_in_prerequisite_state',

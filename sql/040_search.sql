@@ -115,6 +115,21 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._reach IS 'A k, at most as given, whose nearest chips are all within a radius and more; NULL where there is none';
 
+-- undistribute_archive makes a new table of the same name. A query that waited for its lock reads that
+-- table with a snapshot that is older than its rows, and would find none.
+CREATE OR REPLACE FUNCTION dcsh._check_same_table(archive text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class r WHERE r.oid = to_regclass(format('dcsh.%I', archive))) THEN
+        RAISE EXCEPTION 'the table of archive "%" was replaced during the search', archive
+            USING ERRCODE = 'serialization_failure', HINT = 'repeat the search';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was searched with';
+
 -- With its former arguments it would be a function beside this one.
 DROP FUNCTION IF EXISTS dcsh._search(
     text, bit, integer, dcsh.area, timestamptz, timestamptz, integer, bigint);
@@ -158,6 +173,7 @@ BEGIN
     IF dcsh._is_distributed(archive) THEN
         RETURN QUERY SELECT * FROM dcsh._search_distributed(
             archive, conditions, code, k, place, since, until, max_distance, other_than);
+        PERFORM dcsh._check_same_table(archive);
         RETURN;
     END IF;
     IF code_index IS NOT NULL THEN
@@ -213,6 +229,7 @@ BEGIN
         USING place, code, k, since, until, max_distance, other_than,
               few_ids, few_distances, reach;
     END IF;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to, within and similar_in_stac; k NULL finds all within max_distance, scenes NULL in all scenes';

@@ -200,6 +200,7 @@ BEGIN
     $query$, archive, near)
     USING place, liked, k, since, until, max_distance, unliked, left_out,
           walked_ids, walked_distances;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most like the liked ones, by (distance, id): distance is that to the nearest like (rule min) or the mean to all likes in whole bits (rule mean); chips nearer to the unlikes by the same rule are refused, likes and unlikes left out; otherwise as dcsh.similar';

@@ -95,6 +95,12 @@ DECLARE
     target dcsh.archive := dcsh._archive(archive);
     name text := archive || '_items';
 BEGIN
+    -- Citus would call pgstac.get_item on the workers, which have no items.
+    IF dcsh._is_distributed(archive) THEN
+        RAISE EXCEPTION 'archive "%" is distributed: its chips cannot be joined to pgstac in a view', archive
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'dcsh.similar_in_stac and dcsh.scenes_in_stac work';
+    END IF;
     PERFORM dcsh._require_pgstac();
     IF EXISTS (SELECT FROM pg_class
                WHERE oid = to_regclass(format('dcsh.%I', name)) AND relkind <> 'v')

@@ -165,6 +165,7 @@ class Loader:
             NotFound: the archive was dropped or replaced.
         """
         refused: list[Refused] = []
+        suspect = None
         size = len(self._scenes)
         while self._scenes:
             part = self._scenes[:size]
@@ -176,6 +177,9 @@ class Loader:
                     raise translated(error) from error
                 size = max(1, len(part) // 2)
                 if len(part) > 1:
+                    continue
+                if _may_pass(error) and suspect is not part[0]:
+                    suspect = part[0]
                     continue
                 refused.append(_refused(part[0], error))
             del self._scenes[: len(part)]
@@ -319,6 +323,14 @@ def _is_refusal(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
         return isinstance(error, psycopg.DataError)
     return error.sqlstate[:2] in _REFUSALS or isinstance(error, sqlstate.WithCheckOptionViolation)
+
+
+def _may_pass(error: psycopg.Error) -> bool:
+    """Whether an error may come from elsewhere than the rows, and is one of theirs only if it repeats.
+
+    Citus reports a worker that closed the connection as an internal error, as PostGIS does a geometry.
+    """
+    return (error.sqlstate or "").startswith("XX")
 
 
 def _refused(scene: _Waiting, error: psycopg.Error) -> Refused:

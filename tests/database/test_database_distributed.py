@@ -4,6 +4,9 @@ That searches, loads and layers work on a distributed archive is tested where th
 server, with the fixture ``any_deployment``.
 """
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import psycopg
 import pytest
@@ -121,6 +124,36 @@ def test_the_index_is_made_and_dropped_on_every_shard_and_the_archive_with_them(
     assert answers(conn) == found
     registry.drop_archive(conn, "places")
     assert shards() == []
+
+
+def test_a_search_that_waited_for_undistribute_is_refused_and_finds_all_when_repeated(conn):
+    """Its snapshot is older than the rows of the new table."""
+    distributed.distribute(conn, "places")
+    found = answers(conn)
+    with connection.connect(conn.info.dsn) as other, ThreadPoolExecutor(1) as threads:
+        with conn.transaction():
+            distributed.undistribute(conn, "places")
+            waiting = threads.submit(search.similar, other, "places", CODES[7].tobytes(), k=20)
+            with connection.connect(conn.info.dsn) as observer:
+                while not observer.execute(
+                    "SELECT cardinality(pg_blocking_pids(%s)) > 0", [other.info.backend_pid]
+                ).fetchone()[0]:
+                    time.sleep(0.01)
+        with pytest.raises(ServerError, match="replaced during the search") as refused:
+            waiting.result()
+        assert refused.value.hint == "repeat the search"
+        assert answers(other) == found
+
+
+def test_a_view_on_pgstac_and_distribution_exclude_each_other(conn):
+    conn.execute("CREATE VIEW dcsh.places_items AS SELECT 1 AS id")
+    with pytest.raises(ServerError, match="places_items, which Citus cannot answer") as refused:
+        distributed.distribute(conn, "places")
+    assert "drop_pgstac_view('places')" in refused.value.hint
+    assert conn.execute("SELECT dcsh.drop_pgstac_view('places')").fetchone() == (True,)
+    distributed.distribute(conn, "places")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="is distributed"):
+        conn.execute("SELECT dcsh.create_pgstac_view('places')")
 
 
 def test_status_shows_the_plan_of_the_shards(conn):

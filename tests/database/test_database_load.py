@@ -173,6 +173,28 @@ def test_what_is_wrong_with_the_server_is_no_fault_of_a_scene(core):
     assert len(rows(core, "places")) == 3
 
 
+@pytest.mark.parametrize(("failures", "stored"), [(1, 3), (99, 0)])
+def test_an_internal_error_is_the_fault_of_a_scene_only_when_it_repeats(core, failures, stored):
+    """Citus reports a worker that closed the connection as an internal error."""
+    loader = Loader(core, new_archive(core, "places"))
+    core.execute(
+        f"""
+        CREATE SEQUENCE asked;
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('asked') <= {failures} THEN
+                RAISE 'server closed the connection unexpectedly' USING ERRCODE = 'XX000';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON dcsh.places FOR EACH ROW EXECUTE FUNCTION fail();
+        """
+    )
+    add(loader, Scene("a.tif"), np.zeros((3, 8), np.uint8))
+    assert len(loader.flush()) == (stored == 0)
+    assert len(rows(core, "places")) == stored and loader.waiting == 0
+
+
 def rows_but_scene_ids(conn, name):
     return [(row[0], *row[2:]) for row in rows(conn, name)]
 
