@@ -123,12 +123,12 @@ CREATE OR REPLACE FUNCTION dcsh._check_same_table(archive text) RETURNS void
 AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_class r WHERE r.oid = to_regclass(format('dcsh.%I', archive))) THEN
-        RAISE EXCEPTION 'the table of archive "%" was replaced during the search', archive
-            USING ERRCODE = 'serialization_failure', HINT = 'repeat the search';
+        RAISE EXCEPTION 'the table of archive "%" was replaced while it was read', archive
+            USING ERRCODE = 'serialization_failure', HINT = 'repeat the query';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was searched with';
+COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
 
 -- With its former arguments it would be a function beside this one.
 DROP FUNCTION IF EXISTS dcsh._search(
@@ -304,6 +304,7 @@ BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', target.name)
         INTO found_code USING id;
     IF found_code IS NULL THEN
+        PERFORM dcsh._check_same_table(archive);
         RAISE EXCEPTION 'archive "%" has no chip %', archive, coalesce(id::text, 'NULL')
             USING ERRCODE = 'no_data_found', HINT = 'dcsh.chip_at tells the chip at a place';
     END IF;
@@ -361,6 +362,7 @@ BEGIN
         ORDER BY c.acquired DESC NULLS LAST, round(dcsh._off_centre(c.geom, $1)::numeric, 7), c.id
         LIMIT 1
     $query$, target.name, dcsh._meets()) INTO found_id USING dcsh._place(lon, lat);
+    PERFORM dcsh._check_same_table(archive);
     RETURN found_id;
 END
 $$;
@@ -380,6 +382,7 @@ BEGIN
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
         FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
     $query$, target.name) INTO west, south, east, north;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.extent IS 'Bounds of the footprints of an archive in degrees; NULL where it has none';

@@ -26,6 +26,7 @@ BEGIN
         CASE WHEN since IS NOT NULL THEN 'c.acquired >= $2' END,
         CASE WHEN until IS NOT NULL THEN 'c.acquired < $3' END))
     USING dcsh._to_lonlat(area), since, until, most;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh._chips IS 'The chips of an archive with their scenes, by id; code in hexadecimal, footprint as (E)WKB; conditions as dcsh.similar has them, most limits their number';

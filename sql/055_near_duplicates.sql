@@ -204,6 +204,7 @@ BEGIN
         ORDER BY m.group_id, c.id
     $query$, archive, conditions)
     USING place, since, until, codes, firsts, chips, dcsh._connected(codes, radius);
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.near_duplicates IS 'Groups of two chips and more, each connected to the next by codes at most radius bits apart; group_id is the smallest id of the group, distance is to that chip; by (group_id, id); area, since and until as in dcsh.similar';

@@ -115,6 +115,7 @@ BEGIN
         dcsh._newest_of(earlier, 'b', '$2'), chosen, dcsh._newest_of(later, 'c', '$3'),
         dcsh._bounds_meet())
     USING place, before, after, min_overlap, k, bounds;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.change IS 'What changed between two periods, by (distance DESC, id): the newest chip of period after at each place, beside that of period before which overlaps it most, if by min_overlap of the larger footprint; footprint of the chip after meets area, the k most changed or all';

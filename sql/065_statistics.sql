@@ -28,6 +28,7 @@ BEGIN
                      u.ones::double precision / nullif(chips, 0) AS share
               FROM unnest(counts) WITH ORDINALITY u(ones, place)) s
         ORDER BY s.bit_number;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, counted from 0 at the left as get_bit does: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
@@ -55,6 +56,7 @@ BEGIN
               FROM (SELECT count(*) AS chips FROM dcsh.%I c GROUP BY bit_send(c.code)) d
               GROUP BY d.chips) n
     $query$, archive) INTO chips, distinct_codes, most_frequent, code_entropy;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits as their frequencies tell it, log2(chips) where all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
@@ -91,6 +93,7 @@ BEGIN
         GROUP BY n.key, n.chips, n.total, n.first_id
         ORDER BY n.chips DESC, n.first_id
     $query$, archive) USING most;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.frequent_codes IS 'The codes that most chips of an archive have, by (chips DESC, first_id): black pictures, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
@@ -124,6 +127,7 @@ BEGIN
         ORDER BY 1
     $query$, archive)
     USING ARRAY(SELECT first + step * length / sample FROM generate_series(0, sample - 1) step);
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most so many chips spread evenly over an archive, or among all where it has fewer; the same sample every time. What a distance means: one that many random pairs have is not near';
@@ -183,6 +187,7 @@ BEGIN
         ORDER BY 1
     $query$, archive, dcsh._conditions(area, since, until))
     USING dcsh._to_lonlat(area), since, until, side, every;
+    PERFORM dcsh._check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.coverage IS 'Where and when an archive has chips: on a grid of square cells of so many degrees (NULL: a round size, at most 50 a side), and with every (hour, day, week, month, quarter or year) in each such period, in UTC. A chip counts in the cell of the centre of its bounds; those without footprint or time have a row of their own. By id, which counts by (period, south, west); area, since and until as in dcsh.similar';

@@ -195,6 +195,7 @@ BEGIN
     USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
           asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128,
           dcsh._to_lonlat(dcsh._area_from_text(nullif(asked.area, '')))::@postgis@.geometry;
+    PERFORM dcsh._check_same_table(asked.archive);
     RETURN mvt;
 END
 $$;

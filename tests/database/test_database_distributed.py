@@ -12,11 +12,12 @@ import psycopg
 import pytest
 import shapely
 from citus_cluster import worker_dsns
+from psycopg.conninfo import make_conninfo
 from synthetic import Scene, add, new_archive, rows
 from typer.testing import CliRunner
 
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection, distributed, registry, search
+from dcsh_pg.database import connection, distributed, registry, rights, search
 from dcsh_pg.database.load import Loader
 from dcsh_pg.database.plan import search_plan
 from dcsh_pg.errors import NotFound, ServerError
@@ -126,23 +127,43 @@ def test_the_index_is_made_and_dropped_on_every_shard_and_the_archive_with_them(
     assert shards() == []
 
 
-def test_a_search_that_waited_for_undistribute_is_refused_and_finds_all_when_repeated(conn):
+def test_a_query_that_waited_for_undistribute_is_refused_and_right_when_repeated(conn):
     """Its snapshot is older than the rows of the new table."""
+    queries = [
+        "dcsh.similar_to('places', 11)",
+        "dcsh.within('places', dcsh.code_of('places', 11), 64)",
+        "dcsh.similar_to_examples('places', ARRAY[11])",
+        "dcsh.near_duplicates('places', 20)",
+        "dcsh.chip_at('places', 3.5, 3.5)",
+        "dcsh.coverage('places', cell => 5)",
+        "dcsh.frequent_codes('places')",
+        "dcsh._chips('places')",
+    ]
+
+    def answer(query):
+        with connection.connect(conn.info.dsn) as other:
+            return other.execute(f"SELECT a::text FROM {query} a").fetchall()
+
+    def answer_or_error(query):
+        try:
+            return answer(query)
+        except psycopg.errors.SerializationFailure as error:
+            assert "was replaced while it was read" in str(error)
+            return error.diag.message_hint
+
     distributed.distribute(conn, "places")
-    found = answers(conn)
-    with connection.connect(conn.info.dsn) as other, ThreadPoolExecutor(1) as threads:
+    found = [answer(query) for query in queries]
+    with ThreadPoolExecutor(len(queries)) as threads:
         with conn.transaction():
             distributed.undistribute(conn, "places")
-            waiting = threads.submit(search.similar, other, "places", CODES[7].tobytes(), k=20)
+            waiting = [threads.submit(answer_or_error, query) for query in queries]
             with connection.connect(conn.info.dsn) as observer:
-                while not observer.execute(
-                    "SELECT cardinality(pg_blocking_pids(%s)) > 0", [other.info.backend_pid]
-                ).fetchone()[0]:
+                blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = ("
+                blocked += "SELECT oid FROM pg_database WHERE datname = current_database())"
+                while observer.execute(blocked).fetchone()[0] < len(queries):
                     time.sleep(0.01)
-        with pytest.raises(ServerError, match="replaced during the search") as refused:
-            waiting.result()
-        assert refused.value.hint == "repeat the search"
-        assert answers(other) == found
+        assert [one.result() for one in waiting] == len(queries) * ["repeat the query"]
+    assert [answer(query) for query in queries] == found
 
 
 def test_a_view_on_pgstac_and_distribution_exclude_each_other(conn):
@@ -183,6 +204,61 @@ def test_a_load_whose_worker_is_lost_stores_nothing_and_repeats_cleanly(conn):
         add(again, Scene("new.tif"), CODES[:50], BOXES[:50])
         again.flush()
         assert len(rows(fresh, "places")) == len(before) + 50
+
+
+@pytest.fixture
+def role(conn):
+    """Makes roles on all nodes, of this test's own; gives their DSNs."""
+    made = []
+
+    def make(name, **rights_of):
+        name = f"{name}_{conn.info.dbname}"
+        conn.execute(f"CREATE ROLE {name} LOGIN")
+        made.append(name)
+        rights.grant(conn, name, **rights_of)
+        return name, make_conninfo(conn.info.dsn, user=name)
+
+    yield make
+    for name in made:
+        conn.execute(f"DROP OWNED BY {name}")
+        conn.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("granted", ["before", "after"])
+def test_roles_search_and_load_a_distributed_archive(conn, role, granted):
+    if granted == "after":
+        distributed.distribute(conn, "places", shards=3)
+    _, reader_dsn = role("reader")
+    _, writer_dsn = role("writer", write=True)
+    distributed.distribute(conn, "places", shards=3)
+    found = answers(conn)
+    with connection.connect(reader_dsn) as reader:
+        assert answers(reader) == found
+        with pytest.raises((ServerError, psycopg.errors.InsufficientPrivilege)):
+            reader.execute("DELETE FROM dcsh.places")
+    with connection.connect(writer_dsn) as other:
+        loader = Loader(other, registry.get_archive(other, "places"))
+        add(loader, Scene("6.tif"), CODES[:50], BOXES[:50])
+        assert loader.flush() == []
+        assert registry.remove_scene(other, "places", "6.tif") == 50
+        assert answers(other) == found
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_policies_hold_on_the_shards(conn, role, made):
+    if made == "after":
+        distributed.distribute(conn, "places", shards=3)
+    reader, dsn = role("reader")
+    conn.execute("ALTER TABLE dcsh.places ENABLE ROW LEVEL SECURITY")
+    conn.execute(f"CREATE POLICY first ON dcsh.places TO {reader} USING (id <= 100)")
+    distributed.distribute(conn, "places", shards=3)
+    with connection.connect(dsn) as other:
+        seen = search.similar(other, "places", CODES[7].tobytes(), k=600)
+        assert sorted(hit.id for hit in seen) == list(range(1, 101))
+        assert other.execute("SELECT count(*) FROM dcsh.places_layer").fetchone() == (100,)
+    distributed.undistribute(conn, "places")
+    with connection.connect(dsn) as other:
+        assert search.similar(other, "places", CODES[7].tobytes(), k=600) == seen
 
 
 def test_commands(conn):
