@@ -242,11 +242,11 @@ def test_root_changes_the_mode_of_no_folder(server):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs the server as another user")
 def test_a_bundle_in_a_folder_closed_to_others_is_copied(server, monkeypatch):
     closed = server.cluster.parent.with_name(server.cluster.parent.name + "_closed")
+    programs = copied(server.programs, closed)
+    closed.chmod(0o700)
+    monkeypatch.setattr(embedded, "bundled", lambda: {18: programs})
+    inside = EmbeddedServer(server.cluster, programs)
     try:
-        programs = copied(server.programs, closed)
-        closed.chmod(0o700)
-        monkeypatch.setattr(embedded, "bundled", lambda: {18: programs})
-        inside = EmbeddedServer(server.cluster, programs)
         with psycopg.connect(inside.start()) as conn:
             assert conn.execute("SELECT 1").fetchone() == (1,)
         inside.stop()
@@ -255,7 +255,7 @@ def test_a_bundle_in_a_folder_closed_to_others_is_copied(server, monkeypatch):
         inside.start()
         assert [copy] == list(server.cluster.parent.glob("pginstall*"))
     finally:
-        server.stop()
+        inside.stop()
         shutil.rmtree(closed)
 
 
