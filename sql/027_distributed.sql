@@ -36,6 +36,40 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._lock_to_move IS 'Lock an archive against loads while its table is distributed or undistributed; an error without Citus';
 
+-- Between the phases of a commit its chips are not visible on a worker, and whoever deletes or moves
+-- chips would pass them over. dcsh.scene, which is local, says how many there must be.
+CREATE OR REPLACE FUNCTION dcsh._check_settled(archive text, scenes bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    visible bigint;
+    is_pending boolean;
+BEGIN
+    IF cardinality(scenes) = 0 OR NOT dcsh._is_distributed(archive) THEN
+        RETURN;
+    END IF;
+    EXECUTE format('SELECT count(*) FROM dcsh.%I WHERE scene_id = ANY ($1)', archive)
+        INTO visible USING scenes;
+    IF visible >= (SELECT coalesce(sum(s.chips), 0) FROM dcsh.scene s WHERE s.id = ANY (scenes)) THEN
+        RETURN;
+    END IF;
+    EXECUTE $query$
+        SELECT bool_or(NOT w.success OR w.result <> '0')
+        FROM pg_catalog.run_command_on_workers($worker$
+            SELECT count(*) FROM pg_prepared_xacts
+            WHERE database = current_database() AND gid ^@ 'citus_'
+        $worker$) w
+    $query$ INTO is_pending;
+    IF is_pending THEN
+        RAISE EXCEPTION 'a worker has not finished an earlier commit to archive "%"', archive
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Citus finishes it within a minute, or a superuser with SELECT recover_prepared_transactions(); then rerun the command';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._check_settled IS 'An error if chips of scenes of a distributed archive are not visible because a worker has prepared their commit and not finished it';
+
 CREATE OR REPLACE FUNCTION dcsh.distribute_archive(archive text, shards integer DEFAULT NULL)
     RETURNS integer
     LANGUAGE plpgsql
@@ -100,6 +134,9 @@ BEGIN
     IF NOT dcsh._is_distributed(archive) THEN
         RETURN false;
     END IF;
+    PERFORM dcsh._check_settled(archive, ARRAY(
+        SELECT s.id FROM dcsh.scene s JOIN dcsh.archive a ON a.id = s.archive_id
+        WHERE a.name = archive));
     granted := ARRAY(
         SELECT format('GRANT %s ON %s TO %s%s', g.privilege_type, r.oid::regclass,
                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,

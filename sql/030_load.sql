@@ -83,6 +83,8 @@ BEGIN
     -- A known URI with new content keeps its scene id and gets new chips.
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.uri = b.uri;
+    PERFORM dcsh._check_settled(
+        archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NOT NULL));
     EXECUTE format('DELETE FROM dcsh.%I WHERE scene_id = ANY ($1)', archive)
         USING ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NOT NULL);
     UPDATE pg_temp.dcsh_batch_scene b SET id = fresh.id
@@ -137,6 +139,7 @@ BEGIN
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;
     DELETE FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NULL;
+    PERFORM dcsh._check_settled(archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b));
 
     -- A file that has the content of another scene now no longer has that of its own.
     PERFORM dcsh.remove_scene(archive, s.uri)
@@ -173,6 +176,8 @@ DECLARE
 BEGIN
     -- As a load does, which locks chips before scenes: otherwise the two could wait for each other.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
+    PERFORM dcsh._check_settled(archive, ARRAY(
+        SELECT s.id FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri));
     DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri
         RETURNING s.id INTO gone;
     IF NOT FOUND THEN

@@ -5,7 +5,9 @@ server, with the fixture ``any_deployment``.
 """
 
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import psycopg
@@ -164,6 +166,65 @@ def test_a_query_that_waited_for_undistribute_is_refused_and_right_when_repeated
                     time.sleep(0.01)
         assert [one.result() for one in waiting] == len(queries) * ["repeat the query"]
     assert [answer(query) for query in queries] == found
+
+
+@contextmanager
+def half_committed(conn, scene):
+    """Chips of a scene as a crash between the phases of their commit leaves them: committed on the
+    coordinator, prepared on a worker, where they are not visible."""
+    group, node, port, shard = conn.execute(
+        """
+        SELECT groupid, n.nodename, n.nodeport, shardid
+        FROM pg_dist_shard JOIN pg_dist_placement USING (shardid) JOIN pg_dist_node n USING (groupid)
+        WHERE logicalrelid = 'dcsh.places'::regclass ORDER BY shardid LIMIT 1
+        """
+    ).fetchone()
+    gid = f"citus_0_{2**31 - 1}_{uuid.uuid4().int % 10**9}_0"
+    worker = make_conninfo(conn.info.dsn, host=node, port=port)
+    with psycopg.connect(worker, autocommit=True) as there:
+        there.execute("SET citus.enable_manual_changes_to_shards = on")
+        there.execute("BEGIN")
+        there.execute(
+            f"INSERT INTO dcsh.places_{shard} SELECT id + 10000, {scene}, col_off, row_off, width,"
+            f" height, geom, acquired, valid_fraction, code FROM dcsh.places_{shard} LIMIT 5"
+        )
+        there.execute(f"PREPARE TRANSACTION '{gid}'")
+    conn.execute("UPDATE dcsh.scene SET chips = chips + 5 WHERE id = %s", [scene])
+    conn.execute("INSERT INTO pg_dist_transaction (groupid, gid) VALUES (%s, %s)", [group, gid])
+    try:
+        yield
+    finally:
+        conn.execute("SELECT recover_prepared_transactions()")
+
+
+def test_chips_of_an_unfinished_commit_are_not_left_behind(conn):
+    """Whoever removes, replaces or moves what is not visible yet would double or lose it."""
+    distributed.distribute(conn, "places", shards=3)
+    (scene,) = conn.execute("SELECT id FROM dcsh.scene WHERE uri = '1.tif'").fetchone()
+    record = registry.get_archive(conn, "places")
+
+    def replace():
+        loader = Loader(conn, record)
+        add(loader, Scene("1.tif", content_hash="new"), CODES[:3], BOXES[:3])
+        assert loader.flush() == []
+
+    steps = [
+        replace,
+        lambda: registry.remove_scene(conn, "places", "1.tif"),
+        lambda: distributed.undistribute(conn, "places"),
+    ]
+    with half_committed(conn, scene):
+        for step in steps:
+            with pytest.raises(ServerError, match="has not finished an earlier commit") as refused:
+                step()
+            assert "recover_prepared_transactions" in refused.value.hint
+    count = f"SELECT count(*) FROM dcsh.places WHERE scene_id = {scene}"
+    assert conn.execute(count).fetchone() == (105,)
+    replace()
+    assert conn.execute(count).fetchone() == (3,)
+    assert registry.remove_scene(conn, "places", "1.tif") == 3
+    assert distributed.undistribute(conn, "places") is True
+    assert conn.execute("SELECT count(*) FROM dcsh.places").fetchone() == (500,)
 
 
 def test_a_view_on_pgstac_and_distribution_exclude_each_other(conn):
