@@ -1,5 +1,6 @@
 """Archives that several sessions open, make, drop and make anew, and connections that end."""
 
+import contextlib
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,30 @@ def test_codes_of_one_model_never_enter_an_archive_of_another(
             archive.ingest([str(scenes)])
         assert registry.get_archive(other, "a").chips == 0
         assert other.execute("SELECT count(*) FROM dcsh.a").fetchone() == (0,)
+
+
+def test_an_archive_just_made_is_not_taken_for_one_that_replaces_it(
+    database, model_file, other_model, scenes, monkeypatch
+):
+    """It is dropped and made anew with another model between its making and the reading of its record."""
+    get_archive = registry.get_archive
+
+    def late(conn, name):
+        monkeypatch.undo()
+        with (
+            psycopg.connect(database, autocommit=True) as other,
+            contextlib.suppress(psycopg.errors.UndefinedTable),
+        ):
+            other.execute("SELECT dcsh.drop_archive('a')")
+            Archive.create("a", other_model, dsn=database).connection.close()
+        return get_archive(conn, name)
+
+    archive = Archive.create("a", model_file, dsn=database, at_once=False)
+    monkeypatch.setattr(registry, "get_archive", late)
+    archive.ingest([str(sorted(scenes.glob("*.tif"))[0])])
+    stored = registry.get_archive(archive.connection, "a")
+    assert stored.chips
+    assert stored.model_sha256 == archive.hasher.sha256
 
 
 def test_a_picture_is_not_searched_for_among_codes_of_another_model(

@@ -8,11 +8,16 @@ import numpy as np
 import psycopg
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.transform import from_origin
 
 from dcsh_pg import Archive
 from dcsh_pg.database import registry
-from dcsh_pg.ingest import batches, hashing
+from dcsh_pg.database.load import Loader
+from dcsh_pg.database.source_table import source_rows
+from dcsh_pg.imagery.listed import listed_scenes
+from dcsh_pg.imagery.table import table_listing
+from dcsh_pg.ingest import batches, hashing, ingest
 
 CONTENTS = "ABC"
 NAMES = ("1-previous.tif", "latest.tif", "z-previous.tif")
@@ -110,6 +115,40 @@ def test_a_copy_of_a_file_is_no_renamed_file(database, model_file, contents, tmp
     shutil.copy(folder / "latest.tif", tmp_path / "copy.tif")
     report = archive.ingest([str(tmp_path / "copy.tif")])
     assert (report.known, report.renamed, list(stored(archive))) == (1, 0, ["latest.tif"])
+
+
+def test_an_image_that_is_listed_twice_is_one_scene_by_its_first_entry(
+    database, model_file, tmp_path
+):
+    """In one flush, with another place for the second; also as scenes of a caller's own."""
+    Image.new("RGB", (64, 64), "navy").save(tmp_path / "a.png")
+    archive = Archive.create("a", model_file, dsn=database)
+    archive.connection.execute("CREATE TABLE public.tiles (location text, geom polygon)")
+    archive.connection.execute(
+        "INSERT INTO public.tiles SELECT %s, polygon(box(point(n, 0), point(n + 1, 1)))"
+        " FROM generate_series(1, 3) n",
+        [str(tmp_path / "a.png")],
+    )
+    query = "SELECT id, geom::text, code FROM dcsh.a"
+    report = archive.ingest_table("public.tiles", geometry="geom")
+    assert (report.scenes, report.stored, report.failed) == (1, 1, 0)
+    [first] = archive.connection.execute(query).fetchall()
+    assert archive.ingest_table("public.tiles", geometry="geom").known == 1
+    assert archive.connection.execute(query).fetchall() == [first]
+
+    rows = source_rows(archive.connection, "public.tiles", geometry="geom")
+    listed = list(table_listing(rows, table="public.tiles"))
+    scenes = [
+        scene
+        for entry in (listed[1], listed[2], listed[0])
+        for scene in listed_scenes([entry], reading=archive.reading, bands=3)
+    ]
+    loader = Loader(archive.connection, archive.record)
+    for known in (0, 1):
+        report = ingest(scenes, archive.hasher, loader, min_valid=0)
+        assert (report.scenes, report.known, report.failed) == (1, known, 0)
+    [other] = archive.connection.execute(query).fetchall()
+    assert other[0] == 2 and other[1] != first[1] and other[2] == first[2]
 
 
 def test_a_name_that_is_not_utf8_fails_alone(database, model_file, contents, tmp_path):

@@ -77,7 +77,7 @@ class Loader:
 
     Scenes are gathered by :meth:`add` and stored by :meth:`flush`, each whole or not at all.  Chip ids
     follow on the archive's last one, without gaps, in the order of ``add``, however the scenes are
-    spread over flushes.
+    spread over flushes.  Of several scenes with one URI each replaces the one before.
 
     Attributes:
         archive: the archive to load.
@@ -168,7 +168,7 @@ class Loader:
         suspect = None
         size = len(self._scenes)
         while self._scenes:
-            part = self._scenes[:size]
+            part = _of_distinct_uris(self._scenes[:size])
             try:
                 self._store(part)
                 size = 2 * len(part)
@@ -311,6 +311,17 @@ class Loader:
         ) as copy:
             for row in rows:
                 copy.write_row(row)
+
+
+def _of_distinct_uris(scenes: Sequence[_Waiting]) -> Sequence[_Waiting]:
+    """The scenes before the first whose URI another of them has; one transaction stores a URI once."""
+    seen: set[str] = set()
+    for n, scene in enumerate(scenes):
+        _, uri, *_ = scene.row
+        if uri in seen:
+            return scenes[:n]
+        seen.add(uri)
+    return scenes
 
 
 _REFUSALS = ("22", "23", "54", "P0", "XX")

@@ -122,12 +122,15 @@ def create_archive(
 ) -> ArchiveRecord:
     """Makes an archive for the codes of a stored model: ``dcsh.create_archive``.
 
+    In one transaction, so that the record returned is never that of an archive which another
+    session has made in place of this one.
+
     Raises:
         UsageError: not a legal name, taken, or the model is not stored.
     """
-    with sql_errors():
+    with sql_errors(), conn.transaction():
         conn.execute("SELECT dcsh.create_archive(%s, %s, %s)", [name, model_sha256, Jsonb(reading)])
-    return get_archive(conn, name)
+        return get_archive(conn, name)
 
 
 def planned_archive(

@@ -33,8 +33,12 @@ def store_scenes(
     *,
     progress: Progress = SILENT,
 ) -> IngestReport:
-    """Hashes scenes and stores them in their order; returns what was done."""
+    """Hashes scenes and stores them in their order; returns what was done.
+
+    A URI is one scene, the first that has it, so that a second run finds what the first one stored.
+    """
     began = monotonic()
+    scenes = _first_of_each_uri(scenes)
     storing = _Storing(loader, len(scenes), progress)
     storing.store(hash_them(scenes, storing.known))
     storing.rename()
@@ -49,6 +53,13 @@ def store_scenes(
         progress.note(f"searches will compare every code: {error.message}")
     storing.report.seconds = monotonic() - began
     return storing.report
+
+
+def _first_of_each_uri(scenes: Sequence[Scene]) -> list[Scene]:
+    first: dict[str, Scene] = {}
+    for scene in scenes:
+        first.setdefault(scene.uri, scene)
+    return list(first.values())
 
 
 class _Storing:

@@ -13,7 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 import shapely
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from synthetic import Scene, add, new_archive, rows
 
@@ -53,6 +53,30 @@ def test_rows_do_not_depend_on_how_they_are_spread_over_flushes(conn, chips, flu
     assert load(conn, scenes, flush_after=flush_after) == at_once
     ids = [row[0] for row in at_once if row[0] is not None]
     assert ids == list(range(1, sum(chips) + 1))
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    named=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=7),
+    flush_after=st.sets(st.integers(0, 6)),
+)
+@example(named=[(0, 0), (0, 1), (0, 2)], flush_after={0})
+@example(named=[(0, 0), (0, 1), (0, 0)], flush_after={0})
+def test_of_scenes_of_one_uri_the_last_is_stored_however_they_are_spread_over_flushes(
+    core, named, flush_after
+):
+    scenes = [
+        (Scene(f"{uri}.tif", f"{uri}{content}" * 32), np.full((2, 8), content, np.uint8), None)
+        for uri, content in named
+    ]
+    stored = load(core, scenes, flush_after=flush_after)
+    assert stored == load(core, scenes, flush_after=range(7))
+    last = {scene.uri: scene.content_hash for scene, _, _ in scenes}
+    found = core.execute("SELECT uri, content_hash FROM dcsh.scene ORDER BY uri").fetchall()
+    assert found == sorted(last.items())
+    assert len(stored) == 2 * len(last)
 
 
 def test_footprints_of_any_number_of_corners_arrive_whole(conn):
