@@ -62,6 +62,8 @@ def make_standby(primary: EmbeddedServer) -> EmbeddedServer:
     primary's own."""
     with psycopg.connect(primary.conninfo(), autocommit=True) as conn:
         conn.execute("ALTER SYSTEM SET wal_consistency_checking = 'generic'")
+        # A primary that crashes twice before its standby is back would remove what that still needs.
+        conn.execute("ALTER SYSTEM SET wal_keep_size = '1GB'")
         conn.execute("SELECT pg_reload_conf()")
     made = EmbeddedServer(
         primary.cluster.with_name(primary.cluster.name + "-standby"), primary.programs
