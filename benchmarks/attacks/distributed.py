@@ -19,23 +19,21 @@ their owner.  The database is spoilt.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import psycopg
 import shapely
 from attack import Attack, run
+from citus_nodes import SECONDS, Nodes
 from psycopg.conninfo import make_conninfo
 
 from dcsh_pg import codes as packed
@@ -48,7 +46,6 @@ NAME, SCENES, CHIPS = "attacked", 8, 40
 ALL = set(range(1, SCENES * CHIPS + 1))
 CODES = np.random.default_rng(0).integers(0, 256, (2, SCENES, CHIPS, 8), dtype=np.uint8)
 BY_ID = CODES.reshape(-1, 8)
-SECONDS = 90
 fork = multiprocessing.get_context("fork")
 
 
@@ -111,26 +108,12 @@ def must_have(what: str, before: int, after: int) -> set[int]:
     return ids(0, range(1, SCENES, 2)) if what == "removal" else ALL
 
 
-def kill_all(processes: list[int]) -> None:
-    """SIGKILL, and waits until they are gone."""
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while time.monotonic() < until and any(Path(f"/proc/{one}").exists() for one in processes):
-        time.sleep(0.01)
+class Archive(Nodes):
+    """The archive under attack, and the rows of a clean run of each operation."""
 
-
-class Cluster:
     def __init__(self, options):
-        self.dsn, self.restart_command = options.dsn, options.restart
-        # Otherwise a crash of the coordinator would lose commits that the workers have.
-        self.durable = make_conninfo(self.dsn, options="-c synchronous_commit=on")
-        migrate.upgrade(self.dsn)
-        self.nodes = {"coordinator": self.dsn}
-        rows = self.sql("SELECT node_name, node_port FROM citus_get_active_worker_nodes()")
-        for host, port in sorted(rows):
-            self.nodes[f"worker {port}"] = make_conninfo(self.dsn, host=host, port=port)
+        migrate.upgrade(options.dsn)
+        super().__init__(options.dsn, options.restart)
         self.clean = {}
         for what, operation in OPERATIONS.items():
             self.prepare("load" if what == "load" else "removal", distribute=False)
@@ -138,11 +121,6 @@ class Cluster:
                 if "distribute" not in what:
                     operation(conn, fork.Value("i"))
             self.clean[what] = self.rows()
-
-    def sql(self, query: str, node: str = "coordinator", *parameters):
-        with psycopg.connect(self.nodes[node], autocommit=True, connect_timeout=10) as conn:
-            done = conn.execute(query, parameters)
-            return done.fetchall() if done.description else []
 
     def prepare(self, what: str, distribute: bool) -> None:
         """A new archive, empty for a load and else with all scenes."""
@@ -169,51 +147,10 @@ class Cluster:
             """
         )
 
-    def hold_commits(self, hold: bool) -> None:
-        change = "SET synchronous_standby_names = 'nobody'" if hold else "RESET ALL"
-        self.sql(f"ALTER SYSTEM {change}")
-        self.sql("SELECT pg_reload_conf()")
-
-    def prepared(self) -> int:
-        query = "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"
-        return sum(self.sql(query, node)[0][0] for node in self.nodes)
-
-    def kill_server(self, node: str) -> None:
-        """All processes of a node at once, as a power cut would."""
-        ((pid,),) = self.sql(r"SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)", node)
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        kill_all([int(pid), *map(int, children)])
-
-    def kill_backend(self, node: str, application: str) -> None:
-        query = (
-            "SELECT pid FROM pg_stat_activity WHERE application_name ~ %s"
-            " AND datname = current_database() ORDER BY state = 'active' DESC LIMIT 1"
-        )
-        kill_all([pid for (pid,) in self.sql(query, node, application)])
-
-    def recover(self, finish: bool = True) -> None:
-        """Starts what is down, lets commits go on, and finishes what was prepared."""
-        until = time.monotonic() + SECONDS
-        while time.monotonic() < until:
-            try:
-                for node in self.nodes:
-                    self.sql("SELECT", node)
-                self.hold_commits(False)
-                if not finish:
-                    return
-                self.sql("SELECT recover_prepared_transactions()")
-                if not self.prepared():
-                    return
-            except psycopg.Error:
-                if self.restart_command:
-                    subprocess.run(self.restart_command, shell=True, capture_output=True)
-            time.sleep(0.2)
-        raise TimeoutError("the cluster does not recover")
-
 
 @cache
-def cluster(dsn: str, restart: str) -> Cluster:
-    return Cluster(Run.options)
+def archive(dsn: str, restart: str) -> Archive:
+    return Archive(Run.options)
 
 
 class Run:
@@ -221,14 +158,14 @@ class Run:
 
     options = None
 
-    def __init__(self, attack: Attack, nodes: Cluster, what: str):
+    def __init__(self, attack: Attack, nodes: Archive, what: str):
         self.attack, self.nodes, self.what = attack, nodes, what
         self.done = fork.Value("i", 0)
         self.killed_at: int | None = None
         self.over = threading.Event()
 
     def child(self) -> None:
-        dsn = make_conninfo(self.nodes.durable, application_name="attacked")
+        dsn = make_conninfo(self.nodes.dsn, application_name="attacked")
         try:
             with connection.connect(dsn) as conn:
                 OPERATIONS[self.what](conn, self.done)
@@ -285,7 +222,7 @@ class Run:
 
 def once(attack: Attack, rng: random.Random) -> None:
     Run.options = attack.options
-    nodes = cluster(attack.options.dsn, attack.options.restart)
+    nodes = archive(attack.options.dsn, attack.options.restart)
     what = rng.choice(list(OPERATIONS))
     victims = ["client", "backend of the client", "backend of a worker"]
     if attack.options.restart:
@@ -326,7 +263,7 @@ def once(attack: Attack, rng: random.Random) -> None:
     check(attack, nodes, what, left, finish)
 
 
-def check(attack: Attack, nodes: Cluster, what: str, left: str, finish: bool) -> None:
+def check(attack: Attack, nodes: Archive, what: str, left: str, finish: bool) -> None:
     nodes.recover(finish)
     if finish:
         stored = Counter(row[1] for row in nodes.rows())
