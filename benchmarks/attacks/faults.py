@@ -198,10 +198,9 @@ def made_anew(at: Attempt) -> None:
     try:
         execute(at.dsn, "SET lock_timeout = '0.3s'", "SELECT dcsh.drop_archive('a')")
         at.tries.tried("archive dropped under an ingest", paused)
-    except psycopg.errors.UndefinedTable:
-        pass
-    except psycopg.errors.LockNotAvailable:  # it pauses within a transaction
-        first.resume()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable):
+        if paused:  # perhaps within a transaction, which the next ingest would wait for
+            first.resume()
     at.start(at.place.other, model=1).end(7)  # 7: the archive of the first is there
     if paused:
         first.resume()
