@@ -107,8 +107,13 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('have it run ''dcsh-pg archive index %s''; searches are exact without it, and slower', archive);
     ELSIF made.indexrelid IS NULL THEN
-        EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
+        -- Another session may be making it.
+        PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
         SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+        IF NOT FOUND THEN
+            EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
+            SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+        END IF;
     ELSIF NOT made.indisvalid
             OR made.indexrelid IN (SELECT s.index FROM dcsh._stale_indexes() s) THEN
         EXECUTE format('REINDEX INDEX %s', made.indexrelid::regclass);

@@ -1,5 +1,6 @@
 """Searches by the native index: the same answers as without it, and used where it pays."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -290,3 +291,22 @@ def test_a_snapshot_older_than_the_index_is_searched_without_it(hamming):
                 found = search.similar(conn, "places", codes[0].tobytes(), **filters)
             assert found == expected
             registry.create_code_index(other, "places")
+
+
+def test_of_sessions_that_make_the_index_at_once_one_makes_it(hamming):
+    query = "SELECT dcsh.create_code_index('places')::text"
+    with connection.connect(hamming) as conn, connection.connect(hamming) as other:
+        new_archive(conn, "places")
+        with ThreadPoolExecutor(1) as pool:
+            with conn.transaction():
+                made = conn.execute(query).fetchone()
+                late = pool.submit(other.execute, query)
+                waiting = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+                with psycopg.connect(hamming, autocommit=True) as watch:
+                    while not (
+                        late.done() or watch.execute(waiting, [other.info.backend_pid]).fetchall()
+                    ):
+                        pass
+            assert late.result().fetchone() == made
+        query = "SELECT count(*) FROM dcsh._hamming_indexes('places')"
+        assert conn.execute(query).fetchone() == (1,)
