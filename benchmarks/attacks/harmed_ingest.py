@@ -6,6 +6,7 @@ some minutes.  The moment is an exchange with the server: the n-th time that it 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -89,7 +90,8 @@ class Ingest:
         return False
 
     def resume(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # resumed before, it has ended
+            os.kill(self.process.pid, signal.SIGCONT)
 
     def end(self, *allowed: int) -> int:
         """Waits for its end; an exit code but 0 and those ``allowed`` is a fault."""
