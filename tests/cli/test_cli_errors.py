@@ -502,8 +502,10 @@ def test_control_characters_in_names_are_escaped(archives, place, tmp_path):
 def interrupted(line: str, is_underway) -> tuple[int, str, str]:
     """Runs a command and presses Ctrl-C once it is under way."""
     process = subprocess.Popen(
-        [*PROGRAM, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*PROGRAM, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that a shell runs in the background inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     said = ""
     while process.poll() is None and not is_underway(said):
         if "\n" not in said:

@@ -206,7 +206,9 @@ def test_ctrl_c_keeps_what_is_committed_and_leaves_nothing_on_the_cluster(
     line = ["ingest", "a", *sources, "--model", model_file, "--chip-size", "64", "--stride", "5"]
     line += ["--dsn", empty, "--scheduler", one_worker.scheduler_address]
     run = [sys.executable, "-c", "from dcsh_pg.cli.main import run; run()", *map(str, line)]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True) as process:
+    # Tests that a shell runs in the background inherit that SIGINT is ignored.
+    heeded = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, **heeded) as process:
         assert process.stderr.readline() == "hashing chips on 1 worker with 2 threads\n"
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
