@@ -111,8 +111,8 @@ class ModelCard:
             raise _damaged(source, f"it has {len(text)} characters")
         try:
             fields = strict_json.loads_checked(text)
-        except ValueError:
-            raise _damaged(source, "it is not JSON") from None
+        except ValueError as error:
+            raise _damaged(source, f"it is not JSON that can be stored ({error})") from None
         return cls.from_json(fields, source=source)
 
     @classmethod
