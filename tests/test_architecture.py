@@ -132,3 +132,11 @@ def test_help_loads_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_checkout_is_importable_as_it_lies():
+    code = "import dcsh_pg.sql, dcsh_pg.export, dcsh_pg.cli.main; from dcsh_pg import Archive"
+    subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"],
+        check=True,
+    )
