@@ -27,8 +27,8 @@ from ingest import CHIP_SIZE, cell, write_model
 
 from dcsh_pg.archive import Archive
 from dcsh_pg.cluster.worker import Result
-from dcsh_pg.database import registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
 from dcsh_pg.imagery.synthetic import make_archive

@@ -24,7 +24,8 @@ import psycopg
 from pgvector import Bit
 from synthetic_archive import SCENE_CHIPS, clustered_codes, day, load
 
-from dcsh_pg.database import connection, migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection, migrate
 
 AREA = "ST_MakeEnvelope({0}, {0}, {1}, {1}, 4326)"
 ONE, TEN = AREA.format(0.4, 0.5), AREA.format(0.3, 0.616)

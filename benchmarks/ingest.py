@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from dcsh_pg.archive import Archive
-from dcsh_pg.database import registry
+from dcsh_pg.database.archives import registry
 from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes

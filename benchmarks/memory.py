@@ -24,7 +24,8 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from dcsh_pg.database import connection, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound
 
 BOUND = 2 << 30

@@ -25,7 +25,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from synthetic_archive import clustered_codes, load, uniform_codes
 
-from dcsh_pg.database import connection, migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection, migrate
 
 NAME = "duplicates_benchmark"
 CHUNK = 10_000

@@ -38,7 +38,8 @@ from popcount_loop import popcount_loop
 from synthetic_archive import clustered_codes, load, uniform_codes
 from ways import NAME, SCENES, TABLE, Condition, Server, conditions, settings
 
-from dcsh_pg.database import connection, migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection, migrate
 
 EF_SEARCH = (40, 100, 400)
 INDEX = "search_benchmark_index"

@@ -26,7 +26,9 @@ from pgvector import Bit
 from synthetic_archive import clustered_codes, load
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database import connection, migrate, registry, search
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection, migrate
 
 NAME = "sql_search_benchmark"
 

@@ -12,8 +12,8 @@ import psycopg
 import shapely
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import distributed, registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import distributed, registry
+from dcsh_pg.database.archives.load import Loader
 
 SCENE_CHIPS = 10_000
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=timezone.utc)

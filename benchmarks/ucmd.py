@@ -28,7 +28,8 @@ import numpy as np
 
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli import console
-from dcsh_pg.database import connection, migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import NotFound
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.export import export_run

@@ -14,7 +14,7 @@ from answers import Answer, Truth
 from pgvector import Bit
 from synthetic_archive import day, grid_side
 
-from dcsh_pg.database import spatial
+from dcsh_pg.database.archives import spatial
 
 NAME = "search_benchmark"
 TABLE = f"dcsh.{NAME}"

@@ -1,6 +1,6 @@
 """``dcsh-pg archive``: what is in the database, its index, distributing and dropping it.
 
-Library: :mod:`dcsh_pg.database.registry`, :mod:`dcsh_pg.database.statistics`;
+Library: :mod:`dcsh_pg.database.archives.registry`, :mod:`dcsh_pg.database.search.statistics`;
 SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
 ``dcsh.bit_statistics``, ``dcsh.frequent_codes``, ``dcsh.coverage``, ``dcsh.drop_archive``,
 ``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.distribute_archive``.
@@ -30,7 +30,7 @@ def list_archives(
     as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
 ) -> None:
     """List the archives."""
-    from dcsh_pg.database import registry
+    from dcsh_pg.database.archives import registry
 
     with _opened(dsn, pg_bin) as conn:
         records = registry.list_archives(conn)
@@ -60,7 +60,7 @@ def show(
     pg_bin: options.PgBin = None,
 ) -> None:
     """Tell all about an archive: model, reading, counts, extent, times, properties."""
-    from dcsh_pg.database import distributed, registry
+    from dcsh_pg.database.archives import distributed, registry
 
     with _opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
@@ -88,7 +88,7 @@ def errors(
     A scene leaves the list when it is stored; --clear empties the list, of files that are gone
     for example.
     """
-    from dcsh_pg.database import registry
+    from dcsh_pg.database.archives import registry
 
     with _opened(dsn, pg_bin) as conn:
         if clear:
@@ -190,7 +190,7 @@ def coverage(
     """
     from dcsh_pg import results
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.statistics import CoverageCell
+    from dcsh_pg.database.search.statistics import CoverageCell
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
@@ -226,7 +226,7 @@ def index(
 
     [dim]dcsh-pg archive index naip[/dim]
     """
-    from dcsh_pg.database import registry
+    from dcsh_pg.database.archives import registry
 
     with _opened(dsn, pg_bin) as conn:
         if not drop:
@@ -259,7 +259,7 @@ def distribute(
 
     [dim]dcsh-pg archive distribute naip --shards 8[/dim]
     """
-    from dcsh_pg.database import distributed
+    from dcsh_pg.database.archives import distributed
 
     with _opened(dsn, pg_bin) as conn:
         made = distributed.distribute(conn, name, shards=shards)
@@ -272,7 +272,7 @@ def undistribute(
     name: options.ArchiveName, dsn: options.Dsn = None, pg_bin: options.PgBin = None
 ) -> None:
     """Bring a distributed archive back to one server."""
-    from dcsh_pg.database import distributed
+    from dcsh_pg.database.archives import distributed
 
     with _opened(dsn, pg_bin) as conn:
         moved = distributed.undistribute(conn, name)
@@ -287,7 +287,7 @@ def drop(
     pg_bin: options.PgBin = None,
 ) -> None:
     """Drop an archive with its chips, scenes and errors; its model stays in the database."""
-    from dcsh_pg.database import registry
+    from dcsh_pg.database.archives import registry
 
     with _opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
@@ -305,7 +305,7 @@ def _many(count: int, thing: str) -> str:
 
 
 def _opened(dsn, pg_bin):
-    from dcsh_pg.database import connection, migrate
+    from dcsh_pg.database.server import connection, migrate
 
     conn = connection.connect(dsn, pg_bin=pg_bin)
     migrate.require_current(conn)
@@ -313,7 +313,7 @@ def _opened(dsn, pg_bin):
 
 
 def _table(every: str | None) -> dict[str, type]:
-    """What people see of a :class:`dcsh_pg.database.statistics.CoverageCell`."""
+    """What people see of a :class:`dcsh_pg.database.search.statistics.CoverageCell`."""
     period = {} if every is None else {"period": datetime}
     times = {"first_acquired": datetime, "last_acquired": datetime}
     return {"id": int, **period, "chips": int, "scenes": int, **times}

@@ -65,7 +65,7 @@ def change(
 
     from dcsh_pg import results
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.change import Change
+    from dcsh_pg.database.search.change import Change
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
@@ -97,7 +97,7 @@ _TABLE = {
     "before_acquired": datetime,
     "uri": str,
 }
-"""What people see of a :class:`dcsh_pg.database.change.Change`."""
+"""What people see of a :class:`dcsh_pg.database.search.change.Change`."""
 
 
 def _parse_period(text: str, option: str) -> tuple[datetime | None, datetime | None]:

@@ -1,6 +1,6 @@
 """``dcsh-pg db``: the schema and the embedded server.
 
-Library: :mod:`dcsh_pg.database.migrate`, :mod:`dcsh_pg.database.embedded`.
+Library: :mod:`dcsh_pg.database.server.migrate`, :mod:`dcsh_pg.database.server.embedded`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
-    from dcsh_pg.database.migrate import Status
+    from dcsh_pg.database.server.migrate import Status
 
 db = typer.Typer(no_args_is_help=True, help="The schema in the database, and the embedded server.")
 app.add_typer(db, name="db")
@@ -57,8 +57,8 @@ def upgrade(
 
     [dim]dcsh-pg db upgrade --dsn service=maps[/dim]
     """
-    from dcsh_pg.database import connection, migrate
-    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server.embedded import EmbeddedServer
 
     if owner is not None and not sql:
         raise UsageError("--owner needs --sql", hint="add --sql and have a DBA run the script")
@@ -96,7 +96,7 @@ def grant(
 
     [dim]dcsh-pg db grant --read analyst --write loader --dsn service=maps[/dim]
     """
-    from dcsh_pg.database import connection, migrate, rights
+    from dcsh_pg.database.server import connection, migrate, rights
 
     if not read and not write:
         raise UsageError("no role is given", hint="add --read ROLE or --write ROLE")
@@ -117,8 +117,9 @@ def status(
     as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
 ) -> None:
     """Tell which server, extensions, schema and archives there are."""
-    from dcsh_pg.database import connection, migrate, registry
-    from dcsh_pg.database.plan import search_plan
+    from dcsh_pg.database.archives import registry
+    from dcsh_pg.database.archives.plan import search_plan
+    from dcsh_pg.database.server import connection, migrate
 
     embedded = connection.is_embedded(dsn, pg_bin=pg_bin)
     with connection.connect(dsn, pg_bin=pg_bin) as conn:
@@ -192,7 +193,7 @@ def url(
 
     [dim]psql "$(dcsh-pg db url)"[/dim]
     """
-    from dcsh_pg.database import connection
+    from dcsh_pg.database.server import connection
 
     text = connection.url(connection.resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
     if "require_auth" in text and (version := _old_psql()):
@@ -217,7 +218,7 @@ def _old_psql() -> int | None:
 @db.command()
 def password(pg_bin: options.PgBin = None) -> None:
     """Give the embedded server a new password, also when the old one is lost; restarts it."""
-    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.server.embedded import EmbeddedServer
 
     EmbeddedServer.of(pg_bin).change_password()
     say("the embedded server has a new password: 'dcsh-pg db url' prints it")
@@ -226,7 +227,7 @@ def password(pg_bin: options.PgBin = None) -> None:
 @db.command()
 def start(pg_bin: options.PgBin = None) -> None:
     """Start the embedded server; other commands do so by themselves."""
-    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.server.embedded import EmbeddedServer
 
     server = EmbeddedServer.of(pg_bin)
     server.start()
@@ -236,7 +237,7 @@ def start(pg_bin: options.PgBin = None) -> None:
 @db.command()
 def stop(pg_bin: options.PgBin = None) -> None:
     """Stop the embedded server."""
-    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.server.embedded import EmbeddedServer
 
     stopped = EmbeddedServer.of(pg_bin).stop()
     say("the embedded server is stopped" if stopped else "the embedded server was not running")

@@ -45,7 +45,7 @@ def duplicates(
     """
     from dcsh_pg import results
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.near_duplicates import NearDuplicate
+    from dcsh_pg.database.search.near_duplicates import NearDuplicate
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():
@@ -68,4 +68,4 @@ def duplicates(
 
 
 _TABLE = {"group_id": int, "id": int, "distance": int, "acquired": datetime, "uri": str}
-"""What people see of a :class:`dcsh_pg.database.near_duplicates.NearDuplicate`."""
+"""What people see of a :class:`dcsh_pg.database.search.near_duplicates.NearDuplicate`."""

@@ -240,7 +240,7 @@ def ingest(
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
     """
     from dcsh_pg.archive import Archive
-    from dcsh_pg.database.registry import drop_empty_archive
+    from dcsh_pg.database.archives.registry import drop_empty_archive
 
     _check_one_source(
         {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},

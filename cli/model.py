@@ -53,7 +53,8 @@ def save(
 
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
-    from dcsh_pg.database import connection, migrate, registry
+    from dcsh_pg.database.archives import registry
+    from dcsh_pg.database.server import connection, migrate
     from dcsh_pg.files import check_writable, replacing
 
     check_writable(file)

@@ -1,6 +1,6 @@
 """``dcsh-pg native``: the exact index on codes, built for a server.
 
-Library: :mod:`dcsh_pg.database.native`.
+Library: :mod:`dcsh_pg.database.server.native`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
     [dim]sudo dcsh-pg native install --pg-config /usr/lib/postgresql/17/bin/pg_config[/dim]
     """
     _check(pg_config, pg_bin)
-    from dcsh_pg.database import native as library
-    from dcsh_pg.database.embedded import EmbeddedServer
-    from dcsh_pg.database.native_build import EXTENSION, PgConfig, version
+    from dcsh_pg.database.server import native as library
+    from dcsh_pg.database.server.embedded import EmbeddedServer
+    from dcsh_pg.database.server.native_build import EXTENSION, PgConfig, version
 
     with progress() as shown:
         if pg_config is not None:
@@ -67,9 +67,9 @@ def status(
     Which search uses it in a database tells 'dcsh-pg db status'.
     """
     _check(pg_config, pg_bin)
-    from dcsh_pg.database import native as library
-    from dcsh_pg.database.embedded import EmbeddedServer
-    from dcsh_pg.database.native_build import PgConfig
+    from dcsh_pg.database.server import native as library
+    from dcsh_pg.database.server.embedded import EmbeddedServer
+    from dcsh_pg.database.server.native_build import PgConfig
 
     if pg_config is not None:
         config = PgConfig.read(pg_config)

@@ -1,6 +1,6 @@
 """``dcsh-pg pgstac``: chips with the STAC items that pgstac keeps of their scenes.
 
-Library: :func:`dcsh_pg.database.pgstac.create_view`; SQL: ``dcsh.create_pgstac_view``,
+Library: :func:`dcsh_pg.database.search.pgstac.create_view`; SQL: ``dcsh.create_pgstac_view``,
 ``dcsh.drop_pgstac_view``.
 """
 
@@ -29,7 +29,8 @@ def pgstac(
 
     [dim]dcsh-pg pgstac naip[/dim]
     """
-    from dcsh_pg.database import connection, migrate, pgstac
+    from dcsh_pg.database.search import pgstac
+    from dcsh_pg.database.server import connection, migrate
 
     conn = connection.connect(dsn, pg_bin=pg_bin)
     migrate.require_current(conn)

@@ -47,7 +47,7 @@ def recall(
     """
     settings = options.parse_integers(sweep, "--sweep")
 
-    from dcsh_pg.database import connection, migrate
+    from dcsh_pg.database.server import connection, migrate
     from dcsh_pg.evaluation.recall import measure_recall
 
     with connection.connect(dsn, pg_bin=pg_bin) as conn, console.progress(quiet=quiet) as progress:

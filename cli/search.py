@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dcsh_pg.archive import Archive, Query
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
 
 _QUERY = "What to look for (one of these)"
 
@@ -200,7 +200,7 @@ def search(
 
     from dcsh_pg import codes, results
     from dcsh_pg.archive import Archive, Query
-    from dcsh_pg.database import pgstac
+    from dcsh_pg.database.search import pgstac
     from dcsh_pg.imagery import parse_area
 
     for file in out or ():

@@ -18,8 +18,9 @@ from shapely.geometry import box, shape
 
 from dcsh_pg import codes, results
 from dcsh_pg.archive import Archive, Query
-from dcsh_pg.database import connection, migrate, registry
-from dcsh_pg.database.search import Hit
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.search.similar import Hit
+from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import DcshError, NotFound
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes

@@ -20,7 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from dcsh_pg import sql
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import migrate
 
 DOCUMENT = Path(__file__).with_name("sql.md")
 BEGIN = "<!-- made by docs/make_sql_reference.py -->\n"

@@ -16,7 +16,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dcsh_pg.database import migrate, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import migrate
 
 VARIABLE = "DCSH_TEST_CITUS_DSN"
 DISTRIBUTED_AT_ONCE = """

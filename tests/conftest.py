@@ -32,10 +32,10 @@ import pytest
 from citus_cluster import citus_cluster, citus_database  # noqa: F401
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database import migrate, native
-from dcsh_pg.database.connection import LIBPQ_VARIABLES
-from dcsh_pg.database.embedded import EmbeddedServer, bundled
-from dcsh_pg.database.native_build import PgConfig
+from dcsh_pg.database.server import migrate, native
+from dcsh_pg.database.server.connection import LIBPQ_VARIABLES
+from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.native_build import PgConfig
 
 LOOK_IN_QGIS = Path(__file__).with_name("look_in_qgis.py")
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"

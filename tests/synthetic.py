@@ -13,8 +13,8 @@ import psycopg
 import shapely
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
 
 
 @dataclass

@@ -109,6 +109,18 @@ def test_parts_of_learning_stand_alone(part):
         assert all(parts[2:3] == [part] for parts in inside), f"{file.name} imports {inside}"
 
 
+def test_rooms_of_the_database_import_downhill():
+    order = ["server", "archives", "search"]
+    for file in sorted((ROOT / "dcsh_pg" / "database").rglob("*.py")):
+        room = file.parent.name
+        above = order[order.index(room) + 1 :] if room in order else []
+        inside = [name.split(".") for name in imported(file)]
+        inside = [
+            parts[2] for parts in inside if parts[:2] == ["dcsh_pg", "database"] and parts[2:]
+        ]
+        assert not set(inside) & set(above), f"{file.name} imports {inside}"
+
+
 @pytest.mark.parametrize(("room", "file"), list(modules()))
 def test_only_learning_rooms_import_torch(room, file):
     if room in TORCH_ROOMS:

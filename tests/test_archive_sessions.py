@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection, registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import ModelError, NotFound, ServerError
 
 

@@ -149,7 +149,7 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_rows_of_one_run(
 ):
     clean = Archive.create("a", model_file, dsn=database)
     clean.ingest([str(folder)])
-    from dcsh_pg.database import migrate
+    from dcsh_pg.database.server import migrate
 
     migrate.upgrade(dsn)
     program = (

@@ -12,9 +12,9 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from dcsh_pg import Archive
-from dcsh_pg.database import registry
-from dcsh_pg.database.load import Loader
-from dcsh_pg.database.source_table import source_rows
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.archives.source_table import source_rows
 from dcsh_pg.imagery.listed import listed_scenes
 from dcsh_pg.imagery.table import table_listing
 from dcsh_pg.ingest import batches, hashing, ingest

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import PartialSuccess
 
 DATA = os.environ.get("DCSH_TEST_DATA")

@@ -10,7 +10,7 @@ import psycopg
 import shapely
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database import contents
+from dcsh_pg.database.archives import contents
 
 
 @dataclass

@@ -31,11 +31,14 @@ from brute_force import Snapshot
 
 from dcsh_pg import codes as packed
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import connection, contents, examples, registry, search
-from dcsh_pg.database.change import change
-from dcsh_pg.database.embedded import EmbeddedServer
-from dcsh_pg.database.load import Loader
-from dcsh_pg.database.near_duplicates import near_duplicates
+from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import examples
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search.change import change
+from dcsh_pg.database.search.near_duplicates import near_duplicates
+from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.errors import DcshError, NotFound
 
 CLIENTS = 16
@@ -59,7 +62,7 @@ def server() -> str:
     with made.open() as conn:
         conn.execute("ALTER SYSTEM SET fsync = off")
         conn.execute("SELECT pg_reload_conf()")
-        from dcsh_pg.database import migrate
+        from dcsh_pg.database.server import migrate
 
         migrate.ensure(conn)
     return made.conninfo()

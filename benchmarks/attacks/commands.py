@@ -114,7 +114,7 @@ class Place:
 
 
 def _stop_server() -> None:
-    from dcsh_pg.database.embedded import EmbeddedServer
+    from dcsh_pg.database.server.embedded import EmbeddedServer
 
     EmbeddedServer.of().stop()
 

@@ -38,8 +38,10 @@ from psycopg.conninfo import make_conninfo
 
 from dcsh_pg import codes as packed
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import connection, distributed, migrate, registry, search
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import distributed, registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import DcshError
 
 NAME, SCENES, CHIPS = "attacked", 8, 40

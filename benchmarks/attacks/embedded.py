@@ -30,14 +30,14 @@ import psycopg
 from attack import Attack, run
 from psycopg.conninfo import conninfo_to_dict
 
-from dcsh_pg.database.embedded import EmbeddedServer
-from dcsh_pg.database.postmaster import Postmaster
+from dcsh_pg.database.server.embedded import EmbeddedServer
+from dcsh_pg.database.server.postmaster import Postmaster
 from dcsh_pg.errors import ServerError
 
 COMMAND = """
 import sys
 from pathlib import Path
-from dcsh_pg.database.embedded import EmbeddedServer
+from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.errors import ServerError
 server = EmbeddedServer.of(folder=Path(sys.argv[1]))
 try:

@@ -30,7 +30,7 @@ from harmed_ingest import HARMS, Ingest
 from index_server import OwnServer
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database import migrate
+from dcsh_pg.database.server import migrate
 
 FILES, SIDE, CHIP = 12, 48, 16
 ROWS = """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from dcsh_pg.database.embedded import EmbeddedServer
+from dcsh_pg.database.server.embedded import EmbeddedServer
 
 SETTINGS = {"fsync": "off", "autovacuum": "off", "max_wal_size": "4GB"}
 

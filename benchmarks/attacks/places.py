@@ -29,9 +29,10 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import migrate, registry
-from dcsh_pg.database.connection import open_connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connection import open_connection
 from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
 

@@ -34,16 +34,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import planted
 from synthetic import Scene, add, new_archive
 
-from dcsh_pg.database import (
-    connection,
-    migrate,
-    near_duplicates,
-    registry,
-    rights,
-    search,
-    statistics,
-)
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import near_duplicates, statistics
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection, migrate, rights
 from dcsh_pg.errors import DcshError, ServerError
 
 HOMES = ["public", "ext", '"Odd, ""schema"']

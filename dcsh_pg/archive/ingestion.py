@@ -11,8 +11,8 @@ import numpy as np
 from dcsh_pg.archive.opened import OpenArchive
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database.load import Loader
-from dcsh_pg.database.source_table import source_rows
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.archives.source_table import source_rows
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.listed import Listed, listed_scenes

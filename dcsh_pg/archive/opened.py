@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcsh_pg.database import (
-    connection,
-    migrate,
-    registry,
-)
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
     from dcsh_pg.imagery.gdal import Sign
 
 

@@ -12,10 +12,7 @@ from dcsh_pg.archive.query import Query
 from dcsh_pg.archive.searching import Searching
 from dcsh_pg.catalog.qgis import check_project, write_qgis
 from dcsh_pg.catalog.stac import write_stac
-from dcsh_pg.database import (
-    chips,
-    layers,
-)
+from dcsh_pg.database.archives import chips, layers
 from dcsh_pg.errors import NotFound, UsageError
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame
@@ -56,7 +53,7 @@ class Publishing(Searching):
     def tile(self, z: int, x: int, y: int, **query) -> bytes:
         """A vector tile of the chips, or of the hits of a query, for maps: ``dcsh.tiles``.
 
-        Takes the query and the filters of :func:`dcsh_pg.database.layers.tile`.
+        Takes the query and the filters of :func:`dcsh_pg.database.archives.layers.tile`.
         """
         return layers.tile(self.connection, self.record.name, z, x, y, **query)
 

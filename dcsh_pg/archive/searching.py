@@ -15,24 +15,18 @@ from shapely.geometry import mapping
 
 from dcsh_pg.archive.opened import OpenArchive
 from dcsh_pg.archive.query import Query
-from dcsh_pg.database import (
-    change,
-    examples,
-    near_duplicates,
-    pgstac,
-    registry,
-    search,
-    statistics,
-)
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.search import change, examples, near_duplicates, pgstac, statistics
+from dcsh_pg.database.search import similar as search
 from dcsh_pg.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
-    from dcsh_pg.database.change import Change, Period
-    from dcsh_pg.database.near_duplicates import NearDuplicate
-    from dcsh_pg.database.search import Hit
-    from dcsh_pg.database.statistics import (
+    from dcsh_pg.database.search.change import Change, Period
+    from dcsh_pg.database.search.near_duplicates import NearDuplicate
+    from dcsh_pg.database.search.similar import Hit
+    from dcsh_pg.database.search.statistics import (
         BitStatistics,
         CodeStatistics,
         CoverageCell,
@@ -225,7 +219,7 @@ class Searching(OpenArchive):
         """The places seen in both periods, the most changed first: ``dcsh.change``.
 
         A period is (since, until), each a time or None; ``until`` is not included.  Options are
-        ``area``, ``min_overlap`` and ``k``, see :func:`dcsh_pg.database.change.change`.
+        ``area``, ``min_overlap`` and ``k``, see :func:`dcsh_pg.database.search.change.change`.
         """
         return change.change(self.connection, self.record.name, before, after, **options)
 

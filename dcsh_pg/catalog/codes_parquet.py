@@ -12,7 +12,7 @@ import numpy as np
 import psycopg
 import shapely
 
-from dcsh_pg.database import contents
+from dcsh_pg.database.archives import contents
 from dcsh_pg.errors import OutputError
 from dcsh_pg.files import replacing
 

@@ -21,14 +21,14 @@ from dcsh_pg.catalog.qgis_project import (
     postgres_source,
     write_project,
 )
-from dcsh_pg.database import chips, registry, spatial
+from dcsh_pg.database.archives import chips, registry, spatial
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame, to_geopandas
 
 if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
 
 SUFFIXES = (".qgz", ".qgs")
 

@@ -14,8 +14,8 @@ import pystac
 from dcsh_pg.catalog.codes_parquet import check_pyarrow, write_codes
 from dcsh_pg.catalog.stac_collection import CODES_ASSETS, archive_collection, codes_item
 from dcsh_pg.catalog.stac_model import model_item
-from dcsh_pg.database import contents, registry
-from dcsh_pg.database.registry import ArchiveRecord
+from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.files import check_writable, replacing
 
 COLLECTION, MODEL, CODES = "collection.json", "model.json", "codes.json"

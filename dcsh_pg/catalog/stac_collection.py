@@ -16,7 +16,7 @@ from pystac.extensions.table import Column, TableExtension
 
 from dcsh_pg.catalog.codes_parquet import COLUMNS
 from dcsh_pg.catalog.stac_model import band_names, multihash, rectangle
-from dcsh_pg.database.registry import ArchiveRecord
+from dcsh_pg.database.archives.registry import ArchiveRecord
 
 PARQUET = "application/vnd.apache.parquet"
 """Media type of GeoParquet."""
@@ -42,7 +42,7 @@ def archive_collection(
 
     Args:
         record: the archive.
-        extent: its ``bounds`` and ``acquired``, see :func:`dcsh_pg.database.registry.extent`.
+        extent: its ``bounds`` and ``acquired``, see :func:`dcsh_pg.database.archives.registry.extent`.
         summaries: of the properties of its scenes.
         license: SPDX identifier of the imagery's license, or 'other'.
         source_data: addresses of the collections that the scenes are from.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from dcsh_pg.cluster.connection import connected, lost
 from dcsh_pg.cluster.worker import KnownScenes, Model, Result, Task, hash_on_worker
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, ServerError
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.ingest import ExpectedChips, HashedScene, IngestReport, store_scenes

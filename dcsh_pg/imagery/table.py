@@ -24,7 +24,7 @@ from dcsh_pg.imagery.record import ImageRecord
 
 
 class Row(Protocol):
-    """What a row tells; :class:`dcsh_pg.database.source_table.SourceRow` is one."""
+    """What a row tells; :class:`dcsh_pg.database.archives.source_table.SourceRow` is one."""
 
     location: str | None
     footprint: shapely.Geometry | None

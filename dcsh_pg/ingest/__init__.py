@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.ingest.hashing import ExpectedChips, HashedScene, hash_scenes

@@ -9,7 +9,7 @@ from time import monotonic
 
 import numpy as np
 
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, ServerError, storable
 from dcsh_pg.imagery.bands import listed
 from dcsh_pg.imagery.gdal import is_gdal_name

@@ -2,7 +2,7 @@
 
 ``show`` prints the hits of a search on stdout, ``write`` picks the output by a file's suffix,
 ``dumps`` gives the text outputs as a string, ``to_geopandas`` a GeoDataFrame.  A hit is anything
-with the attributes of ``dcsh_pg.database.search.Hit``; hits come in the order of the search and
+with the attributes of ``dcsh_pg.database.search.similar.Hit``; hits come in the order of the search and
 keep it.
 
 ``show_rows``, ``write_rows`` and ``dumps_rows`` do the same for rows of any other kind:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     from shapely.geometry.base import BaseGeometry
 
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
     from dcsh_pg.results.to_contact_sheet import ReadChip
 
 __all__ = [

@@ -26,7 +26,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 if TYPE_CHECKING:
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
 
 WINDOW = ("col_off", "row_off", "width", "height")
 
@@ -54,7 +54,7 @@ _RESERVED = {"footprint", "geometry", "geom", "bbox", "wkt", "fid"}
 
 
 class Row(Protocol):
-    """A row of an answer: a dataclass like ``dcsh_pg.database.search.Hit``, or a mapping.
+    """A row of an answer: a dataclass like ``dcsh_pg.database.search.similar.Hit``, or a mapping.
 
     Its fields are the columns of the outputs, in their order, but for these:
 

@@ -17,7 +17,7 @@ from dcsh_pg.results.record import place, scene_name, utc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
 
     ReadChip = Callable[[Hit], np.ndarray | None]
 

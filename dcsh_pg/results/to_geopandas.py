@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
-    from dcsh_pg.database.search import Hit
+    from dcsh_pg.database.search.similar import Hit
 
 _DTYPES = {
     bool: ("bool", "boolean"),

@@ -1,6 +1,6 @@
 """Alembic's environment: preparation, revisions and functions in one transaction.
 
-``dcsh_pg.database.migrate`` passes the connection and the spatial layer in ``config.attributes``.
+``dcsh_pg.database.server.migrate`` passes the connection and the spatial layer in ``config.attributes``.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from synthetic import Scene, add, new_archive
 
 from dcsh_pg.archive import Archive, Query
 from dcsh_pg.catalog.qgis_project import by_distance, postgres_source
-from dcsh_pg.database import connection, registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, UsageError
 
 

@@ -21,8 +21,9 @@ from synthetic import Scene, add, card, new_archive
 from dcsh_pg.catalog import codes_parquet
 from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.catalog.stac_model import model_item
-from dcsh_pg.database import connection, contents, registry
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, OutputError
 
 MADE = datetime(2024, 5, 6, tzinfo=timezone.utc)

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
 from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
-from dcsh_pg.database import connection
-from dcsh_pg.database.embedded import bundled
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import NotFound, SchemaError, ServerError, UsageError
 
 

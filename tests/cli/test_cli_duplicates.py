@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, UsageError
 
 CODES = np.array([[0] * 8, [255] * 8, [0] * 7 + [3], [0] * 8, [0] * 7 + [15]], np.uint8)

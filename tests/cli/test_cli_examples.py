@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
-from dcsh_pg.database.load import Loader
-from dcsh_pg.database.spatial import area_text, layer_of
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.archives.spatial import area_text, layer_of
+from dcsh_pg.database.server import connection
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server import connection
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.encoders import Encoder

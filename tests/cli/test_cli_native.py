@@ -8,9 +8,9 @@ from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
-from dcsh_pg.database.embedded import bundled
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import OutputError, ServerError, UsageError
 
 

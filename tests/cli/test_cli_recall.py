@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from dcsh_pg import codes as packed
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
 
 

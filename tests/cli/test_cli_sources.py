@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive, errors
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import migrate
+from dcsh_pg.database.server import migrate
 
 ROWS = """
     SELECT c.id, c.col_off, c.row_off, c.geom::text, c.acquired, c.code::text, s.id, s.uri,

@@ -20,8 +20,8 @@ from dcsh_pg import Archive
 from dcsh_pg.cluster import connection, pipeline
 from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
-from dcsh_pg.database import migrate
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import migrate
 from dcsh_pg.errors import ServerError
 from dcsh_pg.imagery import find_scenes
 from dcsh_pg.imagery.origin import Origin
@@ -178,7 +178,7 @@ def test_a_killed_client_that_is_run_again_ends_with_the_rows_of_one_run(
     program = (
         "import os, signal, sys\n"
         "from dcsh_pg import Archive\n"
-        "from dcsh_pg.database.load import Loader\n"
+        "from dcsh_pg.database.archives.load import Loader\n"
         "from dcsh_pg.ingest import storing\n"
         "storing.FLUSH_CHIPS = 100\n"
         "flush = Loader.flush\n"

@@ -8,7 +8,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from dcsh_pg.database import connection
+from dcsh_pg.database.server import connection
 
 
 @pytest.fixture

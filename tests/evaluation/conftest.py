@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database import registry
-from dcsh_pg.database.connection import open_connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server.connection import open_connection
 from dcsh_pg.imagery.scene import SceneRecord
 
 BITS = 16

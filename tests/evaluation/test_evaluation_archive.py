@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli import app
-from dcsh_pg.database import search
+from dcsh_pg.database.search import similar as search
 from dcsh_pg.evaluation import evaluate
 
 

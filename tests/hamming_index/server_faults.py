@@ -10,7 +10,7 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dcsh_pg.database.embedded import EmbeddedServer
+from dcsh_pg.database.server.embedded import EmbeddedServer
 
 SECONDS = 60
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from hamming_cases import by_heap, by_index, check, fill, literal, make_codes
 
-from dcsh_pg.database.embedded import EmbeddedServer
+from dcsh_pg.database.server.embedded import EmbeddedServer
 
 PAGE = 8192
 

@@ -16,8 +16,10 @@ from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
 from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
-from dcsh_pg.database import connection, migrate, registry, search
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection, migrate
 
 QUERY = np.zeros(72, np.uint8)
 WRITERS = ("INSERT INTO t VALUES (9999, repeat('01', 36)::bit(72))", "VACUUM (INDEX_CLEANUP ON) t")

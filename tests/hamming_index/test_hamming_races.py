@@ -18,8 +18,8 @@ from held_sessions import POINTS, Session, Watcher, meet
 from psycopg.conninfo import make_conninfo
 from server_faults import connect_again, flush_wal, kill_backend
 
-from dcsh_pg.database.embedded import EmbeddedServer
-from dcsh_pg.database.native_build import SOURCES
+from dcsh_pg.database.server.embedded import EmbeddedServer
+from dcsh_pg.database.server.native_build import SOURCES
 
 # PostgreSQL 18 is told by a setting where to find the library with points; 16 is not.
 pytestmark = pytest.mark.parametrize("programs", [18], indirect=True, ids=["pg18"], scope="session")

@@ -11,7 +11,7 @@ import pytest
 from hamming_cases import by_heap, by_index, check, fill, make_codes
 from server_faults import kill, make_standby, wait_for_replay
 
-from dcsh_pg.database.embedded import EmbeddedServer
+from dcsh_pg.database.server.embedded import EmbeddedServer
 
 BITS = 64
 

@@ -13,9 +13,11 @@ import pytest
 from hamming_cases import by_heap, by_index, check, fill, make_codes
 from synthetic import Scene, add, new_archive
 
-from dcsh_pg.database import connection, migrate, registry, search
-from dcsh_pg.database.embedded import EmbeddedServer
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server.embedded import EmbeddedServer
 
 QUERY = np.zeros(64, np.uint8)
 INDEX = "dcsh.places_code_idx"

@@ -9,7 +9,7 @@ from pyproj import CRS, Geod, Transformer
 from rasterio import Affine
 from rasterio.transform import from_origin
 
-from dcsh_pg.database.source_table import SourceRow
+from dcsh_pg.database.archives.source_table import SourceRow
 from dcsh_pg.imagery.place import Place
 from dcsh_pg.imagery.record import ImageRecord, place_of_record
 from dcsh_pg.imagery.table import table_listing

@@ -12,8 +12,9 @@ from shapely.geometry import shape
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.codes import to_hex
-from dcsh_pg.database import connection, search
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection
 
 CODES = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
 BOXES = [shapely.box(9 + n / 100, 48.5, 9.01 + n / 100, 48.51) for n in range(20)]

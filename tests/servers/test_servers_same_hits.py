@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli.main import app as command_line
-from dcsh_pg.database import connection
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection
 
 CHIP, K = 17, 25
 AREA = shapely.box(9.0, 48.4, 9.05, 48.6)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database import connection, registry
-from dcsh_pg.database.change import change
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search.change import change
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, UsageError
 
 DAY = datetime(2019, 1, 1, tzinfo=timezone.utc)

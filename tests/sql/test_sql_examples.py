@@ -13,8 +13,11 @@ from hypothesis.extra.numpy import arrays
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database import connection, examples, registry, search
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import examples
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, UsageError
 
 EXAMPLES = settings(

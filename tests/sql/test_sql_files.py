@@ -12,8 +12,8 @@ from shapely import box
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg import sql
-from dcsh_pg.database import connection, migrate
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection, migrate
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
 

@@ -10,9 +10,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.codes import to_hex
-from dcsh_pg.database import connection, migrate, registry, spatial
-from dcsh_pg.database.embedded import bundled
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry, spatial
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import UsageError
 
 CODES = np.random.default_rng(0).integers(0, 256, (6, 8), dtype=np.uint8)

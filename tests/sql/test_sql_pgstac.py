@@ -26,9 +26,12 @@ from typer.testing import CliRunner
 from dcsh_pg import codes as packed
 from dcsh_pg.archive import Archive, Query
 from dcsh_pg.cli.main import app
-from dcsh_pg.database import connection, pgstac, registry, search
-from dcsh_pg.database.contents import batches
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.contents import batches
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import pgstac
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
 
 EXAMPLES = settings(

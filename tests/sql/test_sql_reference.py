@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcsh_pg.database import connection
+from dcsh_pg.database.server import connection
 
 FILE = Path(__file__).parents[2] / "docs" / "make_sql_reference.py"
 FIX = "run: python docs/make_sql_reference.py DSN"

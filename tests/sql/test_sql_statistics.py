@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from synthetic import Scene, new_archive
 
-from dcsh_pg.database import connection, registry, statistics
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import statistics
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, UsageError
 
 DAY = datetime(2021, 6, 30, 12, tzinfo=timezone.utc)

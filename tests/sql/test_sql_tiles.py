@@ -14,8 +14,10 @@ from synthetic import Scene, add, new_archive
 
 from dcsh_pg.archive import Archive
 from dcsh_pg.codes import to_hex
-from dcsh_pg.database import connection, layers, search
-from dcsh_pg.database.load import Loader
+from dcsh_pg.database.archives import layers
+from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.server import connection
 from dcsh_pg.errors import NotFound, ServerError, UsageError
 
 WEST, SOUTH, STEP, SIDE = 9.0, 48.5, 0.01, 12

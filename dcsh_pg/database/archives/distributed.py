@@ -1,0 +1,65 @@
+"""Archives distributed over the workers of a Citus cluster.
+
+The chips lie on the workers; models, archives and scenes stay on the coordinator.  Every function
+of ``dcsh`` works on a distributed archive as on any other and returns the same rows.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.server.connection import sql_errors
+
+
+def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None) -> int:
+    """Distributes an archive's chips: ``dcsh.distribute_archive``; harmless to repeat.
+
+    Args:
+        conn: to the coordinator.
+        name: of the archive.
+        shards: how many, 1 to 64,000; one per worker by default.
+
+    Returns:
+        The number of shards.
+
+    Raises:
+        NotFound: no such archive.
+        ServerError: no Citus, no worker, or already distributed over another number of shards.
+    """
+    registry.get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.distribute_archive(%s, %s)", [name, shards]).fetchone()[0]
+
+
+def undistribute(conn: psycopg.Connection, name: str) -> bool:
+    """Brings an archive's chips back to the coordinator: ``dcsh.undistribute_archive``.
+
+    Returns:
+        False if the archive was not distributed.
+
+    Raises:
+        NotFound: no such archive.
+        ServerError: the database has no Citus, or a worker is down.
+    """
+    registry.get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.undistribute_archive(%s)", [name]).fetchone()[0]
+
+
+def workers(conn: psycopg.Connection, name: str) -> dict[str, int]:
+    """The shards on each worker, ``{"host:port": shards}``; empty if not distributed."""
+    with sql_errors():
+        if not conn.execute("SELECT dcsh._is_distributed(%s)", [name]).fetchone()[0]:
+            return {}
+        return dict(
+            conn.execute(
+                """
+                SELECT format('%%s:%%s', nodename, nodeport), count(*)
+                FROM pg_catalog.citus_shards
+                WHERE table_name = to_regclass(format('dcsh.%%I', %s::text))
+                GROUP BY 1 ORDER BY 1
+                """,
+                [name],
+            ).fetchall()
+        )

@@ -1,0 +1,327 @@
+"""The registry: models and archives."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import psycopg
+from psycopg import errors as sqlstate
+from psycopg.types.json import Jsonb
+
+from dcsh_pg.card import ModelCard
+from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.errors import ModelError, NotFound, UsageError
+
+
+@dataclass(frozen=True)
+class ArchiveRecord:
+    """An archive as the registry knows it.
+
+    Attributes:
+        id: key in ``dcsh.archive``; 0 while it is not made yet.
+        name: of the archive and of its table in schema ``dcsh``.
+        model_sha256: identity of its model.
+        card: what the model says about itself.
+        reading: how its scenes are cut and turned into uint8, as JSON keeps it.
+        scenes, chips: how many it holds.
+        skipped: windows left out for too few valid pixels.
+        errors: scenes that could not be ingested.
+        created: when it was made.
+    """
+
+    id: int
+    name: str
+    model_sha256: str
+    card: ModelCard
+    reading: dict[str, Any]
+    scenes: int
+    chips: int
+    skipped: int
+    errors: int
+    created: datetime
+
+    @property
+    def bits(self) -> int:
+        """K, the length of its codes."""
+        return self.card.bits
+
+    def summary(self) -> dict[str, Any]:
+        """The archive as JSON tells it."""
+        return {
+            "name": self.name,
+            "model": self.card.name,
+            "method": self.card.method,
+            "model_sha256": self.model_sha256,
+            "bits": self.bits,
+            "reading": self.reading,
+            "scenes": self.scenes,
+            "chips": self.chips,
+            "skipped": self.skipped,
+            "errors": self.errors,
+            "created": self.created.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class IngestError:
+    """A scene that could not be ingested."""
+
+    uri: str
+    message: str
+    hint: str | None
+    at: datetime
+
+
+def store_model(conn: psycopg.Connection, card: ModelCard, onnx: bytes) -> str:
+    """Stores an ONNX file with its card, once; returns its SHA-256."""
+    sha256 = hashlib.sha256(onnx).hexdigest()
+    with sql_errors():
+        conn.execute(
+            """
+            INSERT INTO dcsh.model (sha256, name, method, bits, bands, card, onnx)
+            SELECT %s, %s, %s, %s, %s, %s, %b
+            WHERE NOT EXISTS (SELECT FROM dcsh.model WHERE sha256 = %s)
+            ON CONFLICT (sha256) DO NOTHING
+            """,
+            [
+                sha256, card.name, card.method, card.bits, card.bands,
+                Jsonb(dataclasses.asdict(card)), onnx, sha256,
+            ],
+        )  # fmt: skip
+    return sha256
+
+
+def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
+    """The ONNX file of that SHA-256.
+
+    Raises:
+        NotFound: it is not stored here.
+        ModelError: what is stored has another SHA-256.
+    """
+    with sql_errors():
+        row = conn.execute(
+            "SELECT onnx FROM dcsh.model WHERE sha256 = %s", [sha256], binary=True
+        ).fetchone()
+    if row is None:
+        raise NotFound(f"no model {sha256} in the database")
+    if hashlib.sha256(row[0]).hexdigest() != sha256:
+        raise ModelError(
+            f"model {sha256[:12]} in the database is damaged: its SHA-256 is another",
+            hint="restore table dcsh.model from a backup",
+        )
+    return bytes(row[0])
+
+
+def create_archive(
+    conn: psycopg.Connection, name: str, model_sha256: str, reading: dict[str, Any]
+) -> ArchiveRecord:
+    """Makes an archive for the codes of a stored model: ``dcsh.create_archive``.
+
+    In one transaction, so that the record returned is never that of an archive which another
+    session has made in place of this one.
+
+    Raises:
+        UsageError: not a legal name, taken, or the model is not stored.
+    """
+    with sql_errors(), conn.transaction():
+        conn.execute("SELECT dcsh.create_archive(%s, %s, %s)", [name, model_sha256, Jsonb(reading)])
+        return get_archive(conn, name)
+
+
+def planned_archive(
+    name: str, model_sha256: str, card: ModelCard, reading: dict[str, Any]
+) -> ArchiveRecord:
+    """The record of an archive that is not made yet: ``id`` is 0, which no archive has."""
+    return ArchiveRecord(
+        0, name, model_sha256, card, reading,
+        scenes=0, chips=0, skipped=0, errors=0, created=datetime.now(timezone.utc),
+    )  # fmt: skip
+
+
+def open_or_create_archive(
+    conn: psycopg.Connection, name: str, model_sha256: str, reading: dict[str, Any]
+) -> tuple[ArchiveRecord, bool]:
+    """The archive of that name, and whether it was made here; of several sessions one makes it.
+
+    Raises:
+        UsageError: not a legal name, or the model is not stored.
+        NotFound: another session has made it and dropped it meanwhile.
+    """
+    try:
+        return create_archive(conn, name, model_sha256, reading), True
+    except UsageError as error:
+        if not isinstance(error.__cause__, sqlstate.DuplicateTable):
+            raise
+    return get_archive(conn, name), False
+
+
+def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
+    """The archive of that name.
+
+    Raises:
+        NotFound: there is none; the hint tells the nearest name.
+    """
+    found = _archives(conn, name)
+    if found:
+        return found[0]
+    names = [archive.name for archive in _archives(conn)]
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    if near:
+        hint = f"did you mean '{near[0]}'?"
+    elif names:
+        hint = "there are: " + ", ".join(names)
+    else:
+        hint = "there is no archive yet: 'dcsh-pg ingest' makes one"
+    raise NotFound(f"no archive '{name}'", hint=hint)
+
+
+def list_archives(conn: psycopg.Connection) -> list[ArchiveRecord]:
+    """All archives, by name."""
+    return _archives(conn)
+
+
+def drop_archive(conn: psycopg.Connection, name: str) -> None:
+    """Drops an archive with its chips, scenes and errors: ``dcsh.drop_archive``.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    get_archive(conn, name)
+    with sql_errors():
+        conn.execute("SELECT dcsh.drop_archive(%s)", [name])
+
+
+def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool:
+    """Drops this very archive if it holds no scene: ``dcsh._drop_empty_archive``.
+
+    Returns False when it does, or when another session has dropped it.
+    """
+    with sql_errors():
+        return conn.execute("SELECT dcsh._drop_empty_archive(%s)", [archive.id]).fetchone()[0]
+
+
+def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
+    """Raises NotFound when the name now belongs to another archive, or to none."""
+    with sql_errors():
+        row = conn.execute("SELECT id FROM dcsh.archive WHERE name = %s", [archive.name]).fetchone()
+    if row is None or row[0] != archive.id:
+        raise NotFound(
+            f"archive '{archive.name}' was dropped or replaced since it was opened",
+            hint="open it again",
+        )
+
+
+def create_code_index(conn: psycopg.Connection, name: str) -> str:
+    """Makes the index that searches of an archive use, if need be: ``dcsh.create_code_index``.
+
+    Returns its name.
+
+    Raises:
+        NotFound: no such archive.
+        ServerError: the database has no access method ``hamming``.
+    """
+    get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.create_code_index(%s)::text", [name]).fetchone()[0]
+
+
+def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
+    """Drops that index: ``dcsh.drop_code_index``; False where there was none.
+
+    Raises:
+        NotFound: no such archive.
+    """
+    get_archive(conn, name)
+    with sql_errors():
+        return conn.execute("SELECT dcsh.drop_code_index(%s)", [name]).fetchone()[0]
+
+
+def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
+    """Removes a scene and its chips: ``dcsh.remove_scene``; returns the number of chips.
+
+    Raises:
+        NotFound: no such archive or scene.
+    """
+    with sql_errors():
+        return conn.execute("SELECT dcsh.remove_scene(%s, %s)", [name, uri]).fetchone()[0]
+
+
+def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
+    """The scenes of an archive that could not be ingested, by URI.
+
+    Raises:
+        NotFound: there is no archive of that name.
+    """
+    archive = get_archive(conn, name)
+    rows = conn.execute(
+        "SELECT uri, message, hint, at FROM dcsh.ingest_error WHERE archive_id = %s ORDER BY uri",
+        [archive.id],
+    )
+    return [IngestError(*row) for row in rows]
+
+
+def clear_ingest_errors(conn: psycopg.Connection, name: str) -> int:
+    """Forgets the errors of an archive; returns how many there were.
+
+    Raises:
+        NotFound: there is no archive of that name.
+    """
+    archive = get_archive(conn, name)
+    with sql_errors():
+        return conn.execute(
+            "DELETE FROM dcsh.ingest_error WHERE archive_id = %s", [archive.id]
+        ).rowcount
+
+
+def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
+    """Where, when and what, as JSON tells it.
+
+    ``bounds`` is west, south, east, north in degrees, or None; ``acquired`` the first and last
+    time, or None; ``properties`` the names of the scenes' properties.
+
+    Raises:
+        NotFound: there is no archive of that name.
+    """
+    archive = get_archive(conn, name)
+    with sql_errors():
+        bounds = conn.execute("SELECT * FROM dcsh.extent(%s)", [name]).fetchone()
+        first, last, properties = conn.execute(
+            """
+            SELECT min(acquired), max(acquired),
+                   array(SELECT DISTINCT jsonb_object_keys(properties) AS key
+                         FROM dcsh.scene WHERE archive_id = %(id)s ORDER BY key)
+            FROM dcsh.scene WHERE archive_id = %(id)s
+            """,
+            {"id": archive.id},
+        ).fetchone()
+    return {
+        "bounds": None if bounds[0] is None else list(bounds),
+        "acquired": None if first is None else [first.isoformat(), last.isoformat()],
+        "properties": properties,
+    }
+
+
+def _archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT a.id, a.name, m.sha256, m.card, a.reading, s.scenes, s.chips, s.skipped,
+                   (SELECT count(*) FROM dcsh.ingest_error e WHERE e.archive_id = a.id), a.created
+            FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id,
+                LATERAL (SELECT count(*) AS scenes, coalesce(sum(chips), 0) AS chips,
+                                coalesce(sum(skipped), 0) AS skipped
+                         FROM dcsh.scene WHERE archive_id = a.id) s
+            WHERE %(name)s::text IS NULL OR a.name = %(name)s
+            ORDER BY a.name
+            """,
+            {"name": name},
+        ).fetchall()
+    return [
+        ArchiveRecord(*row[:3], ModelCard.from_json(row[3], source=f"archive '{row[1]}'"), *row[4:])
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""What is asked of an archive; each function is one SQL function of ``dcsh``."""

@@ -1,0 +1,224 @@
+"""What an archive holds: its codes, and where and when it has chips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from shapely.geometry.base import BaseGeometry
+
+from dcsh_pg import codes
+from dcsh_pg.database.archives import spatial
+from dcsh_pg.database.search.similar import area_of
+from dcsh_pg.database.server.connection import sql_errors
+
+Every = Literal["hour", "day", "week", "month", "quarter", "year"]
+"""Length of a period."""
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """An archive's codes in one row.
+
+    Attributes:
+        chips: of the archive.
+        distinct_codes: how many different codes they have.
+        most_frequent: chips that have the most frequent code.
+        code_entropy: of the codes in bits, as their frequencies tell it: log2(chips) where all
+            differ; None for an empty archive.
+        bits: K, the length of a code.
+        bit_entropy: mean of the bits' own entropies, 0 to 1; None for an empty archive.
+        constant_bits: bits that are the same in all chips.
+    """
+
+    chips: int
+    distinct_codes: int
+    most_frequent: int
+    code_entropy: float | None
+    bits: int
+    bit_entropy: float | None
+    constant_bits: int
+
+
+@dataclass(frozen=True)
+class BitStatistics:
+    """How the codes use a bit.
+
+    Attributes:
+        bit_number: counted from 0, most significant first, as ``dcsh_pg.codes.unpack`` does.
+        ones: chips where it is 1.
+        share: of them among all chips, 0.5 where it is balanced; None for an empty archive.
+        entropy: in bits, 1 where it is balanced, 0 where it is constant; None likewise.
+    """
+
+    bit_number: int
+    ones: int
+    share: float | None
+    entropy: float | None
+
+
+@dataclass(frozen=True)
+class FrequentCode:
+    """A code that many chips have.
+
+    Attributes:
+        code: packed, K/8 bytes.
+        chips: that have it.
+        share: of them among all chips.
+        scenes: that these chips are of.
+        first_id: the first of them.
+        valid_fraction: mean share of their pixels that are valid.
+    """
+
+    code: bytes
+    chips: int
+    share: float
+    scenes: int
+    first_id: int
+    valid_fraction: float
+
+
+@dataclass(frozen=True)
+class CoverageCell:
+    """Chips whose centres lie in a cell, in a period.
+
+    Attributes:
+        id: number of the row, from 1, by (period, south, west).
+        period: its start in UTC; None for all times, or for chips without one.
+        chips: how many.
+        scenes: how many they are of.
+        first_acquired, last_acquired: times of the first and the last, or None.
+        valid_fraction: mean share of valid pixels.
+        footprint: the cell, a GeoJSON geometry in longitude and latitude; None for chips without
+            footprint.
+    """
+
+    id: int
+    period: datetime | None
+    chips: int
+    scenes: int
+    first_acquired: datetime | None
+    last_acquired: datetime | None
+    valid_fraction: float
+    footprint: dict[str, Any] | None
+
+
+def code_statistics(conn: psycopg.Connection, archive_name: str) -> CodeStatistics:
+    """``dcsh.code_statistics``.
+
+    Raises:
+        NotFound: no such archive.
+    """
+    with sql_errors():
+        row = conn.execute(
+            """
+            SELECT chips, distinct_codes, most_frequent, code_entropy, bits, bit_entropy,
+                   constant_bits
+            FROM dcsh.code_statistics(%s)
+            """,
+            [archive_name],
+        ).fetchone()
+    return CodeStatistics(*row)
+
+
+def bit_statistics(conn: psycopg.Connection, archive_name: str) -> list[BitStatistics]:
+    """Every bit of an archive's codes, in order: ``dcsh.bit_statistics``.
+
+    Raises:
+        NotFound: no such archive.
+    """
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT bit_number, ones, share, entropy FROM dcsh.bit_statistics(%s)
+            ORDER BY bit_number
+            """,
+            [archive_name],
+        ).fetchall()
+    return [BitStatistics(*row) for row in rows]
+
+
+def pair_distances(
+    conn: psycopg.Connection, archive_name: str, sample: int = 256
+) -> dict[int, int]:
+    """Distance in bits -> number of pairs at it, of a sample of chips: ``dcsh.pair_distances``.
+
+    Raises:
+        NotFound: no such archive.
+        UsageError: ``sample`` is out of its range.
+    """
+    with sql_errors():
+        return dict(
+            conn.execute(
+                "SELECT distance, pairs FROM dcsh.pair_distances(%s, %s::integer)",
+                [archive_name, sample],
+            ).fetchall()
+        )
+
+
+def frequent_codes(
+    conn: psycopg.Connection, archive_name: str, most: int = 10
+) -> list[FrequentCode]:
+    """The ``most`` most frequent codes, by (-chips, first_id): ``dcsh.frequent_codes``.
+
+    Raises:
+        NotFound: no such archive.
+        UsageError: ``most`` is not positive.
+    """
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT code::text, chips, share, scenes, first_id, valid_fraction
+            FROM dcsh.frequent_codes(%s, %s::integer)
+            ORDER BY chips DESC, first_id
+            """,
+            [archive_name, most],
+        ).fetchall()
+    return [FrequentCode(codes.from_text(code).tobytes(), *rest) for code, *rest in rows]
+
+
+def coverage(
+    conn: psycopg.Connection,
+    archive_name: str,
+    *,
+    cell: float | None = None,
+    every: Every | None = None,
+    area: BaseGeometry | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[CoverageCell]:
+    """Where and when an archive has chips, on a grid: ``dcsh.coverage``.
+
+    Args:
+        cell: side of a cell in degrees; None takes a round size, at most 50 cells a side.
+        every: also a row for each such period; None takes all times as one.
+        area, since, until: choose the chips as :func:`dcsh_pg.database.search.similar.similar` does.
+
+    Raises:
+        NotFound: no such archive.
+        UsageError: the cell is no size, no such period, or the area cannot be searched.
+    """
+    arguments = {
+        "archive": archive_name,
+        "cell": cell,
+        "every": every,
+        "area": area_of(conn, area),
+        "since": since,
+        "until": until,
+    }
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT id, period, chips, scenes, first_acquired, last_acquired, valid_fraction,
+                   geom::text
+            FROM dcsh.coverage(
+                archive => %(archive)s::text, cell => %(cell)s::double precision,
+                every => %(every)s::text, area => %(area)s::dcsh.area,
+                since => %(since)s::timestamptz, until => %(until)s::timestamptz)
+            ORDER BY id
+            """,
+            arguments,
+        ).fetchall()
+    return [CoverageCell(*row[:-1], spatial.footprint(row[-1])) for row in rows]

@@ -1,0 +1,137 @@
+"""Rights of other roles than the owner: to search, and to load.
+
+A role that reads may use every function that only reads, and every archive, those to come included.
+One that writes may also load archives that exist and remove scenes.  To create and drop archives and
+indexes is for the owner of schema dcsh.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.errors import NotFound, ServerError
+
+READ = """
+GRANT USAGE ON SCHEMA dcsh TO {role};
+GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {role};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT SELECT ON TABLES TO {role};
+"""
+READ_FUNCTION = "GRANT EXECUTE ON FUNCTION {function} TO {role};\n"
+WRITE = """
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dcsh TO {role};
+GRANT INSERT ON dcsh.model TO {role};
+GRANT UPDATE (last_chip_id) ON dcsh.archive TO {role};
+GRANT INSERT, UPDATE, DELETE ON dcsh.scene, dcsh.ingest_error TO {role};
+GRANT DELETE ON dcsh._load_lock TO {role};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT INSERT, DELETE ON TABLES TO {role};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT EXECUTE ON FUNCTIONS TO {role};
+"""
+WRITE_ARCHIVE = "GRANT INSERT, DELETE ON dcsh.{archive} TO {role};\n"
+
+
+def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:
+    """The SQL that lets a role read or, with ``write``, read and write; one statement each.
+
+    Raises:
+        NotFound: there is no such role.
+    """
+    with sql_errors():
+        if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            raise NotFound(
+                f"role '{role}' does not exist",
+                hint="have an administrator create it: CREATE ROLE ... LOGIN",
+            )
+        (owner,) = conn.execute(
+            "SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner "
+            "WHERE n.nspname = 'dcsh'"
+        ).fetchone()
+        archives = conn.execute("SELECT name FROM dcsh.archive ORDER BY name").fetchall()
+        readers = conn.execute(
+            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang "
+            "WHERE p.pronamespace = 'dcsh'::regnamespace AND l.lanname <> 'c' "
+            "AND (p.provolatile <> 'v' OR p.proname = '_plan') ORDER BY 1"
+        ).fetchall()
+    names = {"role": sql.Identifier(role), "owner": sql.Identifier(owner)}
+    parts = [sql.SQL(READ).format(**names)]
+    parts += [sql.SQL(READ_FUNCTION).format(function=sql.SQL(one), **names) for (one,) in readers]
+    if write:
+        parts.append(sql.SQL(WRITE).format(**names))
+        parts += [
+            sql.SQL(WRITE_ARCHIVE).format(archive=sql.Identifier(name), **names)
+            for (name,) in archives
+        ]
+    text = "".join(part.as_string(conn) for part in parts)
+    return [line for line in text.splitlines() if line]
+
+
+def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
+    """Runs :func:`statements` in one transaction; for the owner of schema dcsh.
+
+    Raises:
+        NotFound: there is no such role.
+        ServerError: this role may not grant it, or another one has to let ``role`` into the schema
+            of an extension or have temporary tables; what can be granted here is granted then.
+    """
+    lines = statements(conn, role, write=write)
+    with sql_errors(), conn.transaction():
+        if not conn.execute(
+            "SELECT pg_has_role(current_user, nspowner, 'USAGE') FROM pg_namespace "
+            "WHERE nspname = 'dcsh'"
+        ).fetchone()[0]:
+            raise ServerError(
+                "only the owner of schema dcsh can grant rights on it",
+                hint="run this command as the owner, or have it run what --sql prints",
+            )
+        for line in lines:
+            conn.execute(line)
+        missing = [line for line in _elsewhere(conn, role, write) if not _tried(conn, line)]
+    if missing:
+        raise ServerError(
+            f"role '{role}' needs a right that this role cannot grant",
+            hint="have its owner run: " + " ".join(missing),
+        )
+
+
+def elsewhere(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:
+    """The SQL for what ``role`` lacks outside of schema dcsh."""
+    with sql_errors():
+        return _elsewhere(conn, role, write)
+
+
+def _elsewhere(conn: psycopg.Connection, role: str, write: bool) -> list[str]:
+    schemas = conn.execute(
+        "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname IN ('vector', 'postgis') AND n.nspname <> 'dcsh' "
+        "AND NOT has_schema_privilege(%s::text, n.oid, 'USAGE') ORDER BY 1",
+        [role],
+    ).fetchall()
+    asked = [("USAGE ON SCHEMA", name) for (name,) in schemas]
+    database, temporary = conn.execute(
+        "SELECT current_database(), "
+        "has_database_privilege(%s::text, current_database()::text, 'TEMPORARY')",
+        [role],
+    ).fetchone()
+    if write and not temporary:
+        asked.append(("TEMPORARY ON DATABASE", database))
+    return [
+        sql.SQL("GRANT {} {} TO {};")
+        .format(sql.SQL(what), sql.Identifier(name), sql.Identifier(role))
+        .as_string(conn)
+        for what, name in asked
+    ]
+
+
+def _tried(conn: psycopg.Connection, statement: str) -> bool:
+    """Whether a right could be granted: without the right to do so the server only warns."""
+    notices = []
+    conn.add_notice_handler(notices.append)
+    try:
+        with conn.transaction():
+            conn.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    finally:
+        conn.remove_notice_handler(notices.append)
+    return not notices
