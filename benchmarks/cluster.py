@@ -31,9 +31,9 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
-from dcsh_pg.imagery.synthetic import make_archive
 from dcsh_pg.ingest import HashedScene, hash_scenes, store_scenes
 from dcsh_pg.learning.encoders import NAMES
+from dcsh_pg.synthetic.archive import make_archive
 
 NAME = "cluster_benchmark"
 STORED_CHIPS = 100_000

@@ -266,8 +266,8 @@ def train(
         ) from error
     import platformdirs
 
-    from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
     from dcsh_pg.imagery.reading import Reading
+    from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
     if resume and overwrite:
         raise UsageError(

@@ -23,10 +23,10 @@ from dcsh_pg.database.search.similar import Hit
 from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import DcshError, NotFound
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.synthetic import make_archive
+from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.synthetic.archive import make_archive
 
 CHIP_SIZE = 128
 MOST_CHIPS = 2000

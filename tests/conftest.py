@@ -229,7 +229,7 @@ def model_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> Path:
-    from dcsh_pg.imagery.synthetic import make_archive
+    from dcsh_pg.synthetic.archive import make_archive
 
     folder = tmp_path_factory.mktemp("scenes")
     make_archive(folder, locations=2)

@@ -12,11 +12,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_bounds
 
-from dcsh_pg.imagery.gdal import Sign
-from dcsh_pg.imagery.listed import listed_scenes
+from dcsh_pg.imagery.pixels.gdal import Sign
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
-from dcsh_pg.imagery.stac import stac_listing
+from dcsh_pg.imagery.sources.listed import listed_scenes
+from dcsh_pg.imagery.sources.stac import stac_listing
 
 SIDE = 128
 """Width and height of the rasters in pixels."""

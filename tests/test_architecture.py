@@ -25,6 +25,7 @@ LEVELS = {
     "model_check": 1,
     "database": 2,
     "methods": 2,
+    "synthetic": 2,
     "imagery": 1,
     "learning": 1,
     "sql": 1,
@@ -118,6 +119,18 @@ def test_rooms_of_the_database_import_downhill():
         inside = [
             parts[2] for parts in inside if parts[:2] == ["dcsh_pg", "database"] and parts[2:]
         ]
+        assert not set(inside) & set(above), f"{file.name} imports {inside}"
+
+
+def test_rooms_of_imagery_import_downhill():
+    order = ["", "georeference", "metadata", "pixels", "sources"]
+    for file in sorted((ROOT / "dcsh_pg" / "imagery").rglob("*.py")):
+        room = file.parent.name if file.parent.name in order else ""
+        if room == "" and file.stem in ("__init__", "query"):
+            continue  # what the other rooms of the library see
+        above = order[order.index(room) + 1 :]
+        inside = [name.split(".") for name in imported(file)]
+        inside = [parts[2] for parts in inside if parts[:2] == ["dcsh_pg", "imagery"] and parts[2:]]
         assert not set(inside) & set(above), f"{file.name} imports {inside}"
 
 

@@ -15,8 +15,8 @@ from dcsh_pg import Archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.source_table import source_rows
-from dcsh_pg.imagery.listed import listed_scenes
-from dcsh_pg.imagery.table import table_listing
+from dcsh_pg.imagery.sources.listed import listed_scenes
+from dcsh_pg.imagery.sources.table import table_listing
 from dcsh_pg.ingest import batches, hashing, ingest
 
 CONTENTS = "ABC"

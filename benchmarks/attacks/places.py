@@ -33,8 +33,8 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connection import open_connection
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 
 GEOD = Geod(ellps="WGS84")
 UTM = [f"EPSG:32{half}{zone:02d}" for half in (6, 7) for zone in (1, 1, 31, 60, 60)]

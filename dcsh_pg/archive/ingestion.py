@@ -14,11 +14,11 @@ from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.source_table import source_rows
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import find_scenes
-from dcsh_pg.imagery.listed import Listed, listed_scenes
 from dcsh_pg.imagery.scene import Scene, SceneRecord
-from dcsh_pg.imagery.stac import stac_listing
-from dcsh_pg.imagery.table import table_listing
+from dcsh_pg.imagery.sources.files import find_scenes
+from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
+from dcsh_pg.imagery.sources.stac import stac_listing
+from dcsh_pg.imagery.sources.table import table_listing
 from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 

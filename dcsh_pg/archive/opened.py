@@ -17,10 +17,10 @@ from dcsh_pg.database.server import connection, migrate
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery.discover import are_plain_pictures, scene_at
-from dcsh_pg.imagery.origin import Origin
+from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.query import QueryImage, read_query
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import are_plain_pictures, scene_at
 
 if TYPE_CHECKING:
     from typing import Self
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from dcsh_pg.database.search.similar import Hit
-    from dcsh_pg.imagery.gdal import Sign
+    from dcsh_pg.imagery.pixels.gdal import Sign
 
 
 @dataclass(frozen=True)

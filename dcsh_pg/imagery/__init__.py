@@ -1,10 +1,10 @@
 """What there is to hash, and where on Earth it lies: scenes, chip grids, queries and areas."""
 
 from dcsh_pg.imagery.area import parse_area
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
+from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
 __all__ = [
     "Chips",

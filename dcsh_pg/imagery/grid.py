@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcsh_pg.imagery.limits import check_chips
+from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.reading import Edge, Reading
+
+MAX_CHIPS = 10_000_000
+"""Chips of one scene: 1.6e11 pixels in chips of 128, side by side."""
 
 
 class Windows:
@@ -106,7 +109,7 @@ def windows(
         from the left.
 
     Raises:
-        InputError: there would be more than :data:`dcsh_pg.imagery.limits.MAX_CHIPS`.
+        InputError: there would be more than ``MAX_CHIPS``.
     """
     size, zero = reading.chip_size, np.zeros(1, np.int32)
     if size is None:
@@ -116,6 +119,11 @@ def windows(
         for side, at in zip((width, height), anchor, strict=True)
     ]
     counts = [_first_and_count(*side)[1] for side in sides]
-    check_chips(counts[0] * counts[1], uri)
+    count = counts[0] * counts[1]
+    if count > MAX_CHIPS:
+        raise InputError(
+            f"{uri} would give {count:,} chips, more than {MAX_CHIPS:,}",
+            hint="take a larger chip size or stride, or divide it: gdal_retile.py",
+        )
     columns, rows = (offsets(*side) for side in sides)
     return Windows(columns, rows, size, size)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 
 from dcsh_pg.errors import InputError, UsageError
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 
 MAX_PIXELS = 64_000_000
 """A query image larger than this needs a window."""

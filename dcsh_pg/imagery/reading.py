@@ -27,7 +27,7 @@ class Reading:
             at the scene's corner, so that scenes of one place are cut alike; with edge 'drop' or
             'pad'.  A scene without an affine transform keeps the grid of its corner.
         bands: which bands become the model's channels, counted from 1, in the model's order, a
-            band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.bands.choose_bands`.
+            band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.pixels.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
             and 98th percentile of each band of the scene; None leaves 8-bit data without scale
             and offset as it is and treats all other data as 'auto'.

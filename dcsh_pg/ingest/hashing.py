@@ -12,7 +12,7 @@ import numpy as np
 from shapely import Polygon
 
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.imagery.reduce import reduced_shape
+from dcsh_pg.imagery.pixels.reduce import reduced_shape
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 from dcsh_pg.ingest.batches import Batches, chips_at_once
 from dcsh_pg.progress import SILENT, Progress

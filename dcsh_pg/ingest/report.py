@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dcsh_pg.errors import DcshError, InputError, PartialSuccess
-from dcsh_pg.imagery.bands import bands_taken
+from dcsh_pg.imagery.pixels.bands import bands_taken
 
 
 @dataclass

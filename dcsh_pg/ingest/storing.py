@@ -11,8 +11,8 @@ import numpy as np
 
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, ServerError, storable
-from dcsh_pg.imagery.bands import listed
-from dcsh_pg.imagery.gdal import is_gdal_name
+from dcsh_pg.imagery.pixels.bands import listed
+from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest.hashing import HashedScene
 from dcsh_pg.ingest.report import IngestReport

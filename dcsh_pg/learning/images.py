@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg.errors import InputError, OutputError, TrainingError
-from dcsh_pg.imagery.bands import bands_taken, listed
+from dcsh_pg.imagery.pixels.bands import bands_taken, listed
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
 

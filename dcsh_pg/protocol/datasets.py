@@ -9,8 +9,8 @@ from statistics import median_low
 import numpy as np
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 from dcsh_pg.learning.images import gather
 from dcsh_pg.progress import SILENT, Progress
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg import demo
 from dcsh_pg.cli.main import app
-from dcsh_pg.imagery import synthetic
+from dcsh_pg.synthetic.archive import make_archive
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 
@@ -115,7 +115,7 @@ def test_the_demo_twice(run, monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "EPOCHS", 1)
     monkeypatch.setattr(demo, "MOST_CHIPS", 32)
     monkeypatch.setattr(
-        demo, "make_archive", lambda folder, progress: synthetic.make_archive(folder, locations=2)
+        demo, "make_archive", lambda folder, progress: make_archive(folder, locations=2)
     )
     first = run("demo", "-q")
     assert first.stdout.count("$ dcsh-pg search dcsh_demo") == 3

@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 
-from dcsh_pg.imagery.folder import PictureScene
+from dcsh_pg.imagery.pixels.picture import PictureScene
 from dcsh_pg.imagery.scene import Chips
 
 

@@ -24,7 +24,7 @@ from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import migrate
 from dcsh_pg.errors import ServerError
 from dcsh_pg.imagery import find_scenes
-from dcsh_pg.imagery.origin import Origin
+from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.progress import Progress
 
 TABLES = (

@@ -10,9 +10,9 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
+from dcsh_pg.imagery.sources.files import find_scenes
 
 UTM = from_origin(500_000, 5_300_000, 1, 1)
 

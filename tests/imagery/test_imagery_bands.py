@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.bands import RGB, choose_bands, stretch_limits, to_uint8
+from dcsh_pg.imagery.pixels.bands import RGB, choose_bands, stretch_limits, to_uint8
 from dcsh_pg.imagery.reading import Reading
 
 

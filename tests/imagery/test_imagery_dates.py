@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.imagery.dates import DatePattern, from_name, from_tags, parse_date
+from dcsh_pg.imagery.metadata.dates import DatePattern, from_name, from_tags, parse_date
 
 
 def utc(*parts):

@@ -9,8 +9,8 @@ import rasterio
 from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 
 
 def header(path, width, height, more=()):

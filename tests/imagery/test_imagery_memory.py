@@ -9,8 +9,9 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from dcsh_pg.imagery import Reading, find_scenes, folder, gdal
-from dcsh_pg.imagery.memory import Gate, OneAtATime, Recent
+from dcsh_pg.imagery import Reading, find_scenes
+from dcsh_pg.imagery.pixels import gdal, picture
+from dcsh_pg.imagery.pixels.memory import Gate, OneAtATime, Recent
 
 
 def test_a_gate_bounds_what_is_taken_together_and_lets_the_largest_through_alone():
@@ -89,6 +90,6 @@ def test_what_is_read_does_not_depend_on_the_bounds(tmp_path, monkeypatch, kind)
     wide = read_all()
     monkeypatch.setattr(gdal, "HEAVY_BLOCK", 1000)
     monkeypatch.setattr(gdal, "HELD_PER_THREAD", 1)
-    monkeypatch.setattr(folder, "_decoding", Gate(1))
-    monkeypatch.setattr(folder, "_decoded", Recent(1))
+    monkeypatch.setattr(picture, "_decoding", Gate(1))
+    monkeypatch.setattr(picture, "_decoded", Recent(1))
     assert np.array_equal(read_all(), wide)

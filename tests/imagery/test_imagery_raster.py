@@ -7,7 +7,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.gdal import OPEN_PER_THREAD
+from dcsh_pg.imagery.pixels.gdal import OPEN_PER_THREAD
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 

@@ -9,8 +9,8 @@ import rasterio
 from rasterio.warp import transform_bounds
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
 DATA = os.environ.get("DCSH_TEST_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="DCSH_TEST_DATA names no folder of test imagery")

@@ -6,8 +6,8 @@ from PIL import Image
 from pyproj import Geod
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 
 BOX = "POLYGON((10 50,10.1 50,10.1 50.1,10 50.1,10 50))"
 SLANTED = "POLYGON((10 50,10.1 50.02,10.08 50.1,10 50.1,10 50))"

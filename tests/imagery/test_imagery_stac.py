@@ -12,7 +12,7 @@ from shapely.geometry import shape
 from stac_items import SIDE, add_raster, make_item, make_naip, scenes_of, write_items, written
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.stac import stac_listing
+from dcsh_pg.imagery.sources.stac import stac_listing
 
 # -- which asset ---------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ import rasterio
 from PIL import Image
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
-from dcsh_pg.imagery.listed import Listed, listed_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
+from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
 
 READING = Reading(chip_size=64)
 VRT = """<VRTDataset rasterXSize="130" rasterYSize="100"><SRS>EPSG:32632</SRS>

@@ -12,12 +12,12 @@ from PIL import Image
 from stac_items import make_item, write_items
 
 from dcsh_pg.errors import InputError, storable
-from dcsh_pg.imagery.discover import find_scenes
-from dcsh_pg.imagery.listed import Listed, listed_scenes
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import SceneRecord
-from dcsh_pg.imagery.stac import stac_listing
-from dcsh_pg.imagery.stac_source import MAX_NESTED, find_items
+from dcsh_pg.imagery.sources.files import find_scenes
+from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
+from dcsh_pg.imagery.sources.stac import stac_listing
+from dcsh_pg.imagery.sources.stac_items import MAX_NESTED, find_items
 
 DEEP = "[" * 100_000 + "]" * 100_000
 HOSTILE = {

@@ -4,8 +4,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from dcsh_pg.errors import InputError, TrainingError
-from dcsh_pg.imagery.discover import find_scenes
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import find_scenes
 from dcsh_pg.learning import images
 from dcsh_pg.learning.images import band_statistics, digest, gather, resize
 

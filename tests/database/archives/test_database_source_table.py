@@ -13,7 +13,7 @@ from stac_items import add_raster, make_item
 from dcsh_pg import Archive
 from dcsh_pg.database.archives.source_table import SourceRow, source_rows
 from dcsh_pg.errors import NotFound, ServerError, UsageError
-from dcsh_pg.imagery.table import table_listing
+from dcsh_pg.imagery.sources.table import table_listing
 
 TABLE = '"My maps"."the ""tiles"" here"'
 

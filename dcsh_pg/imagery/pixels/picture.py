@@ -14,15 +14,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
-from dcsh_pg.imagery.origin import Origin
+from dcsh_pg.imagery.metadata.image import place_of_record
+from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.pixels import bands as band_rules
+from dcsh_pg.imagery.pixels.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
+from dcsh_pg.imagery.pixels.reduce import read_window, reduced_shape, reduction
+from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.record import place_of_record
-from dcsh_pg.imagery.reduce import read_window, reduced_shape, reduction
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
-from dcsh_pg.imagery.side_files import is_regular, not_regular
 
 # What Pillow warns of (odd EXIF, many pixels) is no news to the people at the command line.
 warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -15,8 +15,8 @@ from shapely.geometry.polygon import orient
 
 from dcsh_pg import strict_json, strict_wkt
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import dates
-from dcsh_pg.imagery.record import ImageRecord
+from dcsh_pg.imagery.metadata import dates
+from dcsh_pg.imagery.metadata.image import ImageRecord
 
 MAX_BYTES = 512 << 20
 MAX_RESOLUTION = 100_000.0

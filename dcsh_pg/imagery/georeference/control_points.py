@@ -14,8 +14,9 @@ from rasterio.errors import TransformWarning
 from rasterio.transform import GCPTransformer, RPCTransformer, TransformerBase, from_gcps
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.outline import on_sphere
-from dcsh_pg.imagery.place import GroundPlace, Place, proj_code, project, to_lonlat
+from dcsh_pg.imagery.georeference.affine import GroundPlace, Place, project
+from dcsh_pg.imagery.georeference.crs import proj_code, to_lonlat
+from dcsh_pg.imagery.georeference.footprint import on_sphere
 
 # A point that cannot be transformed becomes infinite, and that is looked for.
 warnings.filterwarnings("ignore", category=TransformWarning)

@@ -16,9 +16,9 @@ from http_folder import serving
 from stac_items import SIDE, make_item, parsed, scenes_of, write_items, written
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import stac_source
-from dcsh_pg.imagery.stac import stac_listing
-from dcsh_pg.imagery.stac_source import find_items
+from dcsh_pg.imagery.sources import stac_items
+from dcsh_pg.imagery.sources.stac import stac_listing
+from dcsh_pg.imagery.sources.stac_items import find_items
 
 
 def ids(source, **options):
@@ -239,7 +239,7 @@ def test_items_and_rasters_over_http(items, tmp_path):
 
 
 def test_a_server_that_falls_silent_is_given_up(monkeypatch):
-    monkeypatch.setattr(stac_source, "SILENCE", 0.2)
+    monkeypatch.setattr(stac_items, "SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/items.json"
         with pytest.raises(InputError, match="timed out"):

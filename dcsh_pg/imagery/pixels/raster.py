@@ -13,16 +13,16 @@ from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import bands as band_rules
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.control import place_of_gcps, place_of_rpcs
-from dcsh_pg.imagery.gdal import Handles, Sign, gdal, is_gdal_name
-from dcsh_pg.imagery.limits import check_raster
-from dcsh_pg.imagery.origin import Origin, remote_identity
-from dcsh_pg.imagery.place import GroundPlace, Place
+from dcsh_pg.imagery.georeference.affine import GroundPlace, Place
+from dcsh_pg.imagery.georeference.control_points import place_of_gcps, place_of_rpcs
+from dcsh_pg.imagery.metadata.image import OutlinePlace, place_of_record
+from dcsh_pg.imagery.metadata.origin import Origin, remote_identity
+from dcsh_pg.imagery.pixels import bands as band_rules
+from dcsh_pg.imagery.pixels.gdal import Handles, Sign, gdal, is_gdal_name
+from dcsh_pg.imagery.pixels.limits import check_raster
+from dcsh_pg.imagery.pixels.reduce import read_window, reduced_shape
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.record import OutlinePlace, place_of_record
-from dcsh_pg.imagery.reduce import read_window, reduced_shape
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
@@ -55,7 +55,7 @@ class RasterScene(Scene):
         origin: what is known besides the file.
         georeference: refuse a raster that does not tell its place.
         sign: makes a URL one that may be read; called at every opening.
-        any_driver: see :func:`dcsh_pg.imagery.gdal.open_raster`.
+        any_driver: see :func:`dcsh_pg.imagery.pixels.gdal.open_raster`.
     """
 
     def __init__(

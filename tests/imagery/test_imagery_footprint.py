@@ -10,9 +10,9 @@ from rasterio import Affine
 from rasterio.transform import from_origin
 
 from dcsh_pg.database.archives.source_table import SourceRow
-from dcsh_pg.imagery.place import Place
-from dcsh_pg.imagery.record import ImageRecord, place_of_record
-from dcsh_pg.imagery.table import table_listing
+from dcsh_pg.imagery.georeference.affine import Place
+from dcsh_pg.imagery.metadata.image import ImageRecord, place_of_record
+from dcsh_pg.imagery.sources.table import table_listing
 
 GEOD = Geod(ellps="WGS84")
 NORTH, SOUTH, DEGREES = "EPSG:3413", "EPSG:3031", "EPSG:4326"

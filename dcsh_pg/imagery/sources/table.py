@@ -15,12 +15,12 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import dates
 from dcsh_pg.imagery.address import shortened
-from dcsh_pg.imagery.listed import Listed, absolute
-from dcsh_pg.imagery.outline import projected
-from dcsh_pg.imagery.place import Frame
-from dcsh_pg.imagery.record import ImageRecord
+from dcsh_pg.imagery.georeference.affine import Frame
+from dcsh_pg.imagery.georeference.footprint import projected
+from dcsh_pg.imagery.metadata import dates
+from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.sources.listed import Listed, absolute
 
 
 class Row(Protocol):
@@ -34,7 +34,7 @@ class Row(Protocol):
 
 
 def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) -> Iterator[Listed]:
-    """One entry for each row, for :func:`dcsh_pg.imagery.listed.listed_scenes`.
+    """One entry for each row, for :func:`dcsh_pg.imagery.sources.listed.listed_scenes`.
 
     Args:
         rows: in the order that the scenes shall have.

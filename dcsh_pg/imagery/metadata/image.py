@@ -9,13 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from pyproj import Geod
 from shapely.geometry import Polygon, box
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.place import Frame, Place
-
-_GEOD = Geod(ellps="WGS84")
+from dcsh_pg.imagery.georeference.affine import Frame, Place
+from dcsh_pg.imagery.georeference.crs import GEOD
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class OutlinePlace:
 
     def resolution(self, width: int, height: int) -> float:
         """Metres a pixel, from the area of the footprint."""
-        area, _ = _GEOD.geometry_area_perimeter(self._footprint)
+        area, _ = GEOD.geometry_area_perimeter(self._footprint)
         return math.sqrt(abs(area) / (width * height))
 
     def footprints(self, windows: np.ndarray) -> list[Polygon]:
@@ -96,9 +94,9 @@ def place_of_record(
     footprint = record.footprint
     if footprint is None:
         lon, lat, resolution = record.centre
-        east, _, _ = _GEOD.fwd(lon, lat, 90, width * resolution / 2)
+        east, _, _ = GEOD.fwd(lon, lat, 90, width * resolution / 2)
         # Towards the equator, where there is no pole on the way.
-        _, inner, _ = _GEOD.fwd(lon, lat, 180 if lat > 0 else 0, height * resolution / 2)
+        _, inner, _ = GEOD.fwd(lon, lat, 180 if lat > 0 else 0, height * resolution / 2)
         dx, dy = (east - lon) % 360, abs(inner - lat)
         footprint = box(lon - dx, lat - dy, lon + dx, lat + dy)
     if footprint.normalize().equals_exact(box(*footprint.bounds).normalize(), 1e-9):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.address import address_error
-from dcsh_pg.imagery.side_files import is_regular, not_regular
+from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ from rasterio.enums import Interleaving
 
 from dcsh_pg.errors import InputError
 
-MAX_CHIPS = 10_000_000
-"""Chips of one scene: 1.6e11 pixels in chips of 128, side by side."""
-
 MAX_BLOCK_BYTES = 256 << 20
 """Of a tile or strip, which must be decompressed as a whole for each of its pixels."""
 
@@ -40,19 +37,6 @@ def check_raster(source: rasterio.DatasetReader, uri: str) -> None:
         raise InputError(
             f"{uri} claims {source.width:,} x {source.height:,} pixels in {size:,} bytes",
             hint="its header is damaged or made up; look at it with gdalinfo",
-        )
-
-
-def check_chips(count: int, uri: str) -> None:
-    """Refuses a scene of more than ``MAX_CHIPS`` chips.
-
-    Raises:
-        InputError: it has more.
-    """
-    if count > MAX_CHIPS:
-        raise InputError(
-            f"{uri} would give {count:,} chips, more than {MAX_CHIPS:,}",
-            hint="take a larger chip size or stride, or divide it: gdal_retile.py",
         )
 
 

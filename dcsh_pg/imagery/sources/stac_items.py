@@ -18,8 +18,8 @@ from pystac.stac_io import DefaultStacIO
 from dcsh_pg import strict_json
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.address import shortened
-from dcsh_pg.imagery.listed import absolute
-from dcsh_pg.imagery.walk import unreadable, walk
+from dcsh_pg.imagery.sources.listed import absolute
+from dcsh_pg.imagery.sources.walk import unreadable, walk
 from dcsh_pg.progress import SILENT, Progress
 
 LINES = (".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")

@@ -11,13 +11,13 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.address import address_error
-from dcsh_pg.imagery.dates import DatePattern
-from dcsh_pg.imagery.discover import scene_at
-from dcsh_pg.imagery.gdal import Sign, is_gdal_name
-from dcsh_pg.imagery.origin import Origin
+from dcsh_pg.imagery.metadata.dates import DatePattern
+from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.pixels.gdal import Sign, is_gdal_name
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.record import ImageRecord
 from dcsh_pg.imagery.scene import Scene, UnreadableScene
+from dcsh_pg.imagery.sources.files import scene_at
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def listed_scenes(
         bands: channels that the model takes.
         georeference: refuse rasters of which neither they nor the listing tell the place.
         acquired: time of those whose entry tells none; without a time zone it is UTC.
-        date_pattern: how their file names tell it, see :class:`dcsh_pg.imagery.dates.DatePattern`.
+        date_pattern: how their file names tell it, see :class:`dcsh_pg.imagery.metadata.dates.DatePattern`.
         sign: makes a URL one that may be read; called at every opening.
         any_driver: opens the images with every driver of GDAL, also those that read what a file
-            names; see :func:`dcsh_pg.imagery.gdal.open_raster`.
+            names; see :func:`dcsh_pg.imagery.pixels.gdal.open_raster`.
 
     Raises:
         UsageError: ``reading.bands`` are not as many as the model takes, or a bad date pattern.

@@ -21,10 +21,10 @@ from rasterio.transform import from_origin
 
 from dcsh_pg.errors import OutputError
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.landcover import PAINTERS, noise
-from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.georeference.affine import Place
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.synthetic.landcover import PAINTERS, noise
 
 CRS = rasterio.CRS.from_epsg(32630)
 RESOLUTION = 0.6

@@ -7,10 +7,10 @@ import rasterio
 from shapely.geometry import shape
 
 from dcsh_pg.errors import OutputError
-from dcsh_pg.imagery.discover import find_scenes
-from dcsh_pg.imagery.landcover import PAINTERS
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.synthetic import DATES, make_archive
+from dcsh_pg.imagery.sources.files import find_scenes
+from dcsh_pg.synthetic.archive import DATES, make_archive
+from dcsh_pg.synthetic.landcover import PAINTERS
 
 
 @pytest.fixture(scope="module")

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj import CRS
 from rasterio import Affine
 from rasterio.transform import from_bounds
 from shapely.geometry import Polygon
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.outline import outlines
-
-_GEOD = Geod(ellps="WGS84")
-_local = threading.local()
-
-
-def to_lonlat(wkt: str, x: np.ndarray, y: np.ndarray, *, uri: str) -> tuple[np.ndarray, np.ndarray]:
-    """CRS coordinates -> longitudes and latitudes in EPSG:4326; infinite outside the CRS's domain.
-
-    Raises:
-        InputError: the CRS cannot be transformed to EPSG:4326; names ``uri``.
-    """
-    try:
-        transformer, pole = _transformer(wkt)
-        return transformer.transform(x, y if pole is None else np.clip(y, -pole, pole))
-    except (ProjError, CRSError):
-        raise InputError(
-            f"{uri} {_why_not(wkt)}", hint="give --no-georeference to take it without a footprint"
-        ) from None
-
-
-def proj_code(wkt: str) -> str | None:
-    """'EPSG:26913', or None for a CRS that is in no register."""
-    authority = CRS.from_wkt(wkt).to_authority()
-    return ":".join(authority) if authority else None
-
-
-def _transformer(wkt: str) -> tuple[Transformer, float | None]:
-    """Transformer to EPSG:4326 in (lon, lat) order; and a pole's y where that is a latitude.
-
-    One a thread, because PROJ's are not shared.
-    """
-    known: dict[str, tuple[Transformer, float | None]]
-    known = _local.__dict__.setdefault("transformers", {})
-    if wkt not in known:
-        crs = CRS.from_wkt(wkt)
-        # Pixels centred on a pole reach half a pixel beyond it.
-        pole = np.pi / 2 / crs.axis_info[0].unit_conversion_factor if crs.is_geographic else None
-        known[wkt] = Transformer.from_crs(crs, "EPSG:4326", always_xy=True), pole
-    return known[wkt]
-
-
-def _why_not(wkt: str) -> str:
-    """Why there are no longitudes and latitudes in EPSG:4326."""
-    try:
-        crs = CRS.from_wkt(wkt)
-        size = crs.ellipsoid.semi_major_metre if crs.ellipsoid else None
-    except CRSError:
-        return "has a coordinate reference system that PROJ cannot read"
-    if size and abs(size / _GEOD.a - 1) > 0.01:
-        return f"does not lie on Earth: its coordinate reference system is '{crs.name}'"
-    return (
-        f"has a coordinate reference system that cannot be transformed to EPSG:4326: '{crs.name}'"
-    )
+from dcsh_pg.imagery.georeference.crs import GEOD, proj_code, to_lonlat
+from dcsh_pg.imagery.georeference.footprint import outlines
 
 
 def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
@@ -119,14 +65,14 @@ class GroundPlace(ABC):
         centre = np.array([width, height]) / 2
         arms = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]]) * reach
         (lon0, lat0), (lon1, lat1), (lon2, lat2), (lon3, lat3) = self.lonlat(centre + arms)
-        _, _, across = _GEOD.inv(lon0, lat0, lon1, lat1)
-        _, _, down = _GEOD.inv(lon2, lat2, lon3, lat3)
+        _, _, across = GEOD.inv(lon0, lat0, lon1, lat1)
+        _, _, down = GEOD.inv(lon2, lat2, lon3, lat3)
         return float(np.sqrt(across / (2 * reach[0]) * down / (2 * reach[1])))
 
     def footprints(self, windows: np.ndarray) -> list[Polygon]:
         """The polygons of ``windows``, int (N, 4), in EPSG:4326, (lon, lat), counter-clockwise.
 
-        See :func:`dcsh_pg.imagery.outline.outlines`: each is one valid polygon within -180..180,
+        See :func:`dcsh_pg.imagery.georeference.footprint.outlines`: each is one valid polygon within -180..180,
         -90..90; of one that crosses the antimeridian the larger part.
 
         Raises:

@@ -15,10 +15,10 @@ from shapely.geometry import Polygon, shape
 from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.listed import Listed, absolute
-from dcsh_pg.imagery.place import Frame
-from dcsh_pg.imagery.record import ImageRecord
-from dcsh_pg.imagery.stac_source import FoundItem, find_items, malformed
+from dcsh_pg.imagery.georeference.affine import Frame
+from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.sources.listed import Listed, absolute
+from dcsh_pg.imagery.sources.stac_items import FoundItem, find_items, malformed
 from dcsh_pg.progress import SILENT, Progress
 
 DEFAULT_ASSET = "visual"
@@ -32,10 +32,10 @@ def stac_listing(
     collection: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Listed]:
-    """One entry for each item of a source, for :func:`dcsh_pg.imagery.listed.listed_scenes`.
+    """One entry for each item of a source, for :func:`dcsh_pg.imagery.sources.listed.listed_scenes`.
 
     Args:
-        source: file, folder or URL, see :func:`dcsh_pg.imagery.stac_source.find_items`.
+        source: file, folder or URL, see :func:`dcsh_pg.imagery.sources.stac_items.find_items`.
         asset: key of the asset to read.  None takes the only one with the role 'data', else
             'visual', else the only image with that role.
         collection: only the items of the collection with that id.

@@ -8,8 +8,8 @@ from rasterio.transform import from_origin
 from shapely.geometry import Point, box
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.outline import MAX_DEVIATION
-from dcsh_pg.imagery.place import Place
+from dcsh_pg.imagery.georeference.affine import Place
+from dcsh_pg.imagery.georeference.footprint import MAX_DEVIATION
 
 CHIPS = np.array([[0, 0, 64, 64], [64, 32, 64, 64]])
 

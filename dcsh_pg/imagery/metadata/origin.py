@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery import dates
-from dcsh_pg.imagery.record import ImageRecord
+from dcsh_pg.imagery.metadata import dates
+from dcsh_pg.imagery.metadata.image import ImageRecord
 
 _BLOCK = 1 << 20
 

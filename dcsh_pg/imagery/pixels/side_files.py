@@ -15,7 +15,7 @@ from typing import NamedTuple
 import rasterio
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.suffixes import IMAGES
+from dcsh_pg.imagery.pixels.formats import IMAGES
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ERDAS = (b"EHFA_HEADER_TAG",)

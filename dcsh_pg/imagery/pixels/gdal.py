@@ -19,8 +19,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from dcsh_pg.errors import DcshError, InputError
-from dcsh_pg.imagery.memory import HEAVY_BLOCK, OneAtATime, gdal_cache_bytes
-from dcsh_pg.imagery.side_files import (
+from dcsh_pg.imagery.pixels.memory import HEAVY_BLOCK, OneAtATime, gdal_cache_bytes
+from dcsh_pg.imagery.pixels.side_files import (
     check_side_files,
     is_regular,
     not_regular,

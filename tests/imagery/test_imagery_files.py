@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from dcsh_pg.errors import InputError, UsageError
-from dcsh_pg.imagery.discover import are_plain_pictures, find_scenes
-from dcsh_pg.imagery.folder import PictureScene
-from dcsh_pg.imagery.raster import RasterScene
+from dcsh_pg.imagery.pixels.picture import PictureScene
+from dcsh_pg.imagery.pixels.raster import RasterScene
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
 
 def names(sources, **options):

@@ -13,17 +13,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.dates import DatePattern
-from dcsh_pg.imagery.folder import PictureScene
-from dcsh_pg.imagery.gdal import Sign, gdal, is_gdal_name, open_raster
-from dcsh_pg.imagery.origin import Origin
-from dcsh_pg.imagery.raster import RasterScene
+from dcsh_pg.imagery.metadata.dates import DatePattern
+from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.metadata.sidecar import Sidecar
+from dcsh_pg.imagery.pixels.formats import IMAGES, PICTURES
+from dcsh_pg.imagery.pixels.gdal import Sign, gdal, is_gdal_name, open_raster
+from dcsh_pg.imagery.pixels.picture import PictureScene
+from dcsh_pg.imagery.pixels.raster import RasterScene
+from dcsh_pg.imagery.pixels.side_files import is_regular
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, UnreadableScene
-from dcsh_pg.imagery.side_files import is_regular
-from dcsh_pg.imagery.sidecar import Sidecar
-from dcsh_pg.imagery.suffixes import IMAGES, PICTURES
-from dcsh_pg.imagery.walk import unreadable, walk
+from dcsh_pg.imagery.sources.walk import unreadable, walk
 
 _SUFFIXES = " ".join(suffix[1:] for suffix in IMAGES)
 
@@ -72,8 +72,8 @@ def find_scenes(
         georeference: refuse rasters that do not tell their place; the refusal comes from
             ``describe``.  Plain pictures are never refused.
         acquired: time of acquisition of all scenes; without a time zone it is UTC.
-        date_pattern: how file names tell the date, see :class:`dcsh_pg.imagery.dates.DatePattern`.
-        sidecar: CSV or GeoJSON file, see :class:`dcsh_pg.imagery.sidecar.Sidecar`.
+        date_pattern: how file names tell the date, see :class:`dcsh_pg.imagery.metadata.dates.DatePattern`.
+        sidecar: CSV or GeoJSON file, see :class:`dcsh_pg.imagery.metadata.sidecar.Sidecar`.
         sign: makes a URL one that may be read; called at every opening.
         any_driver: opens what folders and globs hold with every driver of GDAL, as it does files
             that are named; else only with those of files that refer to no others.
@@ -136,7 +136,7 @@ def scene_at(
     Args:
         origin: what is known of it besides its file.
         sign: makes a URL one that may be read; called at every opening.
-        any_driver: see :func:`dcsh_pg.imagery.gdal.open_raster`.
+        any_driver: see :func:`dcsh_pg.imagery.pixels.gdal.open_raster`.
     """
     if _is_picture(uri):
         return PictureScene(Path(uri), reading, channels=bands, origin=origin)

@@ -1,0 +1,1 @@
+"""Opening and reading images: rasters with GDAL, plain pictures with Pillow."""

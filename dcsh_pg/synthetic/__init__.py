@@ -1,0 +1,1 @@
+"""Synthetic georeferenced imagery, for the demo and for tests."""
