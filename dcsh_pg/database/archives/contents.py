@@ -11,6 +11,7 @@ import psycopg
 import shapely
 
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import scalar
 
 COLUMNS = (
     "id", "uri", "collection", "item_id", "col_off", "row_off", "width", "height", "acquired",
@@ -68,4 +69,4 @@ def scene_summaries(conn: psycopg.Connection, archive_name: str) -> dict[str, An
         NotFound: no such archive.
     """
     with sql_errors():
-        return conn.execute("SELECT dcsh._scene_summaries(%s)", [archive_name]).fetchone()[0]
+        return scalar(conn, dict, "SELECT dcsh._scene_summaries(%s)", [archive_name])

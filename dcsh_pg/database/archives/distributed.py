@@ -10,6 +10,7 @@ import psycopg
 
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import scalar
 
 
 def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None) -> int:
@@ -29,7 +30,7 @@ def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None
     """
     registry.get_archive(conn, name)
     with sql_errors():
-        return conn.execute("SELECT dcsh.distribute_archive(%s, %s)", [name, shards]).fetchone()[0]
+        return scalar(conn, int, "SELECT dcsh.distribute_archive(%s, %s)", [name, shards])
 
 
 def undistribute(conn: psycopg.Connection, name: str) -> bool:
@@ -44,13 +45,13 @@ def undistribute(conn: psycopg.Connection, name: str) -> bool:
     """
     registry.get_archive(conn, name)
     with sql_errors():
-        return conn.execute("SELECT dcsh.undistribute_archive(%s)", [name]).fetchone()[0]
+        return scalar(conn, bool, "SELECT dcsh.undistribute_archive(%s)", [name])
 
 
 def workers(conn: psycopg.Connection, name: str) -> dict[str, int]:
     """The shards on each worker, ``{"host:port": shards}``; empty if not distributed."""
     with sql_errors():
-        if not conn.execute("SELECT dcsh._is_distributed(%s)", [name]).fetchone()[0]:
+        if not scalar(conn, bool, "SELECT dcsh._is_distributed(%s)", [name]):
             return {}
         return dict(
             conn.execute(

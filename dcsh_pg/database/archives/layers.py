@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from dcsh_pg import codes
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import ServerError
 
 
@@ -59,7 +60,5 @@ def tile(
         "max_distance": max_distance,
     }
     with sql_errors():
-        row = conn.execute(
-            "SELECT dcsh.tiles(%s::integer, %s::integer, %s::integer, %s)", [z, x, y, Json(query)]
-        ).fetchone()
-    return bytes(row[0])
+        asked = "SELECT dcsh.tiles(%s::integer, %s::integer, %s::integer, %s)"
+        return scalar(conn, bytes, asked, [z, x, y, Json(query)])

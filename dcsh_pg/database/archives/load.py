@@ -22,6 +22,7 @@ from shapely.geometry import Polygon
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.connection import sql_errors, translated
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import DcshError, InputError, NotFound, UsageError, storable
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -202,10 +203,12 @@ class Loader:
         with sql_errors(), self._conn.transaction():
             self._conn.execute("SELECT dcsh.begin_load()")
             self._copy_scenes(rows)
-            return self._conn.execute(
+            return scalar(
+                self._conn,
+                int,
                 "SELECT dcsh.rename_scenes(%s, archive_id => %s, model_sha256 => %s)",
                 [self.archive.name, self.archive.id, self.archive.model_sha256],
-            ).fetchone()[0]
+            )
 
     def remove(self, uris: Sequence[str]) -> None:
         """Removes scenes and their chips, in one transaction.
@@ -234,10 +237,11 @@ class Loader:
                     for rows in scene.chip_rows:
                         copy.write(rows)
                 copy.write(COPY_TRAILER)
-            _, chips = self._conn.execute(
+            _, chips = one_row(
+                self._conn,
                 "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
                 [self.archive.name, self.archive.id, self.archive.model_sha256],
-            ).fetchone()
+            )
         self._stored += chips
         self._since_analyze += chips
 

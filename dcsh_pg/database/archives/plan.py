@@ -10,6 +10,7 @@ import psycopg
 
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import one_row
 
 SMALL = 20_000
 """Below so many chips comparing all codes is as fast, and the server may well choose it."""
@@ -35,7 +36,8 @@ class SearchPlan:
 def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10) -> SearchPlan:
     """Asks the server to EXPLAIN the very query that finds the ``k`` nearest chips."""
     with sql_errors():
-        explained, index, offered, others = conn.execute(
+        explained, index, offered, others = one_row(
+            conn,
             """
             SELECT dcsh._plan(%(name)s, %(k)s), dcsh._code_index(%(name)s)::text,
                    dcsh._has_hamming(),
@@ -46,7 +48,7 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
                              AND m.amname IN ('hnsw', 'ivfflat') ORDER BY 1)
             """,
             {"name": archive.name, "k": k},
-        ).fetchone()
+        )
     used = walks_an_index(explained)
     return SearchPlan(
         archive=archive.name,

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 
 
@@ -202,7 +203,7 @@ def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool
     Returns False when it does, or when another session has dropped it.
     """
     with sql_errors():
-        return conn.execute("SELECT dcsh._drop_empty_archive(%s)", [archive.id]).fetchone()[0]
+        return scalar(conn, bool, "SELECT dcsh._drop_empty_archive(%s)", [archive.id])
 
 
 def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
@@ -227,7 +228,7 @@ def create_code_index(conn: psycopg.Connection, name: str) -> str:
     """
     get_archive(conn, name)
     with sql_errors():
-        return conn.execute("SELECT dcsh.create_code_index(%s)::text", [name]).fetchone()[0]
+        return scalar(conn, str, "SELECT dcsh.create_code_index(%s)::text", [name])
 
 
 def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
@@ -238,7 +239,7 @@ def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
     """
     get_archive(conn, name)
     with sql_errors():
-        return conn.execute("SELECT dcsh.drop_code_index(%s)", [name]).fetchone()[0]
+        return scalar(conn, bool, "SELECT dcsh.drop_code_index(%s)", [name])
 
 
 def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
@@ -248,7 +249,7 @@ def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
         NotFound: no such archive or scene.
     """
     with sql_errors():
-        return conn.execute("SELECT dcsh.remove_scene(%s, %s)", [name, uri]).fetchone()[0]
+        return scalar(conn, int, "SELECT dcsh.remove_scene(%s, %s)", [name, uri])
 
 
 def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
@@ -289,8 +290,9 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
     """
     archive = get_archive(conn, name)
     with sql_errors():
-        bounds = conn.execute("SELECT * FROM dcsh.extent(%s)", [name]).fetchone()
-        first, last, properties = conn.execute(
+        bounds = one_row(conn, "SELECT * FROM dcsh.extent(%s)", [name])
+        first, last, properties = one_row(
+            conn,
             """
             SELECT min(acquired), max(acquired),
                    array(SELECT DISTINCT jsonb_object_keys(properties) AS key
@@ -298,7 +300,7 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
             FROM dcsh.scene WHERE archive_id = %(id)s
             """,
             {"id": archive.id},
-        ).fetchone()
+        )
     return {
         "bounds": None if bounds[0] is None else list(bounds),
         "acquired": None if first is None else [first.isoformat(), last.isoformat()],

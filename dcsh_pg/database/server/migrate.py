@@ -17,6 +17,7 @@ from psycopg import errors as sqlstate
 from dcsh_pg import sql
 from dcsh_pg.database.server import connection
 from dcsh_pg.database.server.native_build import EXTENSION
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import SchemaError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
 
@@ -348,18 +349,19 @@ def _require_usage(conn: psycopg.Connection) -> None:
 def _in_place(conn: psycopg.Connection) -> _InPlace:
     _require_usage(conn)
     with connection.sql_errors():
-        versions, digest, layer = conn.execute(
+        versions, digest, layer = one_row(
+            conn,
             """
             SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh._functions_digest'), (
                 SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
                 FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
                 WHERE t.oid = to_regtype('dcsh.area'))
-            """
-        ).fetchone()
+            """,
+        )
         if versions is None:
             return _InPlace(None, layer, None)
         asked = f"SELECT max(version_num), {'dcsh._functions_digest()' if digest else 'NULL'} "
-        revision, digest = conn.execute(asked + "FROM dcsh.alembic_version").fetchone()
+        revision, digest = one_row(conn, asked + "FROM dcsh.alembic_version")
     return _InPlace(revision, layer, digest)
 
 
@@ -375,13 +377,15 @@ def _choose(conn: psycopg.Connection, spatial: str) -> sql.Layer:
         return in_place
     if spatial != "auto":
         return spatial
-    postgis = conn.execute(
+    postgis = scalar(
+        conn,
+        bool,
         """
         SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'postgis')
             OR EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgis')
                AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-        """
-    ).fetchone()[0]
+        """,
+    )
     return "postgis" if postgis else "core"
 
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import NotFound, ServerError
 
 READ = """
@@ -43,10 +44,12 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
                 f"role '{role}' does not exist",
                 hint="have an administrator create it: CREATE ROLE ... LOGIN",
             )
-        (owner,) = conn.execute(
+        owner = scalar(
+            conn,
+            str,
             "SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner "
-            "WHERE n.nspname = 'dcsh'"
-        ).fetchone()
+            "WHERE n.nspname = 'dcsh'",
+        )
         archives = conn.execute("SELECT name FROM dcsh.archive ORDER BY name").fetchall()
         readers = conn.execute(
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang "
@@ -76,10 +79,12 @@ def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
     """
     lines = statements(conn, role, write=write)
     with sql_errors(), conn.transaction():
-        if not conn.execute(
+        if not scalar(
+            conn,
+            bool,
             "SELECT pg_has_role(current_user, nspowner, 'USAGE') FROM pg_namespace "
-            "WHERE nspname = 'dcsh'"
-        ).fetchone()[0]:
+            "WHERE nspname = 'dcsh'",
+        ):
             raise ServerError(
                 "only the owner of schema dcsh can grant rights on it",
                 hint="run this command as the owner, or have it run what --sql prints",
@@ -108,11 +113,12 @@ def _elsewhere(conn: psycopg.Connection, role: str, write: bool) -> list[str]:
         [role],
     ).fetchall()
     asked = [("USAGE ON SCHEMA", name) for (name,) in schemas]
-    database, temporary = conn.execute(
+    database, temporary = one_row(
+        conn,
         "SELECT current_database(), "
         "has_database_privilege(%s::text, current_database()::text, 'TEMPORARY')",
         [role],
-    ).fetchone()
+    )
     if write and not temporary:
         asked.append(("TEMPORARY ON DATABASE", database))
     return [
@@ -125,7 +131,7 @@ def _elsewhere(conn: psycopg.Connection, role: str, write: bool) -> list[str]:
 
 def _tried(conn: psycopg.Connection, statement: str) -> bool:
     """Whether a right could be granted: without the right to do so the server only warns."""
-    notices = []
+    notices: list[psycopg.errors.Diagnostic] = []
     conn.add_notice_handler(notices.append)
     try:
         with conn.transaction():

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import psycopg
 
+from dcsh_pg.database.server.rows import one_row
+
 SAFE = "SET {}search_path = pg_catalog, pg_temp"
 
 # One statement, because there may be no transactions behind a pooler; and every name in it with its
@@ -41,6 +43,6 @@ def make_safe(conn: psycopg.Connection) -> None:
 
     Behind a pooler a setting would reach the sessions of others, so none is made there.
     """
-    shared, pid = conn.execute(_SHARED).fetchone()
+    shared, pid = one_row(conn, _SHARED)
     if shared and pid == conn.info.backend_pid:
         conn.execute(SAFE.format(""))

@@ -1,0 +1,37 @@
+"""Queries that return exactly one row, or one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+def one_row(conn: psycopg.Connection, query: str, parameters: Parameters = None) -> tuple[Any, ...]:
+    """Runs a query that always returns a row, and returns the first.
+
+    Raises:
+        LookupError: there is none.
+        psycopg.Error: the server refuses the query.
+    """
+    row = conn.execute(query, parameters).fetchone()
+    if row is None:
+        raise LookupError(f"no row from: {query}")
+    return row
+
+
+def scalar(conn: psycopg.Connection, kind: type[T], query: str, parameters: Parameters = None) -> T:
+    """Runs a query that always returns a row, and returns its first value, a ``kind``.
+
+    Raises:
+        LookupError, psycopg.Error: as :func:`one_row`.
+        TypeError: the value is NULL or of another type.
+    """
+    value = one_row(conn, query, parameters)[0]
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__}, not {kind.__name__}, from: {query}")
+    return value
