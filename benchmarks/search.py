@@ -299,7 +299,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) - 1, help="of a scan")
     parser.add_argument("--memory", default="1GB", help="maintenance_work_mem of the builds")
     parser.add_argument("--no-hnsw", action="store_true", help="building it takes minutes")
-    parser.add_argument("--out", type=Path, default=Path("search.json"))
+    parser.add_argument("--out", type=Path, default=Path("runs/search.json"))
     options = parser.parse_args()
     if options.bits % 64:
         parser.error("--bits has to be a multiple of 64")
@@ -365,6 +365,7 @@ def main() -> None:
         "inserts": [asdict(rate) for rate in inserts],
     }
     print_report(report, run)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
     if run.broken:
         raise SystemExit("wrong answers:\n" + "\n".join(run.broken))

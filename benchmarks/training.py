@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--threads", type=int, help="of PyTorch on the CPU")
-    parser.add_argument("--out", type=Path, default=Path("training.json"))
+    parser.add_argument("--out", type=Path, default=Path("runs/training.json"))
     options = parser.parse_args()
     if options.images % options.batch_size or options.images < 2 * options.batch_size:
         parser.error("--images has to be a multiple of --batch-size, twice or more")
@@ -219,6 +219,7 @@ def main() -> None:
         **facts,
         "images_per_second": measured,
     }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
 
 

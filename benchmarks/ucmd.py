@@ -174,7 +174,7 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="fields of its Options: positives=views, quantization=sum, batch_norm=false, ...",
     )
-    parser.add_argument("--work", type=Path, default=Path("ucmd-benchmark"))
+    parser.add_argument("--work", type=Path, default=Path("runs/ucmd"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dsn", help="default: the embedded server")
     arguments = parser.parse_args()

@@ -24,7 +24,7 @@ from dcsh_pg.database.server.bundle import copied
 from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
 
 INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
-SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
+SOURCES = Path(__file__).parents[2] / "dcsh_pg" / "sql" / "hamming_index"
 
 
 def find_compiler() -> str:

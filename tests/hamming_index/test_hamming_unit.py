@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[2] / "sql" / "hamming_index"
+SOURCES = Path(__file__).parents[2] / "dcsh_pg" / "sql" / "hamming_index"
 PARTS = ("distance", "balls", "cells", "order", "connect")
 SANITIZERS = "-fsanitize=address,undefined"
 
