@@ -22,8 +22,8 @@ from dcsh_pg.export import export
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.encoders import NAMES, Encoder
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 def rate(run: Callable, batch: np.ndarray | torch.Tensor, seconds: float) -> float:

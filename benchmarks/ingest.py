@@ -24,8 +24,8 @@ from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
 from dcsh_pg.learning.encoders import NAMES, Encoder
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.model.hash_function import HashFunction
 from dcsh_pg.synthetic.archive import make_archive
 
 CHIP_SIZE = 128

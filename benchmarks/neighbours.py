@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dcsh_pg.benchmark import datasets
+from dcsh_pg.benchmark.splits import stratified
 from dcsh_pg.cli import console
+from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
+from dcsh_pg.learning.data.neighbours import diffused, nearest
 from dcsh_pg.learning.encoders import Encoder, load_weights
-from dcsh_pg.learning.features import FeatureCache, extract, fixed_views
-from dcsh_pg.learning.neighbours import diffused, nearest
-from dcsh_pg.protocol import datasets
-from dcsh_pg.protocol.splits import stratified
 
 WAYS = {
     "nearest": lambda features, k: nearest(features, k),

@@ -27,14 +27,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dcsh_pg.learning import device as devices
-from dcsh_pg.learning.augment import Augmentation
+from dcsh_pg.learning.data.augment import Augmentation
+from dcsh_pg.learning.data.image_pairs import ImagePairs
+from dcsh_pg.learning.data.training_set import WHOLE_SIZE
 from dcsh_pg.learning.encoders import NAMES, Encoder
-from dcsh_pg.learning.hash_function import HashFunction
-from dcsh_pg.learning.image_pairs import ImagePairs
-from dcsh_pg.learning.images import WHOLE_SIZE
-from dcsh_pg.learning.optimizer import adam
-from dcsh_pg.learning.trainer import Loop, train
+from dcsh_pg.learning.model import device as devices
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.optimizer import adam
+from dcsh_pg.learning.training.precision import mixed_precision
+from dcsh_pg.learning.training.trainer import Loop, train
 from dcsh_pg.methods import dcsh
 from dcsh_pg.progress import Progress
 
@@ -122,7 +123,7 @@ def constant_batch(training: Training, images: np.ndarray, batch_size: int) -> I
     while True:
         began = now(training.device)
         for _ in range(steps):
-            with devices.mixed_precision(training.device):
+            with mixed_precision(training.device):
                 z = training.head(training.encoder(views)).float()
             terms = training.objective(*z.chunk(2), pairs, 1.0)
             training.optimizer.zero_grad(set_to_none=True)

@@ -35,7 +35,7 @@ from dcsh_pg.evaluation import evaluate
 from dcsh_pg.export import export_run
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
-from dcsh_pg.learning.images import WHOLE_SIZE, gather
+from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
 from dcsh_pg.methods.run import choose_options, train
 from dcsh_pg.progress import Progress
 

@@ -1,6 +1,6 @@
 """``dcsh-pg benchmark``: hashing methods by the papers' protocol.
 
-Library: :func:`dcsh_pg.protocol.benchmark.run`.
+Library: :func:`dcsh_pg.benchmark.runner.run`.
 """
 
 from __future__ import annotations
@@ -147,10 +147,9 @@ def benchmark(
     from dcsh_pg.methods import NAMES
 
     try:
-        from dcsh_pg.learning import device as devices
-        from dcsh_pg.protocol import benchmark as protocol
-        from dcsh_pg.protocol import datasets, page, summary
-        from dcsh_pg.protocol import rows as table
+        from dcsh_pg.benchmark import datasets, page, runner, summary
+        from dcsh_pg.benchmark import rows as table
+        from dcsh_pg.learning.model import device as devices
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
             raise
@@ -177,7 +176,7 @@ def benchmark(
     check_plots(out)
     with console.progress(quiet=quiet) as shown:
         share = datasets.database_share(dataset) if share is None else share
-        plan = protocol.Plan(
+        plan = runner.Plan(
             rows=chosen,
             bits=tuple(dict.fromkeys(lengths)),
             splits=splits,
@@ -189,7 +188,7 @@ def benchmark(
         )
         plan.check()
         loaded = datasets.load(dataset, data, progress=shown)
-        protocol.run(loaded, plan, out, command=_command(), progress=shown)
+        runner.run(loaded, plan, out, command=_command(), progress=shown)
     for path in page.write([summary.read(out)], out / "report.md", title=loaded.title):
         console.say(f"wrote {path}")
 

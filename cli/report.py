@@ -1,6 +1,6 @@
 """``dcsh-pg report``: one page of several benchmarks.
 
-Library: :func:`dcsh_pg.protocol.page.write`.
+Library: :func:`dcsh_pg.benchmark.page.write`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def report(
     from dcsh_pg.errors import DcshError
 
     try:
-        from dcsh_pg.protocol import page, summary
+        from dcsh_pg.benchmark import page, summary
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
             raise

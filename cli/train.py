@@ -252,8 +252,8 @@ def train(
     from dcsh_pg.errors import DcshError, PartialSuccess, UsageError
 
     try:
+        from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
         from dcsh_pg.learning.encoders import find
-        from dcsh_pg.learning.images import WHOLE_SIZE, gather
         from dcsh_pg.methods import settings
         from dcsh_pg.methods.run import check_run, choose_options
         from dcsh_pg.methods.run import train as run_training

@@ -123,7 +123,7 @@ def _check_training() -> None:
 
 def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:
     from dcsh_pg.export import export_run
-    from dcsh_pg.learning.images import WHOLE_SIZE, gather
+    from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
     from dcsh_pg.methods.run import HASH_FUNCTION, choose_options, train
 
     if not (run / HASH_FUNCTION).exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 class CodeGraph(nn.Module):

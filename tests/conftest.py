@@ -216,8 +216,8 @@ def model_file(tmp_path_factory) -> Path:
     torch = pytest.importorskip("torch", reason="making a model needs the extra 'train'")
     from dcsh_pg.export import export
     from dcsh_pg.learning.encoders import Encoder
-    from dcsh_pg.learning.hash_function import HashFunction
     from dcsh_pg.learning.heads import MLPHead
+    from dcsh_pg.learning.model.hash_function import HashFunction
 
     torch.manual_seed(0)
     encoder = Encoder("small")

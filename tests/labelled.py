@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dcsh_pg.protocol.datasets import Dataset
+from dcsh_pg.benchmark.datasets import Dataset
 
 NAMES = ("beach", "field", "forest", "harbour", "river")
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = {
     "cli": 6,
     "demo": 5,
-    "protocol": 5,
+    "benchmark": 5,
     "archive": 4,
     "ingest": 3,
     "cluster": 3,
@@ -53,9 +53,16 @@ SAME_LEVEL = {
     ("catalog", "results"),  # a project without PostGIS shows hits as a file
     ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
-TORCH_ROOMS = {"methods", "learning", "export", "protocol"}
-STANDING_ALONE = ("encoders", "heads", "losses")
-"""Parts of ``learning`` that know nothing of each other and of the rest of it."""
+TORCH_ROOMS = {"methods", "learning", "export", "benchmark"}
+ROOMS_OF_LEARNING = {
+    "encoders": set(),
+    "heads": set(),
+    "losses": set(),
+    "model": {"encoders", "heads"},
+    "data": {"encoders", "model"},
+    "training": {"encoders", "heads", "model", "data"},
+}
+"""What each room of ``learning`` may import from the others."""
 
 
 def modules():
@@ -100,14 +107,20 @@ def test_every_room_has_its_level():
     assert rooms - LEVELS.keys() == set()
 
 
-@pytest.mark.parametrize("part", STANDING_ALONE)
-def test_parts_of_learning_stand_alone(part):
-    files = list((ROOT / "dcsh_pg" / "learning" / part).glob("*.py"))
+@pytest.mark.parametrize("room", ROOMS_OF_LEARNING)
+def test_rooms_of_learning_import_downhill(room):
+    files = list((ROOT / "dcsh_pg" / "learning" / room).glob("*.py"))
     assert files
+    allowed = {room, *ROOMS_OF_LEARNING[room]}
     for file in files:
-        inside = [name.split(".") for name in imported(file)]
-        inside = [parts for parts in inside if parts[:2] == ["dcsh_pg", "learning"]]
-        assert all(parts[2:3] == [part] for parts in inside), f"{file.name} imports {inside}"
+        names = [name.split(".") for name in imported(file)]
+        rooms = {parts[2] for parts in names if parts[:2] == ["dcsh_pg", "learning"] and parts[2:]}
+        assert rooms <= allowed, f"{file.name} imports {rooms - allowed}"
+
+
+def test_every_room_of_learning_has_its_imports():
+    folders = (ROOT / "dcsh_pg" / "learning").glob("*/__init__.py")
+    assert {file.parent.name for file in folders} == ROOMS_OF_LEARNING.keys()
 
 
 def test_rooms_of_the_database_import_downhill():

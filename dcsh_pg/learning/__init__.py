@@ -1,4 +1,1 @@
-"""What the hashing methods share: encoders, views, losses, schedules, the trainer.
-
-Everything here needs torch, which the extra ``train`` installs; see docs/methods.md.
-"""
+"""What the hashing methods share; all of it needs torch, which the extra ``train`` installs."""

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning import schedule
-from dcsh_pg.learning.augment import Augmentation
-from dcsh_pg.learning.device import memory_format
+from dcsh_pg.learning.data.augment import Augmentation
+from dcsh_pg.learning.data.feature_pairs import FeaturePairs
+from dcsh_pg.learning.data.features import FeatureCache, encoder_digest, extract, fixed_views
+from dcsh_pg.learning.data.image_pairs import ImagePairs
+from dcsh_pg.learning.data.neighbours import clustered, diffused, nearest
+from dcsh_pg.learning.data.pairs import Pairs, PairSource
+from dcsh_pg.learning.data.training_set import digest
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.feature_pairs import FeaturePairs
-from dcsh_pg.learning.features import FeatureCache, encoder_digest, extract, fixed_views
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
-from dcsh_pg.learning.image_pairs import ImagePairs
-from dcsh_pg.learning.images import digest
 from dcsh_pg.learning.losses import Reduction, nt_xent, quantization
-from dcsh_pg.learning.neighbours import clustered, diffused, nearest
-from dcsh_pg.learning.optimizer import adam
-from dcsh_pg.learning.pairs import Pairs, PairSource
-from dcsh_pg.learning.randomness import seeded
-from dcsh_pg.learning.trainer import Loop, train
+from dcsh_pg.learning.model.device import memory_format
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training import schedule
+from dcsh_pg.learning.training.optimizer import adam
+from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.trainer import Loop, train
 from dcsh_pg.methods import itq
 from dcsh_pg.progress import SILENT, Progress
 
@@ -82,7 +82,7 @@ class Options:
             also all of its cluster ('clusters').  They are then no negatives.
         neighbours: how many.
         mining: which images are neighbours: the 'nearest', or the most alike along the graph of
-            nearest images ('diffused'); see ``learning.neighbours``.
+            nearest images ('diffused'); see ``learning.data.neighbours``.
         graph: nearest images that each is joined to in that graph.
         whiten: compare images by features whose dominant entries and directions are tamed.
         clusters: of k-means.

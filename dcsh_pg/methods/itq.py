@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.data.features import FeatureCache
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import FeatureCache
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
-from dcsh_pg.learning.shallow import check_orientations, fit_head, unit_mean
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.closed_form import check_orientations, fit_head, unit_mean
 from dcsh_pg.progress import SILENT, Progress
 
 METHOD = "itq"

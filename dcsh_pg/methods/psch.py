@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.data.features import FeatureCache
+from dcsh_pg.learning.data.pairs import Pairs
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import FeatureCache
-from dcsh_pg.learning.hash_function import HashFunction
-from dcsh_pg.learning.head_training import HeadTraining, check_weights, train_head
 from dcsh_pg.learning.losses import pair_regression, quantization
-from dcsh_pg.learning.pairs import Pairs
-from dcsh_pg.learning.parts import part_vectors
-from dcsh_pg.learning.pseudo_labels import PseudoLabels, pseudo_labels
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.head_training import HeadTraining, check_weights, train_head
+from dcsh_pg.learning.training.part_similarity import part_vectors
+from dcsh_pg.learning.training.pseudo_labels import PseudoLabels, pseudo_labels
 from dcsh_pg.progress import SILENT, Progress
 
 METHOD = "psch"
@@ -32,8 +32,8 @@ class Options(HeadTraining):
     Our reconstruction: only the abstract was to be had.  Certain from it: pseudo-labels come from
     k-means with a threshold on the distance; deep feature maps are divided into groups, whose
     attention maps give likenesses of several parts, for images of one class; one loss supports
-    both.  Every formula is ours; docs/methods.md, ``Objective``, ``learning.pseudo_labels`` and
-    ``learning.parts`` have them.  An encoder without feature maps (gist, timm's)
+    both.  Every formula is ours; docs/methods.md, ``Objective``, ``learning.training.pseudo_labels`` and
+    ``learning.training.part_similarity`` have them.  An encoder without feature maps (gist, timm's)
     gets groups of its feature vector as parts.
 
     Attributes:
@@ -144,7 +144,7 @@ class Objective(nn.Module):
 
     Args:
         labels: of N images.
-        vectors: float32 (N, D), see ``learning.parts.part_vectors``.
+        vectors: float32 (N, D), see ``learning.training.part_similarity.part_vectors``.
         bits: K.
     """
 

@@ -16,13 +16,13 @@ from dcsh_pg import __version__, methods
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
-from dcsh_pg.learning import device as devices
-from dcsh_pg.learning import hash_function as files
+from dcsh_pg.learning.data.training_set import TrainingSet, band_statistics, digest
 from dcsh_pg.learning.encoders import Encoder, find, load_weights
-from dcsh_pg.learning.hash_function import HashFunction
-from dcsh_pg.learning.images import TrainingSet, band_statistics, digest
-from dcsh_pg.learning.randomness import seeded
-from dcsh_pg.learning.trainer import CHECKPOINT, LOG
+from dcsh_pg.learning.model import device as devices
+from dcsh_pg.learning.model import hash_function as files
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.trainer import CHECKPOINT, LOG
 from dcsh_pg.methods import settings
 from dcsh_pg.progress import SILENT, Progress
 

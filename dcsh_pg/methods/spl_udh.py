@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.autoencoder import fit_autoencoder
+from dcsh_pg.learning.data.features import FeatureCache
+from dcsh_pg.learning.data.pairs import Pairs
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import FeatureCache
-from dcsh_pg.learning.hash_function import HashFunction
-from dcsh_pg.learning.head_training import HeadTraining, check_weights, train_head
 from dcsh_pg.learning.losses import pair_likelihood, quantization
-from dcsh_pg.learning.pairs import Pairs
+from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.autoencoder import fit_autoencoder
+from dcsh_pg.learning.training.head_training import HeadTraining, check_weights, train_head
 from dcsh_pg.progress import SILENT, Progress
 
 METHOD = "spl_udh"

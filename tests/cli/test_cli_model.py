@@ -8,9 +8,9 @@ from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.server import connection
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.learning import hash_function as hash_functions
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.model import hash_function as hash_functions
 
 runner = CliRunner()
 

@@ -3,8 +3,8 @@ import torch
 
 from dcsh_pg.export import export
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 def hash_function(encoder="small", bits=64, *, bands=3, seed=0, **head) -> HashFunction:

@@ -10,7 +10,7 @@ from dcsh_pg.errors import InputError, ModelError, OutputError
 from dcsh_pg.export import export, export_run, parity
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.learning import hash_function as hash_functions
+from dcsh_pg.learning.model import hash_function as hash_functions
 
 CREATED = "2020-01-01T00:00:00+00:00"
 

@@ -9,8 +9,8 @@ from dcsh_pg.export import export
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.hash_function import HashFunction
 from dcsh_pg.learning.heads import MLPHead, TopicHead
+from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 def plain_tones(height, width):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dcsh_pg.learning.hash_function import HashFunction
+from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 def pictures(count: int = 60, size: int = 24, kinds: int = 6, seed: int = 0) -> np.ndarray:

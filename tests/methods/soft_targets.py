@@ -11,8 +11,8 @@ from dcsh_pg import codes
 from dcsh_pg.export import export
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.learning.balance import BitBalance
-from dcsh_pg.learning.pairs import Pairs
+from dcsh_pg.learning.data.pairs import Pairs
+from dcsh_pg.learning.training.bit_balance import BitBalance
 from dcsh_pg.progress import Progress
 
 BETA = 2.0

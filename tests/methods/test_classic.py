@@ -10,8 +10,8 @@ from dcsh_pg import codes, methods
 from dcsh_pg.errors import UsageError
 from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.learning.data.features import extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import extract, fixed_views
 
 CLASSIC = [name for name in methods.NAMES if name not in methods.DEEP]
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from dcsh_pg.errors import TrainingError, UsageError
+from dcsh_pg.learning.data.feature_pairs import FeaturePairs
+from dcsh_pg.learning.data.neighbours import nearest
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.feature_pairs import FeaturePairs
 from dcsh_pg.learning.heads import MLPHead
-from dcsh_pg.learning.neighbours import nearest
-from dcsh_pg.learning.randomness import seeded
-from dcsh_pg.learning.schedule import beta
-from dcsh_pg.learning.trainer import Loop, train
+from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.schedule import beta
+from dcsh_pg.learning.training.trainer import Loop, train
 from dcsh_pg.methods import dcsh
 
 

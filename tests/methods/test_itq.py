@@ -10,8 +10,8 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.data.features import extract
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.features import extract
 from dcsh_pg.methods import itq
 
 

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.pseudo_labels import PseudoLabels
-from dcsh_pg.learning.randomness import seeded
+from dcsh_pg.learning.training.pseudo_labels import PseudoLabels
+from dcsh_pg.learning.training.randomness import seeded
 from dcsh_pg.methods import psch
 
 QUICK = psch.Options(epochs=12, batch_size=8, hidden=32, clusters=6)

@@ -6,8 +6,8 @@ import torch
 
 from dcsh_pg import methods
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning import hash_function
-from dcsh_pg.learning.images import TrainingSet
+from dcsh_pg.learning.data.training_set import TrainingSet
+from dcsh_pg.learning.model import hash_function
 from dcsh_pg.methods.run import choose_options, train
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 24, 24, 3), np.uint8)

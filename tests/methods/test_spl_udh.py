@@ -19,7 +19,7 @@ from soft_targets import (
 
 from dcsh_pg.errors import UsageError
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.randomness import seeded
+from dcsh_pg.learning.training.randomness import seeded
 from dcsh_pg.methods import spl_udh
 
 QUICK = spl_udh.Options(

@@ -1,0 +1,122 @@
+"""Curves of a benchmark as the papers draw them: DCSH Figures 6 to 9, by matplotlib."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dcsh_pg.benchmark.rows import COSINE, Row
+from dcsh_pg.benchmark.summary import Summary
+from dcsh_pg.errors import OutputError
+from dcsh_pg.evaluation.plots import GREY, HAIRLINE, INK
+from dcsh_pg.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_RETRIEVED = 1000
+"""The papers draw precision up to so many retrieved images."""
+PRECISION_BITS = {"ucmd": (32, 64), "aid": (32, 64)}
+RECALL_BITS = {"ucmd": (32, 48), "aid": (32, 64)}
+"""Lengths of code that the paper shows."""
+COLOURS = (
+    "#2563a8", "#c8641e", "#2f8f5b", "#8a4fb0", "#b8962e",
+    "#c23b57", "#3c9bb3", "#6b6f3a", "#7d5a45", "#5a6fd1",
+)  # fmt: skip
+
+
+def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
+    """Draws NAME_precision.png and NAME_precision_recall.png: a row of panels for each encoder, a
+    column for each length of code.
+
+    Returns:
+        the pictures, 1950 pixels wide; none where no curve has been measured yet.
+
+    Raises:
+        OutputError: matplotlib is not installed, or the folder cannot be written to.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OutputError(
+            "cannot draw plots: matplotlib is not installed", hint="pip install 'dcsh-pg[plot]'"
+        ) from error
+    dataset = summary.facts["dataset"]
+    paths = []
+    for kind, chosen in (("precision", PRECISION_BITS), ("precision_recall", RECALL_BITS)):
+        lengths = [bits for bits in chosen.get(dataset, ()) if bits in summary.bits]
+        lengths = [b for b in lengths or summary.bits[-2:] if _drawn(summary, b)]
+        if not lengths:
+            continue
+        rows = [row for b in lengths for row in _drawn(summary, b)]
+        encoders = list(dict.fromkeys(row.encoder for row in rows))
+        labels = dict.fromkeys(label(row) for row in rows)
+        colours = {text: COLOURS[n % len(COLOURS)] for n, text in enumerate(labels)}
+        figure = Figure(figsize=(13, 1 + 4.5 * len(encoders)), layout="constrained")
+        panels = figure.subplots(
+            len(encoders), len(lengths), sharex=True, sharey=True, squeeze=False
+        )
+        for encoder, line in zip(encoders, panels, strict=True):
+            for bits, axes in zip(lengths, line, strict=True):
+                _panel(axes, summary, bits, encoder, colours, recall=kind == "precision_recall")
+        handles = [axes.get_legend_handles_labels() for axes in panels.flat]
+        named = {text: line for panel in handles for line, text in zip(*panel, strict=True)}
+        figure.legend(
+            named.values(),
+            named.keys(),
+            loc="outside right upper",
+            frameon=False,
+            labelcolor=INK,
+            fontsize=9.5,
+        )
+        paths.append(folder / f"{name}_{kind}.png")
+        with replacing(paths[-1]) as temporary:
+            figure.savefig(temporary, dpi=150)
+    return paths
+
+
+def label(row: Row) -> str:
+    """The row's name without its encoder, which the panel tells."""
+    return re.sub(rf"( \([^()]*\)|, {re.escape(row.encoder)})$", "", row.name)
+
+
+def _panel(
+    axes: Axes,
+    summary: Summary,
+    bits: int,
+    encoder: str,
+    colours: Mapping[str, str],
+    *,
+    recall: bool,
+) -> None:
+    for row in _drawn(summary, bits):
+        if row.encoder != encoder:
+            continue
+        curve = summary.curve(row, bits)
+        x = curve["recall"] if recall else curve["n"]
+        shown = slice(None) if recall else x <= MOST_RETRIEVED
+        axes.plot(
+            x[shown],
+            curve["precision"][shown],
+            color=colours[label(row)],
+            lw=2.4 if row.track in ("A", "B") else 1.3,
+            ls="-" if list(colours).index(label(row)) < len(COLOURS) else (0, (4, 2)),
+            label=label(row),
+        )
+    axes.set_title(f"{encoder}, {bits} bits", loc="left", color=INK, fontsize=12)
+    axes.set_xlabel("recall" if recall else "retrieved images", color=GREY)
+    axes.set_ylabel("precision", color=GREY)
+    axes.set_xlim(0, 1 if recall else None)
+    axes.set_ylim(0, 1.02)
+    axes.grid(color=HAIRLINE, lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", colors=GREY, length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _drawn(summary: Summary, bits: int) -> list[Row]:
+    """The rows that have a curve at this length of code, without ablations."""
+    rows = (row for row in summary.rows if row.track != "ablation" and row.method != COSINE)
+    return [row for row in rows if summary.curve(row, bits)]

@@ -1,0 +1,1 @@
+"""What methods are fitted to: the training set, its features, random views and positive pairs."""

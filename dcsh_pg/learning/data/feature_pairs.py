@@ -1,0 +1,46 @@
+"""Positive pairs in feature space: views of an image that a frozen encoder has seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dcsh_pg.learning.data.pairs import Pairs, draw_partners
+
+
+class FeaturePairs:
+    """Two views of each image among those that a frozen encoder has seen.
+
+    Args:
+        features: float32 (N, V, D), view 0 being the image as it lies.
+        neighbours: int64 (N, k), or None.  With them the second view is one of the image itself
+            or of one of its neighbours, each as likely, and views of neighbours are no negatives.
+        dropout: share of the features that are 0 in a drawn view, the others scaled up for it.
+    """
+
+    def __init__(self, features: Tensor, neighbours: Tensor | None = None, *, dropout: float = 0.0):
+        self.features, self.neighbours, self.dropout = features, neighbours, dropout
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Pairs:
+        views = torch.randint(self.features.shape[1], (2, len(rows)), generator=generator)
+        partners, ignored = draw_partners(rows, self.neighbours, generator)
+        if ignored is not None:
+            ignored = ignored.to(self.features.device)
+        first, second = (
+            self._thinned(self.features[images, view], generator)
+            for images, view in zip((rows, partners), views, strict=True)
+        )
+        images = torch.cat([rows, partners]).to(self.features.device)
+        return Pairs(first, second, ignored, images)
+
+    def plain(self, rows: Tensor) -> Tensor:
+        return self.features[rows, 0]
+
+    def _thinned(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        if self.dropout == 0:
+            return features
+        kept = torch.rand(features.shape, generator=generator) >= self.dropout
+        return features * kept.to(features.device) / (1 - self.dropout)

@@ -1,0 +1,73 @@
+"""The training images, where the device gets batches of them without waiting."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dcsh_pg.learning.model.device import send
+
+RESIDENT_SHARE = 0.3
+"""Images lie on the GPU where they take at most this share of its free memory."""
+_UPLOAD_IMAGES = 1024
+
+
+class ImageStore:
+    """Decoded images, uint8: all of them on the device, or in host memory.
+
+    From host memory a batch is gathered into pinned memory and copied on a stream of its own.  As
+    nothing in a training step waits for the device, the host is ahead of it, and a batch is
+    gathered and copied while the device computes on the one before.
+
+    Attributes:
+        resident: uint8 (N, H, W, C) on the device, or None.
+    """
+
+    def __init__(self, images: np.ndarray, device: torch.device, *, resident: bool | None = None):
+        """Places the images.
+
+        Args:
+            images: uint8 (N, H, W, C); a memory map will do.
+            resident: whether they shall lie on the device; None is where they ``fit`` on a GPU.
+        """
+        self.images, self.device = images, device
+        if resident is None:
+            resident = device.type == "cuda" and fits(images.nbytes, device)
+        self.resident = _upload(images, device) if resident else None
+        staging = device.type == "cuda" and not resident
+        self._copies = torch.cuda.Stream(device) if staging else None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """int64 (M,) on the CPU -> these images, uint8 (M, H, W, C) on the device."""
+        if self.resident is not None:
+            return self.resident.index_select(0, send(rows, self.device))
+        shape = (len(rows), *self.images.shape[1:])
+        staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self._copies is not None)
+        np.take(self.images, rows.numpy(), axis=0, out=staged.numpy(), mode="clip")
+        if self._copies is None:
+            return staged.to(self.device)
+        with torch.cuda.stream(self._copies):
+            batch = staged.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        batch.record_stream(computing)
+        return batch
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes leave enough of the GPU's free memory for the training itself."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= RESIDENT_SHARE * free
+
+
+def _upload(images: np.ndarray, device: torch.device) -> Tensor:
+    """In parts, as a memory map may be larger than the host's memory."""
+    resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    for first in range(0, len(images), _UPLOAD_IMAGES):
+        part = torch.from_numpy(np.array(images[first : first + _UPLOAD_IMAGES]))
+        resident[first : first + _UPLOAD_IMAGES].copy_(part)
+    return resident

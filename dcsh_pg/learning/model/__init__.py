@@ -1,0 +1,1 @@
+"""The hash function that every method ends in: its input, its file, the device it runs on."""

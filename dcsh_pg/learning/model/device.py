@@ -1,0 +1,34 @@
+"""The device that PyTorch runs on, and how tensors get there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dcsh_pg.errors import UsageError
+
+
+def choose(device: str) -> torch.device:
+    """'auto' (CUDA where it is usable), 'cpu' or 'cuda' -> a device.
+
+    Raises:
+        UsageError: another word, or 'cuda' where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"no device is called {device!r}", hint="auto, cpu or cuda")
+    usable = torch.cuda.is_available()
+    if device == "cuda" and not usable:
+        raise UsageError("PyTorch finds no usable CUDA device", hint="use --device cpu")
+    return torch.device("cuda" if usable and device != "cpu" else "cpu")
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The order of dimensions in which the device's convolutions are fastest."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on the device; through pinned memory, so that the host does not wait for CUDA."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

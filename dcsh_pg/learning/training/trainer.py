@@ -1,0 +1,266 @@
+"""The training loop: any model that gives z, any source of positive pairs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dcsh_pg.errors import InputError, TrainingError, UsageError
+from dcsh_pg.files import replacing
+from dcsh_pg.learning.data.pairs import Pairs, PairSource
+from dcsh_pg.learning.heads import MLPHead
+from dcsh_pg.learning.model.saving import save_whole
+from dcsh_pg.learning.training.bit_balance import GRACE_EPOCHS, BitBalance
+from dcsh_pg.learning.training.precision import mixed_precision, without_denormals
+from dcsh_pg.progress import SILENT, Progress
+
+CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
+BALANCE_IMAGES, CALIBRATION_IMAGES = 512, 2048
+"""So many images, evenly spread, are coded after each epoch, and after the last, to fit BatchNorm
+and measure the balance of the bits."""
+CHECK_STEPS = 100
+"""So many steps go by before it is asked whether the loss is finite: asking waits for the GPU."""
+CHECKPOINT_SHARE = 0.05
+"""Checkpoints take at most about this share of the time."""
+
+Objective = Callable[[Tensor, Tensor, Pairs, float], Mapping[str, Tensor]]
+"""(z of the first views, z of the second, the pairs, beta) -> the terms of the loss.
+
+One that is a module and learns, such as a classifier behind the hash layer, is kept in checkpoints.
+"""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long and in which steps to train.
+
+    Attributes:
+        epochs: passes over the images.
+        batch_size: M, pairs in a step.
+        seed: of the order, of the views and of everything else that is drawn.
+        beta: epoch -> sharpness of tanh(beta z).
+        learning_rate: epoch -> factor of every group's learning rate.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    beta: Callable[[int], float]
+    learning_rate: Callable[[int], float] = lambda epoch: 1.0
+
+
+def train(
+    encoder: nn.Module,
+    head: MLPHead,
+    source: PairSource,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    loop: Loop,
+    *,
+    identity: Mapping[str, Any],
+    run: Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> list[dict[str, Any]]:
+    """Trains encoder and head in place and leaves them in evaluation mode.
+
+    After every epoch ``run`` gets a line of log.jsonl, and a checkpoint, written atomically:
+    after the first epoch, the last, and those between that keep it to ``CHECKPOINT_SHARE`` of the
+    time.  A run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that
+    is drawn comes from one generator.  On CUDA, and on processors with AMX, the forward pass runs in
+    bfloat16 where that is safe, and no step waits for the device.
+
+    Args:
+        encoder: what ``source`` draws -> features; Identity where it draws features.
+        head: features -> z.
+        identity: plain values that tell this training from another; a checkpoint with others is
+            not resumed.
+
+    Returns:
+        The log: one record an epoch, with beta, the terms of the loss and the bit balance.
+
+    Raises:
+        TrainingError: fewer than two images, a loss that is not finite, collapsed codes.
+        UsageError: the checkpoint is of another training.
+        InputError: the checkpoint cannot be read.
+        OutputError: ``run`` cannot be written.
+    """
+    if len(source) < 2:
+        raise TrainingError(
+            f"too few images to train on: {len(source)}",
+            hint="give more imagery, or smaller chips with --chip-size",
+        )
+    log: list[dict[str, Any]] = []
+    model = nn.ModuleDict({"encoder": encoder, "head": head})
+    if isinstance(objective, nn.Module):
+        model["objective"] = objective
+    generator = torch.Generator().manual_seed(loop.seed)
+    state = _State(model, optimizer, generator, identity)
+    if run is not None and resume:
+        log = state.restore(run / CHECKPOINT)
+    if run is not None:
+        write_log(run / LOG, log)
+    progress.start("training", loop.epochs * len(source))
+    progress.advance(len(log) * len(source))
+    for epoch in range(len(log), loop.epochs):
+        last = epoch + 1 == loop.epochs
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * loop.learning_rate(epoch)
+        with without_denormals():
+            terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
+        balance = _calibrate(model, source, loop.batch_size, final=last)
+        log.append({"epoch": epoch + 1, "beta": loop.beta(epoch), **terms, **vars(balance)})
+        if run is not None:
+            if last or state.is_due():
+                state.save(run / CHECKPOINT, log)
+            write_log(run / LOG, log)
+        if epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
+            balance.check()
+    model.eval()
+    return log
+
+
+def _epoch(
+    model: nn.ModuleDict,
+    source: PairSource,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    loop: Loop,
+    epoch: int,
+    generator: torch.Generator,
+    progress: Progress,
+) -> dict[str, float]:
+    """One pass over the images -> the mean of each term of the loss."""
+    model.train()
+    order = torch.randperm(len(source), generator=generator)
+    beta = loop.beta(epoch)
+    names: list[str] = []
+    sums: Tensor | None = None
+    batches = _batches(order, loop.batch_size)
+    for step, rows in enumerate(batches, start=1):
+        pairs = source.draw(rows, generator)
+        views = torch.cat([pairs.first, pairs.second])
+        with mixed_precision(views.device):
+            z = model["head"](model["encoder"](views)).float()
+        terms = objective(*z.chunk(2), pairs, beta)
+        values = torch.stack(list(terms.values()))
+        optimizer.zero_grad(set_to_none=True)
+        values.sum().backward()
+        optimizer.step()
+        names = list(terms)
+        sums = values.detach().double() + (0 if sums is None else sums)
+        if step % CHECK_STEPS == 0 or step == len(batches):
+            _check_finite(sums, epoch)
+        progress.advance(len(rows))
+    means = [] if sums is None else (sums / len(batches)).tolist()
+    return {name: round(mean, 6) for name, mean in zip(names, means, strict=True)}
+
+
+def _check_finite(sums: Tensor, epoch: int) -> None:
+    """One loss that is not finite has made the sums so."""
+    if not sums.isfinite().all():
+        raise TrainingError(
+            f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
+        )
+
+
+@torch.no_grad()
+def _calibrate(
+    model: nn.ModuleDict, source: PairSource, batch_size: int, *, final: bool
+) -> BitBalance:
+    """Fits the head's BatchNorm to images as they get their code -> the balance of their bits.
+
+    Args:
+        final: the model stays like this, so it is done in full precision and with more images.
+    """
+    model.eval()
+    head = model["head"]
+    count = min(len(source), CALIBRATION_IMAGES if final else BALANCE_IMAGES)
+    rows = torch.linspace(0, len(source) - 1, count).round().long()
+    parts = []
+    for batch in rows.split(batch_size):
+        images = source.plain(batch)
+        with mixed_precision(images.device, enabled=not final):
+            parts.append(head.project(model["encoder"](images)).float())
+    projected = torch.cat(parts)
+    head.calibrate(projected)
+    return BitBalance.of(head.norm(projected))
+
+
+def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Splits the order; a last batch of one, which has no negatives, is left out."""
+    return tuple(batch for batch in order.split(size) if len(batch) > 1)
+
+
+def write_log(path: Path, log: list[dict[str, Any]]) -> None:
+    """Writes log.jsonl, a record a line.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in log))
+
+
+class _State:
+    """All that the next epoch depends on, and its checkpoint."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        identity: Mapping[str, Any],
+    ):
+        self.model, self.optimizer, self.generator = model, optimizer, generator
+        self.identity = identity
+        self._due = 0.0
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def save(self, path: Path, log: list[dict[str, Any]]) -> None:
+        began = time.monotonic()
+        content = {
+            "identity": dict(self.identity),
+            "log": log,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        save_whole(content, path)
+        ended = time.monotonic()
+        self._due = ended + (ended - began) / CHECKPOINT_SHARE
+
+    def restore(self, path: Path) -> list[dict[str, Any]]:
+        """Goes back to the checkpoint, if there is one -> the log up to it."""
+        if not path.exists():
+            return []
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            identity = content["identity"]
+        except Exception as error:
+            raise InputError(
+                f"{path} is not a checkpoint", hint="train again without --resume"
+            ) from error
+        differing = sorted(
+            key
+            for key in {*identity, *self.identity}
+            if identity.get(key) != self.identity.get(key)
+        )
+        if differing:
+            raise UsageError(
+                f"{path} is of another training: {', '.join(differing)} differ",
+                hint="give the options and imagery of that run, or train without --resume",
+            )
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.generator.set_state(content["generator"])
+        return content["log"]
