@@ -21,11 +21,14 @@ import platformdirs
 from filelock import FileLock
 
 from dcsh_pg import sql
+from dcsh_pg.database.server.bundle import bundled
 from dcsh_pg.errors import OutputError, ServerError
 from dcsh_pg.progress import SILENT, Progress
 
 EXTENSION = "dcsh_hamming"
 SOURCES = sql.FOLDER / "hamming_index"
+PREBUILT = Path(__file__).with_name("prebuilt")
+"""Builds for the bundled servers, in wheels for one platform; made by ``packaging/prebuild.py``."""
 
 BUILD_SECONDS = 600
 SOURCE_SUFFIXES = {".c", ".h", ".control", ".sql", ".mk"}
@@ -126,16 +129,34 @@ def build(config: PgConfig, *, retry: bool = True, progress: Progress = SILENT) 
 
 def build_folder(config: PgConfig) -> Path:
     """Where the build of these sources for that server is, or will be."""
-    return Path(platformdirs.user_cache_dir("dcsh-pg")) / "native" / _fingerprint(config)
+    return _prebuilt(config) or (
+        Path(platformdirs.user_cache_dir("dcsh-pg")) / "native" / _fingerprint(config)
+    )
+
+
+def _prebuilt(config: PgConfig) -> Path | None:
+    """The build that came with the wheel, if it was made from these sources and the server is bundled."""
+    folder = PREBUILT / f"pg{config.major}"
+    digest = folder / "SOURCES"
+    is_bundled = config.path.parent in bundled().values()
+    if is_bundled and digest.exists() and digest.read_text().strip() == sources_digest():
+        return folder
+    return None
+
+
+def sources_digest() -> str:
+    """Hexadecimal SHA-256 of the names and contents of the sources."""
+    digest = hashlib.sha256()
+    for file in _sources():
+        digest.update(f"{file.relative_to(SOURCES).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _fingerprint(config: PgConfig) -> str:
     """Identity of the sources and of the server that they are built for."""
-    digest = hashlib.sha256(f"{config.version}\0{config.headers}\0".encode())
-    for file in _sources():
-        digest.update(f"{file.relative_to(SOURCES).as_posix()}\0".encode())
-        digest.update(file.read_bytes())
-    return f"pg{config.major}-{digest.hexdigest()[:16]}"
+    identity = f"{config.version}\0{config.headers}\0{sources_digest()}"
+    return f"pg{config.major}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def _sources() -> list[Path]:
