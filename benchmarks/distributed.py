@@ -25,7 +25,8 @@ from pgvector import Bit
 from synthetic_archive import SCENE_CHIPS, clustered_codes, day, load
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connect import connect, resolve
 
 AREA = "ST_MakeEnvelope({0}, {0}, {1}, {1}, 4326)"
 ONE, TEN = AREA.format(0.4, 0.5), AREA.format(0.3, 0.616)
@@ -118,8 +119,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=50)
     options = parser.parse_args()
 
-    migrate.upgrade(connection.resolve(options.dsn))
-    conn = connection.connect(options.dsn)
+    migrate.upgrade(resolve(options.dsn))
+    conn = connect(options.dsn)
     (native,) = conn.execute("SELECT dcsh._has_hamming()").fetchone()
     print(f"{'With' if native else 'Without'} the native index, {options.bits} bits\n")
     columns = [*SEARCHES, *WHOLE, "load, chips/s"]

@@ -25,7 +25,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound
 
 BOUND = 2 << 30
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--dsn", help="default: the embedded server")
     options = parser.parse_args()
-    conn = connection.connect(options.dsn)
+    conn = connect(options.dsn)
     exceeded = []
     print("| folder | chip size | chips | s | peak, MiB |")
     print("| --- | ---: | ---: | ---: | ---: |")

@@ -26,7 +26,8 @@ from scipy.sparse.csgraph import connected_components
 from synthetic_archive import clustered_codes, load, uniform_codes
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
 
 NAME = "duplicates_benchmark"
 CHUNK = 10_000
@@ -76,8 +77,8 @@ def main() -> None:
     options = parser.parse_args()
     asked = min(options.asked or options.rows, options.rows)
     faiss.omp_set_num_threads(1)
-    conn = connection.connect(options.dsn)
-    migrate.require_current(conn)
+    conn = connect(options.dsn)
+    schema.require_current(conn)
     version = conn.info.parameter_status("server_version")
     print(f"PostgreSQL {version}, {options.rows:,} codes of {options.bits} bits\n")
     print("| codes | radius | groups | chips in them | `dcsh.near_duplicates`, s | faiss, s |")

@@ -39,7 +39,8 @@ from synthetic_archive import clustered_codes, load, uniform_codes
 from ways import NAME, SCENES, TABLE, Condition, Server, conditions, settings
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate, schema
+from dcsh_pg.database.server.connect import connect, is_embedded, resolve
 
 EF_SEARCH = (40, 100, 400)
 INDEX = "search_benchmark_index"
@@ -307,14 +308,14 @@ def main() -> None:
         parser.error("--rows have to be 200 times -k, so that k of them meet a condition of 1 %")
 
     machine = describe_machine()
-    if not connection.is_embedded(options.dsn):
-        migrate.upgrade(connection.resolve(options.dsn))
-    conn = connection.connect(options.dsn)
+    if not is_embedded(options.dsn):
+        migrate.upgrade(resolve(options.dsn))
+    conn = connect(options.dsn)
     if not conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
         raise SystemExit("the database has no access method hamming: 'dcsh-pg native status'")
     if any(archive.name == NAME for archive in registry.list_archives(conn)):
         registry.drop_archive(conn, NAME)
-    state = migrate.status(conn)
+    state = schema.status(conn)
     conn.execute("SET jit = off")
     conn.execute("SELECT set_config('maintenance_work_mem', %s, false)", [options.memory])
 

@@ -28,7 +28,8 @@ from synthetic_archive import clustered_codes, load
 from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate, schema
+from dcsh_pg.database.server.connect import connect, is_embedded, resolve
 
 NAME = "sql_search_benchmark"
 
@@ -53,9 +54,9 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=10)
     options = parser.parse_args()
 
-    if not connection.is_embedded(options.dsn):
-        migrate.upgrade(connection.resolve(options.dsn))
-    conn = connection.connect(options.dsn)
+    if not is_embedded(options.dsn):
+        migrate.upgrade(resolve(options.dsn))
+    conn = connect(options.dsn)
     if any(archive.name == NAME for archive in registry.list_archives(conn)):
         registry.drop_archive(conn, NAME)
     rng = np.random.default_rng(0)
@@ -78,7 +79,7 @@ def main() -> None:
             ).fetchall(),
             "numpy brute force, 1 thread": lambda q: brute_force(codes, q, k),
         }
-        state = migrate.status(conn)
+        state = schema.status(conn)
         size = conn.execute(
             f"SELECT pg_size_pretty(pg_table_size('dcsh.{NAME}')), "
             f"pg_size_pretty(pg_indexes_size('dcsh.{NAME}'))"

@@ -29,7 +29,8 @@ import numpy as np
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli import console
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.export import export_run
@@ -139,7 +140,7 @@ def measure(
     lap("train")
     export_run(run, model, name=name)
     lap("export")
-    with connection.connect(arguments.dsn) as conn, suppress(NotFound):
+    with connect(arguments.dsn) as conn, suppress(NotFound):
         registry.drop_archive(conn, name)
     archive = Archive.create(name, model, sources=[str(database)], dsn=arguments.dsn)
     archive.ingest([str(database)], progress=shown).raise_for_failures()
@@ -178,8 +179,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dsn", help="default: the embedded server")
     arguments = parser.parse_args()
-    with connection.connect(arguments.dsn) as conn:
-        migrate.require_current(conn)
+    with connect(arguments.dsn) as conn:
+        schema.require_current(conn)
     outcomes = []
     for seed in arguments.seeds:
         halves = split(arguments.dataset, arguments.work / f"split_{seed}", seed)

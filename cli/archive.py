@@ -305,10 +305,11 @@ def _many(count: int, thing: str) -> str:
 
 
 def _opened(dsn, pg_bin):
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect
 
-    conn = connection.connect(dsn, pg_bin=pg_bin)
-    migrate.require_current(conn)
+    conn = connect(dsn, pg_bin=pg_bin)
+    schema.require_current(conn)
     return conn
 
 

@@ -18,7 +18,7 @@ from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
-    from dcsh_pg.database.server.migrate import Status
+    from dcsh_pg.database.server.schema import DatabaseStatus
 
 db = typer.Typer(no_args_is_help=True, help="The schema in the database, and the embedded server.")
 app.add_typer(db, name="db")
@@ -57,18 +57,19 @@ def upgrade(
 
     [dim]dcsh-pg db upgrade --dsn service=maps[/dim]
     """
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import migrate
+    from dcsh_pg.database.server.connect import is_embedded, resolve
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     if owner is not None and not sql:
         raise UsageError("--owner needs --sql", hint="add --sql and have a DBA run the script")
     if sql:
         look = spatial == "auto" or dsn is not None
-        conninfo = connection.resolve(dsn, pg_bin=pg_bin) if look else None
+        conninfo = resolve(dsn, pg_bin=pg_bin) if look else None
         typer.echo(migrate.script(conninfo, spatial=spatial, owner=owner), nl=False)
         return
-    conninfo = connection.resolve(dsn, pg_bin=pg_bin)
-    if connection.is_embedded(dsn, pg_bin=pg_bin):
+    conninfo = resolve(dsn, pg_bin=pg_bin)
+    if is_embedded(dsn, pg_bin=pg_bin):
         EmbeddedServer.of(pg_bin).try_native()
     with progress() as shown:
         migrate.upgrade(conninfo, spatial=spatial, progress=shown)
@@ -96,13 +97,14 @@ def grant(
 
     [dim]dcsh-pg db grant --read analyst --write loader --dsn service=maps[/dim]
     """
-    from dcsh_pg.database.server import connection, migrate, rights
+    from dcsh_pg.database.server import rights, schema
+    from dcsh_pg.database.server.connect import connect
 
     if not read and not write:
         raise UsageError("no role is given", hint="add --read ROLE or --write ROLE")
     roles = [(role, False) for role in read or ()] + [(role, True) for role in write or ()]
-    with connection.connect(dsn, pg_bin=pg_bin) as conn:
-        migrate.require_current(conn)
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        schema.require_current(conn)
         for role, writes in roles:
             if sql:
                 lines = rights.statements(conn, role, write=writes)
@@ -119,11 +121,12 @@ def status(
     """Tell which server, extensions, schema and archives there are."""
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.archives.plan import search_plan
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect, is_embedded
 
-    embedded = connection.is_embedded(dsn, pg_bin=pg_bin)
-    with connection.connect(dsn, pg_bin=pg_bin) as conn:
-        state = migrate.status(conn)
+    embedded = is_embedded(dsn, pg_bin=pg_bin)
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        state = schema.status(conn)
         archives = registry.list_archives(conn) if state.current else []
         plans = [search_plan(conn, archive) for archive in archives]
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
@@ -136,18 +139,18 @@ def status(
         }
         typer.echo(json.dumps(told, indent=2))
         return
-    schema = state.revision or "none: make it with 'dcsh-pg db upgrade'"
+    revision = state.revision or "none: make it with 'dcsh-pg db upgrade'"
     if state.revision and state.revision != state.wanted:
-        schema += f" (this dcsh-pg works with {state.wanted})"
+        revision += f" (this dcsh-pg works with {state.wanted})"
     elif state.revision and not state.current:
-        schema += ", functions of another dcsh-pg: 'dcsh-pg db upgrade'"
+        revision += ", functions of another dcsh-pg: 'dcsh-pg db upgrade'"
     lines = {
         "server": f"PostgreSQL {state.server}{', embedded' if embedded else ''}",
         "at": where,
         "pgvector": state.pgvector or "not in this database",
         "PostGIS": state.postgis or "not in this database",
         "index": _native_index(state, embedded=embedded),
-        "schema": schema,
+        "schema": revision,
         "footprints": {"postgis": "PostGIS geometry", "core": "polygon", None: "-"}[state.layer],
         "archives": ", ".join(archive.name for archive in archives) or "-",
     }
@@ -165,7 +168,7 @@ def status(
         typer.echo(f"{'search':<11}{plan.archive}: {plan.uses or 'empty'}{fix}")
 
 
-def _native_index(state: Status, *, embedded: bool) -> str:
+def _native_index(state: DatabaseStatus, *, embedded: bool) -> str:
     """What to tell of the extension ``dcsh_hamming``."""
     if state.hamming:
         newer = state.hamming_available not in (None, state.hamming)
@@ -193,9 +196,10 @@ def url(
 
     [dim]psql "$(dcsh-pg db url)"[/dim]
     """
-    from dcsh_pg.database.server import connection
+    from dcsh_pg.database.server.connect import resolve
+    from dcsh_pg.database.server.dsn import url
 
-    text = connection.url(connection.resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
+    text = url(resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
     if "require_auth" in text and (version := _old_psql()):
         say(
             f"psql {version} on this machine does not know require_auth, which keeps the password from "

@@ -54,12 +54,13 @@ def save(
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect
     from dcsh_pg.files import check_writable, replacing
 
     check_writable(file)
-    with connection.connect(dsn, pg_bin=pg_bin) as conn:
-        migrate.require_current(conn)
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        schema.require_current(conn)
         content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
     with replacing(file) as temporary:
         temporary.write_bytes(content)

@@ -30,10 +30,11 @@ def pgstac(
     [dim]dcsh-pg pgstac naip[/dim]
     """
     from dcsh_pg.database.search import pgstac
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect
 
-    conn = connection.connect(dsn, pg_bin=pg_bin)
-    migrate.require_current(conn)
+    conn = connect(dsn, pg_bin=pg_bin)
+    schema.require_current(conn)
     if not drop:
         typer.echo(pgstac.create_view(conn, archive))
     elif pgstac.drop_view(conn, archive):

@@ -47,11 +47,12 @@ def recall(
     """
     settings = options.parse_integers(sweep, "--sweep")
 
-    from dcsh_pg.database.server import connection, migrate
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect
     from dcsh_pg.evaluation.recall import measure_recall
 
-    with connection.connect(dsn, pg_bin=pg_bin) as conn, console.progress(quiet=quiet) as progress:
-        migrate.require_current(conn)
+    with connect(dsn, pg_bin=pg_bin) as conn, console.progress(quiet=quiet) as progress:
+        schema.require_current(conn)
         report = measure_recall(
             conn,
             archive,

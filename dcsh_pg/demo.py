@@ -20,7 +20,8 @@ from dcsh_pg import codes, results
 from dcsh_pg.archive import Archive, Query
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search.similar import Hit
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import DcshError, NotFound
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.reading import Reading
@@ -88,8 +89,8 @@ def demo(
             make_archive(source, progress=progress)
     if not model.exists():
         _train(source, folder / "run", model, name, progress)
-    conn = connection.connect(dsn, pg_bin=pg_bin)
-    migrate.require_current(conn)
+    conn = connect(dsn, pg_bin=pg_bin)
+    schema.require_current(conn)
     _forget_older(conn, name, model, progress)
     archive = Archive.create(name, model, sources=[str(source)], dsn=dsn, pg_bin=pg_bin)
     report = archive.ingest([str(source)], georeference=False, progress=progress)

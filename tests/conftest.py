@@ -33,7 +33,7 @@ from citus_cluster import citus_cluster, citus_database  # noqa: F401
 from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database.server import migrate, native
-from dcsh_pg.database.server.connection import LIBPQ_VARIABLES
+from dcsh_pg.database.server.dsn import LIBPQ_VARIABLES
 from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
 from dcsh_pg.database.server.native_build import PgConfig
 

@@ -15,7 +15,8 @@ from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import ModelError, NotFound, ServerError
 
 
@@ -33,7 +34,7 @@ def other_model(model_file, tmp_path_factory):
 
 @pytest.fixture
 def two(database):
-    with connection.connect(database) as first, connection.connect(database) as second:
+    with connect(database) as first, connect(database) as second:
         yield first, second
 
 
@@ -79,7 +80,7 @@ def test_codes_of_one_model_never_enter_an_archive_of_another(
                 Archive.create("a", other_model, dsn=database)
             return self.hasher.hash(images)
 
-    with connection.connect(database) as other:
+    with connect(database) as other:
         archive.__dict__["hasher"] = Meanwhile(archive.hasher)
         with pytest.raises(NotFound, match="dropped or replaced"):
             archive.ingest([str(scenes)])
@@ -127,7 +128,7 @@ def test_a_source_of_no_use_leaves_no_archive_and_drops_none(database, model_fil
         return CliRunner().invoke(app, command)
 
     assert ingest().exit_code == 6
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         assert registry.list_archives(conn) == []
         Archive.create("a", model_file, dsn=database)
         assert ingest().exit_code == 6
@@ -214,18 +215,18 @@ def test_an_open_archive_reconnects(any_database, model_file, scenes):
 
 def test_what_ends_a_statement_or_a_session_is_named_with_what_to_do(core, database):
     core.execute("SET statement_timeout = 10")
-    with pytest.raises(ServerError, match="statement timeout") as slow, connection.sql_errors():
+    with pytest.raises(ServerError, match="statement timeout") as slow, sql_errors():
         core.execute("SELECT pg_sleep(5)")
     assert "SET statement_timeout = 0" in slow.value.hint
     core.execute("SET statement_timeout = 0")
     with psycopg.connect(database, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(%s, 10000)", [core.info.backend_pid])
-    with pytest.raises(ServerError) as lost, connection.sql_errors():
+    with pytest.raises(ServerError) as lost, sql_errors():
         core.execute("SELECT 1")
     assert "rerun the command" in lost.value.hint
 
 
 @pytest.fixture
 def core(database):
-    with connection.connect(database) as opened:
+    with connect(database) as opened:
         yield opened

@@ -13,12 +13,13 @@ import numpy as np
 import psycopg
 import pytest
 import shapely
+import sqlalchemy
 from shapely.geometry import box, shape
 from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.dsn import url
 from dcsh_pg.errors import PartialSuccess
 
 DATA = os.environ.get("DCSH_TEST_DATA")
@@ -111,9 +112,11 @@ def test_gdal_reads_the_archive_as_a_layer(postgis, postgis_database):
     assert [float(corner) for corner in corners] == pytest.approx(expected, abs=1e-6)
 
 
-def test_geopandas_reads_the_archive(postgis):
+def test_geopandas_reads_the_archive(postgis, postgis_database):
     geopandas = pytest.importorskip("geopandas")
-    engine = connection.engine(postgis.connection)
+    engine = sqlalchemy.create_engine(
+        url(postgis_database).replace("postgresql://", "postgresql+psycopg://")
+    )
     frame = geopandas.read_postgis("SELECT id, geom FROM dcsh.real ORDER BY id", engine)
     assert frame.crs.to_epsg() == 4326
     assert set(frame.geom_type) == {"Polygon"} and frame["id"].is_unique

@@ -37,7 +37,7 @@ from dcsh_pg.database.search import examples
 from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.search.change import change
 from dcsh_pg.database.search.near_duplicates import near_duplicates
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.errors import DcshError, NotFound
 
@@ -170,7 +170,7 @@ class Archive:
     def __init__(self, name: str, bits: int, rng: np.random.Generator):
         self.name, self.bits = name, bits
         self.centres = rng.integers(0, 256, (12, bits // 8), dtype=np.uint8)
-        with connection.connect(server()) as conn:
+        with connect(server()) as conn:
             card = ModelCard(
                 name="synthetic", method="itq", bits=bits, bands=3, chip_size=64, input_size=64,
                 mean=(0.5,) * 3, std=(0.25,) * 3, encoder="none",
@@ -242,7 +242,7 @@ def once(attack: Attack, rng: random.Random) -> None:
 
     def write(what, step, seed):
         own = random.Random(seed)
-        with connection.connect(server()) as conn:
+        with connect(server()) as conn:
             while not done.is_set():
                 try:
                     step(conn, own)
@@ -253,7 +253,7 @@ def once(attack: Attack, rng: random.Random) -> None:
 
     def client(seed):
         own = random.Random(seed)
-        with connection.connect(server()) as conn:
+        with connect(server()) as conn:
             for _ in range(CHECKS):
                 try:
                     kind, is_right, rows = ask(conn, name, own)
@@ -275,7 +275,7 @@ def once(attack: Attack, rng: random.Random) -> None:
             done.set()
         for one in writing:
             one.result()
-    with connection.connect(server()) as conn:
+    with connect(server()) as conn:
         scans = conn.execute(
             """
             SELECT coalesce(sum(idx_scan), 0) FROM pg_stat_user_indexes JOIN pg_class c ON c.oid = indexrelid

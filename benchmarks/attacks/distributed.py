@@ -41,7 +41,8 @@ from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import distributed, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import DcshError
 
 NAME, SCENES, CHIPS = "attacked", 8, 40
@@ -119,14 +120,14 @@ class Archive(Nodes):
         self.clean = {}
         for what, operation in OPERATIONS.items():
             self.prepare("load" if what == "load" else "removal", distribute=False)
-            with connection.connect(self.dsn) as conn:
+            with connect(self.dsn) as conn:
                 if "distribute" not in what:
                     operation(conn, fork.Value("i"))
             self.clean[what] = self.rows()
 
     def prepare(self, what: str, distribute: bool) -> None:
         """A new archive, empty for a load and else with all scenes."""
-        with connection.connect(self.dsn) as conn:
+        with connect(self.dsn) as conn:
             if any(archive.name == NAME for archive in registry.list_archives(conn)):
                 registry.drop_archive(conn, NAME)
             card = ModelCard(
@@ -169,7 +170,7 @@ class Run:
     def child(self) -> None:
         dsn = make_conninfo(self.nodes.dsn, application_name="attacked")
         try:
-            with connection.connect(dsn) as conn:
+            with connect(dsn) as conn:
                 OPERATIONS[self.what](conn, self.done)
         except (DcshError, psycopg.Error):
             os._exit(3)
@@ -180,7 +181,7 @@ class Run:
         while not self.over.is_set():
             before = self.done.value if self.killed_at is None else self.killed_at
             try:
-                conn = conn or connection.connect(self.nodes.dsn)
+                conn = conn or connect(self.nodes.dsn)
                 hits = search.similar(conn, NAME, query.tobytes(), k=10_000)
             except (DcshError, psycopg.Error) as error:
                 conn = None
@@ -271,7 +272,7 @@ def check(attack: Attack, nodes: Archive, what: str, left: str, finish: bool) ->
         stored = Counter(row[1] for row in nodes.rows())
         if stored != dict(nodes.sql("SELECT id - min(id) OVER (), chips FROM dcsh.scene")):
             attack.fault(what, f"scenes and chips differ {left}")
-    with connection.connect(nodes.dsn) as conn:
+    with connect(nodes.dsn) as conn:
         try:
             OPERATIONS[what](conn, fork.Value("i"))
         except DcshError as error:

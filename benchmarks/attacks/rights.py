@@ -38,7 +38,9 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates, statistics
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate, rights
+from dcsh_pg.database.server import migrate, rights, schema
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import DcshError, ServerError
 
 HOMES = ["public", "ext", '"Odd, ""schema"']
@@ -155,7 +157,7 @@ def expect(attack: Attack, what: str, call, *arguments):
     """The result of a call, or the error of our family that it ends with."""
     attack.tried(what)
     try:
-        with connection.sql_errors():
+        with sql_errors():
             return call(*arguments)
     except DcshError as error:
         if "\n" in error.message:
@@ -226,12 +228,12 @@ def once(attack: Attack, rng: random.Random) -> None:
         migrate.upgrade(with_path)
         attack.tried("upgrade by a superuser")
         migrate.upgrade(as_owner)
-        conn = stack.enter_context(connection.connect(as_owner))
+        conn = stack.enter_context(connect(as_owner))
         for name in ("mine", "other"):
             new_archive(conn, name)
             load(conn, name, "a.tif")
             if rng.random() < 0.5:
-                registry.create_code_index(conn, name) if migrate.status(conn).hamming else None
+                registry.create_code_index(conn, name) if schema.status(conn).hamming else None
         modulus = rng.randint(1, 6)
         admin.execute("ALTER TABLE dcsh.mine ENABLE ROW LEVEL SECURITY")
         admin.execute(f"CREATE POLICY part ON dcsh.mine USING (id % {modulus} = 0)")
@@ -243,8 +245,8 @@ def once(attack: Attack, rng: random.Random) -> None:
                 if rng.random() < share:
                     admin.execute(line)
             as_role = make_conninfo(with_path, user=role, password="secret")
-            taker = stack.enter_context(connection.connect(as_role))
-            if not isinstance(expect(attack, "open", migrate.require_current, taker), Exception):
+            taker = stack.enter_context(connect(as_role))
+            if not isinstance(expect(attack, "open", schema.require_current, taker), Exception):
                 try_reads(attack, taker, admin, role)
             try_writes(attack, taker, admin, role, rng)
             upgraded = expect(attack, "write: upgrade", migrate.upgrade, as_role)

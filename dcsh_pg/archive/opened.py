@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import connection, schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
@@ -89,8 +90,8 @@ class OpenArchive:
             SchemaError: the database has no dcsh-pg schema, or that of another version.
             NotFound: no archive of that name.
         """
-        conn = connection.connect(dsn, pg_bin=pg_bin)
-        migrate.require_current(conn)
+        conn = connect(dsn, pg_bin=pg_bin)
+        schema.require_current(conn)
         return cls(conn, registry.get_archive(conn, name), device=device)
 
     @classmethod
@@ -129,8 +130,8 @@ class OpenArchive:
             UsageError: the archive was made with another reading, or is new and no model is given,
                 or the reading does not fit the model.
         """
-        conn = connection.connect(dsn, pg_bin=pg_bin)
-        migrate.require_current(conn)
+        conn = connect(dsn, pg_bin=pg_bin)
+        schema.require_current(conn)
         hasher = Hasher(model, device=device) if model is not None else None
         asked = {
             key: value

@@ -23,7 +23,7 @@ from pgvector import Bit
 from dcsh_pg import codes
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.plan import walks_an_index
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.search_path import SAFE
 from dcsh_pg.errors import InputError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress

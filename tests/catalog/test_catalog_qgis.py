@@ -13,12 +13,12 @@ from dcsh_pg.archive import Archive, Query
 from dcsh_pg.catalog.qgis_project import by_distance, postgres_source
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 
 def made(dsn: str) -> Archive:
-    conn = connection.connect(dsn)
+    conn = connect(dsn)
     loader = Loader(conn, new_archive(conn, "places"))
     codes = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
     boxes = [shapely.box(10 + n % 10, 40 + n // 10, 11 + n % 10, 41 + n // 10) for n in range(60)]

@@ -23,7 +23,7 @@ from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.catalog.stac_model import model_item
 from dcsh_pg.database.archives import contents, registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, OutputError
 
 MADE = datetime(2024, 5, 6, tzinfo=timezone.utc)
@@ -31,7 +31,7 @@ MADE = datetime(2024, 5, 6, tzinfo=timezone.utc)
 
 @pytest.fixture
 def conn(database):
-    with connection.connect(database) as opened:
+    with connect(database) as opened:
         yield opened
 
 
@@ -249,7 +249,7 @@ def test_with_postgis_the_files_say_the_same(database, any_postgis, tmp_path):
     frames = []
     geopandas = pytest.importorskip("geopandas")
     for dsn in (database, any_postgis):
-        with connection.connect(dsn) as conn:
+        with connect(dsn) as conn:
             loader = Loader(conn, new_archive(conn, "places"))
             add(loader, Scene("a.tif"), np.eye(2, 8, dtype=np.uint8), [shapely.box(0, 0, 1, 1)] * 2)
             loader.flush()
@@ -263,7 +263,7 @@ def test_the_files_tell_of_one_moment(conn, places, database, tmp_path, monkeypa
     described = contents.scene_summaries
 
     def meanwhile_a_scene_is_stored(conn, name):
-        with connection.connect(database) as other:
+        with connect(database) as other:
             loader = Loader(other, registry.get_archive(other, "places"))
             add(loader, Scene("late.tif"), places[:1], [shapely.box(100, 40, 101, 41)])
             loader.flush()

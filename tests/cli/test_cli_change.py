@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def places(any_deployment):
     x = np.arange(3)
     footprints = shapely.box(x, 0, x + 1, 1)
     codes = np.random.default_rng(0).integers(0, 256, (3, 8), dtype=np.uint8)
-    with connection.connect(any_deployment) as conn:
+    with connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         for year, month, changed in ((2019, 12, 0), (2021, 5, np.array([[1], [0], [7]], np.uint8))):
             acquired = datetime(year, month, 31, 23, tzinfo=timezone.utc)

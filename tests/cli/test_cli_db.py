@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import NotFound, SchemaError, ServerError, UsageError
 
@@ -27,7 +27,7 @@ def run():
 
 @pytest.fixture
 def places(database):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif", properties={"label": "x"}), np.zeros((3, 8), np.uint8))
         loader.record_error("b.tif", "cannot be read", "copy it again")
@@ -39,7 +39,7 @@ def test_upgrade_then_status(run, dsn):
     before = run("db", "status", "--dsn", dsn)
     assert "none: make it with 'dcsh-pg db upgrade'" in before.stdout
     done = run("db", "upgrade", "--dsn", dsn)
-    assert done.exit_code == 0 and "schema dcsh: made revision" in done.stderr
+    assert done.exit_code == 0 and "schema dcsh: created at revision" in done.stderr
     assert "up to date at" in run("db", "upgrade", "--dsn", dsn).stderr
     told = json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)
     assert told["revision"] == told["wanted"] and told["layer"] == "core"

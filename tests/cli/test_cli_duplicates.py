@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 CODES = np.array([[0] * 8, [255] * 8, [0] * 7 + [3], [0] * 8, [0] * 7 + [15]], np.uint8)
@@ -26,7 +26,7 @@ CODES = np.array([[0] * 8, [255] * 8, [0] * 7 + [3], [0] * 8, [0] * 7 + [15]], n
 @pytest.fixture
 def places(any_deployment):
     """Five chips side by side; four are connected by steps of two bits."""
-    with connection.connect(any_deployment) as conn:
+    with connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         new_archive(conn, "empty")
         x = np.arange(5)

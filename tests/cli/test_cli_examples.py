@@ -15,7 +15,7 @@ from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.spatial import area_text, layer_of
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def places(any_deployment):
     cells = np.arange(36)
     footprints = shapely.box(cells % 6, cells // 6, cells % 6 + 1, cells // 6 + 1)
     codes = np.random.default_rng(0).integers(0, 256, (36, 8), dtype=np.uint8)
-    with connection.connect(any_deployment) as conn:
+    with connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("gone.tif"), codes, footprints)
         loader.flush()

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
@@ -72,7 +72,7 @@ def test_name_and_float16(run, tmp_path):
 
 
 def test_save_gives_back_the_file_of_an_archive(model, database, tmp_path):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         sha256 = registry.store_model(conn, Hasher(model).card, model.read_bytes())
         registry.create_archive(conn, "ponds", sha256, {})
     file = tmp_path / "saved.onnx"

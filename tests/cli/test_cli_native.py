@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import OutputError, ServerError, UsageError
 
@@ -24,7 +24,7 @@ def run():
 
 @pytest.fixture
 def places(hamming):
-    with connection.connect(hamming) as conn:
+    with connect(hamming) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         codes = np.random.default_rng(0).integers(0, 256, (20_000, 8), dtype=np.uint8)
         add(loader, Scene("a.tif"), codes)
@@ -52,7 +52,7 @@ def test_status_tells_which_plan_a_search_uses_and_what_to_do(run, places):
 
 def test_status_of_a_database_without_it(run, dsn):
     run("db", "upgrade", "--dsn", dsn)
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
         new_archive(conn, "empty")
         offered = conn.execute(
@@ -68,7 +68,7 @@ def test_status_of_a_database_without_it(run, dsn):
 
 
 def test_an_upgrade_makes_it_known_to_the_database(run, hamming):
-    with connection.connect(hamming) as conn:
+    with connect(hamming) as conn:
         conn.execute("DROP EXTENSION dcsh_hamming")
     assert run("db", "upgrade", "--dsn", hamming).exit_code == 0
     assert json.loads(run("db", "status", "--json", "--dsn", hamming).stdout)["hamming"]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from dcsh_pg import codes as packed
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
 
 
@@ -24,7 +24,7 @@ def run():
 
 @pytest.fixture
 def places(database, codes):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif"), codes)
         loader.flush()
@@ -44,7 +44,7 @@ def measured(run, dsn, *arguments):
 
 
 def contents(dsn):
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         return conn.execute("SELECT oid, relname, relkind FROM pg_class ORDER BY 1").fetchall()
 
 
@@ -66,7 +66,7 @@ def test_recall_is_that_of_the_index_itself(run, places, codes):
         run, places, "--index", "hnsw", "--sweep", "10,1000", "--queries", 30, "--seed", 1
     )
     asked = codes[np.random.default_rng(1).choice(len(codes), 30, replace=False)]
-    with connection.connect(places) as conn:
+    with connect(places) as conn:
         conn.execute("CREATE INDEX ON dcsh.places USING hnsw (code bit_hamming_ops)")
         conn.execute("SET enable_seqscan = off")
         conn.execute("SET hnsw.ef_search = 1000")
@@ -84,7 +84,7 @@ def test_recall_is_that_of_the_index_itself(run, places, codes):
 
 
 def test_ties_are_no_loss(run, database):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif"), np.zeros((500, 8), np.uint8))
         loader.flush()
@@ -116,7 +116,7 @@ def test_what_cannot_be_measured(run, places):
     ]:
         assert refused(*arguments)[0] == code, arguments
         assert words in refused(*arguments)[1]
-    with connection.connect(places) as conn:
+    with connect(places) as conn:
         conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
     code, told = refused("places", "--index", "hamming")
     assert code == ServerError.exit_code and "dcsh-pg native install" in told

@@ -8,25 +8,25 @@ import numpy as np
 import psycopg
 import pytest
 
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 
 
 @pytest.fixture
 def conn(any_deployment) -> Iterator[psycopg.Connection]:
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         yield opened
 
 
 @pytest.fixture
 def server(any_database) -> Iterator[psycopg.Connection]:
     """As ``conn``, and never a cluster."""
-    with connection.connect(any_database) as opened:
+    with connect(any_database) as opened:
         yield opened
 
 
 @pytest.fixture
 def core(database) -> Iterator[psycopg.Connection]:
-    with connection.connect(database) as opened:
+    with connect(database) as opened:
         yield opened
 
 

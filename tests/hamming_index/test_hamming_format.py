@@ -19,7 +19,8 @@ from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
 
 QUERY = np.zeros(72, np.uint8)
 WRITERS = ("INSERT INTO t VALUES (9999, repeat('01', 36)::bit(72))", "VACUUM (INDEX_CLEANUP ON) t")
@@ -107,7 +108,7 @@ def test_a_page_that_is_no_metapage_is_refused_as_damage(hamming_admin, kept):
 @pytest.fixture
 def places(hamming) -> str:
     """DSN of a database with an archive and its index."""
-    with connection.connect(hamming) as conn:
+    with connect(hamming) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif"), np.arange(24, dtype=np.uint8).reshape(3, 8))
         loader.flush()
@@ -128,7 +129,7 @@ def test_a_stale_index_of_an_archive_is_found_and_rebuilt(embedded_admin, places
         done = CliRunner().invoke(app, [*command, "--dsn", dsn])
         assert done.exit_code == 0, done.output
         assert "stale" not in CliRunner().invoke(app, ["db", "status", "--dsn", dsn]).output
-        with connection.connect(dsn) as conn:
-            assert migrate.status(conn).stale_indexes == []
+        with connect(dsn) as conn:
+            assert schema.status(conn).stale_indexes == []
             assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
             check(conn, index)

@@ -16,7 +16,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate, schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import EmbeddedServer
 
 QUERY = np.zeros(64, np.uint8)
@@ -29,7 +30,7 @@ def old(programs_of, server_folder, no_outer_database) -> Iterator[EmbeddedServe
     server = EmbeddedServer(server_folder / "old16", programs_of(16))
     dsn = server.start()
     migrate.upgrade(dsn)
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         rng = np.random.default_rng(33)
         add(loader, Scene("a.tif"), rng.integers(0, 256, (700, 8), dtype=np.uint8))
@@ -85,7 +86,7 @@ def upgraded(old, programs_of) -> Iterator[tuple[EmbeddedServer, tuple, Path]]:
 
 def answers(dsn: str) -> tuple:
     """What is searched for before and after."""
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         hits = [(hit.id, hit.distance) for hit in search.similar_to(conn, "places", 7, k=50)]
         return by_heap(conn, QUERY), hits
 
@@ -99,7 +100,7 @@ def assert_same(dsn: str, expected: tuple) -> None:
             "SELECT extversion = default_version FROM pg_extension"
             " JOIN pg_available_extensions ON name = extname WHERE extname = 'dcsh_hamming'"
         ).fetchone() == (True,)
-        assert migrate.status(conn).stale_indexes == []
+        assert schema.status(conn).stale_indexes == []
         for index in ("t_code", INDEX):
             check(conn, index)
         assert by_index(conn, QUERY) == expected[0]

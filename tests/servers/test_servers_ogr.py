@@ -14,7 +14,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.codes import to_hex
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.dsn import url
 
 CODES = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
 BOXES = [shapely.box(9 + n / 100, 48.5, 9.01 + n / 100, 48.51) for n in range(20)]
@@ -33,14 +34,14 @@ pytestmark = pytest.mark.skipif(
 
 def filled(database):
     """Makes archive places in a database; gives the name that GDAL has for that."""
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         for n in range(2):
             chips = slice(10 * n, 10 * n + 10)
             day = datetime(2021, 6, 1 + n, tzinfo=timezone.utc)
             add(loader, Scene(f"{n}.tif", acquired=day), CODES[chips], BOXES[chips])
         loader.flush()
-    return f"PG:{connection.url(database, require_auth=False)}"
+    return f"PG:{url(database, require_auth=False)}"
 
 
 @pytest.fixture(params=["database", "postgis_database"])
@@ -100,7 +101,7 @@ def test_ogr2ogr_takes_hits_from_a_query(postgis_database, tmp_path):
     source = filled(postgis_database)
     query = "SELECT * FROM dcsh.search_layer('places', 5, k => 7)"
     features = as_geojson(tmp_path, "-sql", query, source)
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         hits = search.similar_to(conn, "places", 5, k=7)
     assert [(f["properties"]["id"], f["properties"]["distance"]) for f in features] == [
         (hit.id, hit.distance) for hit in hits

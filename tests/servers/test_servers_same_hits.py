@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli.main import app as command_line
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.dsn import url
 
 CHIP, K = 17, 25
 AREA = shapely.box(9.0, 48.4, 9.05, 48.6)
@@ -26,7 +27,7 @@ AREA = shapely.box(9.0, 48.4, 9.05, 48.6)
 @pytest.fixture
 def places(any_postgis):
     """300 chips on a grid; codes of 16 bits, so that many distances are equal."""
-    conn = connection.connect(any_postgis)
+    conn = connect(any_postgis)
     loader = Loader(conn, new_archive(conn, "places", 16))
     codes = np.random.default_rng(4).integers(0, 256, (300, 2), dtype=np.uint8)
     x, y = 9 + np.arange(300) % 20 / 200, 48.5 + np.arange(300) // 20 / 200
@@ -58,7 +59,7 @@ def of_command_line(dsn):
 def of_tipg(tipg, dsn, monkeypatch):
     from starlette.testclient import TestClient
 
-    monkeypatch.setenv("DATABASE_URL", connection.url(dsn))
+    monkeypatch.setenv("DATABASE_URL", url(dsn))
     query = {"archive": "places", "chip": CHIP, "k": K, "area": AREA.wkt}
     with TestClient(tipg) as client:
         page = client.get(

@@ -12,7 +12,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.codes import to_hex
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.dsn import url
 
 CODES = np.random.default_rng(0).integers(0, 256, (40, 8), dtype=np.uint8)
 BOXES = [shapely.box(9 + n / 100, 48.5, 9.01 + n / 100, 48.51) for n in range(40)]
@@ -23,7 +24,7 @@ TILE = (11, 1075, 707)
 
 @pytest.fixture
 def conn(any_postgis):
-    with connection.connect(any_postgis) as opened:
+    with connect(any_postgis) as opened:
         loader = Loader(opened, new_archive(opened, "places"))
         for n in range(4):
             chips = slice(10 * n, 10 * n + 10)
@@ -37,7 +38,7 @@ def conn(any_postgis):
 def client(tipg, conn, any_postgis, monkeypatch):
     from starlette.testclient import TestClient
 
-    monkeypatch.setenv("DATABASE_URL", connection.url(any_postgis))
+    monkeypatch.setenv("DATABASE_URL", url(any_postgis))
     with TestClient(tipg, raise_server_exceptions=False) as opened:
         yield opened
 

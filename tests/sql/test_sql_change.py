@@ -15,7 +15,7 @@ from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search.change import change
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 DAY = datetime(2019, 1, 1, tzinfo=timezone.utc)
@@ -25,7 +25,7 @@ AFTER = (DAY + timedelta(days=10), None)
 
 @pytest.fixture
 def conn(any_deployment):
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         yield opened
 
 
@@ -127,7 +127,7 @@ def test_slanted_footprints_are_measured_by_their_true_shape(postgis_database):
             for x, y in random.random((40, 2)) * 5
         ]
         scenes.append((day, boxes, random.integers(0, 256, (40, 8), dtype=np.uint8)))
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         filled(conn, scenes)
         rows = found(change(conn, "places", BEFORE, AFTER))
     assert len(rows) > 10

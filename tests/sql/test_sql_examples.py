@@ -17,7 +17,7 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import examples
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 EXAMPLES = settings(
@@ -32,13 +32,13 @@ FEW_CODES = arrays(np.uint8, st.tuples(st.integers(4, 40), st.just(2)), elements
 
 @pytest.fixture
 def conn(any_deployment):
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         yield opened
 
 
 @pytest.fixture
 def indexed(any_hamming):
-    with connection.connect(any_hamming) as opened:
+    with connect(any_hamming) as opened:
         yield opened
 
 
@@ -281,7 +281,7 @@ def test_the_hits_of_a_region_meet_the_conditions(squares):
 
 
 def test_a_slanted_region_is_measured_by_its_true_shape(postgis_database):
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         filled(
             conn, np.random.default_rng(0).integers(0, 256, (64, 8), np.uint8), footprints=grid(8)
         )

@@ -13,7 +13,8 @@ from synthetic import Scene, add, new_archive
 
 from dcsh_pg import sql
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "sql.md").read_text(encoding="utf-8")
 
@@ -50,7 +51,7 @@ def examples():
 
 
 def test_the_examples_of_the_document_run(any_deployment):
-    with connection.connect(any_deployment) as conn:
+    with connect(any_deployment) as conn:
         for name in ("naip", "other"):
             loader = Loader(conn, new_archive(conn, name))
             boxes = [box(-86.5 + n / 50, 30.4, -86.48 + n / 50, 30.45) for n in range(50)]
@@ -59,7 +60,7 @@ def test_the_examples_of_the_document_run(any_deployment):
                 add(loader, scene, np.arange(400, dtype=np.uint8).reshape(50, 8), boxes)
             loader.flush()
         conn.execute("CREATE TABLE ponds AS SELECT 'a' AS name, -86.3 AS lon, 30.42 AS lat")
-        core = migrate.status(conn).layer == "core"
+        core = schema.status(conn).layer == "core"
         foreign = "ST_" if core else "area => '(("
         distributed = conn.execute("SELECT dcsh._is_distributed('naip')").fetchone()[0]
         # Citus joins distributed tables on their key alone.

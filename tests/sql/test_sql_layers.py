@@ -12,7 +12,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.codes import to_hex
 from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import UsageError
 
@@ -22,14 +23,14 @@ BOXES = [shapely.box(n, 10 + n, n + 1, 11 + n) for n in range(6)]
 
 @pytest.fixture
 def conn(any_deployment):
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         fill(opened)
         yield opened
 
 
 @pytest.fixture
 def server(any_database):
-    with connection.connect(any_database) as opened:
+    with connect(any_database) as opened:
         fill(opened)
         yield opened
 
@@ -87,7 +88,7 @@ def test_a_layer_shows_every_chip_with_its_scene_in_plain_types(conn):
 
 
 def test_postgis_knows_the_type_and_the_srid_of_a_layer(postgis_database):
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         new_archive(conn, "places")
         assert conn.execute(
             "SELECT f_geometry_column, type, srid, coord_dimension FROM geometry_columns"
@@ -105,7 +106,7 @@ def test_postgis_knows_the_type_and_the_srid_of_a_layer(postgis_database):
     ],
 )
 def test_what_programs_ask_of_a_layer_first_does_not_join_the_scenes(postgis_database, question):
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         new_archive(conn, "places")
         ((plan,),) = conn.execute(f"EXPLAIN (FORMAT JSON) {question}").fetchall()
         assert "'Relation Name': 'places'" in str(plan)
@@ -121,7 +122,7 @@ def test_a_layer_goes_with_its_archive(conn):
 
 
 def test_an_upgrade_gives_older_archives_their_layer_and_keeps_rights_and_views(any_database):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         for name in ("places", "more"):
             new_archive(conn, name)
         conn.execute("DROP VIEW dcsh.more_layer")
@@ -137,7 +138,7 @@ def test_an_upgrade_gives_older_archives_their_layer_and_keeps_rights_and_views(
 
 @pytest.mark.parametrize("name", ["places", "places_layer_layer"])
 def test_an_archive_and_the_layer_of_another_cannot_have_one_name(database, name):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         new_archive(conn, "places_layer")
         with pytest.raises(UsageError, match="cannot be named") as error:
             new_archive(conn, name)
@@ -147,7 +148,7 @@ def test_an_archive_and_the_layer_of_another_cannot_have_one_name(database, name
 
 @pytest.mark.parametrize("other", ["archive", "view"])
 def test_where_something_older_has_the_name_there_is_no_layer_and_nothing_is_lost(database, other):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         new_archive(conn, "places")
         conn.execute("DROP VIEW dcsh.places_layer")
         if other == "archive":
@@ -166,7 +167,7 @@ def test_where_something_older_has_the_name_there_is_no_layer_and_nothing_is_los
 @pytest.mark.parametrize("older", [False, True])
 def test_a_layer_shows_what_its_reader_may_read(older, any_database):
     """By row-level security, and by the rights on what is behind it."""
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         fill(conn)
         viewer = f"viewer_of_{conn.info.dbname}"
         conn.execute(f"CREATE ROLE {viewer}; GRANT USAGE ON SCHEMA dcsh TO {viewer}")
@@ -193,7 +194,7 @@ def test_a_layer_shows_what_its_reader_may_read(older, any_database):
 
 
 def test_a_layer_is_dumped_and_restored(any_database):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         fill(conn)
         _dump_and_restore(conn, any_database)
 

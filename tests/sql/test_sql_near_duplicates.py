@@ -18,7 +18,7 @@ from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search.near_duplicates import near_duplicates
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 EXAMPLES = settings(
@@ -31,14 +31,14 @@ DAY = datetime(2021, 6, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def conn(any_deployment):
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         yield opened
 
 
 @pytest.fixture
 def core(database):
     """Without the native extension, so that the pairs come from the masks."""
-    with connection.connect(database) as opened:
+    with connect(database) as opened:
         opened.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
         yield opened
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_asked(conn):
 
 def test_the_extension_may_lack_the_join_or_lie_elsewhere(hamming):
     codes = clustered_codes(np.random.default_rng(2))[:2000]
-    with connection.connect(hamming) as conn:
+    with connect(hamming) as conn:
         filled(conn, codes)
         rows = near_duplicates(conn, "places", 3)
         conn.execute("CREATE SCHEMA elsewhere")

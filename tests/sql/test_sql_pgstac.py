@@ -31,7 +31,7 @@ from dcsh_pg.database.archives.contents import batches
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import pgstac
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
 
 EXAMPLES = settings(
@@ -110,7 +110,7 @@ def chips(naip, items):
     """What brute force looks through."""
     told = [json.loads(line) for line in items.read_text().splitlines()]
     by_id = {item["id"]: item for item in told}
-    with connection.connect(naip) as conn:
+    with connect(naip) as conn:
         [(columns, footprints)] = batches(conn, "naip", 5000)
     return [
         Chip(id, np.frombuffer(code, np.uint8), footprint, acquired, by_id[item_id])
@@ -394,7 +394,7 @@ def test_a_reader_of_both_schemas_may_search_whatever_its_search_path(naip, chip
 
 
 def test_without_pgstac_one_clear_error(any_database):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         new_archive(conn, "places")
         for call in (
             lambda: pgstac.similar_in_stac(conn, "places", bytes(8), FINE),
@@ -414,7 +414,7 @@ def test_a_search_in_some_scenes_equals_brute_force_with_and_without_the_index(r
     rng = np.random.default_rng(1)
     codes = rng.integers(0, 4, (4000, 2), dtype=np.uint8)
     day = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    with connection.connect(request.getfixturevalue(kind)) as conn:
+    with connect(request.getfixturevalue(kind)) as conn:
         loader = Loader(conn, new_archive(conn, "places", 16))
         for n in range(40):
             scene = Scene(f"{n}.tif", acquired=day + timedelta(days=n))

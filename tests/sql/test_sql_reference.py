@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 
 FILE = Path(__file__).parents[2] / "docs" / "make_sql_reference.py"
 FIX = "run: python docs/make_sql_reference.py DSN"
@@ -28,14 +28,14 @@ def document(maker):
 
 
 def test_the_reference_is_what_the_catalog_tells(postgis_database, maker, document):
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         made = maker.put(document, maker.reference(conn))
         assert conn.execute("SELECT count(*) FROM dcsh.archive").fetchone() == (0,)
     assert made == document, FIX
 
 
 def test_without_postgis_the_functions_are_the_same(any_database, maker, document):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         told = [text for topic in maker.functions(conn).values() for text in topic.values()]
     assert len(told) > 20
     for text in told:
@@ -43,7 +43,7 @@ def test_without_postgis_the_functions_are_the_same(any_database, maker, documen
 
 
 def test_every_public_function_is_told_and_has_a_comment(any_database, document):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         functions = conn.execute(
             """
             SELECT p.proname, obj_description(p.oid, 'pg_proc')

@@ -16,7 +16,7 @@ from synthetic import Scene, new_archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import statistics
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 DAY = datetime(2021, 6, 30, 12, tzinfo=timezone.utc)
@@ -24,7 +24,7 @@ DAY = datetime(2021, 6, 30, 12, tzinfo=timezone.utc)
 
 @pytest.fixture
 def conn(any_deployment):
-    with connection.connect(any_deployment) as opened:
+    with connect(any_deployment) as opened:
         yield opened
 
 

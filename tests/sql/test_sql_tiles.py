@@ -17,7 +17,7 @@ from dcsh_pg.codes import to_hex
 from dcsh_pg.database.archives import layers
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError, UsageError
 
 WEST, SOUTH, STEP, SIDE = 9.0, 48.5, 0.01, 12
@@ -33,7 +33,7 @@ EXAMPLES = settings(
 @pytest.fixture
 def conn(any_postgis):
     """With archive places: a square of chips, a scene and a day a row, and a chip without a place."""
-    with connection.connect(any_postgis) as opened:
+    with connect(any_postgis) as opened:
         loader = Loader(opened, new_archive(opened, "places"))
         for row in range(SIDE):
             chips = slice(SIDE * row, SIDE * (row + 1))
@@ -249,7 +249,7 @@ def test_what_is_not_there(conn, database):
             layers.tile(conn, "places", z, x, y)
     with pytest.raises(NotFound, match="no chip 999"):
         layers.tile(conn, "places", 0, 0, 0, chip=999)
-    with connection.connect(database) as core:
+    with connect(database) as core:
         new_archive(core, "places")
         with pytest.raises(ServerError, match="without"):
             layers.tile(core, "places", 0, 0, 0)

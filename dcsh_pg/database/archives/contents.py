@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import shapely
 
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import scalar
 
 COLUMNS = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import scalar
 
 

@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg import codes
 from dcsh_pg.database.archives import spatial
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import ServerError
 

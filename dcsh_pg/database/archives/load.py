@@ -21,7 +21,7 @@ from shapely.geometry import Polygon
 
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.archives.registry import ArchiveRecord
-from dcsh_pg.database.server.connection import sql_errors, translated
+from dcsh_pg.database.server.pg_errors import sql_errors, translated
 from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import DcshError, InputError, NotFound, UsageError, storable
 
@@ -92,7 +92,7 @@ class Loader:
         if not conn.autocommit:
             raise UsageError(
                 "a Loader needs a connection in autocommit mode",
-                hint="open it with dcsh_pg.database.server.connection.connect",
+                hint="open it with dcsh_pg.database.server.connect.connect",
             )
         self.archive = archive
         self.waiting = 0

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from dcsh_pg.database.archives.registry import ArchiveRecord
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 
 SMALL = 20_000

@@ -14,7 +14,7 @@ from psycopg import errors as sqlstate
 from psycopg.types.json import Jsonb
 
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 

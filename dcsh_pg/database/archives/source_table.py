@@ -13,7 +13,7 @@ from shapely.geometry import shape
 
 from dcsh_pg import strict_wkt
 from dcsh_pg.database.archives import spatial
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 
 
 @dataclass(frozen=True)

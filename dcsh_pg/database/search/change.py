@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.search.similar import area_of
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 
 Period = tuple[datetime | None, datetime | None]
 """From a time on and before a time; None is without limit on that side."""

@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.search.similar import area_of
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 
 
 @dataclass(frozen=True)

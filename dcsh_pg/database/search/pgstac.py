@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg import strict_json
 from dcsh_pg.database.search.similar import Hit, area_of, hits_of
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import InputError, UsageError
 
 

@@ -20,7 +20,7 @@ from psycopg import sql
 from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg.database.archives import spatial
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import NotFound, UsageError
 
 

@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from dcsh_pg import codes
 from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.search.similar import area_of
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.pg_errors import sql_errors
 
 Every = Literal["hour", "day", "week", "month", "quarter", "year"]
 """Length of a period."""

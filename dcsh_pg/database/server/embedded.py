@@ -36,9 +36,11 @@ from filelock import FileLock, Timeout
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database.server import connection, native, private
+from dcsh_pg.database.server import native, private
 from dcsh_pg.database.server.bundle import bundled, copied, major_version, pgserver
+from dcsh_pg.database.server.connection import open_connection
 from dcsh_pg.database.server.native_build import PgConfig
+from dcsh_pg.database.server.pg_errors import unreachable
 from dcsh_pg.database.server.postmaster import Postmaster, free_port, sweep_stale
 from dcsh_pg.errors import ServerError
 from dcsh_pg.progress import SILENT, Progress
@@ -138,7 +140,7 @@ class EmbeddedServer:
         began = time.monotonic()
         while True:
             try:
-                return connection.open_connection(self.start())
+                return open_connection(self.start())
             except ServerError as error:
                 is_crash = any(words in error.message for words in CRASHING)
                 if not is_crash or time.monotonic() - began > START_SECONDS:
@@ -369,7 +371,7 @@ class EmbeddedServer:
                     f"the embedded server refuses the password in {self._beside('.key')}",
                     hint="put the right one back, or make a new one with 'dcsh-pg db password'",
                 ) from None
-            raise connection.unreachable(conninfo, error) from None
+            raise unreachable(conninfo, error) from None
 
     def _keep_port(self) -> None:
         """Notes the port, which says at the same time that the start was completed."""

@@ -1,205 +1,96 @@
-"""The schema in the database: what revision it is, and bringing it up to date with Alembic.
+"""Creates the schema or brings it up to date.
 
-The revisions and all SQL are in ``dcsh_pg.sql``; the revision in place is in
-``dcsh.alembic_version``, and ``dcsh._functions_digest`` returns the digest of the functions.
+Alembic knows which revisions a database lacks, runs them in one transaction, and writes the same
+statements as a script; SQLAlchemy is only the connection that it needs.  The statements themselves
+are the SQL files of ``dcsh_pg.sql``.
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
 from psycopg import errors as sqlstate
+from psycopg.conninfo import make_conninfo
 
-from dcsh_pg import sql
-from dcsh_pg.database.server import connection
-from dcsh_pg.database.server.native_build import EXTENSION
-from dcsh_pg.database.server.rows import one_row, scalar
+from dcsh_pg import __version__, sql
+from dcsh_pg.database.server import search_path
+from dcsh_pg.database.server.connection import open_connection
+from dcsh_pg.database.server.pg_errors import translated
+from dcsh_pg.database.server.rows import scalar
+from dcsh_pg.database.server.schema import DatabaseStatus, installed, require_current, status
 from dcsh_pg.errors import SchemaError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
 
-UPGRADE_HINT = "bring it up to date with 'dcsh-pg db upgrade'"
+if TYPE_CHECKING:
+    import sqlalchemy
 
-
-@dataclass(frozen=True)
-class StaleIndex:
-    """An index on codes that the installed ``dcsh_hamming`` refuses.
-
-    Attributes:
-        name: its qualified name.
-        page_format: its page format, or None where that cannot be read.
-        supported: the page format that the library reads.
-    """
-
-    name: str
-    page_format: int | None
-    supported: int
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is in a database.
-
-    Attributes:
-        server: version of PostgreSQL.
-        pgvector, postgis, hamming: versions of the extensions in the database, or None; the last
-            is ``dcsh_hamming``, the native index.
-        hamming_available: version of ``dcsh_hamming`` that the server has to offer, or None.
-        revision: of the schema, or None where there is none.
-        wanted: the revision that this dcsh-pg works with.
-        current: whether revision and functions are those that this dcsh-pg works with.
-        layer: spatial layer of the schema, 'postgis' or 'core', or None where there is none.
-        stale_indexes: indexes that an upgrade rebuilds; found only where the schema is current.
-    """
-
-    server: str
-    pgvector: str | None
-    postgis: str | None
-    hamming: str | None
-    hamming_available: str | None
-    revision: str | None
-    wanted: str
-    current: bool
-    layer: sql.Layer | None
-    stale_indexes: list[StaleIndex]
-
-
-def status(conn: psycopg.Connection) -> Status:
-    """Looks, and changes nothing."""
-    found = _in_place(conn)
-    versions = dict(
-        conn.execute(
-            "SELECT extname, extversion FROM pg_extension WHERE extname = ANY (%s)",
-            [["vector", "postgis", EXTENSION]],
-        ).fetchall()
-    )
-    available = conn.execute(
-        "SELECT default_version FROM pg_available_extensions WHERE name = %s", [EXTENSION]
-    ).fetchone()
-    return Status(
-        server=conn.info.parameter_status("server_version"),
-        pgvector=versions.get("vector"),
-        postgis=versions.get("postgis"),
-        hamming=versions.get(EXTENSION),
-        hamming_available=available[0] if available else None,
-        revision=found.revision,
-        wanted=sql.REVISION,
-        current=found.is_current,
-        layer=found.layer,
-        stale_indexes=_stale_indexes(conn) if found.is_current else [],
-    )
-
-
-def _stale_indexes(conn: psycopg.Connection) -> list[StaleIndex]:
-    with connection.sql_errors():
-        rows = conn.execute(
-            """
-            SELECT format('dcsh.%I', x.relname), page_format, supported
-            FROM dcsh._stale_indexes() JOIN pg_class x ON x.oid = index
-            """
-        )
-        return [StaleIndex(*row) for row in rows]
-
-
-def require_current(conn: psycopg.Connection) -> None:
-    """Passes when the schema and its functions are those that this dcsh-pg works with.
-
-    Raises:
-        SchemaError: they are missing, older, newer or of another state of this release.
-    """
-    found = _in_place(conn)
-    if found.is_current:
-        return
-    revision, where = found.revision, f"database '{conn.info.dbname}'"
-    if revision is None:
-        raise SchemaError(
-            f"{where} has no dcsh-pg schema", hint="make it with 'dcsh-pg db upgrade'"
-        )
-    if found.is_newer:
-        raise SchemaError(
-            f"the schema in {where} is of a newer dcsh-pg (revision {revision}, not "
-            f"{sql.REVISION})",
-            hint="upgrade dcsh-pg: pip install --upgrade dcsh-pg",
-        )
-    if revision == sql.REVISION:
-        raise SchemaError(
-            f"the functions of schema dcsh in {where} are those of another dcsh-pg",
-            hint=UPGRADE_HINT,
-        )
-    raise SchemaError(
-        f"the schema in {where} is old (revision {revision}, not {sql.REVISION})",
-        hint=UPGRADE_HINT,
-    )
+Spatial = Literal["auto", "postgis", "core"]
+"""The spatial layer asked for; 'auto' is PostGIS if the database has it or the user may create it."""
 
 
 def ensure(conn: psycopg.Connection) -> None:
     """Upgrades a schema that is missing, older or has other functions; for the embedded server,
-    which has no DBA."""
-    found = _in_place(conn)
+    which has no administrator."""
+    found = installed(conn)
     if not (found.is_current or found.is_newer):
         _upgrade(conn, "auto", SILENT)
 
 
 def upgrade(
-    conninfo: str,
-    *,
-    spatial: Literal["auto", "postgis", "core"] = "auto",
-    progress: Progress = SILENT,
-) -> Status:
-    """Brings the schema to this dcsh-pg's revision and remakes the functions; harmless to repeat.
+    conninfo: str, *, spatial: Spatial = "auto", progress: Progress = SILENT
+) -> DatabaseStatus:
+    """Brings the schema to this dcsh-pg's revision and replaces the functions; safe to repeat.
 
-    Needs no superuser where schema dcsh (owned by the user) and the extensions are there already.
-    What it makes belongs to the owner of the schema.  Warnings of the server are notes of ``progress``.
-    With 'auto' PostGIS is used where the database has it or the user may create it.
+    Needs no superuser if schema dcsh (owned by the user) and the extensions exist.  New objects
+    belong to the owner of the schema.  Warnings of the server are notes of ``progress``.
 
     Raises:
         SchemaError: the schema is newer, or of the other spatial layer.
-        ServerError: the user may not create what is missing; as :func:`connection.connect`.
+        ServerError: the user may not create what is missing; as
+            :func:`dcsh_pg.database.server.connection.open_connection`.
     """
-    with connection.open_connection(conninfo) as conn:
-        before = _in_place(conn)
+    with open_connection(conninfo) as conn:
+        before = installed(conn)
         if before.is_newer:
             require_current(conn)
         _upgrade(conn, spatial, progress)
         after = status(conn)
     if before.revision is None:
-        came = "made"
+        change = "created at"
     elif before.revision != after.revision:
-        came = f"was {before.revision}, is now"
+        change = f"upgraded from {before.revision} to"
     else:
-        came = "up to date at" if before.is_current else "new functions,"
+        change = "up to date at" if before.is_current else "new functions,"
     progress.note(
-        f"schema dcsh: {came} revision {after.revision}, "
+        f"schema dcsh: {change} revision {after.revision}, "
         f"footprints as {'PostGIS geometry' if after.layer == 'postgis' else 'polygon'}"
     )
     return after
 
 
 def script(
-    conninfo: str | None = None,
-    *,
-    spatial: Literal["auto", "postgis", "core"] = "auto",
-    owner: str | None = None,
+    conninfo: str | None = None, *, spatial: Spatial = "auto", owner: str | None = None
 ) -> str:
-    """The upgrade as one SQL script for a DBA, from the revision in place or from nothing.
+    """The upgrade as one SQL script for an administrator, from the revision in place or from nothing.
 
-    The script hands schema dcsh and all that is in it over to the role ``owner``, which can then do
+    The script transfers schema dcsh and all that is in it to the role ``owner``, which can then do
     everything with dcsh-pg, later upgrades included.
 
     Raises:
-        UsageError: 'auto' without a database to look at.
+        UsageError: ``spatial`` is 'auto' and there is no database to examine.
     """
     start = "base"
     if conninfo is not None:
-        with connection.open_connection(conninfo) as conn:
+        with open_connection(conninfo) as conn:
             layer = _choose(conn, spatial)
-            start = _in_place(conn).revision or "base"
+            start = installed(conn).revision or "base"
     elif spatial == "auto":
         raise UsageError(
-            "without a database there is no telling whether it has PostGIS",
+            "--spatial auto needs a database to look for PostGIS in",
             hint="add --spatial postgis or --spatial core, or name the database with --dsn",
         )
     else:
@@ -213,86 +104,78 @@ def script(
 
 _HEADER = """\
 -- Schema dcsh of dcsh-pg {version}, revision {revision}{before}, footprints as {footprints}.
--- It belongs to {owner}.
+-- Owner: {owner}.
 -- Run it as a superuser, or as a role that may create the extensions and is a member of the owner:
 --     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f FILE
--- It is one transaction, silent where nothing is wrong, and harmless to repeat.
--- Other roles get their rights with 'dcsh-pg db grant', run by the owner.
+-- It is one transaction, prints nothing unless something is wrong, and is safe to repeat.
+-- Grant other roles their rights with 'dcsh-pg db grant', run by the owner.
 
 """
 
 
 def _header(layer: sql.Layer, start: str, owner: str | None) -> str:
-    from dcsh_pg import __version__
-
     return _HEADER.format(
         version=__version__,
         revision=sql.REVISION,
         before="" if start in ("base", sql.REVISION) else f" from revision {start}",
         footprints="PostGIS geometry" if layer == "postgis" else "polygon",
-        owner="the owner of the schema, or to the role that creates it"
+        owner="the owner of the schema, or the role that creates it"
         if owner is None
         else f"role {ascii(owner)[1:-1]}",
     )
 
 
-def _upgrade(conn: psycopg.Connection, spatial: str, progress: Progress) -> None:
+def _upgrade(conn: psycopg.Connection, spatial: Spatial, progress: Progress) -> None:
     layer = _choose(conn, spatial)
     _require_ownership(conn)
 
     def show(notice: psycopg.errors.Diagnostic) -> None:
         hint = f" ({notice.message_hint})" if notice.message_hint else ""
-        progress.note(f"{notice.severity_nonlocalized.lower()}: {notice.message_primary}{hint}")
+        severity = (notice.severity_nonlocalized or "notice").lower()
+        progress.note(f"{severity}: {notice.message_primary}{hint}")
 
     try:
-        with connection.engine(conn, show).connect() as sa:
-            _run_alembic(layer, sql.REVISION, connection=sa)
+        with _engine(conn, show).connect() as connection:
+            _run_alembic(layer, sql.REVISION, connection=connection)
     except Exception as error:
         cause = getattr(error, "orig", error)
         if isinstance(cause, (sqlstate.InsufficientPrivilege, sqlstate.UndefinedFile)):
             raise ServerError(
-                f"the schema cannot be made: {cause.diag.message_primary}",
+                f"cannot create the schema: {cause.diag.message_primary}",
                 hint=cause.diag.message_hint or _rights_hint(conn, layer),
             ) from error
         if isinstance(cause, psycopg.Error):
-            raise connection.translated(cause) from error
+            raise translated(cause) from error
         raise
 
 
-def _require_ownership(conn: psycopg.Connection) -> None:
-    """Passes when this role may change all that is in the schema."""
-    owners = [
-        name
-        for (name,) in conn.execute(
-            """
-            SELECT DISTINCT r.rolname
-            FROM (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh'
-                  UNION ALL
-                  SELECT relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE n.nspname = 'dcsh' AND c.relkind IN ('r', 'v')
-                  UNION ALL
-                  SELECT proowner
-                  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                      JOIN pg_language l ON l.oid = p.prolang
-                  WHERE n.nspname = 'dcsh' AND l.lanname <> 'c') o(role)
-                JOIN pg_roles r ON r.oid = o.role
-            WHERE NOT pg_has_role(current_user, o.role, 'USAGE')
-            ORDER BY 1
-            """
-        )
-    ]
-    if owners:
-        user = conn.info.user
-        raise ServerError(
-            f"what is in schema dcsh of database '{conn.info.dbname}' belongs to {', '.join(owners)}, "
-            f"not to {user}",
-            hint=f"upgrade as {owners[0]}, or have an administrator hand it over: 'dcsh-pg db upgrade "
-            f"--sql --owner {user} --dsn ...' prints the script",
-        )
+def _engine(
+    conn: psycopg.Connection, on_notice: Callable[[psycopg.errors.Diagnostic], None]
+) -> sqlalchemy.Engine:
+    """SQLAlchemy connections to the database of ``conn``; ``on_notice`` gets the server's notices."""
+    import sqlalchemy
+
+    conninfo = make_conninfo(conn.info.dsn, password=conn.info.password or None)
+
+    def connect() -> psycopg.Connection:
+        made = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        search_path.make_safe(made)
+        made.add_notice_handler(on_notice)
+        made.autocommit = False
+        return made
+
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=connect, poolclass=sqlalchemy.NullPool
+    )
 
 
 def _run_alembic(
-    layer: sql.Layer, revision: str, *, connection=None, sql_to=None, owner: str | None = None
+    layer: sql.Layer,
+    revision: str,
+    *,
+    connection: sqlalchemy.Connection | None = None,
+    sql_to: io.StringIO | None = None,
+    owner: str | None = None,
 ) -> None:
     from alembic import command
     from alembic.config import Config
@@ -303,76 +186,43 @@ def _run_alembic(
     command.upgrade(config, revision, sql=sql_to is not None)
 
 
-@dataclass(frozen=True)
-class _InPlace:
-    """What is in a database of the schema; None is what is not there."""
-
-    revision: str | None
-    layer: sql.Layer | None
-    digest: str | None
-
-    @property
-    def is_current(self) -> bool:
-        return (
-            self.layer is not None
-            and self.revision == sql.REVISION
-            and self.digest == sql.digest(self.layer)
-        )
-
-    @property
-    def is_newer(self) -> bool:
-        return self.revision is not None and self.revision > sql.REVISION
-
-
-def _require_usage(conn: psycopg.Connection) -> None:
-    """Passes when this role may use the schemas of dcsh and of the extensions that are there."""
-    row = conn.execute(
+def _require_ownership(conn: psycopg.Connection) -> None:
+    """Checks that this role may change all that is in the schema."""
+    rows = conn.execute(
         """
-        SELECT n.nspname, quote_ident(n.nspname), quote_ident(current_user)
-        FROM pg_namespace n
-        WHERE (n.nspname = 'dcsh' OR n.oid IN (
-                SELECT e.extnamespace FROM pg_extension e WHERE e.extname IN ('vector', 'postgis')))
-            AND NOT has_schema_privilege(n.oid, 'USAGE')
-        ORDER BY n.nspname <> 'dcsh' LIMIT 1
+        SELECT DISTINCT r.rolname
+        FROM (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh'
+              UNION ALL
+              SELECT relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'dcsh' AND c.relkind IN ('r', 'v')
+              UNION ALL
+              SELECT proowner
+              FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                  JOIN pg_language l ON l.oid = p.prolang
+              WHERE n.nspname = 'dcsh' AND l.lanname <> 'c') o(role)
+            JOIN pg_roles r ON r.oid = o.role
+        WHERE NOT pg_has_role(current_user, o.role, 'USAGE')
+        ORDER BY 1
         """
-    ).fetchone()
-    if row is not None:
-        name, schema, user = row
+    )
+    if owners := [name for (name,) in rows]:
+        user = conn.info.user
         raise ServerError(
-            f"permission denied for schema {name}",
-            hint="ask its owner for: dcsh-pg db grant --read " + conn.info.user
-            if name == "dcsh"
-            else f"ask its owner for: GRANT USAGE ON SCHEMA {schema} TO {user}",
+            f"role '{user}' cannot upgrade schema dcsh of database '{conn.info.dbname}': it belongs to "
+            f"{', '.join(owners)}",
+            hint=f"upgrade as {owners[0]}, or have an administrator transfer it: 'dcsh-pg db upgrade "
+            f"--sql --owner {user} --dsn ...' prints the script",
         )
 
 
-def _in_place(conn: psycopg.Connection) -> _InPlace:
-    _require_usage(conn)
-    with connection.sql_errors():
-        versions, digest, layer = one_row(
-            conn,
-            """
-            SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh._functions_digest'), (
-                SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
-                FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
-                WHERE t.oid = to_regtype('dcsh.area'))
-            """,
-        )
-        if versions is None:
-            return _InPlace(None, layer, None)
-        asked = f"SELECT max(version_num), {'dcsh._functions_digest()' if digest else 'NULL'} "
-        revision, digest = one_row(conn, asked + "FROM dcsh.alembic_version")
-    return _InPlace(revision, layer, digest)
-
-
-def _choose(conn: psycopg.Connection, spatial: str) -> sql.Layer:
-    in_place = _in_place(conn).layer
+def _choose(conn: psycopg.Connection, spatial: Spatial) -> sql.Layer:
+    in_place = installed(conn).layer
     if in_place is not None:
         if spatial not in ("auto", in_place):
             raise SchemaError(
-                f"database '{conn.info.dbname}' keeps its footprints the {in_place} way, not the "
-                f"{spatial} way",
-                hint="the spatial layer is fixed when the schema is made; use another database",
+                f"database '{conn.info.dbname}' stores footprints as {_TYPES[in_place]}, not as "
+                f"{_TYPES[spatial]}",
+                hint="the spatial layer is fixed when the schema is created; use another database",
             )
         return in_place
     if spatial != "auto":
@@ -387,6 +237,9 @@ def _choose(conn: psycopg.Connection, spatial: str) -> sql.Layer:
         """,
     )
     return "postgis" if postgis else "core"
+
+
+_TYPES = {"postgis": "PostGIS geometry", "core": "polygon"}
 
 
 def _rights_hint(conn: psycopg.Connection, layer: sql.Layer) -> str:

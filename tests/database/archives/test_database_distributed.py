@@ -23,7 +23,8 @@ from dcsh_pg.database.archives import distributed, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, rights
+from dcsh_pg.database.server import rights
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError
 
 CODES = np.random.default_rng(0).integers(0, 256, (600, 8), dtype=np.uint8)
@@ -34,7 +35,7 @@ AREA = shapely.box(3.5, 2.5, 9.5, 8.5)
 @pytest.fixture
 def conn(citus_cluster):
     """To a coordinator, with archive places, which is not distributed."""
-    with connection.connect(citus_cluster) as opened:
+    with connect(citus_cluster) as opened:
         loader = Loader(opened, new_archive(opened, "places"))
         for n in range(6):
             part = slice(100 * n, 100 * n + 100)
@@ -42,7 +43,7 @@ def conn(citus_cluster):
         loader.flush()
         loader.finish()
         yield opened
-    with connection.connect(citus_cluster) as fresh:
+    with connect(citus_cluster) as fresh:
         if registry.list_archives(fresh):
             registry.drop_archive(fresh, "places")
         fresh.execute("DELETE FROM dcsh.model")
@@ -145,7 +146,7 @@ def test_a_query_that_waited_for_undistribute_is_refused_and_right_when_repeated
     ]
 
     def answer(query):
-        with connection.connect(conn.info.dsn) as other:
+        with connect(conn.info.dsn) as other:
             return other.execute(f"SELECT a::text FROM {query} a").fetchall()
 
     def answer_or_error(query):
@@ -161,7 +162,7 @@ def test_a_query_that_waited_for_undistribute_is_refused_and_right_when_repeated
         with conn.transaction():
             distributed.undistribute(conn, "places")
             waiting = [threads.submit(answer_or_error, query) for query in queries]
-            with connection.connect(conn.info.dsn) as observer:
+            with connect(conn.info.dsn) as observer:
                 blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = ("
                 blocked += "SELECT oid FROM pg_database WHERE datname = current_database())"
                 while observer.execute(blocked).fetchone()[0] < len(queries):
@@ -261,7 +262,7 @@ def test_a_load_whose_worker_is_lost_stores_nothing_and_repeats_cleanly(conn):
                     "WHERE datname = current_database() AND application_name ~ '^citus_internal'"
                 )
         conn.execute("SELECT count(*) FROM dcsh.places")
-    with connection.connect(conn.info.dsn) as fresh:
+    with connect(conn.info.dsn) as fresh:
         assert rows(fresh, "places") == before
         again = Loader(fresh, registry.get_archive(fresh, "places"))
         add(again, Scene("new.tif"), CODES[:50], BOXES[:50])
@@ -295,11 +296,11 @@ def test_roles_search_and_load_a_distributed_archive(conn, role, granted):
     _, writer_dsn = role("writer", write=True)
     distributed.distribute(conn, "places", shards=3)
     found = answers(conn)
-    with connection.connect(reader_dsn) as reader:
+    with connect(reader_dsn) as reader:
         assert answers(reader) == found
         with pytest.raises((ServerError, psycopg.errors.InsufficientPrivilege)):
             reader.execute("DELETE FROM dcsh.places")
-    with connection.connect(writer_dsn) as other:
+    with connect(writer_dsn) as other:
         loader = Loader(other, registry.get_archive(other, "places"))
         add(loader, Scene("6.tif"), CODES[:50], BOXES[:50])
         assert loader.flush() == []
@@ -315,12 +316,12 @@ def test_policies_hold_on_the_shards(conn, role, made):
     conn.execute("ALTER TABLE dcsh.places ENABLE ROW LEVEL SECURITY")
     conn.execute(f"CREATE POLICY first ON dcsh.places TO {reader} USING (id <= 100)")
     distributed.distribute(conn, "places", shards=3)
-    with connection.connect(dsn) as other:
+    with connect(dsn) as other:
         seen = search.similar(other, "places", CODES[7].tobytes(), k=600)
         assert sorted(hit.id for hit in seen) == list(range(1, 101))
         assert other.execute("SELECT count(*) FROM dcsh.places_layer").fetchone() == (100,)
     distributed.undistribute(conn, "places")
-    with connection.connect(dsn) as other:
+    with connect(dsn) as other:
         assert search.similar(other, "places", CODES[7].tobytes(), k=600) == seen
 
 

@@ -19,7 +19,7 @@ from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, ServerError, UsageError
 
 
@@ -106,7 +106,7 @@ def test_a_known_uri_with_new_content_replaces_its_chips(conn):
 
 def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_deployment):
     archive = new_archive(conn, "places")
-    with connection.connect(any_deployment) as other:
+    with connect(any_deployment) as other:
         loaders = [Loader(conn, archive), Loader(other, archive)]
         for loader in loaders:
             add(loader, Scene("same.tif"), np.zeros((2, 8), np.uint8))
@@ -265,7 +265,7 @@ def test_codes_of_another_length_are_refused_and_nothing_is_stored(core):
 
 
 def test_a_loader_wants_autocommit(database):
-    with psycopg.connect(database) as conn, connection.connect(database) as good:
+    with psycopg.connect(database) as conn, connect(database) as good:
         archive = new_archive(good, "places")
         with pytest.raises(UsageError, match="autocommit"):
             Loader(conn, archive)
@@ -327,9 +327,9 @@ def test_a_removal_and_a_replacement_of_one_scene_wait_in_one_order(core, databa
             time.sleep(0.02)
 
     with (
-        connection.connect(database) as holder,
-        connection.connect(database) as remover,
-        connection.connect(database) as loading,
+        connect(database) as holder,
+        connect(database) as remover,
+        connect(database) as loading,
         ThreadPoolExecutor() as threads,
     ):
         with holder.transaction():

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", ".."))
 from synthetic import Scene, add
 
 from dcsh_pg.database.archives import load, registry
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 
 
 def die() -> None:
@@ -19,7 +19,7 @@ def die() -> None:
 
 
 def main(dsn: str, name: str, where: str) -> None:
-    conn = connection.connect(dsn)
+    conn = connect(dsn)
     loader = load.Loader(conn, registry.get_archive(conn, name))
     for n in range(6):
         scene = Scene(f"{name}/{n}.tif")

@@ -17,7 +17,8 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError
 from dcsh_pg.evaluation.recall import measure_recall
 
@@ -27,7 +28,7 @@ SIDE = 150
 
 @pytest.fixture
 def conn(any_hamming):
-    with connection.connect(any_hamming) as opened:
+    with connect(any_hamming) as opened:
         yield opened
 
 
@@ -252,7 +253,7 @@ def test_extensions_may_live_in_any_schema(hamming, dsn):
     with psycopg.connect(dsn, autocommit=True) as admin:
         admin.execute("CREATE SCHEMA odd; CREATE EXTENSION vector SCHEMA odd; DROP SCHEMA public")
     migrate.upgrade(dsn)
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         codes = clustered(2000)
         loader = filled(conn, codes)
         without = search.similar(conn, "places", codes[0].tobytes(), k=300)
@@ -267,7 +268,7 @@ def test_extensions_may_live_in_any_schema(hamming, dsn):
 def test_a_database_without_it_says_what_to_do(hamming):
     with psycopg.connect(hamming, autocommit=True) as admin:
         admin.execute("DROP EXTENSION dcsh_hamming")
-    with connection.connect(hamming) as conn:
+    with connect(hamming) as conn:
         filled(conn, clustered(20)).finish()
         plan = search_plan(conn, registry.get_archive(conn, "places"))
         assert (plan.uses, plan.index, plan.fix) == ("sequential scan", None, None)
@@ -279,7 +280,7 @@ def test_a_database_without_it_says_what_to_do(hamming):
 def test_a_snapshot_older_than_the_index_is_searched_without_it(hamming):
     """Its catalog still names an index that another session has dropped or replaced."""
     codes = clustered(300)
-    with connection.connect(hamming) as conn, connection.connect(hamming) as other:
+    with connect(hamming) as conn, connect(hamming) as other:
         filled(conn, codes).finish()
         filters = {"since": DAY + timedelta(days=3), "k": 5}
         expected = search.similar(conn, "places", codes[0].tobytes(), **filters)
@@ -297,7 +298,7 @@ def test_a_snapshot_older_than_the_index_is_searched_without_it(hamming):
 
 def test_of_sessions_that_make_the_index_at_once_one_makes_it(hamming):
     query = "SELECT dcsh.create_code_index('places')::text"
-    with connection.connect(hamming) as conn, connection.connect(hamming) as other:
+    with connect(hamming) as conn, connect(hamming) as other:
         new_archive(conn, "places")
         with ThreadPoolExecutor(1) as pool:
             with conn.transaction():

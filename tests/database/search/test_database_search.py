@@ -15,7 +15,7 @@ from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
 EXAMPLES = settings(
@@ -226,7 +226,7 @@ def test_without_postgis_only_one_plain_polygon_is_searched(core, random_codes):
 
 
 def test_postgis_takes_any_geometry_in_any_srid(postgis_database):
-    with connection.connect(postgis_database) as conn:
+    with connect(postgis_database) as conn:
         boxes = [shapely.box(x, 0, x + 1, 1) for x in (0, 2, 4)]
         filled(conn, np.zeros((3, 8), np.uint8), footprints=boxes)
         two = shapely.box(0.2, 0.2, 0.4, 0.4) | shapely.box(4.2, 0.2, 4.4, 0.4)

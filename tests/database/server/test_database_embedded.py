@@ -13,9 +13,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dcsh_pg.database.server import connection, embedded, migrate
+from dcsh_pg.database.server import embedded, schema
 from dcsh_pg.database.server.bundle import copied
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.dsn import url
 from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.pg_errors import unreachable
 from dcsh_pg.database.server.postmaster import sweep_stale
 from dcsh_pg.errors import ServerError
 
@@ -113,7 +116,7 @@ def test_a_server_without_room_for_a_connection_runs(lasting, monkeypatch):
             open_ones.append(psycopg.connect(conninfo))
     assert lasting.is_running() and lasting.start() == conninfo
     with pytest.raises(ServerError, match="too many clients") as error:
-        connection.connect()
+        connect()
     assert "max_connections" in error.value.hint
     for one in open_ones:
         one.close()
@@ -193,7 +196,7 @@ def test_no_other_program_gets_the_password(lasting):
     lasting.start()
     lasting.stop()
     conninfo = make_conninfo(lasting.conninfo(), sslmode="disable", gssencmode="disable")
-    for address in (conninfo, connection.url(conninfo)):
+    for address in (conninfo, url(conninfo)):
         heard = []
         port = int(conninfo_to_dict(conninfo)["port"])
         thread = threading.Thread(target=impostor, args=(port, heard))
@@ -206,8 +209,8 @@ def test_no_other_program_gets_the_password(lasting):
                 break
         thread.join()
         assert heard == [b""], "it was sent"
-    assert "no password was sent" in connection.unreachable(conninfo, error.value).hint
-    assert "require_auth" not in connection.url(conninfo, require_auth=False)
+    assert "no password was sent" in unreachable(conninfo, error.value).hint
+    assert "require_auth" not in url(conninfo, require_auth=False)
 
 
 def test_what_other_users_could_write_to_is_not_used(server, tmp_path):
@@ -298,6 +301,6 @@ def test_no_postgresql_in_the_folder(tmp_path):
 
 
 def test_the_embedded_server_gets_its_schema_by_itself(embedded_admin):
-    with connection.connect() as conn:
-        migrate.require_current(conn)
-        assert migrate.status(conn).layer == "core"
+    with connect() as conn:
+        schema.require_current(conn)
+        assert schema.status(conn).layer == "core"

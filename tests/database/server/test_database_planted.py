@@ -19,7 +19,8 @@ from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
 from dcsh_pg.database.search import change, examples, near_duplicates, statistics
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate, schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError
 from dcsh_pg.evaluation import recall
 
@@ -53,10 +54,10 @@ def open_to_all(make_database, admin, path):
 
 def use_everything(dsn, called):
     migrate.upgrade(dsn)
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         conn.add_notice_handler(lambda notice: called.append(notice.message_primary))
-        migrate.require_current(conn)
-        layer = migrate.status(conn).layer
+        schema.require_current(conn)
+        layer = schema.status(conn).layer
         loader = Loader(conn, new_archive(conn, "places"))
         codes = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
         for n, year in enumerate((2019, 2021)):

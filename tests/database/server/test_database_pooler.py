@@ -14,7 +14,8 @@ from dcsh_pg.database.archives import contents, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError
 
 CLIENTS = 6
@@ -36,7 +37,7 @@ def pools(database, server_folder, tmp_path):
 
     Its time zone is another than that which clients ask for.
     """
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         conn.execute(f"ALTER DATABASE \"{conn.info.dbname}\" SET TimeZone = 'Asia/Tokyo'")
         new_archive(conn, "places")
         load(conn, "places", range(3))
@@ -58,12 +59,12 @@ def ask(conn):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_clients_that_share_connections_get_the_answers_of_a_client_alone(pools, database, mode):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         alone = ask(conn)
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         # In session mode a client keeps its connection.
         conns = [
-            stack.enter_context(connection.connect(pools[mode]))
+            stack.enter_context(connect(pools[mode]))
             for _ in range(2 if mode == "session" else CLIENTS)
         ]
         assert list(threads.map(ask, conns)) == [alone] * len(conns)
@@ -73,13 +74,13 @@ def test_clients_that_share_connections_get_the_answers_of_a_client_alone(pools,
 def test_loads_at_once_and_an_upgrade(pools, database, mode):
     clients = 2 if mode == "session" else CLIENTS
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        conns = [stack.enter_context(connection.connect(pools[mode])) for _ in range(clients)]
+        conns = [stack.enter_context(connect(pools[mode])) for _ in range(clients)]
         list(threads.map(lambda conn: load(conn, "places", range(6)), conns))
         left = conns[0].execute("SELECT relname FROM pg_class WHERE relname ~ '^dcsh_batch'")
         assert left.fetchall() == [], "another client's next load would find them"
         assert sum(len(found) for _, found in contents.batches(conns[0], "places", 7)) == 60
     migrate.upgrade(pools[mode])
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         stored = rows(conn, "places")
     assert [row[0] for row in stored] == list(range(1, 61))
     assert len({row[1] for row in stored}) == 6
@@ -90,22 +91,22 @@ def test_what_statement_mode_cannot_do_is_one_line(pools, database):
         list(contents.batches(conn, "places", 7))
 
     for needs_transactions in (lambda conn: load(conn, "places", range(6)), export):
-        with connection.connect(pools["statement"]) as conn:
+        with connect(pools["statement"]) as conn:
             with pytest.raises(ServerError, match="PgBouncer pools statements") as error:
                 needs_transactions(conn)
             assert "transaction or session mode" in error.value.hint
     with pytest.raises(ServerError, match="PgBouncer pools statements"):
         migrate.upgrade(pools["statement"])
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         assert registry.get_archive(conn, "places").scenes == 3
-    with connection.connect(pools["statement"]) as conn:
+    with connect(pools["statement"]) as conn:
         assert registry.remove_scene(conn, "places", "1.tif") == 10
         registry.drop_archive(conn, "places")
 
 
 def test_options_that_pgbouncer_refuses_are_one_line(pools):
     with pytest.raises(ServerError, match="unsupported startup parameter") as error:
-        connection.connect(f"{pools['session']} options='-c statement_timeout=0'")
+        connect(f"{pools['session']} options='-c statement_timeout=0'")
     assert "ignore_startup_parameters" in error.value.hint
 
 

@@ -16,7 +16,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate, rights
+from dcsh_pg.database.server import migrate, rights, schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import NotFound, ServerError
 from dcsh_pg.progress import Progress
@@ -63,8 +64,8 @@ def load(conn, name, uri):
 
 def use_as_owner(dsn):
     """What the owner of the schema may do, which is everything."""
-    with connection.connect(dsn) as conn:
-        migrate.require_current(conn)
+    with connect(dsn) as conn:
+        schema.require_current(conn)
         new_archive(conn, "mine")
         load(conn, "mine", "a.tif").finish()
         assert [hit.id for hit in search.similar_to(conn, "mine", 1)] == [2, 3]
@@ -77,7 +78,7 @@ def granted(database):
     """An archive, and DSNs of a reader, a writer, and a stranger that may only enter the schema."""
     with roles(database, "reader", "writer", "stranger") as role:
         dsns = [role(database, name) for name in ("reader", "writer", "stranger")]
-        with connection.connect(database) as conn:
+        with connect(database) as conn:
             new_archive(conn, "places")
             load(conn, "places", "a.tif")
             rights.grant(conn, user(dsns[0]))
@@ -89,8 +90,8 @@ def granted(database):
 
 def test_a_reader_reads_all_archives_and_writes_nothing(granted):
     reader, *_ = granted
-    with connection.connect(reader) as conn:
-        migrate.require_current(conn)
+    with connect(reader) as conn:
+        schema.require_current(conn)
         assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
         assert registry.get_archive(conn, "later").chips == 0
         for statement in (
@@ -135,7 +136,7 @@ def test_what_only_reads_is_for_public_and_the_rest_is_not(granted, database):
 
 def test_a_writer_loads_and_removes_and_changes_no_archive(granted):
     _, writer, _ = granted
-    with connection.connect(writer) as conn:
+    with connect(writer) as conn:
         for name in ("places", "later"):
             load(conn, name, "b.tif")
             assert registry.remove_scene(conn, name, "b.tif") == 3
@@ -158,7 +159,7 @@ def test_a_writer_loads_and_removes_and_changes_no_archive(granted):
 
 
 def test_each_right_of_a_writer_is_needed(database):
-    with roles(database, "writer") as role, connection.connect(database) as admin:
+    with roles(database, "writer") as role, connect(database) as admin:
         new_archive(admin, "places")
         writer = role(database, "writer")
         lines = rights.statements(admin, user(writer), write=True)
@@ -173,8 +174,8 @@ def test_each_right_of_a_writer_is_needed(database):
                     admin.execute(line)
             new_archive(admin, f"new{n}")
             try:
-                with connection.connect(writer) as conn:
-                    migrate.require_current(conn)
+                with connect(writer) as conn:
+                    schema.require_current(conn)
                     for name in ("places", f"new{n}"):
                         for uri in ("a.tif", "b.tif"):
                             load(conn, name, uri)
@@ -195,7 +196,7 @@ def test_each_right_of_a_writer_is_needed(database):
 
 def test_a_stranger_cannot_hold_up_a_load(granted, database):
     *_, stranger = granted
-    with connection.connect(stranger) as other, connection.connect(database) as conn:
+    with connect(stranger) as other, connect(database) as conn:
         for key in ("dcsh.scene", "dcsh.upgrade"):
             other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
         conn.execute("SET lock_timeout = '5s'")
@@ -212,27 +213,27 @@ def test_a_role_without_the_right_to_a_schema_is_told_the_grant(embedded_admin, 
         admin.execute("CREATE SCHEMA ext; CREATE EXTENSION vector SCHEMA ext")
         migrate.upgrade(dsn)
         reader = role(dsn, "reader")
-        with connection.connect(dsn) as conn:
+        with connect(dsn) as conn:
             new_archive(conn, "places")
             load(conn, "places", "a.tif")
-        with connection.connect(reader) as conn:
+        with connect(reader) as conn:
             with pytest.raises(ServerError, match="permission denied for schema dcsh") as error:
-                migrate.require_current(conn)
+                schema.require_current(conn)
             assert error.value.hint.endswith(f"dcsh-pg db grant --read {user(reader)}")
             admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {user(reader)}")
             with pytest.raises(ServerError, match="permission denied for schema ext") as error:
-                migrate.require_current(conn)
+                schema.require_current(conn)
             assert error.value.hint.endswith(f"GRANT USAGE ON SCHEMA ext TO {user(reader)}")
-            with connection.connect(dsn) as owner:
+            with connect(dsn) as owner:
                 rights.grant(owner, user(reader))
             assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
 
 
 def test_a_grant_is_for_the_owner_and_roles_that_exist(granted, database):
     _, writer, stranger = granted
-    with connection.connect(database) as conn, pytest.raises(NotFound, match="role 'nobody'"):
+    with connect(database) as conn, pytest.raises(NotFound, match="role 'nobody'"):
         rights.grant(conn, "nobody")
-    with connection.connect(writer) as conn, pytest.raises(ServerError, match="only the owner"):
+    with connect(writer) as conn, pytest.raises(ServerError, match="only the owner"):
         rights.grant(conn, user(stranger))
 
 
@@ -266,19 +267,21 @@ def test_the_script_for_a_dba_hands_the_schema_to_its_owner(server, layer, reque
 def test_a_schema_that_belongs_to_another_is_handed_over(database):
     with roles(database, "app") as role:
         app = role(database, "app")
-        with connection.connect(database) as conn:
+        with connect(database) as conn:
             new_archive(conn, "places")
             load(conn, "places", "a.tif")
             conn.execute(f"ALTER SCHEMA dcsh OWNER TO {user(app)}")
             conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {user(app)}")
         migrate.upgrade(database)
-        with pytest.raises(ServerError, match="belongs to dcsh, not to app") as error:
+        with pytest.raises(
+            ServerError, match=r"role 'app_.*' cannot upgrade .*: it belongs to dcsh"
+        ) as error:
             migrate.upgrade(app)
         assert f"--sql --owner {user(app)}" in error.value.hint
         run_script(database, migrate.script(database, owner=user(app)))
         migrate.upgrade(app)
         use_as_owner(app)
-        with connection.connect(app) as conn:
+        with connect(app) as conn:
             assert registry.get_archive(conn, "places").chips == 3
             registry.drop_archive(conn, "places")
 

@@ -12,7 +12,8 @@ from synthetic import Scene, add, new_archive, rows
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.server import connection, migrate
+from dcsh_pg.database.server import migrate, schema
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import bundled
 from dcsh_pg.errors import NotFound, SchemaError, ServerError, UsageError
 
@@ -43,8 +44,8 @@ def catalog(dsn):
 
 def use(dsn):
     """Loads an archive and searches it."""
-    with connection.connect(dsn) as conn:
-        migrate.require_current(conn)
+    with connect(dsn) as conn:
+        schema.require_current(conn)
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif"), np.arange(24, dtype=np.uint8).reshape(3, 8))
         loader.flush()
@@ -57,31 +58,31 @@ def empty(request):
 
 
 def test_a_database_without_schema_is_left_to_its_owner(dsn):
-    with connection.connect(dsn) as conn:
+    with connect(dsn) as conn:
         with pytest.raises(SchemaError, match="has no dcsh-pg schema") as error:
-            migrate.require_current(conn)
+            schema.require_current(conn)
         assert "dcsh-pg db upgrade" in error.value.hint
-        assert migrate.status(conn).revision is None
+        assert schema.status(conn).revision is None
 
 
 def test_a_newer_schema_is_refused(database):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         conn.execute("UPDATE dcsh.alembic_version SET version_num = '9999'")
         with pytest.raises(SchemaError, match="newer dcsh-pg"):
-            migrate.require_current(conn)
+            schema.require_current(conn)
     with pytest.raises(SchemaError, match="newer dcsh-pg"):
         migrate.upgrade(database)
 
 
 def test_functions_of_another_state_are_refused_until_the_upgrade(database):
-    with connection.connect(database) as conn:
+    with connect(database) as conn:
         conn.execute("CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text RETURN 'x'")
         with pytest.raises(SchemaError, match="are those of another dcsh-pg") as error:
-            migrate.require_current(conn)
+            schema.require_current(conn)
         assert "dcsh-pg db upgrade" in error.value.hint
-        assert not migrate.status(conn).current
+        assert not schema.status(conn).current
         migrate.ensure(conn)
-        migrate.require_current(conn)
+        schema.require_current(conn)
 
 
 FIRST_ARCHIVE = """
@@ -111,10 +112,10 @@ def test_a_database_of_the_first_schema_is_upgraded_and_works(empty, layer):
         conn.execute((HERE / f"first_schema_{layer}.sql").read_text())
         conn.execute(FIRST_ARCHIVE)
         before = rows(conn, "first")
-    with connection.connect(empty) as conn, pytest.raises(SchemaError):
-        migrate.require_current(conn)
+    with connect(empty) as conn, pytest.raises(SchemaError):
+        schema.require_current(conn)
     migrate.upgrade(empty)
-    with connection.connect(empty) as conn:
+    with connect(empty) as conn:
         assert len(before) == 2 and rows(conn, "first") == before
         assert [(hit.id, hit.distance) for hit in search.similar_to(conn, "first", 1)] == [(2, 1)]
         assert conn.execute("SELECT count(*) FROM dcsh.first_layer").fetchone() == (2,)
@@ -146,10 +147,10 @@ def test_the_script_makes_the_same_schema(empty, embedded_admin, request):
     assert catalog(empty) == scripted
 
 
-def test_a_script_without_a_database_must_be_told_the_layer():
+def test_a_script_without_a_database_requires_a_spatial_layer():
     assert "geometry(Polygon, 4326)" in migrate.script(spatial="postgis")
     assert "geometry(Polygon" not in migrate.script(spatial="core")
-    with pytest.raises(UsageError, match="no telling whether it has PostGIS"):
+    with pytest.raises(UsageError, match="needs a database"):
         migrate.script()
 
 
@@ -160,12 +161,12 @@ def test_the_script_of_a_current_database_only_remakes_the_functions(database):
 
 
 def test_the_spatial_layer_cannot_be_changed_later(database):
-    with pytest.raises(SchemaError, match="the core way, not the postgis way"):
+    with pytest.raises(SchemaError, match="stores footprints as polygon, not as PostGIS geometry"):
         migrate.upgrade(database, spatial="postgis")
 
 
 def test_every_public_object_has_a_comment(any_database):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         new_archive(conn, "places")
         bare = conn.execute(
             """
@@ -190,7 +191,7 @@ def test_every_public_object_has_a_comment(any_database):
 
 
 def test_functions_have_no_overloads_and_pin_their_search_path(any_database):
-    with connection.connect(any_database) as conn:
+    with connect(any_database) as conn:
         names = [row[0] for row in conn.execute(
             "SELECT proname FROM pg_proc WHERE pronamespace = 'dcsh'::regnamespace"
         )]  # fmt: skip
@@ -246,10 +247,8 @@ def test_a_reader_can_search_and_not_write(any_database):
         admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {reader}")
         admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {reader}")
     try:
-        with connection.connect(
-            make_conninfo(any_database, user=reader, password="reader")
-        ) as conn:
-            migrate.require_current(conn)
+        with connect(make_conninfo(any_database, user=reader, password="reader")) as conn:
+            schema.require_current(conn)
             assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
             assert registry.get_archive(conn, "places").chips == 3
             with pytest.raises(ServerError, match=r"permission denied|must be owner"):
@@ -274,8 +273,8 @@ def test_dump_and_restore(any_database):
                 [programs / "psql", "-q", "-v", "ON_ERROR_STOP=1", restored],
                 input=_for_older(dump), capture_output=True, check=True,
             )  # fmt: skip
-            with connection.connect(restored) as conn, connection.connect(any_database) as first:
-                migrate.require_current(conn)
+            with connect(restored) as conn, connect(any_database) as first:
+                schema.require_current(conn)
                 assert rows(conn, "places") == rows(first, "places")
                 assert search.similar_to(conn, "places", 1) == search.similar_to(first, "places", 1)
                 new_archive(conn, "more", bits=128)
