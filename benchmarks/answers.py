@@ -1,4 +1,4 @@
-"""Asking for nearest codes: how fast answers come, and whether they are right."""
+"""Latency and correctness of nearest-code queries."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from dcsh_pg import codes as packed
 
 WARM_UP = 10
-"""Queries asked before time is taken; enough for PostgreSQL to settle on a plan."""
+"""Warm-up queries; enough for PostgreSQL to settle on a plan."""
 
 SECONDS = 20
-"""After so long a way is asked no further queries, but for the fewest that make a percentile."""
+"""Time limit for one way, in seconds; enough queries for a percentile run anyway."""
 
 FEWEST = 20
 
@@ -34,16 +34,16 @@ def brute_force(codes: np.ndarray, query: bytes, k: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Measured:
-    """How a way answers.
+    """Measurements of one way.
 
     Attributes:
         way: its name.
-        queries: how many were asked, each twice.
+        queries: number of queries, each run twice.
         median_ms, p95_ms: latency seen by the caller.
         recall: mean tie-aware recall@k: rows as near as the k-th of the exact answer, over k.
-        fewest: rows in the shortest answer.
-        exact: share of the answers that are those of brute force by (distance, row), in order.
-        repeated: share of the queries that got the same answer when asked again.
+        fewest: smallest number of rows in an answer.
+        exact: share of the answers equal to brute force, ordered by (distance, row).
+        repeated: share of the queries with the same answer the second time.
     """
 
     way: str
@@ -67,18 +67,18 @@ QUALITY = "recall@k | fewest rows | as brute force | same again"
 
 
 def _share(share: float) -> str:
-    """1 only where it is exactly 1."""
+    """1 only if it is exactly 1."""
     return "1" if share == 1 else f"{min(share, 0.999):.3f}"
 
 
 class Truth:
-    """Queries and their exact answers among the rows that meet a condition.
+    """Queries and their exact answers among the rows that satisfy a condition.
 
     Args:
         codes: packed, uint8 (N, K/8).
         queries: packed codes.
-        k: neighbours asked for.
-        meets: bool (N,), the rows that meet the condition; None is all of them.
+        k: number of neighbours.
+        meets: bool (N,), rows that satisfy the condition; None for all.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Truth:
         self.meets = np.ones(len(codes), bool) if meets is None else meets
         rows = np.flatnonzero(self.meets)
         if len(rows) < k:
-            raise ValueError(f"k = {k}, but only {len(rows)} rows meet the condition")
+            raise ValueError(f"k = {k}, but only {len(rows)} rows satisfy the condition")
         chosen = codes if meets is None else np.ascontiguousarray(codes[rows])
         self.exact = [rows[brute_force(chosen, query, k)].tolist() for query in queries]
 
@@ -101,7 +101,7 @@ class Truth:
         return np.count_nonzero(near & self.meets[rows]) / len(exact)
 
     def measure(self, way: str, answer: Answer) -> Measured:
-        """Asks all queries, then again as many; a slow way is asked fewer."""
+        """Runs all queries twice; a slow way gets fewer."""
         for query in self.queries[:WARM_UP]:
             answer(query)
         first, seconds = self._ask(answer, self.queries)

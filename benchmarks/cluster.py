@@ -1,11 +1,11 @@
-"""Chips a second of an ingest on a Dask cluster of 1, 2 and 3 workers, beside the plain ingest.
+"""Chips per second of an ingest on a Dask cluster of 1, 2 and 3 workers, and without one.
 
     python benchmarks/cluster.py --encoder resnet18
 
-Makes scenes, writes a model with random weights and ingests the scenes, in turns, plainly and on
-workers of one thread each, that are processes of this machine.  Then stores codes that were hashed
-before: the rate at which this process writes, which no cluster can pass.  Prints Markdown: medians,
-with the range over the repeats.
+Makes scenes, writes a model with random weights and ingests the scenes, alternately without a
+cluster and on workers of one thread each, which are processes on this machine.  Then stores codes
+hashed before: the rate at which this process writes is the limit for every cluster.  Prints
+Markdown: medians, with the range over the repeats.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ def main() -> None:
             model = Path(folder) / f"{encoder}.onnx"
             write_model(encoder, model)
             rates: dict[int, list[float]] = {count: [] for count in (0, *clusters)}
-            for repeat in range(options.repeats + 1):  # the first of each is not counted
+            for repeat in range(options.repeats + 1):  # the first run of each warms up
                 for count in rates:
                     address = clusters[count].scheduler_address if count else None
                     rate = ingest_rate(model, scenes, address, options.dsn)
                     rates[count] += [rate] if repeat else []
-            told = " | ".join(cell(each, 0) for each in rates.values())
-            print(f"| {encoder} | {told} |", flush=True)
-        print(f"\n{store_told(model, scenes, options)}")
+            cells = " | ".join(cell(each, 0) for each in rates.values())
+            print(f"| {encoder} | {cells} |", flush=True)
+        print(f"\n{writing_rate(model, scenes, options)}")
 
 
 def local_cluster(workers: int) -> LocalCluster:
@@ -76,7 +76,7 @@ def local_cluster(workers: int) -> LocalCluster:
 
 
 def ingest_rate(model: Path, scenes: Path, scheduler: str | None, dsn: str | None) -> float:
-    """Chips a second, from files to committed rows."""
+    """Chips per second, from files to committed rows."""
     archive = Archive.create(NAME, model, dsn=dsn)
     try:
         report = archive.ingest([str(scenes)], scheduler=scheduler)
@@ -86,8 +86,8 @@ def ingest_rate(model: Path, scenes: Path, scheduler: str | None, dsn: str | Non
     return report.chips / report.seconds
 
 
-def store_told(model: Path, scenes: Path, options: argparse.Namespace) -> str:
-    """How fast codes that are there become rows, and what a chip takes on its way back."""
+def writing_rate(model: Path, scenes: Path, options: argparse.Namespace) -> str:
+    """Rate at which hashed codes are written, and bytes that a worker returns per chip, as text."""
     found = find_scenes([str(scenes)], reading=Reading(chip_size=CHIP_SIZE), bands=3)
     hashed = list(hash_scenes(found, Hasher(model)))
     chips = sum(sum(map(len, scene.codes)) for scene in hashed)
@@ -105,14 +105,14 @@ def store_told(model: Path, scenes: Path, options: argparse.Namespace) -> str:
         registry.drop_archive(archive.connection, NAME)
         archive.connection.close()
     return (
-        f"Storing {report.chips:,} chips that were hashed before: {statistics.median(rates):,.0f} "
+        f"Storing {report.chips:,} chips hashed before: {statistics.median(rates):,.0f} "
         f"chips/s ({min(rates):,.0f} to {max(rates):,.0f}), {statistics.median(shares):.0%} of the "
-        f"time in dcsh.end_load; {size:.0f} bytes a chip come back."
+        f"time in dcsh.end_load; {size:.0f} bytes a chip are sent back."
     )
 
 
 class TimedConnection:
-    """A connection that adds up the seconds in ``dcsh.end_load``, the part that has an order."""
+    """A connection that adds up the seconds in ``dcsh.end_load``, the sequential part."""
 
     def __init__(self, connection: psycopg.Connection):
         self._connection, self.seconds = connection, 0.0

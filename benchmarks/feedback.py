@@ -1,12 +1,12 @@
-"""What liked and unliked chips are worth: precision of the next hits after a first look.
+"""Precision gained by feedback: searches by liked and unliked chips after a first search.
 
     python benchmarks/feedback.py ARCHIVE --label class
 
-Asks for what is like a chip, has up to three of the first 20 hits marked right and up to three wrong,
-by the labels of their scenes, asks again by each way, and tells how many of the next 20 hits have the
-label of the chip.  Beside ``dcsh.similar_to_examples`` stand the differences that others use, made in
-NumPy: the distance to the likes less that to the unlikes, and twice that to the likes less the other
-(GeoVibes).  Labels mark and count, and do nothing else.
+Searches by a chip, takes up to three of the first 20 hits as liked and up to three as unliked, by
+the labels of their scenes, searches again in each way, and reports how many of the next 20 hits have
+the label of the chip.  ``dcsh.similar_to_examples`` is compared with formulas used elsewhere,
+computed in NumPy: the distance to the likes minus the distance to the unlikes, and twice the former
+minus the latter (GeoVibes).  Labels are used only to mark and to count.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _ways(archive, ids, codes, likes, unlikes):
-    """Name -> how to ask for at least ``LOOK`` hits that are no examples."""
+    """Name -> search for at least ``LOOK`` hits that are not examples."""
 
     def one():
         return [hit.id for hit in archive.similar_to(likes[0], k=LOOK + 2 * MARKED)]

@@ -1,9 +1,9 @@
-"""Images a second: a model file in onnxruntime beside the same graph in PyTorch, on the CPU.
+"""Images per second: a model file in onnxruntime and the same graph in PyTorch, on the CPU.
 
     python benchmarks/hasher.py --encoder resnet18 --threads 2
 
-Random weights, noise at the encoder's own size; both run with the same number of threads, in
-turns.  Prints a Markdown table of medians, with the range over the repeats.
+Random weights, noise at the encoder's own size.  Both run alternately with the same number of
+threads.  Prints a Markdown table of medians, with the range over the repeats.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 def rate(run: Callable, batch: np.ndarray | torch.Tensor, seconds: float) -> float:
-    """Images a second over at least ``seconds`` of whole runs."""
+    """Images per second over whole runs that take at least ``seconds``."""
     began, runs = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
         run(batch)

@@ -1,10 +1,10 @@
-"""Chips a second: the whole ingest beside the bare ONNX session on the same batches.
+"""Chips per second: the whole ingest, and the bare ONNX session on the same batches.
 
     python benchmarks/ingest.py --encoder resnet18
 
-Makes scenes, writes a model with random weights and runs, in turns, (a) the session on batches that
-lie in memory and (b) ``Archive.ingest`` from files to committed rows.  Prints a Markdown table of
-medians, with the range over the repeats; their ratio is taken pair by pair.
+Makes scenes, writes a model with random weights and alternates (a) the session on batches in memory
+and (b) ``Archive.ingest`` from files to committed rows.  Prints a Markdown table of medians, with the
+range over the repeats; the ratio is computed per pair.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def write_model(encoder: str, file: Path) -> None:
 def measure(
     model: Path, scenes: Path, batches: list[np.ndarray], options: argparse.Namespace
 ) -> tuple[list[float], list[float], str]:
-    """Chips a second of both, and the provider; one round of each goes before, uncounted."""
+    """Chips per second of both, and the provider; the first round of each warms up."""
     hasher = Hasher(model)
     bare, whole = [], []
     for _ in range(options.repeats + 1):

@@ -1,4 +1,4 @@
-"""Insertion into one table with different indexes, one after the other in turns."""
+"""Insertion rates of tables that differ in their index, measured alternately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INDEXES = {
 
 @dataclass(frozen=True)
 class Rate:
-    """Rows a second into a table that holds rows already; the median of the repeats."""
+    """Rows per second inserted into a table that already has rows; median of the repeats."""
 
     index: str
     rows_per_second: float
@@ -33,8 +33,8 @@ class Rate:
 def insert_rates(
     conn: psycopg.Connection, archive: str, fresh: np.ndarray, repeats: int
 ) -> list[Rate]:
-    """Gives each index a table with the codes of an archive, and inserts ``fresh``, packed uint8
-    (M, K/8), in ``repeats`` statements of as many rows each, all of which are logged and flushed."""
+    """Makes a table with the codes of an archive for each index, and inserts ``fresh``, packed uint8
+    (M, K/8), in ``repeats`` statements of equal size, logged and flushed."""
     bits = 8 * fresh.shape[1]
     columns = f"id bigint, number bigint, code bit({bits})"
     conn.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")

@@ -1,11 +1,11 @@
-"""Peak memory of an ingest, for folders that are hard on it; fails above the stated bound.
+"""Peak memory of an ingest, for folders that are hard on memory; fails above the documented limit.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --only photographs strip
 
-Each case is ingested by a process of its own, with default options and a model with random weights,
-on the CPU.  The peak is that process's largest resident set as Linux counts it (VmHWM); PostgreSQL is
-not in it.  Prints a Markdown table.
+Each case is ingested by a separate process, with default options and a model with random weights, on
+the CPU.  The peak is that process's largest resident set as Linux counts it (VmHWM), without
+PostgreSQL.  Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ print(json.dumps([report.chips, report.failed, report.seconds, int(peak[1]) * 10
 
 
 def image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Pixels that compress, uint8 (height, width, 3)."""
+    """Compressible pixels, uint8 (height, width, 3)."""
     rows = SMOOTH[np.arange(height) * 37 % len(SMOOTH)][:, None]
     columns = SMOOTH[(np.arange(width) * 53 + 999 * seed) % len(SMOOTH)][None]
     return np.stack([rows ^ columns, rows | columns, rows & columns], -1)
@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Path], None], int | None]] = {
     "strips": (strips, 256),
     "wide": (wide, 256),
 }
-"""Name -> what makes the folder, and the chip size, None for whole pictures."""
+"""Name -> function that makes the folder, and the chip size; None for whole pictures."""
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
-"""``dcsh.near_duplicates`` beside faiss: time to connect all codes at most so many bits apart.
+"""``dcsh.near_duplicates`` and faiss: time to connect all codes within a radius.
 
     python benchmarks/near_duplicates.py                             # 100,000 codes, everything
     python benchmarks/near_duplicates.py --rows 1000000 --asked 10000
 
 One client, one connection, everything in memory.  The peer is faiss's range search on
 ``IndexBinaryFlat``, one thread, and SciPy's connected components of the pairs (``pip install
-faiss-cpu scipy``).  It compares every pair: where ``--asked`` is less than ``--rows`` only so many
-codes are looked up, and the time is scaled to all of them; otherwise the groups must be the same,
-and the run fails where they are not.
+faiss-cpu scipy``).  It compares every pair.  If ``--asked`` is less than ``--rows``, only that many
+codes are looked up and the time is scaled to all of them; otherwise the run fails if the groups
+differ.
 
-Prints a Markdown table.  The server gets an archive 'duplicates_benchmark', dropped at the end.
+Prints a Markdown table.  Creates an archive 'duplicates_benchmark' and drops it at the end.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def by_sql(conn: psycopg.Connection, radius: int) -> tuple[float, np.ndarray]:
 
 
 def by_faiss(codes: np.ndarray, radius: int, asked: int) -> tuple[float, np.ndarray | None]:
-    """Seconds for all codes, and the rows; None where not all were looked up."""
+    """Seconds for all codes, and the rows; None if not all were looked up."""
     began = time.perf_counter()
     index = faiss.IndexBinaryFlat(8 * codes.shape[1])
     index.add(codes)
@@ -93,7 +93,9 @@ def main() -> None:
                 seconds, rows = by_sql(conn, radius)
                 peer_seconds, peer_rows = by_faiss(codes, radius, asked)
                 if peer_rows is not None and not np.array_equal(rows, peer_rows):
-                    sys.exit(f"{kind} codes, radius {radius}: other groups than by every pair")
+                    sys.exit(
+                        f"{kind} codes, radius {radius}: groups differ from those of all pairs"
+                    )
                 groups = len(np.unique(rows[:, 0]))
                 estimated = "" if peer_rows is not None else "about "
                 print(

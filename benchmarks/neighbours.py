@@ -1,9 +1,9 @@
-"""How many mined neighbours are of the image's class: what the positives of DCSH are worth.
+"""Share of mined neighbours that have the image's class: the quality of DCSH's positives.
 
     python benchmarks/neighbours.py ucmd --data data --weights densenet169.pth
 
 Mines neighbours of the database images of the first split, from features of eight orientations, and
-prints the share that is of the same class.  Labels count what was mined and do nothing else.
+prints the share of the same class.  Labels are used only to count.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ WAYS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help="ucmd, aid or a folder of class folders")
-    parser.add_argument("--data", type=Path, default=Path(), help="where ucmd and aid lie")
+    parser.add_argument("--data", type=Path, default=Path(), help="folder of ucmd and aid")
     parser.add_argument("--encoder", default="densenet169")
     parser.add_argument("--weights", default="imagenet", help="imagenet, or a state dict")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--cache", type=Path, help="folder of features; default: keep none")
+    parser.add_argument("--cache", type=Path, help="folder for features; default: none are kept")
     parser.add_argument("--neighbours", type=int, nargs="+", default=[10, 20, 30])
     arguments = parser.parse_args()
     encoder = Encoder(arguments.encoder)

@@ -1,6 +1,6 @@
-"""A plain C loop of XOR and popcount over all codes: the limit of every exact scan of them.
+"""A plain C loop of XOR and popcount over all codes: the limit for every exact scan.
 
-Compiled with the system's compiler, for this very processor, when it is asked for.
+Compiled on request with the system's compiler, for this processor.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ uint64_t sum_of_distances(const uint64_t *codes, size_t rows, const uint64_t *qu
 
 
 def popcount_loop(codes: np.ndarray) -> Callable[[bytes], int]:
-    """A function of a packed query that returns the sum of its distances to all of ``codes``,
-    packed uint8 (N, K/8), K a multiple of 64.
+    """Returns a function of a packed query: the sum of its distances to all ``codes``, packed
+    uint8 (N, K/8), K a multiple of 64.
 
     Raises:
-        OSError, subprocess.CalledProcessError: there is no C compiler, or it fails.
+        OSError, subprocess.CalledProcessError: no C compiler, or it fails.
     """
     words = codes.shape[1] // 8
     with tempfile.TemporaryDirectory() as folder:

@@ -1,19 +1,18 @@
-"""Exact Hamming search in PostgreSQL by the index ``hamming``, beside its peers in one run.
+"""Exact Hamming search in PostgreSQL by the index ``hamming``, compared with its peers.
 
     python benchmarks/search.py                              # embedded server, a million codes
-    python benchmarks/search.py --rows 20000 --queries 50    # everything, in little time
+    python benchmarks/search.py --rows 20000 --queries 50    # everything, quickly
     python benchmarks/search.py --rows 10000000 --bits 128 --no-hnsw
 
 One client, one connection, everything in memory.  The peers answer the same queries on the same
 archive: pgvector's operator without an index, pgvector's HNSW, faiss (``pip install faiss-cpu``;
-left out where it is not there), numpy, and a plain C loop of popcounts over the same bytes, which
-does no more than to add up the distances and so is the limit of every exact scan.  Every answer is
-held to brute force: tie-aware recall, number of rows, the very rows in the order (distance, id),
-and whether it is the same when asked again.  The run fails where the index or ``dcsh.similar`` does
-not keep what it promises.
+skipped if missing), numpy, and a plain C loop of popcounts over the same bytes, which only adds up
+the distances and so is the limit for every exact scan.  Every answer is compared with brute force:
+tie-aware recall, number of rows, the rows in the order (distance, id), and the answer to the same
+query again.  The run fails if the index or ``dcsh.similar`` breaks a promise.
 
-Prints Markdown tables and writes JSON.  The server gets an archive 'search_benchmark' and a schema
-'dcsh_insert_benchmark', dropped at the end.  Queries are fresh codes of the same distribution.
+Prints Markdown tables and writes JSON.  Creates an archive 'search_benchmark' and a schema
+'dcsh_insert_benchmark', and drops them at the end.  Queries are new codes of the same distribution.
 """
 
 from __future__ import annotations
@@ -50,15 +49,15 @@ HNSW_BUILD, HAMMING_BUILD = "hnsw (code bit_hamming_ops)", "hamming (code)"
 INSERT_REPEATS = 5
 
 EXACT = ("recall", "repeated")
-"""What has to be 1 of a way that promises the nearest rows, k of them, alike each time."""
+"""Measurements that must be 1 if a way promises the k nearest rows, the same each time."""
 
 ORDERED = (*EXACT, "exact")
-"""The same of one that promises the order (distance, id)."""
+"""The same if it also promises the order (distance, id)."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What an index costs."""
+    """Build time and size of an index."""
 
     index: str
     seconds: float
@@ -66,7 +65,7 @@ class Built:
 
 
 class Run:
-    """One run: what was measured so far, and a word on stderr about each."""
+    """The measurements of one run; each is reported on stderr."""
 
     def __init__(self, server: Server, truth: Truth, conditions: list[Condition]):
         self.server, self.truth, self.conditions = server, truth, conditions
@@ -98,7 +97,7 @@ class Run:
         ]
 
     def build(self, how: str) -> None:
-        """Makes INDEX, an index on the codes."""
+        """Creates INDEX on the codes."""
         print(f"building {how}", file=sys.stderr)
         conn = self.server.conn
         began = time.perf_counter()
@@ -112,12 +111,12 @@ class Run:
         self.server.conn.execute(f"DROP INDEX dcsh.{INDEX}")
 
     def in_memory(self) -> dict[str, str]:
-        """The C loop, faiss and numpy; returns what was left out, and why."""
+        """The C loop, faiss and numpy; returns the skipped ones with the reason."""
         codes, k, missing = self.truth.codes, self.server.k, {}
         try:
             loop = popcount_loop(codes)
         except (OSError, subprocess.CalledProcessError) as error:
-            missing[LOOP] = f"cannot be compiled: {error}"
+            missing[LOOP] = f"does not compile: {error}"
         else:
             query = self.truth.queries[0]
             differing = codes.view(np.uint64) ^ np.frombuffer(query, np.uint64)
@@ -142,7 +141,7 @@ class Run:
         return missing
 
     def by_scan(self, workers: int) -> None:
-        """pgvector's operator without an index, and dcsh.similar likewise."""
+        """pgvector's operator and dcsh.similar, both without an index."""
         conn, server = self.server.conn, self.server
         with settings(conn, max_parallel_workers_per_gather=0):
             self.ask("pgvector, sequential scan, 1 process", server.raw(plan="Seq Scan"))
@@ -162,7 +161,7 @@ class Run:
         self.ask_filtered("`dcsh.similar` without the index", server.similar, ORDERED)
 
     def by_hamming(self) -> dict[str, Any]:
-        """The index of this project; returns what it tells about itself."""
+        """This project's index; returns its statistics."""
         conn, server = self.server.conn, self.server
         self.build(HAMMING_BUILD)
         conn.execute("SELECT dcsh.hamming_check(%s::regclass)", [f"dcsh.{INDEX}"])
@@ -216,7 +215,7 @@ def time_of(function: Callable[[bytes], Any], queries: list[bytes]) -> dict[str,
 
 
 def milliseconds(value: float) -> str:
-    """Three digits that count."""
+    """Three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -269,7 +268,7 @@ def print_report(report: dict[str, Any], run: Run) -> None:
             )
     rates = {rate["index"]: rate for rate in report["inserts"]}
     print(
-        "\n| index of the table that is inserted into | rows/s | slowest | fastest | of btree |\n"
+        "\n| index of the table | rows/s | slowest | fastest | of btree |\n"
         "|---|---:|---:|---:|---:|"
     )
     for index, rate in rates.items():
@@ -281,7 +280,7 @@ def print_report(report: dict[str, Any], run: Run) -> None:
 
 
 def describe_machine() -> str:
-    """Processor, cores and how busy they were."""
+    """Processor, cores and their load."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -303,16 +302,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/search.json"))
     options = parser.parse_args()
     if options.bits % 64:
-        parser.error("--bits has to be a multiple of 64")
+        parser.error("--bits must be a multiple of 64")
     if options.rows < 200 * options.k:
-        parser.error("--rows have to be 200 times -k, so that k of them meet a condition of 1 %")
+        parser.error(
+            "--rows must be at least 200 times -k, so that k of them satisfy a condition of 1 %"
+        )
 
     machine = describe_machine()
     if not is_embedded(options.dsn):
         migrate.upgrade(resolve(options.dsn))
     conn = connect(options.dsn)
     if not conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
-        raise SystemExit("the database has no access method hamming: 'dcsh-pg native status'")
+        raise SystemExit("the database has no access method hamming: see 'dcsh-pg native status'")
     if any(archive.name == NAME for archive in registry.list_archives(conn)):
         registry.drop_archive(conn, NAME)
     state = schema.status(conn)
@@ -339,7 +340,7 @@ def main() -> None:
         left_out = run.in_memory()
         facts = run.by_hamming()
         if options.no_hnsw:
-            left_out["HNSW"] = "not asked for"
+            left_out["HNSW"] = "not requested"
         else:
             run.by_hnsw()
         print("inserting", file=sys.stderr)

@@ -1,14 +1,14 @@
-"""Loading and searching codes in PostgreSQL, beside its peers in one run.
+"""Loading and searching codes in PostgreSQL, compared with its peers.
 
     python benchmarks/sql_search.py                       # embedded server, a million codes
     python benchmarks/sql_search.py --dsn service=maps
 
-Codes are synthetic: clusters of like codes, as hashing real imagery gives, on a regular grid of
-footprints.  The peers answer the same query: pgvector's own operator on the same table (its order
-among equal distances is left to chance), and numpy over all codes in memory.  Prints a Markdown
-table; latencies are the median and the 95th percentile over queries drawn from the archive.
+Codes are synthetic: clusters of similar codes, as hashing real imagery gives, on a regular grid of
+footprints.  The peers answer the same query: pgvector's operator on the same table (with equal
+distances in any order), and numpy over all codes in memory.  Prints a Markdown table of the median
+and 95th percentile of the latency over queries drawn from the archive.
 
-The server gets an archive 'sql_search_benchmark', dropped at the end.
+Creates an archive 'sql_search_benchmark' and drops it at the end.
 """
 
 from __future__ import annotations

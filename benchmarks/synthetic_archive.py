@@ -1,4 +1,4 @@
-"""Archives of synthetic codes on a regular grid of footprints, for the benchmarks of searching."""
+"""Archives of synthetic codes on a regular grid of footprints, for search benchmarks."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def clustered_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarr
 
 
 def uniform_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:
-    """Packed codes uint8 (count, bits/8), every one as likely."""
+    """Packed codes uint8 (count, bits/8), uniformly distributed."""
     return rng.integers(0, 256, (count, bits // 8), dtype=np.uint8)
 
 
 def grid_side(rows: int) -> int:
-    """Squares a side of the grid that takes the footprints of so many rows."""
+    """Squares per side of a grid with a footprint for each row."""
     return int(np.ceil(np.sqrt(rows)))
 
 
@@ -59,7 +59,7 @@ def grid_footprints(first: int, count: int, side: int) -> np.ndarray:
 
 
 def day(number: int) -> datetime:
-    """When scene ``number`` was acquired: one scene a day."""
+    """Acquisition time of scene ``number``: one scene per day."""
     return FIRST_DAY + timedelta(days=number)
 
 

@@ -1,14 +1,14 @@
-"""Images a second of fine-tuning, beside the same steps on one batch that never changes.
+"""Images per second of fine-tuning, compared with the same steps on one constant batch.
 
     python benchmarks/training.py --encoder resnet50 densenet169 --batch-size 64    # on a GPU
     python benchmarks/training.py --device cpu --encoder small --images 512 --threads 2
 
 The peer trains the same network with the same loss, optimizer and precision on one constant batch
-that lies on the device already: what is left when images cost nothing to read, send and augment.
-The loop is the library's own, on noise of the size of the imagery; its steps are compared with
-the peer's, and the whole run, with the bit balance after each epoch and checkpoints, is shown too.
-Peer and loop run in turns.  Prints a Markdown table of medians with the range over the repeats,
-and writes JSON with every value, the machine and the versions.  The goal on a GPU is 0.85.
+that is already on the device, so that reading, sending and augmenting images cost nothing.  The loop
+is the library's, on noise of the size of the imagery.  Its steps are compared with the peer's; the
+whole run, with bit balance after each epoch and checkpoints, is reported too.  Peer and loop
+alternate.  Prints a Markdown table of medians with the range over the repeats, and writes JSON with
+every value, the machine and the versions.  The target on a GPU is 0.85.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from dcsh_pg.progress import Progress
 
 @dataclass
 class Rates:
-    """Images a second, a value for each repeat; an image counts once for its two views."""
+    """Images per second, one value per repeat; an image with its two views counts once."""
 
     peer: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
     run: list[float] = field(default_factory=list)
 
     def to_peer(self, values: list[float]) -> list[float]:
-        """Ratios to the peer, repeat by repeat."""
+        """Ratios to the peer, per repeat."""
         return [a / b for a, b in zip(values, self.peer, strict=True)]
 
 
 class Steps(Progress):
-    """Times the steps of each epoch after its first, and none of what is done between epochs."""
+    """Times the steps of each epoch after its first, without the work between epochs."""
 
     def __init__(self, images: int, device: torch.device):
         self.images, self.device = images, device
@@ -108,14 +108,14 @@ class Training:
 
 
 def now(device: torch.device) -> float:
-    """A clock, read when the device has done all that was asked of it."""
+    """Seconds on a clock, read when the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def constant_batch(training: Training, images: np.ndarray, batch_size: int) -> Iterator[float]:
-    """Trains on one batch; each step of the iterator runs for an epoch -> images a second."""
+    """Trains on one batch; each step of the iterator is an epoch -> images per second."""
     rows = torch.arange(batch_size)
     pairs = training.source(images[:batch_size]).draw(rows, torch.Generator())
     views = torch.cat([pairs.first, pairs.second])
@@ -133,7 +133,7 @@ def constant_batch(training: Training, images: np.ndarray, batch_size: int) -> I
 
 
 def library(name: str, images: np.ndarray, options: argparse.Namespace, epochs: int):
-    """Trains with the library -> images a second of its steps, and of the whole run."""
+    """Trains with the library -> images per second of its steps, and of the whole run."""
     training = Training(name, options.bits, options.device)
     source, steps = training.source(images), Steps(len(images), options.device)
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +153,7 @@ def library(name: str, images: np.ndarray, options: argparse.Namespace, epochs: 
 
 
 def measure(name: str, options: argparse.Namespace) -> Rates:
-    """One round of each goes before, uncounted."""
+    """The first round of each warms up."""
     torch.manual_seed(0)
     shape = (options.images, options.size, options.size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/training.json"))
     options = parser.parse_args()
     if options.images % options.batch_size or options.images < 2 * options.batch_size:
-        parser.error("--images has to be a multiple of --batch-size, twice or more")
+        parser.error("--images must be a multiple of --batch-size, at least twice as large")
     options.device = devices.choose(options.device)
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -1,16 +1,16 @@
 """UC Merced through the whole path: train without labels, export, ingest, evaluate in PostgreSQL.
 
-    python benchmarks/ucmd.py ucmd/ --weights densenet169.pth --work work/
+    python benchmarks/ucmd.py ucmd/ --weights densenet169.pth --work runs/ucmd
 
 Splits a dataset of class folders by class into a database (80 %) and queries (20 %), trains DCSH
 and ITQ on the database images with frozen DenseNet-169 features, exports each to ONNX, ingests the
 database images and evaluates with the queries.  Prints a Markdown table: mAP@all over the codes
-that came back from PostgreSQL, expected over all orders of ties; the same by a loop in this file
-that shares nothing with the library; and wall times.  The labels decide the split and score the
-codes; training never sees them.
+fetched from PostgreSQL, expected over all orders of ties; the same by a loop in this file that
+shares no code with the library; and wall times.  Labels draw the split and score the codes; training
+never sees them.
 
-Features are kept in WORK/features: a second run, or another split, is a matter of minutes.  The
-server gets archives 'ucmd_...', dropped at the end.
+Features are cached in WORK/features: a second run, or another split, takes minutes.  Creates
+archives 'ucmd_...' and drops them at the end.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def mean_average_precision(
     """mAP@all of packed codes, expected over all orders of ties, one query and rank at a time.
 
     In a group of n items at one distance, r of them relevant, behind c items of which R are
-    relevant, the item at place k of the group adds (r / n) (R + 1 + (k - 1)(r - 1)/(n - 1)) / (c + k)
+    relevant, the item at position k of the group adds (r / n) (R + 1 + (k - 1)(r - 1)/(n - 1)) / (c + k)
     to the sum of precisions (McSherry and Najork, ECIR 2008).
     """
     bits, labels = np.unpackbits(database, axis=1), np.asarray(database_labels)
@@ -99,7 +99,7 @@ def mean_average_precision(
 
 
 def option(text: str) -> tuple[str, Any]:
-    """'batch_norm=false' -> ('batch_norm', False); what is no JSON is a word."""
+    """'batch_norm=false' -> ('batch_norm', False); text that is not JSON stays a string."""
     name, _, value = text.partition("=")
     with suppress(json.JSONDecodeError):
         return name, json.loads(value)
@@ -109,7 +109,7 @@ def option(text: str) -> tuple[str, Any]:
 def measure(
     outcome: Outcome, database: Path, queries: Path, arguments: argparse.Namespace, shown: Progress
 ) -> None:
-    """Walks the whole path once and fills in the outcome."""
+    """Runs the whole path once and fills in the outcome."""
     name = f"ucmd_{outcome.method}_{outcome.bits}_{outcome.seed}"
     run, model = arguments.work / name, arguments.work / f"{name}.onnx"
     options = {"orientations": arguments.orientations}

@@ -1,4 +1,4 @@
-"""Ways to ask PostgreSQL for the nearest codes of an archive, with conditions on other columns."""
+"""Ways to query PostgreSQL for the nearest codes of an archive, with conditions on other columns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Condition:
 
 @contextmanager
 def settings(conn: psycopg.Connection, **values: Any) -> Iterator[None]:
-    """Settings of the server for a while; __ in a name stands for a point."""
+    """Applies server settings temporarily; __ in a name stands for a dot."""
     names = {name.replace("__", "."): str(value) for name, value in values.items()}
     for name, value in names.items():
         conn.execute("SELECT set_config(%s, %s, false)", [name, value])
@@ -50,7 +50,7 @@ def settings(conn: psycopg.Connection, **values: Any) -> Iterator[None]:
 
 
 class Server:
-    """Ways to ask the server for the ``k`` nearest rows of the archive; ``sample`` is a code."""
+    """Ways to query the ``k`` nearest rows of the archive; ``sample`` is a code."""
 
     def __init__(self, conn: psycopg.Connection, k: int, sample: bytes):
         self.conn, self.k, self.sample = conn, k, sample
@@ -58,7 +58,7 @@ class Server:
     def raw(
         self, condition: Condition | None = None, *, order: str = "", plan: str | None = None
     ) -> Answer:
-        """``ORDER BY code <~> q LIMIT k``; ``plan`` is a part of the plan that is wanted.
+        """``ORDER BY code <~> q LIMIT k``; ``plan`` must occur in the plan.
 
         Raises:
             SystemExit: the server chose another plan.
@@ -71,7 +71,7 @@ class Server:
         )
 
     def ordered(self, index: str) -> Answer:
-        """``ORDER BY code <~> q, id``, so that it is by the index in every version."""
+        """``ORDER BY code <~> q, id``, in a form that uses the index in every version."""
         if self.conn.info.server_version >= 170000:
             return self.raw(order=", c.id", plan=f"using {index}")
         return self._answer(

@@ -1,13 +1,13 @@
-"""An archive on a Citus cluster beside the same archive on its coordinator alone, in one run.
+"""An archive on a Citus cluster compared with the same archive on its coordinator alone.
 
-    python benchmarks/distributed.py --dsn postgresql://me@coordinator/maps
-    python benchmarks/distributed.py --dsn ... --rows 100000 1000000 --workers 1 2 --shards 1 4
+    python benchmarks/citus.py --dsn postgresql://me@coordinator/maps
+    python benchmarks/citus.py --dsn ... --rows 100000 1000000 --workers 1 2 --shards 1 4
 
 Codes are synthetic and clustered, footprints lie on a grid, and every scene has its own day.  The
-same queries go to both archives in turn, and their rows are compared one by one: the run fails if
-they differ.  ``--workers`` says on how many of the cluster's workers shards are placed, ``--shards``
-how many shards each of them gets.  Servers that share a machine gain nothing from each other, so
-there this shows what distribution costs, not what more machines bring.
+same queries run on both archives alternately, and their rows are compared: the run fails if they
+differ.  ``--workers`` sets how many of the cluster's workers hold shards, ``--shards`` how many
+shards each of them holds.  On servers that share a machine this shows the cost of distribution, not
+the gain from more machines.
 
 Prints a Markdown table of median milliseconds as a client sees them.  The archives 'single' and
 'distributed' are dropped at the end.
@@ -79,7 +79,7 @@ def compare(conn: psycopg.Connection, codes: np.ndarray, queries: int) -> tuple[
             answers = {}
             for archive in took:
                 milliseconds, answers[archive] = timed(conn, name, archive, arguments)
-                if number:  # the first one warms up
+                if number:  # the first run warms up
                     took[archive].append(milliseconds)
             if answers["single"] != answers["distributed"]:
                 raise SystemExit(f"{name} differs for chip {chip + 1}")
@@ -88,7 +88,7 @@ def compare(conn: psycopg.Connection, codes: np.ndarray, queries: int) -> tuple[
 
 
 def place(conn: psycopg.Connection, count: int) -> None:
-    """Lets the first ``count`` workers have shards, and no others."""
+    """Allows shards on the first ``count`` workers only."""
     workers = conn.execute(
         "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 AND isactive ORDER BY 1, 2"
     ).fetchall()
