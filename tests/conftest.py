@@ -34,8 +34,9 @@ from psycopg.conninfo import make_conninfo
 
 from dcsh_pg.database.server import migrate, native
 from dcsh_pg.database.server.dsn import LIBPQ_VARIABLES
-from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.native_build import PgConfig
+from dcsh_pg.database.server.programs import bundled
 
 LOOK_IN_QGIS = Path(__file__).with_name("look_in_qgis.py")
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"

@@ -27,8 +27,9 @@ import psycopg
 from attack import Attack, run
 from psycopg import errors
 
-from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.native_build import SOURCES
+from dcsh_pg.database.server.programs import bundled
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "hamming_index"))
 from hamming_cases import by_heap, by_index, check, fill, literal, make_codes

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.database.server.embedded import bundled
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import NotFound, SchemaError, ServerError, UsageError
 
 

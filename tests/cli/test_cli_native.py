@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.database.server.embedded import bundled
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import OutputError, ServerError, UsageError
 
 

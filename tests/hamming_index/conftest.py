@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from dcsh_pg.database.server.bundle import copied
-from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.embedded import EmbeddedServer
+from dcsh_pg.database.server.programs import bundled, copied
 
 INSTALLED_VARIABLE = "DCSH_TEST_HAMMING_BIN"
 SOURCES = Path(__file__).parents[2] / "dcsh_pg" / "sql" / "hamming_index"

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from dcsh_pg.database.server import native_build
-from dcsh_pg.database.server.bundle import bundled
 from dcsh_pg.database.server.embedded import EmbeddedServer
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import ServerError
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.database.server.embedded import bundled
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import UsageError
 
 CODES = np.random.default_rng(0).integers(0, 256, (6, 8), dtype=np.uint8)

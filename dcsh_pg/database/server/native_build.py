@@ -21,7 +21,7 @@ import platformdirs
 from filelock import FileLock
 
 from dcsh_pg import sql
-from dcsh_pg.database.server.bundle import bundled
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import OutputError, ServerError
 from dcsh_pg.progress import SILENT, Progress
 

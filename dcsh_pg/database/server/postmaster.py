@@ -1,7 +1,7 @@
-"""The server process of a cluster: whether it runs, on which port, and what it answers.
+"""The server process of a cluster: whether it runs, its port, and what it answers.
 
-``postmaster.pid`` in the cluster says which process and which port.  A refusal of a connection says
-nothing about that: a server that recovers, shuts down or has all its connections in use runs.
+``postmaster.pid`` in the cluster names the process and the port.  A refused connection proves
+nothing: a server that recovers, shuts down or has all its connections in use is running.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Postmaster:
     """The process that serves a cluster.
 
     Attributes:
-        pid: its number.
+        pid: its process id.
         port: of 127.0.0.1.
     """
 
@@ -35,7 +35,7 @@ class Postmaster:
         """The process that serves ``cluster`` now, or None.
 
         Raises:
-            OSError: the cluster cannot be looked into.
+            OSError: the cluster cannot be read.
         """
         try:
             lines = _pid_file(cluster).read_text().splitlines()
@@ -45,9 +45,9 @@ class Postmaster:
         return cls(pid, port) if serves(pid, cluster) else None
 
     def answer(self) -> pq.Ping:
-        """``OK`` when it takes connections, ``REJECT`` while it starts, recovers or shuts down.
+        """``OK`` if it accepts connections, ``REJECT`` while it starts, recovers or shuts down.
 
-        No password is sent; a wrong one, or too many connections, make no difference.
+        No password is sent; a wrong one, or too many connections, do not change the answer.
         """
         conninfo = make_conninfo(
             host="127.0.0.1",
@@ -61,14 +61,13 @@ class Postmaster:
 
 
 def serves(pid: int, cluster: Path) -> bool:
-    """True when the process is a PostgreSQL that works on this very cluster.
+    """True if the process is a PostgreSQL that serves this very cluster.
 
-    The number alone says little: after a crash or a reboot it may belong to another program, or to
-    the server of another cluster.  In containers it may belong to a dead process that was never
-    reaped.
+    The pid alone is not enough: after a crash or a reboot it may be another program's, or that of
+    another cluster's server.  In containers it may be that of a dead process that was never reaped.
 
     Raises:
-        OSError: the cluster cannot be looked into.
+        OSError: the cluster cannot be read.
     """
     import psutil
 
@@ -89,11 +88,11 @@ def serves(pid: int, cluster: Path) -> bool:
 
 
 def sweep_stale(cluster: Path) -> None:
-    """Removes ``postmaster.pid`` when it is damaged or its number belongs to something else, as after
-    a power cut, after a reboot, or to a dead process that was never reaped, as in containers.
+    """Removes ``postmaster.pid`` if it is damaged or its pid is that of another program, as after a
+    power cut or a reboot, or of a dead process that was never reaped, as in containers.
 
-    PostgreSQL itself copes with a number that nobody has, and sees by the shared memory whether
-    children of a killed server are still at work.
+    PostgreSQL itself handles a pid that no process has, and detects by its shared memory whether
+    children of a killed server still run.
     """
     file = _pid_file(cluster)
     with contextlib.suppress(FileNotFoundError):
@@ -115,12 +114,13 @@ def _named_cluster(command: list[str]) -> str:
     return command[command.index("-D") + 1] if "-D" in command[:-1] else ""
 
 
-def free_port(wanted: int | None) -> int:
-    """``wanted`` of 127.0.0.1, or another one where that is taken."""
+def free_port(preferred: int | None) -> int:
+    """``preferred`` of 127.0.0.1, or another port if that is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
         try:
-            probe.bind(("127.0.0.1", wanted or 0))
+            probe.bind(("127.0.0.1", preferred or 0))
         except OSError:
             probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port

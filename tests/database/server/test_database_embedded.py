@@ -14,12 +14,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dcsh_pg.database.server import embedded, schema
-from dcsh_pg.database.server.bundle import copied
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.dsn import url
-from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.pg_errors import unreachable
 from dcsh_pg.database.server.postmaster import sweep_stale
+from dcsh_pg.database.server.programs import bundled, copied
 from dcsh_pg.errors import ServerError
 
 START = (

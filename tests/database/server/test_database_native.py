@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from dcsh_pg.database.server import native, native_build
-from dcsh_pg.database.server.embedded import EmbeddedServer, bundled
+from dcsh_pg.database.server.embedded import EmbeddedServer
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import OutputError, ServerError
 
 MAKEFILE = """

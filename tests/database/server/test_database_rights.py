@@ -18,7 +18,7 @@ from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import migrate, rights, schema
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.database.server.embedded import bundled
+from dcsh_pg.database.server.programs import bundled
 from dcsh_pg.errors import NotFound, ServerError
 from dcsh_pg.progress import Progress
 
