@@ -1,6 +1,6 @@
 """Races inside the hamming index, on purpose.
 
-Builds the index with the points where a session can be held (sql/hamming_index/point.c), starts a
+Builds the index with the points where a session can be held (sql/hamming_index/injection_point.c), starts a
 PostgreSQL 18 of its own with a standby, and then, again and again: makes a table; holds two or three
 sessions, each with an insertion, deletion, VACUUM, build or scan, at random points; lets them go on
 in random order; at times kills a held backend or the whole server with kill -9.  Afterwards the index

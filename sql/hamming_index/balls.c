@@ -1,5 +1,5 @@
 /*
- * Interleaved codes, and the balls that bound those of a page.
+ * Interleaved codes, and the bounding balls of a page.
  */
 #include "balls.h"
 
@@ -22,8 +22,7 @@ hamming_put_code(uint64_t *codes, int index, int words, const uint64_t *code)
 }
 
 /*
- * The votes for each bit are counted by 64 counters at once, whose binary digits lie in one word
- * each, the lowest first.
+ * Counts the votes for 64 bits at a time: word number d has the binary digit d of 64 counters.
  */
 void
 hamming_majority(const uint64_t *records, size_t stride, size_t count, int words, uint64_t *centre)
@@ -50,7 +49,7 @@ hamming_majority(const uint64_t *records, size_t stride, size_t count, int words
 				carry = both;
 			}
 		}
-		/* A bit is set where more than half of the voters have it. */
+		/* Set the bits that more than half of the voters have. */
 		for (int digit = DIGITS - 1; digit >= 0; digit--)
 		{
 			uint64_t	half = (voters / 2) >> digit & 1 ? UINT64_MAX : 0;
@@ -99,7 +98,7 @@ hamming_balls_in_use(const HammingBalls *balls)
 }
 
 void
-hamming_balls_mark(const HammingBalls *balls)
+hamming_balls_ensure(const HammingBalls *balls)
 {
 	static const uint64_t zero[HAMMING_MAX_WORDS];
 
@@ -108,7 +107,7 @@ hamming_balls_mark(const HammingBalls *balls)
 }
 
 /*
- * Number of the ball in use with the nearest centre, and its distance; -1 when none is in use.
+ * Returns the number of the used ball with the nearest centre, and its distance; -1 if none is in use.
  */
 static int
 nearest_ball(const HammingBalls *balls, const uint64_t *code, int *nearest_distance)
@@ -175,7 +174,7 @@ void
 hamming_balls_shrink(const HammingBalls *balls, const uint64_t *codes, int count,
 					 const bool *is_bounded)
 {
-	/* Before a ball has a code, its new radius is unknown. */
+	/* New radii; -1 until a ball has a code. */
 	int			radii[UINT8_MAX];
 	uint64_t	code[HAMMING_MAX_WORDS];
 

@@ -1,10 +1,10 @@
 /*
  * CREATE INDEX.
  *
- * Codes are collected in memory, ordered so that like codes share pages, and written.  Where
- * maintenance_work_mem does not hold them all this happens in runs, each with pages of its own;
- * where it does, parallel workers may help.
- * Pages go through shared buffers, where queries find them warm, and to the WAL at the end.
+ * Collects the codes in memory, orders them so that similar codes share pages, and writes the pages.
+ * If the codes exceed maintenance_work_mem, this is done in runs, each with its own pages; if not,
+ * parallel workers may help.  Pages are written through shared buffers, so that they are cached for
+ * queries, and logged at the end.
  */
 #include "hamming.h"
 
@@ -18,6 +18,7 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 
+#include "bisect.h"
 #include "order.h"
 #include "parallel.h"
 
@@ -33,17 +34,17 @@ typedef struct BuildState
 	HammingShape shape;
 	int64		index_tuples;
 
-	/* The run: records of shape.words words of code and one of block and offset. */
+	/* The current run: records of a code and a TID as a number. */
 	uint64	   *records;
 	size_t		count;
 	size_t		allocated;
-	size_t		run;			/* records that maintenance_work_mem holds */
+	size_t		max_count;		/* records that fit in maintenance_work_mem */
 
-	/* TIDs of nulls, as records without code, for one page. */
+	/* TIDs of nulls, up to a page of them. */
 	uint64	   *nulls;
 	int			null_count;
 
-	Buffer		directory;		/* of the page written last; pinned */
+	Buffer		directory;		/* of the last page written; pinned */
 } BuildState;
 
 static void
@@ -64,7 +65,7 @@ new_page(Relation index, HammingPageKind kind, const HammingShape *shape)
 }
 
 /*
- * A new data page, locked; its directory page, pinned, is made first where it begins a new span.
+ * Returns a new data page, locked; adds a directory page first, pinned, if a new span begins.
  */
 static Buffer
 new_data_page(BuildState *state)
@@ -80,7 +81,7 @@ new_data_page(BuildState *state)
 }
 
 /*
- * Writes a page of records with their balls.
+ * Writes a page of records, and its balls.
  */
 static void
 write_page(BuildState *state, const HammingRecords *records)
@@ -93,7 +94,7 @@ write_page(BuildState *state, const HammingRecords *records)
 	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
 							   BufferGetBlockNumber(buffer));
 	hamming_find_balls(records, &balls);
-	HAMMING_POINT("build-page");
+	HAMMING_INJECTION_POINT("build-page");
 	MarkBufferDirty(state->directory);
 	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
 
@@ -114,10 +115,10 @@ write_pages(BuildState *state, const HammingRecords *records)
 	size_t		capacity = state->shape.capacity;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-	HAMMING_POINT("build-ordered");
+	HAMMING_INJECTION_POINT("build-ordered");
 	for (size_t first = 0; first < records->count; first += capacity)
 	{
-		HammingRecords page = hamming_part(records, first, Min(records->count - first, capacity));
+		HammingRecords page = hamming_slice(records, first, Min(records->count - first, capacity));
 
 		CHECK_FOR_INTERRUPTS();
 		write_page(state, &page);
@@ -160,7 +161,7 @@ write_nulls(BuildState *state)
 	LockBuffer(state->directory, BUFFER_LOCK_EXCLUSIVE);
 	balls = hamming_page_balls(BufferGetPage(state->directory), &state->shape,
 							   BufferGetBlockNumber(buffer));
-	hamming_balls_mark(&balls);
+	hamming_balls_ensure(&balls);
 	MarkBufferDirty(state->directory);
 	LockBuffer(state->directory, BUFFER_LOCK_UNLOCK);
 	for (int i = 0; i < state->null_count; i++)
@@ -182,15 +183,15 @@ add_null(BuildState *state, uint64 tid)
 }
 
 static void
-make_room(BuildState *state)
+ensure_room(BuildState *state)
 {
 	size_t		bytes = (state->shape.words + 1) * sizeof(uint64);
 
-	if (state->count == state->run)
+	if (state->count == state->max_count)
 		write_run(state);
 	if (state->count == state->allocated)
 	{
-		state->allocated = Min(2 * state->allocated, state->run);
+		state->allocated = Min(2 * state->allocated, state->max_count);
 		state->records = repalloc_huge(state->records, state->allocated * bytes);
 	}
 }
@@ -207,7 +208,7 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple
 		add_null(state, hamming_tid_number(tid));
 		return;
 	}
-	make_room(state);
+	ensure_room(state);
 	record = state->records + state->count * (state->shape.words + 1);
 	hamming_read_code(values[0], &state->shape, record);
 	record[state->shape.words] = hamming_tid_number(tid);
@@ -223,8 +224,8 @@ begin_build(BuildState *state, Relation index)
 	state->shape = hamming_shape_of_bits(hamming_column_bits(index));
 	state->index_tuples = 0;
 	bytes = (state->shape.words + 1) * sizeof(uint64);
-	state->run = (size_t) maintenance_work_mem * 1024 / (bytes + sizeof(int16));
-	state->run = Max(state->run, FIRST_RECORDS);
+	state->max_count = (size_t) maintenance_work_mem * 1024 / (bytes + sizeof(int16));
+	state->max_count = Max(state->max_count, FIRST_RECORDS);
 	state->count = 0;
 	state->allocated = FIRST_RECORDS;
 	state->records = palloc(state->allocated * bytes);
@@ -234,7 +235,7 @@ begin_build(BuildState *state, Relation index)
 }
 
 /*
- * Beside parallel workers; false where it has to be done alone.
+ * Builds with parallel workers; returns false if that is not possible.
  */
 static bool
 build_parallel(BuildState *state, Relation heap, IndexInfo *index_info, double *heap_tuples)
@@ -243,7 +244,7 @@ build_parallel(BuildState *state, Relation heap, IndexInfo *index_info, double *
 	HammingRecords records;
 	HammingRecords nulls;
 	HammingParallel *parallel = hamming_parallel_build(heap, state->index, index_info,
-													   &state->shape, state->run, workspace,
+													   &state->shape, state->max_count, workspace,
 													   pause_build, &records, &nulls,
 													   heap_tuples);
 
@@ -273,7 +274,7 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 	hamming_init_metapage(BufferGetPage(metapage), state.shape.bits);
 	MarkBufferDirty(metapage);
 	UnlockReleaseBuffer(metapage);
-	HAMMING_POINT("build-metapage");
+	HAMMING_INJECTION_POINT("build-metapage");
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SCAN);
 	if (!build_parallel(&state, heap, index_info, &result->heap_tuples))
@@ -285,10 +286,10 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 	write_nulls(&state);
 	if (BufferIsValid(state.directory))
 		ReleaseBuffer(state.directory);
-	HAMMING_POINT("build-written");
+	HAMMING_INJECTION_POINT("build-written");
 	if (RelationNeedsWAL(index))
 		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
-	HAMMING_POINT("build-logged");
+	HAMMING_INJECTION_POINT("build-logged");
 
 	pfree(state.records);
 	pfree(state.nulls);
@@ -297,7 +298,7 @@ hamming_build(Relation heap, Relation index, IndexInfo *index_info)
 }
 
 /*
- * The empty index that an unlogged one becomes after a crash.
+ * Writes the init fork, to which an unlogged index is reset after a crash.
  */
 void
 hamming_build_empty(Relation index)

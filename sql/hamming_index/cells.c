@@ -2,16 +2,21 @@
  * Flat clustering: k-means++ seeds and Lloyd's iteration on a sample, with the majority of each bit
  * as the mean; then every record goes to the nearest centre.
  *
- * Flat, because a tree of bisections tears a cluster that its first cuts happen to cross, and
- * codes of natural groups do not lie in a hierarchy.
+ * Flat, because a tree of bisections splits every cluster that one of its first cuts crosses, and
+ * natural groups of codes form no hierarchy.
  */
-#include "order.h"
+#include "cells.h"
 
 #include <string.h>
 
+#include "bisect.h"
+
 #define ITERATIONS 2
 
-/* Centres that are compared before the best distance so far is used to pass over others. */
+/* Records between two pauses. */
+#define ASSIGNED_AT_ONCE 4096
+
+/* Centres that are compared before the best distance so far is used to skip others. */
 #define CHUNK 128
 
 /* Marsaglia's xorshift64*; builds of the same table are the same. */
@@ -53,8 +58,7 @@ nearest_cell(const uint64_t *centres, size_t cells, int words, const uint64_t *c
 }
 
 /*
- * Puts the records of each cell, told by their scratch, side by side, in place, by an American flag
- * sort.
+ * Moves the records of each cell together, by their scratch, in place: an American flag sort.
  */
 void
 hamming_gather(const HammingRecords *records, size_t cells, HammingWorkspace *workspace)
@@ -93,8 +97,8 @@ hamming_gather(const HammingRecords *records, size_t cells, HammingWorkspace *wo
 
 /*
  * Draws centres from the samples, each with a probability in proportion to the square of its
- * distance from those drawn before (Arthur and Vassilvitskii, 2007).  Returns how many there are:
- * fewer where the samples have fewer distinct codes.
+ * distance from those drawn before (Arthur and Vassilvitskii, 2007).  Returns their number, which is
+ * smaller than cells if the samples have fewer distinct codes.
  */
 static size_t
 draw_centres(const HammingRecords *samples, size_t cells, HammingWorkspace *workspace,
@@ -133,8 +137,8 @@ draw_centres(const HammingRecords *samples, size_t cells, HammingWorkspace *work
 }
 
 /*
- * Puts like centres side by side, so that cells of one natural group are neighbours.  The samples
- * are no longer needed.
+ * Puts similar centres side by side, so that cells of one natural group are neighbours.  Overwrites
+ * the samples.
  */
 static void
 order_centres(size_t cells, int words, HammingWorkspace *workspace, void (*pause) (void))
@@ -143,9 +147,17 @@ order_centres(size_t cells, int words, HammingWorkspace *workspace, void (*pause
 
 	for (size_t cell = 0; cell < cells; cell++)
 		hamming_get_code(workspace->centres, (int) cell, words, hamming_record(&copies, cell));
-	hamming_arrange(&copies, 1, pause);
+	hamming_bisect(&copies, 1, pause);
 	for (size_t cell = 0; cell < cells; cell++)
 		hamming_put_code(workspace->centres, (int) cell, words, hamming_record(&copies, cell));
+}
+
+size_t
+hamming_cell_count(size_t records, size_t capacity)
+{
+	size_t		cells = 3 * records / (2 * capacity);
+
+	return cells < HAMMING_MAX_CELLS ? cells : HAMMING_MAX_CELLS;
 }
 
 size_t
@@ -167,9 +179,7 @@ hamming_find_cells(const HammingRecords *records, size_t cells, HammingWorkspace
 	for (int iteration = 0; iteration < ITERATIONS; iteration++)
 	{
 		pause();
-		for (size_t i = 0; i < samples.count; i++)
-			samples.scratch[i] = nearest_cell(centres, cells, samples.words,
-											  hamming_record(&samples, i));
+		hamming_assign(&samples, centres, cells);
 		hamming_gather(&samples, cells, workspace);
 		for (size_t cell = 0; cell < cells; cell++)
 		{
@@ -195,4 +205,19 @@ hamming_assign(const HammingRecords *records, const uint64_t *centres, size_t ce
 	for (size_t i = 0; i < records->count; i++)
 		records->scratch[i] = nearest_cell(centres, cells, records->words,
 										   hamming_record(records, i));
+}
+
+void
+hamming_assign_all(const HammingRecords *records, const uint64_t *centres, size_t cells,
+				   void (*pause) (void))
+{
+	for (size_t first = 0; first < records->count; first += ASSIGNED_AT_ONCE)
+	{
+		size_t		count = records->count - first;
+		HammingRecords some = hamming_slice(records, first,
+										   count < ASSIGNED_AT_ONCE ? count : ASSIGNED_AT_ONCE);
+
+		pause();
+		hamming_assign(&some, centres, cells);
+	}
 }

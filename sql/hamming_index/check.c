@@ -1,10 +1,10 @@
 /*
- * hamming_check and hamming_check_pages: an index against its own invariants and against its table.
+ * hamming_check and hamming_check_pages: verify an index and compare it with its table.
  *
- * Nobody is locked out.  A row that a snapshot sees had its entry before the snapshot was taken, and
- * VACUUM may not remove it before the snapshot is gone; an entry stays on its page, and a page is
- * read under its lock.  So a portion of the rows is read first, and one pass over the index, which
- * holds every page to its invariants, then has to meet the entry of each of them exactly once.
+ * They block neither readers nor writers.  A row that a snapshot sees had its entry before the
+ * snapshot was taken, and VACUUM cannot remove the entry before the snapshot is released.  Entries
+ * stay on their pages, and each page is read under its lock.  So a portion of the rows is read first;
+ * one pass over the index then verifies every page and must find one entry for each of these rows.
  */
 #include "hamming.h"
 
@@ -29,11 +29,11 @@
 PG_FUNCTION_INFO_V1(hamming_check);
 PG_FUNCTION_INFO_V1(hamming_check_pages);
 
-/* Pages of the table that are read at once. */
+/* Pages of the table that are read at a time. */
 #define CHUNK 64
 
-/* In a digest: an entry of the row has been met. */
-#define MET UINT64CONST(1)
+/* Flag in a digest: the row's entry has been found. */
+#define MATCHED UINT64CONST(1)
 
 /* A row: block and offset, and a digest of its code. */
 typedef struct Row
@@ -65,18 +65,26 @@ typedef struct CheckState
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-#define report(state, ...) \
+#define report_corruption(state, ...) \
 	ereport(ERROR, \
 			(errcode(ERRCODE_INDEX_CORRUPTED), \
 			 errmsg("index \"%s\" is corrupted", RelationGetRelationName((state)->index)), \
 			 errdetail(__VA_ARGS__), \
 			 errhint("Please REINDEX it.")))
 
+#define report_row(state, message, number) \
+	do { \
+		ItemPointerData row_tid; \
+		hamming_tid_of_number(number, &row_tid); \
+		report_corruption(state, message, ItemPointerGetBlockNumber(&row_tid), \
+						  ItemPointerGetOffsetNumber(&row_tid)); \
+	} while (0)
+
 static uint64
 code_digest(const HammingShape *shape, const uint64 *code, bool is_null)
 {
 	return is_null ? 0 :
-		hash_bytes_extended((const unsigned char *) code, shape->words * sizeof(uint64), 1) & ~MET;
+		hash_bytes_extended((const unsigned char *) code, shape->words * sizeof(uint64), 1) & ~MATCHED;
 }
 
 static void
@@ -99,8 +107,8 @@ add_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple
 }
 
 /*
- * Reads the rows of pages of the table that are to have entries.  They are those that a snapshot of
- * now sees; ours is older and keeps VACUUM from their entries.
+ * Reads the rows on some pages of the table that must have entries: those that a snapshot taken now
+ * sees.  Our older snapshot keeps VACUUM from removing their entries.
  */
 static void
 read_rows(CheckState *state, BlockNumber first, BlockNumber pages)
@@ -112,10 +120,10 @@ read_rows(CheckState *state, BlockNumber first, BlockNumber pages)
 
 /*
  * Reads rows from page next to before page end, of a sample of the pages, until memory is full.
- * Returns the first page that was not looked at.
+ * Returns the first page that was not read.
  *
- * The index may be on an expression, and its owner's functions are not to run with the rights of
- * whoever checks it.
+ * Runs as the table's owner: functions of an index expression must not run with the privileges of
+ * the user who checks it.
  */
 static BlockNumber
 read_portion(CheckState *state, BlockNumber next, BlockNumber end, double sample, uint32 seed)
@@ -148,10 +156,10 @@ read_portion(CheckState *state, BlockNumber next, BlockNumber end, double sample
 }
 
 /*
- * Holds an entry to its row, if that is in the portion.
+ * Compares an entry with its row, if that is in the portion.
  */
 static void
-meet_row(CheckState *state, const HammingEntry *entry)
+match_row(CheckState *state, const HammingEntry *entry)
 {
 	ItemPointerData tid = entry->tid;
 	uint64		wanted = hamming_tid_number(&tid);
@@ -169,13 +177,11 @@ meet_row(CheckState *state, const HammingEntry *entry)
 	}
 	if (low == state->count || state->rows[low].tid != wanted)
 		return;
-	if (state->rows[low].digest & MET)
-		report(state, "The row at (%u,%u) has more than one entry.",
-			   ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+	if (state->rows[low].digest & MATCHED)
+		report_row(state, "The row at (%u,%u) has more than one entry.", wanted);
 	if (state->rows[low].digest != code_digest(&state->shape, entry->code, entry->is_null))
-		report(state, "The entry of the row at (%u,%u) has another code than the row.",
-			   ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
-	state->rows[low].digest |= MET;
+		report_row(state, "The row at (%u,%u) and its entry have different codes.", wanted);
+	state->rows[low].digest |= MATCHED;
 }
 
 /*
@@ -186,23 +192,21 @@ check_entries(CheckState *state, BlockNumber block, Page page, const HammingBall
 {
 	const HammingShape *shape = &state->shape;
 	int			count = HammingPageGetOpaque(page)->count;
-	uint64		beyond = shape->bits % 64 == 0 ? 0 : UINT64_MAX;
 
-	/* The bytes of the last word that belong to the code. */
-	if (beyond != 0)
-		memset(&beyond, 0, (shape->bits % 64 + 7) / 8);
 	for (int i = 0; i < count; i++)
 	{
 		HammingEntry entry;
 
 		hamming_page_get(page, shape, i, &entry);
 		if (!ItemPointerIsValid(&entry.tid))
-			report(state, "Entry %d of block %u points to no row.", i, block);
-		if (entry.code[shape->words - 1] & beyond)
-			report(state, "Entry %d of block %u has more than %d bits.", i, block, shape->bits);
+			report_corruption(state, "Entry %d of block %u has an invalid TID.", i, block);
+		if (!hamming_code_is_padded(shape, entry.code))
+			report_corruption(state, "Entry %d of block %u has more than %d bits.", i, block,
+							  shape->bits);
 		if (!entry.is_null && !hamming_balls_cover(balls, entry.code))
-			report(state, "Entry %d of block %u lies in none of the balls of its page.", i, block);
-		meet_row(state, &entry);
+			report_corruption(state, "Entry %d of block %u lies in none of the balls of its page.",
+							  i, block);
+		match_row(state, &entry);
 	}
 	state->entries += count;
 }
@@ -229,17 +233,17 @@ check_page(CheckState *state, BlockNumber block)
 	{
 		hamming_verify_page(state->index, block, page, HAMMING_DATA, &state->shape);
 		if (PageIsNew(directory))
-			report(state, "Block %u has been written, but its directory page is zeroed.", block);
+			report_corruption(state, "Block %u has entries, but its directory page is zeroed.", block);
 		check_entries(state, block, page, &balls);
 	}
 	else if (hamming_balls_in_use(&balls))
-		report(state, "Block %u is zeroed, but its directory page has balls of it.", block);
+		report_corruption(state, "Block %u is zeroed, but its directory page has balls for it.", block);
 	UnlockReleaseBuffer(directory_buffer);
 	UnlockReleaseBuffer(buffer);
 }
 
 /*
- * One pass over the index, in which all rows of the portion have to be met.
+ * Verifies every page of the index; each row of the portion must have an entry.
  */
 static void
 check_index(CheckState *state)
@@ -254,10 +258,8 @@ check_index(CheckState *state)
 			check_page(state, block);
 	}
 	for (size_t i = 0; i < state->count; i++)
-		if (!(state->rows[i].digest & MET))
-			report(state, "The row at (%u,%u) has no entry.",
-				   (BlockNumber) (state->rows[i].tid >> 16),
-				   (unsigned) (state->rows[i].tid & 0xFFFF));
+		if (!(state->rows[i].digest & MATCHED))
+			report_row(state, "The row at (%u,%u) has no entry.", state->rows[i].tid);
 }
 
 static void
@@ -276,7 +278,7 @@ begin_check(CheckState *state, Oid index_oid)
 				 errhint("Check it in a new transaction.")));
 
 	state->index_info = BuildIndexInfo(state->index);
-	/* CONCURRENTLY reads the rows that a snapshot sees. */
+	/* As CONCURRENTLY does, read the rows that a snapshot sees. */
 	state->index_info->ii_Concurrent = true;
 	state->index_info->ii_Unique = false;
 	state->index_info->ii_ExclusionOps = NULL;
@@ -295,7 +297,7 @@ end_check(CheckState *state)
 }
 
 /*
- * All rows, as many passes over the index as memory for them takes.
+ * Checks all rows, a portion at a time, with a pass over the index for each.
  */
 Datum
 hamming_check(PG_FUNCTION_ARGS)
@@ -316,7 +318,7 @@ hamming_check(PG_FUNCTION_ARGS)
 }
 
 /*
- * The rows of some pages of the table, or of a sample of these.
+ * Checks the rows on some pages of the table, or on a sample of these pages.
  */
 Datum
 hamming_check_pages(PG_FUNCTION_ARGS)

@@ -1,205 +1,104 @@
 /*
- * Codes connected by steps of few bits: a join of the codes with themselves, block by block.
- *
- * Like codes are put into one block, and only blocks are compared whose balls come near enough to
- * each other.  A union-find forest keeps what is connected; a root is the least of its tree.
+ * hamming_connect: groups an array of codes into connected components.
  */
-#include "connect.h"
+#include "hamming.h"
 
-#include <string.h>
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/varbit.h"
 
-/* Centres that are compared at once: a hit tells its index in 16 bits. */
-#define CHUNK 32768
+#include "components.h"
 
-typedef struct Join
-{
-	const HammingKernel *kernel;
-	const HammingRecords *records;
-	HammingBlocks *blocks;
-	unsigned	radius;
-	uint32_t   *roots;
-	uint64_t	compared;
-} Join;
-
-static uint32_t
-find_root(uint32_t *roots, uint32_t at)
-{
-	while (roots[at] != at)
-		at = roots[at] = roots[roots[at]];
-	return at;
-}
+PG_FUNCTION_INFO_V1(hamming_connect);
 
 static void
-unite(uint32_t *roots, uint32_t a, uint32_t b)
+pause_join(void)
 {
-	a = find_root(roots, a);
-	b = find_root(roots, b);
-	if (a < b)
-		roots[b] = a;
-	else
-		roots[a] = b;
+	CHECK_FOR_INTERRUPTS();
 }
 
-static int
-block_size(const HammingBlocks *blocks, size_t block)
+static void *
+allocate(Size bytes)
 {
-	return (int) (blocks->firsts[block + 1] - blocks->firsts[block]);
-}
-
-static const uint64_t *
-block_record(const Join *join, size_t block, int at)
-{
-	return hamming_record(join->records, join->blocks->firsts[block] + at);
+	return palloc_extended(Max(bytes, 1), MCXT_ALLOC_HUGE);
 }
 
 /*
- * Finds those codes of a block that are no farther than limit from a code.
+ * Reads the codes as records, each with its index in the array.
  */
-static int
-search_block(Join *join, size_t block, const uint64_t *code, unsigned limit, HammingHit *hits)
+static HammingRecords
+read_codes(ArrayType *array)
 {
-	const HammingBlocks *blocks = join->blocks;
-	int			words = join->records->words;
-	int			size = block_size(blocks, block);
+	HammingRecords records = {.count = 0};
+	HammingShape shape = {.bits = 0};
+	Datum	   *codes;
+	bool	   *isnull;
+	int			count;
 
-	join->compared += size;
-	return join->kernel->select(blocks->codes + (size_t) blocks->slots[block] * words, size, words,
-								code, limit, hits);
-}
-
-static void
-add_block(const HammingRecords *records, size_t first, size_t size, HammingBlocks *blocks)
-{
-	int			words = records->words;
-	size_t		block = blocks->count++;
-	uint32_t	slot = blocks->slots[block];
-	HammingBalls balls = {.centres = blocks->centres, .radii = blocks->radii, .words = words};
-
-	blocks->firsts[block + 1] = (uint32_t) (first + size);
-	blocks->slots[block + 1] = slot + (uint32_t) (size + HAMMING_LANES - 1) / HAMMING_LANES * HAMMING_LANES;
-	for (size_t i = 0; i < size; i++)
-		hamming_put_code(blocks->codes + (size_t) slot * words, (int) i, words,
-						 hamming_record(records, first + i));
-	hamming_balls_set(&balls, (int) block, hamming_record(records, first), (size_t) words + 1, size);
-}
-
-static void
-make_blocks(const HammingRecords *records, HammingBlocks *blocks, HammingWorkspace *workspace,
-			void (*pause) (void))
-{
-	size_t		cells = 1;
-
-	workspace->cell_starts[0] = 0;
-	workspace->cell_starts[1] = records->count;
-	if (records->count > HAMMING_BLOCK)
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("codes must be a one-dimensional array")));
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_INT, &codes, &isnull, &count);
+	for (int i = 0; i < count; i++)
 	{
-		cells = hamming_find_cells(records, hamming_cell_count(records->count, HAMMING_BLOCK),
-								   workspace, pause);
-		hamming_assign_all(records, workspace->centres, cells, pause);
-		hamming_gather(records, cells, workspace);
-		hamming_arrange_cells(records, cells, HAMMING_BLOCK, workspace, pause);
-	}
-	blocks->count = 0;
-	blocks->firsts[0] = blocks->slots[0] = 0;
-	for (size_t cell = 0; cell < cells; cell++)
-	{
-		size_t		end = workspace->cell_starts[cell + 1];
-
-		for (size_t first = workspace->cell_starts[cell]; first < end; first += HAMMING_BLOCK)
-			add_block(records, first, end - first < HAMMING_BLOCK ? end - first : HAMMING_BLOCK,
-					  blocks);
-	}
-}
-
-/*
- * Unites the codes of two blocks, or of one, that are no farther apart than the radius.
- */
-static void
-join_blocks(Join *join, size_t left, size_t right)
-{
-	int			words = join->records->words;
-	uint64_t	centre[HAMMING_MAX_WORDS];
-	HammingHit	near[HAMMING_BLOCK];
-	HammingHit	hits[HAMMING_BLOCK];
-	int			near_count;
-
-	hamming_get_code(join->blocks->centres, (int) right, words, centre);
-	near_count = search_block(join, left, centre, join->blocks->radii[right] + join->radius, near);
-	for (int i = 0; i < near_count; i++)
-	{
-		const uint64_t *code = block_record(join, left, near[i].index);
-		int			found = search_block(join, right, code, join->radius, hits);
-
-		for (int hit = 0; hit < found; hit++)
-			unite(join->roots, (uint32_t) code[words],
-				  (uint32_t) block_record(join, right, hits[hit].index)[words]);
-	}
-}
-
-/*
- * Joins a block with itself and with those after it.
- */
-static void
-join_block(Join *join, size_t left, unsigned widest)
-{
-	const HammingBlocks *blocks = join->blocks;
-	int			words = join->records->words;
-	unsigned	reach = blocks->radii[left] + join->radius;
-	uint64_t	centre[HAMMING_MAX_WORDS];
-	HammingHit	hits[CHUNK];
-
-	hamming_get_code(blocks->centres, (int) left, words, centre);
-	for (size_t first = left / HAMMING_LANES * HAMMING_LANES; first < blocks->count; first += CHUNK)
-	{
-		int			some = blocks->count - first < CHUNK ? (int) (blocks->count - first) : CHUNK;
-		int			found = join->kernel->select(blocks->centres + first * words, some, words,
-												 centre, reach + widest, hits);
-
-		join->compared += some;
-		for (int hit = 0; hit < found; hit++)
+		if (isnull[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("codes must not be null")));
+		if (i == 0)
 		{
-			size_t		right = first + hits[hit].index;
-
-			if (right >= left && hits[hit].distance <= reach + blocks->radii[right])
-				join_blocks(join, left, right);
+			shape.bits = VARBITLEN(DatumGetVarBitP(codes[0]));
+			if (shape.bits < 1 || shape.bits > HAMMING_MAX_BITS)
+				ereport(ERROR,
+						(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						 errmsg("codes must have 1 to %d bits, not %d", HAMMING_MAX_BITS,
+								shape.bits)));
+			shape.words = (shape.bits + 63) / 64;
+			records.records = allocate((Size) count * (shape.words + 1) * sizeof(uint64));
+			records.words = shape.words;
 		}
+		hamming_read_code(codes[i], &shape, hamming_record(&records, i));
+		hamming_record(&records, i)[shape.words] = i;
+		records.count++;
 	}
+	records.scratch = allocate((Size) count * sizeof(int16));
+	return records;
 }
 
-/*
- * Whether the rest, a block of which has ever fewer partners, would go beyond most comparisons.
- * One block alone is always joined.
- */
-static bool
-takes_too_long(const Join *join, size_t done, uint64_t most)
+Datum
+hamming_connect(PG_FUNCTION_ARGS)
 {
-	double		left = 1 - (double) done / join->blocks->count;
+	HammingRecords records = read_codes(PG_GETARG_ARRAYTYPE_P(0));
+	int32		radius = PG_GETARG_INT32(1);
+	int32		max_per_code = PG_GETARG_INT32(2);
+	size_t		block_count = hamming_max_blocks(records.count);
+	HammingBlocks blocks;
+	uint32	   *roots;
+	Datum	   *members;
 
-	return join->blocks->count > 1 && join->compared > most / 64 && join->compared > most * (1 - left * left);
-}
+	if (radius < 0 || max_per_code < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("radius must not be negative, and most must be positive")));
+	if (records.count == 0)
+		PG_RETURN_ARRAYTYPE_P(construct_empty_array(INT4OID));
 
-bool
-hamming_connect_records(const HammingRecords *records, unsigned radius, uint64_t most,
-						uint32_t *roots, HammingBlocks *blocks, HammingWorkspace *workspace,
-						void (*pause) (void))
-{
-	Join		join = {hamming_kernel(), records, blocks, radius, roots, 0};
-	unsigned	widest = 0;
+	blocks.codes = allocate(hamming_max_slots(records.count) * records.words * sizeof(uint64));
+	blocks.centres = allocate(block_count * records.words * sizeof(uint64));
+	blocks.radii = allocate(block_count * sizeof(uint16));
+	blocks.firsts = allocate(block_count * sizeof(uint32));
+	blocks.slots = allocate(block_count * sizeof(uint32));
+	roots = allocate(records.count * sizeof(uint32));
+	if (!hamming_connected_components(&records, Min(radius, HAMMING_MAX_BITS),
+									  (uint64) max_per_code * records.count, roots, &blocks,
+									  palloc(sizeof(HammingWorkspace)), pause_join))
+		PG_RETURN_NULL();
 
-	for (size_t i = 0; i < records->count; i++)
-		roots[i] = (uint32_t) i;
-	make_blocks(records, blocks, workspace, pause);
-	for (size_t block = 0; block < blocks->count; block++)
-		if (blocks->radii[block] > widest)
-			widest = blocks->radii[block];
-	for (size_t block = 0; block < blocks->count; block++)
-	{
-		pause();
-		join_block(&join, block, widest);
-		if (takes_too_long(&join, block + 1, most))
-			return false;
-	}
-	for (size_t i = 0; i < records->count; i++)
-		roots[i] = find_root(roots, (uint32_t) i);
-	return true;
+	members = allocate(records.count * sizeof(Datum));
+	for (size_t i = 0; i < records.count; i++)
+		members[i] = Int32GetDatum((int32) roots[i] + 1);
+	PG_RETURN_ARRAYTYPE_P(construct_array(members, (int) records.count, INT4OID, sizeof(int32),
+										  true, TYPALIGN_INT));
 }

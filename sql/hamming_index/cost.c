@@ -1,5 +1,5 @@
 /*
- * What a scan costs.
+ * Cost estimation.
  */
 #include "hamming.h"
 
@@ -9,13 +9,13 @@
 #include "utils/float.h"
 #include "utils/spccache.h"
 
-/* A word of a code against an operator that the executor calls; measured, not guessed. */
+/* Comparing a word of a code; measured relative to an operator call. */
 #define WORD_COST (cpu_operator_cost / 32)
 
 /*
- * The whole index is read before the first row comes out, in the order of its blocks as far as
- * bounds are alike; fetching the rows from the heap is the planner's to add.  That pages are
- * skipped is not counted on: it depends on the query.
+ * Estimates that a scan reads the whole index before it returns the first row, mostly in order of
+ * blocks.  How many pages it skips depends on the query, so none is assumed.  The planner adds the
+ * cost of fetching rows from the table.
  */
 void
 hamming_cost_estimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup_cost,
@@ -31,7 +31,7 @@ hamming_cost_estimate(PlannerInfo *root, IndexPath *path, double loop_count, Cos
 	*pages = index->pages;
 	*selectivity = 1;
 
-	/* Without an order it could but hand out all rows, and the heap does that better. */
+	/* Without ORDER BY a scan would return all rows, for which the heap is faster. */
 	if (path->indexorderbys == NIL)
 	{
 		*startup_cost = *total_cost = get_float8_infinity();

@@ -1,5 +1,5 @@
 /*
- * Popcount kernels: AVX-512 VPOPCNTDQ, AVX2, POPCNT, NEON and plain C, chosen at run time.
+ * Popcount kernels: AVX-512 VPOPCNTDQ, AVX2, POPCNT, NEON and plain C, selected at run time.
  */
 #include "distance.h"
 
@@ -14,8 +14,8 @@
 #define INLINE static inline __attribute__((always_inline))
 
 /*
- * The body of a kernel with the number of words known to the compiler where it is a usual one, so
- * that it unrolls the inner loop.
+ * The body of a kernel, with common numbers of words as constants so that the compiler unrolls the
+ * inner loop.
  */
 #define SELECT_BY_WORDS(body) \
 	switch (words) \

@@ -1,8 +1,9 @@
 /*
- * The access method hamming: its pages and the functions of its parts.
+ * The index access method hamming: the layout of its pages, and what its files share.
  *
- * Block 0 is the metapage.  Then a directory page and the data pages that it bounds take turns:
- * where a page lies follows from the length of the codes alone.  docs/hamming-index.md tells why.
+ * Block 0 is the metapage.  After it, each directory page is followed by the data pages that it
+ * bounds.  The length of the codes alone determines the kind of each block; see
+ * docs/hamming-index.md.
  */
 #ifndef HAMMING_H
 #define HAMMING_H
@@ -19,14 +20,14 @@
 
 #include "balls.h"
 #include "distance.h"
-#include "point.h"
+#include "injection_point.h"
 
 #define HAMMING_MAGIC 0x44435348	/* "DCSH" */
 
 /*
- * The format of the pages.  It goes up with every change of what lies where, and of any number that
- * the shape of an index follows from: then an index written before is refused until a REINDEX, and
- * tests/hamming_index/formats gets a file of the new format.
+ * The page format.  Increment it with any change to the layout or to a number that determines it:
+ * indexes of the old format are then refused until a REINDEX.  Add a file of the new format to
+ * tests/hamming_index/formats.
  */
 #define HAMMING_FORMAT 1
 
@@ -35,13 +36,13 @@
 #define HAMMING_MIN_BITS 8
 #define HAMMING_METAPAGE 0
 
-/* Codes begin on a cache line, so that no vector straddles two. */
+/* Codes are aligned to cache lines, so that no vector crosses one. */
 #define HAMMING_CODES_OFFSET 64
 
-/* The number of entries that a ball is made for. */
+/* Entries per ball. */
 #define HAMMING_BALL_ENTRIES 64
 
-/* In the offset number of an entry: its code is null.  No offset number is as large. */
+/* Flag in an entry's offset number: its code is null.  No offset number is this large. */
 #define HAMMING_NULL_FLAG 0x8000
 
 typedef enum HammingPageKind
@@ -54,7 +55,7 @@ typedef enum HammingPageKind
 /* Special space of every page. */
 typedef struct HammingPageOpaqueData
 {
-	uint16		count;			/* entries of a data page */
+	uint16		count;			/* entries, on a data page */
 	uint16		kind;
 	uint16		unused;
 	uint16		page_id;
@@ -70,14 +71,14 @@ typedef struct HammingMetaPageData
 	uint32		bits;
 } HammingMetaPageData;
 
-/* What follows from the length of the codes. */
+/* The layout that follows from the length of the codes. */
 typedef struct HammingShape
 {
 	int			bits;
 	int			words;
-	int			capacity;		/* entries a data page */
-	int			balls;			/* a data page */
-	int			span;			/* data pages a directory page */
+	int			capacity;		/* entries per data page */
+	int			balls;			/* balls per data page */
+	int			span;			/* data pages per directory page */
 } HammingShape;
 
 typedef struct HammingEntry
@@ -86,6 +87,16 @@ typedef struct HammingEntry
 	ItemPointerData tid;
 	bool		is_null;
 } HammingEntry;
+
+/* Bytes of a page. */
+typedef struct HammingRange
+{
+	OffsetNumber offset;
+	OffsetNumber length;
+} HammingRange;
+
+/* Ranges that an appended entry changes: page header, TID, special space, and one for each word. */
+#define HAMMING_MAX_RANGES (3 + HAMMING_MAX_WORDS)
 
 /* page.c */
 extern HammingShape hamming_shape_of_bits(int bits);
@@ -100,8 +111,10 @@ extern void hamming_report_corruption(Relation index, BlockNumber block);
 extern void hamming_verify_page(Relation index, BlockNumber block, Page page,
 								HammingPageKind kind, const HammingShape *shape);
 extern void hamming_read_code(Datum value, const HammingShape *shape, uint64 *code);
+extern bool hamming_code_is_padded(const HammingShape *shape, const uint64 *code);
 extern void hamming_page_get(Page page, const HammingShape *shape, int at, HammingEntry *entry);
 extern void hamming_page_append(Page page, const HammingShape *shape, const HammingEntry *entry);
+extern int	hamming_page_appended(Page page, const HammingShape *shape, HammingRange *ranges);
 extern HammingBalls hamming_page_balls(Page directory, const HammingShape *shape,
 									   BlockNumber block);
 extern uint16 *hamming_page_radii(Page directory, const HammingShape *shape);
@@ -112,7 +125,7 @@ extern int	hamming_free_space(Page page, const HammingShape *shape);
 /* tid_set.c */
 typedef struct HammingTidSet HammingTidSet;
 
-/* A TID as one number; never 0. */
+/* A TID as a number; never 0. */
 static inline uint64
 hamming_tid_number(ItemPointer tid)
 {
@@ -125,12 +138,36 @@ hamming_tid_of_number(uint64 number, ItemPointer tid)
 	ItemPointerSet(tid, (BlockNumber) (number >> 16), (OffsetNumber) number);
 }
 
-extern HammingTidSet *hamming_tid_set(const uint64 *tids, int count);
-extern const uint64 *hamming_tid_set_all(const HammingTidSet *set, int *count);
-extern bool hamming_tid_set_has(const HammingTidSet *set, uint64 tid);
-extern HammingTidSet *hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b);
+extern HammingTidSet *hamming_tid_set_create(const uint64 *tids, int count);
+extern const uint64 *hamming_tid_set_members(const HammingTidSet *set, int *count);
+extern bool hamming_tid_set_contains(const HammingTidSet *set, uint64 tid);
+extern HammingTidSet *hamming_tid_set_intersect(HammingTidSet *a, HammingTidSet *b);
 
 /* search.c */
+
+/*
+ * A row's key in the order of a scan, as one number: distance, block and offset.
+ */
+static inline uint64
+hamming_key(unsigned distance, ItemPointer tid)
+{
+	return (uint64) distance << 48 | (hamming_tid_number(tid) & ~(uint64) HAMMING_NULL_FLAG);
+}
+
+static inline unsigned
+hamming_key_distance(uint64 key)
+{
+	return (unsigned) (key >> 48);
+}
+
+static inline uint64
+hamming_key_tid(uint64 key)
+{
+	return key & ((UINT64CONST(1) << 48) - 1);
+}
+
+extern void hamming_sort_keys(uint64 *keys, size_t count);
+
 typedef struct HammingSearch HammingSearch;
 
 extern HammingSearch *hamming_search_create(Relation index);
@@ -143,10 +180,10 @@ extern unsigned hamming_search_distance(const HammingSearch *search);
 extern bool hamming_search_at_end_of_batch(const HammingSearch *search);
 extern BlockNumber hamming_search_pages(const HammingSearch *search, BlockNumber *visited);
 
-/* rows.c */
-extern bool hamming_prefers_rows(Relation index, int rows);
-extern uint64 *hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selected,
-									const uint64 *query, int k, int max_distance, int *count);
+/* heap_search.c */
+extern bool hamming_prefers_heap(Relation index, int rows);
+extern uint64 *hamming_search_heap(Relation heap, Relation index, const HammingTidSet *selected,
+								   const uint64 *query, int k, int max_distance, int *count);
 
 /* build.c */
 extern IndexBuildResult *hamming_build(Relation heap, Relation index, IndexInfo *index_info);
@@ -181,7 +218,7 @@ extern void hamming_cost_estimate(struct PlannerInfo *root, struct IndexPath *pa
 /* handler.c */
 typedef enum HammingAccess
 {
-	HAMMING_DESCRIBE,			/* nothing of its rows */
+	HAMMING_DESCRIBE,			/* metadata only */
 	HAMMING_READ,
 	HAMMING_MAINTAIN
 } HammingAccess;

@@ -1,5 +1,5 @@
 /*
- * The handler of the access method, and the door for functions that look into an index.
+ * The handler of the access method, and the opening of an index for SQL functions.
  */
 #include "hamming.h"
 
@@ -32,11 +32,11 @@ void
 _PG_init(void)
 {
 	options_kind = add_reloption_kind();
-	HAMMING_DEFINE_POINTS();
+	HAMMING_DEFINE_INJECTION_POINTS();
 }
 
 /*
- * An operator class of this access method is for codes, whatever its operator is called.
+ * Accepts any operator class for type bit.
  */
 static bool
 validate_operator_class(Oid opclass)
@@ -53,10 +53,10 @@ validate_operator_class(Oid opclass)
 }
 
 /*
- * There are no storage parameters: whatever is given is refused.
+ * Refuses all storage parameters; there are none.
  */
 static bytea *
-options(Datum reloptions, bool validate)
+parse_options(Datum reloptions, bool validate)
 {
 	return build_reloptions(reloptions, validate, options_kind, 0, NULL, 0);
 }
@@ -82,7 +82,7 @@ hamming_handler(PG_FUNCTION_ARGS)
 	am->ambulkdelete = hamming_bulk_delete;
 	am->amvacuumcleanup = hamming_vacuum_cleanup;
 	am->amcostestimate = hamming_cost_estimate;
-	am->amoptions = options;
+	am->amoptions = parse_options;
 	am->ambuildphasename = hamming_build_phase_name;
 	am->amvalidate = validate_operator_class;
 	am->ambeginscan = hamming_begin_scan;
@@ -94,28 +94,29 @@ hamming_handler(PG_FUNCTION_ARGS)
 }
 
 static void
-refuse_other_relation(const char *name)
+report_wrong_relation(const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			 errmsg("\"%s\" is not a hamming index", name),
-			 errhint("Name an index made with CREATE INDEX ... USING hamming.")));
+			 errhint("Name an index created with CREATE INDEX ... USING hamming.")));
 }
 
 static void
-refuse_missing_index(void)
+report_missing_index(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("the index does not exist any more"),
-			 errhint("Another session has dropped or rebuilt it; run the statement again.")));
+			 errmsg("index no longer exists"),
+			 errhint("Another session has dropped or rebuilt it. Run the statement again.")));
 }
 
 /*
- * Reading takes the right to see all rows of the table; maintenance takes what REINDEX does.
+ * Requires SELECT on the table and no row-level security to read an index, and the privilege of
+ * REINDEX to check it.
  */
 static void
-check_rights(Oid heap, HammingAccess access)
+check_privileges(Oid heap, HammingAccess access)
 {
 	AclResult	result;
 
@@ -135,12 +136,12 @@ check_rights(Oid heap, HammingAccess access)
 	if (access == HAMMING_READ && check_enable_rls(heap, InvalidOid, false) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security is on for table \"%s\"", get_rel_name(heap)),
-				 errhint("Roles that it applies to can search by ORDER BY alone.")));
+				 errmsg("row-level security is enabled for table \"%s\"", get_rel_name(heap)),
+				 errhint("Roles that it applies to can search only with ORDER BY.")));
 }
 
 /*
- * Opens an index and its table, if they exist; the table is locked first, as everywhere.
+ * Opens an index and its table if they exist; locks the table first.
  */
 static Relation
 try_open(Oid index_oid, Oid heap_oid, Relation *heap)
@@ -157,11 +158,11 @@ try_open(Oid index_oid, Oid heap_oid, Relation *heap)
 }
 
 /*
- * Opens an index of this access method and its table for a function; the caller closes both.  It
- * takes the locks of a reader alone, so nobody waits for it.
+ * Opens an index of this access method and its table for a function, with the locks of a reader.  The
+ * caller closes both.
  *
- * An index that was dropped or replaced since the caller looked it up is an error, or NULL where
- * missing_ok.
+ * If the index was dropped or replaced since the caller looked it up, returns NULL if missing_ok, else
+ * raises an error.
  */
 Relation
 hamming_open(Oid index_oid, HammingAccess access, bool missing_ok, Relation *heap)
@@ -171,23 +172,23 @@ hamming_open(Oid index_oid, HammingAccess access, bool missing_ok, Relation *hea
 
 	if (OidIsValid(heap_oid))
 	{
-		check_rights(heap_oid, access);
+		check_privileges(heap_oid, access);
 		index = try_open(index_oid, heap_oid, heap);
 	}
 	else if (get_rel_name(index_oid) != NULL)
-		refuse_other_relation(get_rel_name(index_oid));
+		report_wrong_relation(get_rel_name(index_oid));
 	if (index == NULL && missing_ok)
 		return NULL;
 	if (index == NULL)
-		refuse_missing_index();
+		report_missing_index();
 
 	if (index->rd_rel->relkind != RELKIND_INDEX ||
 		index->rd_indam->ambuild != hamming_build)
-		refuse_other_relation(RelationGetRelationName(index));
+		report_wrong_relation(RelationGetRelationName(index));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot look into temporary indexes of other sessions")));
+				 errmsg("cannot access temporary indexes of other sessions")));
 	if (!index->rd_index->indisvalid && missing_ok)
 	{
 		relation_close(index, AccessShareLock);
@@ -198,6 +199,6 @@ hamming_open(Oid index_oid, HammingAccess access, bool missing_ok, Relation *hea
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("index \"%s\" is not valid", RelationGetRelationName(index)),
-				 errhint("Another session may be building or replacing it; else REINDEX or drop it.")));
+				 errhint("Another session may be building or replacing it. If not, REINDEX or drop it.")));
 	return index;
 }

@@ -1,6 +1,6 @@
 /*
- * hamming_stats, hamming_skipped and hamming_format: what an index holds, what a query need not
- * read, and whether this library reads it at all.
+ * hamming_stats, hamming_skipped and hamming_format: statistics of an index, the share of pages that a
+ * query skips, and the page format.
  */
 #include "hamming.h"
 
@@ -102,7 +102,7 @@ hamming_skipped(PG_FUNCTION_ARGS)
 }
 
 /*
- * For indexes that other functions refuse.
+ * Reads the metapage alone, so it works for indexes that other functions refuse.
  */
 Datum
 hamming_format(PG_FUNCTION_ARGS)

@@ -1,15 +1,14 @@
 /*
  * Insertion.
  *
- * An entry goes to the page of the last insertion, else to one with free space, else to a new one
- * at the end.  The data page stays locked while its bounds are looked at and widened, so that they
- * change under its lock alone; locks are taken in the order data page, directory page.  If the bounds
- * were read before the data page is locked, VACUUM could shrink them in between, and searches would
- * skip a page that holds the new entry.
+ * An entry goes to the page of the backend's last insertion, else to one with free space, else to a
+ * new one at the end.  Lock order: data page, directory page.  The data page stays locked while its
+ * balls are read and widened.  If they were read earlier, VACUUM could shrink them in between, and
+ * searches would skip a page that holds the new entry.
  *
- * Generic WAL finds what has changed by comparing all of a page, which takes longer than the whole
- * insertion into a btree.  Where nothing but an entry is added we know what changes, and write the
- * same record ourselves; see generic_xlog.c for its format, the same in PostgreSQL 9.6 to 18.
+ * Generic WAL finds changes by comparing the whole page, which takes longer than an insertion into a
+ * btree.  If an entry is only appended we know the changed bytes and write the same record
+ * ourselves; see generic_xlog.c for its format, the same in PostgreSQL 9.6 to 18.
  */
 #include "hamming.h"
 
@@ -21,11 +20,10 @@
 #include "storage/lmgr.h"
 
 /*
- * Refuses a zeroed directory page, locked exclusively, unless the data pages after it are zeroed
- * too, as a crash leaves them: to begin it anew would hide the entries of the others.
+ * Reports a zeroed directory page, locked exclusively, as corruption unless the data pages after it
+ * are zeroed too, as after a crash.  Initializing it would hide entries on the others.
  *
- * The data pages are not locked: as long as the directory page is zeroed, none of them is written
- * without its lock.
+ * The data pages need no lock: while the directory page is zeroed, writing one requires its lock.
  */
 static void
 check_new_directory(Relation index, const HammingShape *shape, BlockNumber directory)
@@ -43,8 +41,8 @@ check_new_directory(Relation index, const HammingShape *shape, BlockNumber direc
 }
 
 /*
- * The directory page of a data page, locked exclusively, when it has to be changed for the entry to
- * be bounded; else InvalidBuffer.
+ * Returns the directory page of a data page, locked exclusively, if it must change to bound the
+ * entry; else InvalidBuffer.
  */
 static Buffer
 lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber block, bool is_new,
@@ -61,89 +59,69 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 
 		hamming_verify_page(index, directory, page, HAMMING_DIRECTORY, shape);
 		balls = hamming_page_balls(page, shape, block);
-		/* A zeroed page that has balls had entries, which are lost. */
+		/* A zeroed page with balls has lost its entries. */
 		if (is_new && hamming_balls_in_use(&balls))
 			hamming_report_corruption(index, block);
 		if (entry->is_null ? hamming_balls_in_use(&balls) : hamming_balls_cover(&balls, entry->code))
 		{
 			UnlockReleaseBuffer(buffer);
-			HAMMING_POINT("insert-covered");
+			HAMMING_INJECTION_POINT("insert-covered");
 			return InvalidBuffer;
 		}
 	}
 	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-	HAMMING_POINT("insert-directory-unlocked");
+	HAMMING_INJECTION_POINT("insert-directory-unlocked");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	if (PageIsNew(page))
 		check_new_directory(index, shape, directory);
 	return buffer;
 }
 
-/* Fragments of a record: those of the page header, the TID and the special space, and one a word. */
-#define MAX_FRAGMENTS (3 + HAMMING_MAX_WORDS)
-#define MAX_FRAGMENT (2 * sizeof(OffsetNumber) + 8)
-
-typedef struct Delta
-{
-	char		data[MAX_FRAGMENTS * MAX_FRAGMENT];
-	int			length;
-} Delta;
-
+/*
+ * Writes the generic WAL record of an appended entry: offset, length and content of each range.
+ */
 static void
-add_fragment(Delta *delta, Page page, const void *changed, OffsetNumber length)
+log_append(Page page, const HammingShape *shape, Buffer buffer)
 {
-	OffsetNumber offset = (const char *) changed - (const char *) page;
+	HammingRange ranges[HAMMING_MAX_RANGES];
+	char		delta[HAMMING_MAX_RANGES * (sizeof(HammingRange) + sizeof(uint64))];
+	int			count = hamming_page_appended(page, shape, ranges);
+	char	   *end = delta;
 
-	memcpy(delta->data + delta->length, &offset, sizeof(offset));
-	delta->length += sizeof(offset);
-	memcpy(delta->data + delta->length, &length, sizeof(length));
-	delta->length += sizeof(length);
-	memcpy(delta->data + delta->length, changed, length);
-	delta->length += length;
+	for (int i = 0; i < count; i++)
+	{
+		memcpy(end, &ranges[i], sizeof(HammingRange));
+		end += sizeof(HammingRange);
+		memcpy(end, (char *) page + ranges[i].offset, ranges[i].length);
+		end += ranges[i].length;
+	}
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
+	XLogRegisterBufData(0, delta, end - delta);
+	PageSetLSN(page, XLogInsert(RM_GENERIC_ID, 0));
 }
 
 /*
- * Appends an entry that the bounds of its page cover.
+ * Appends an entry that the balls of its page cover.
  */
 static void
 append_covered(Relation index, const HammingShape *shape, Buffer buffer, const HammingEntry *entry)
 {
 	Page		page = BufferGetPage(buffer);
-	HammingPageOpaqueData *opaque = HammingPageGetOpaque(page);
-	int			at = opaque->count;
 
 	START_CRIT_SECTION();
 	hamming_page_append(page, shape, entry);
 	MarkBufferDirty(buffer);
-	HAMMING_POINT("insert-changed");
+	HAMMING_INJECTION_POINT("insert-changed");
 	if (RelationNeedsWAL(index))
-	{
-		PageHeader	header = (PageHeader) page;
-		const uint64 *word = HammingPageGetCodes(page) +
-			at / HAMMING_LANES * HAMMING_LANES * shape->words + at % HAMMING_LANES;
-		Delta		delta = {.length = 0};
-		XLogRecPtr	lsn;
-
-		add_fragment(&delta, page, &header->pd_lower,
-					 sizeof(header->pd_lower) + sizeof(header->pd_upper));
-		for (int i = 0; i < shape->words; i++)
-			add_fragment(&delta, page, word + i * HAMMING_LANES, sizeof(uint64));
-		add_fragment(&delta, page, hamming_page_tid(page, at), sizeof(ItemPointerData));
-		add_fragment(&delta, page, &opaque->count, sizeof(opaque->count));
-
-		XLogBeginInsert();
-		XLogRegisterBuffer(0, buffer, REGBUF_STANDARD);
-		XLogRegisterBufData(0, delta.data, delta.length);
-		lsn = XLogInsert(RM_GENERIC_ID, 0);
-		PageSetLSN(page, lsn);
-	}
+		log_append(page, shape, buffer);
 	END_CRIT_SECTION();
 }
 
 /*
- * Appends an entry where one of the pages is new or the bounds have to be widened.
+ * Appends an entry and widens the balls of its page.
  *
- * Either page may be new: a crash after the file grew leaves zeroed pages.
+ * Either page may be new: a crash after an extension leaves zeroed pages.
  */
 static void
 append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
@@ -165,17 +143,17 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 		hamming_init_page(directory, HAMMING_DIRECTORY, shape);
 	balls = hamming_page_balls(directory, shape, BufferGetBlockNumber(buffer));
 	if (entry->is_null)
-		hamming_balls_mark(&balls);
+		hamming_balls_ensure(&balls);
 	else
 		hamming_balls_extend(&balls, entry->code);
-	HAMMING_POINT("insert-widened");
+	HAMMING_INJECTION_POINT("insert-widened");
 	if (is_new)
-		HAMMING_POINT("insert-new-page");
+		HAMMING_INJECTION_POINT("insert-new-page");
 	GenericXLogFinish(xlog);
 }
 
 /*
- * Inserts the entry on a data page; false when that is full.
+ * Inserts the entry on a data page; returns false if the page is full.
  */
 static bool
 insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
@@ -185,9 +163,9 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 	Page		page = BufferGetPage(buffer);
 	Buffer		directory;
 
-	HAMMING_POINT("insert-page");
+	HAMMING_INJECTION_POINT("insert-page");
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	HAMMING_POINT("insert-page-locked");
+	HAMMING_INJECTION_POINT("insert-page-locked");
 	if (!PageIsNew(page))
 	{
 		hamming_verify_page(index, block, page, HAMMING_DATA, shape);
@@ -203,7 +181,7 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 	else
 		append_covered(index, shape, buffer, entry);
 
-	HAMMING_POINT("insert-logged");
+	HAMMING_INJECTION_POINT("insert-logged");
 	if (BufferIsValid(directory))
 		UnlockReleaseBuffer(directory);
 	UnlockReleaseBuffer(buffer);
@@ -217,28 +195,28 @@ is_data_block(const HammingShape *shape, BlockNumber block, BlockNumber blocks)
 }
 
 /*
- * The last data page; the file grows if that is the one known to be full, or if there is none.
+ * Returns the last data page; extends the file if that page is full, or if there is none.
  */
 static BlockNumber
-last_page_but(Relation index, const HammingShape *shape, BlockNumber full)
+last_data_page(Relation index, const HammingShape *shape, BlockNumber full)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(index);
 
 	while (!is_data_block(shape, blocks - 1, blocks) || blocks - 1 == full)
 	{
 		LockRelationForExtension(index, ExclusiveLock);
-		/* Another backend may have been faster. */
+		/* Another backend may have extended it. */
 		if (RelationGetNumberOfBlocks(index) == blocks)
 			ReleaseBuffer(ReadBuffer(index, P_NEW));
 		UnlockRelationForExtension(index, ExclusiveLock);
-		HAMMING_POINT("insert-extended");
+		HAMMING_INJECTION_POINT("insert-extended");
 		blocks = RelationGetNumberOfBlocks(index);
 	}
 	return blocks - 1;
 }
 
 /*
- * Where to try next after a page turned out to be full.
+ * Returns the page to try after a full one.
  */
 static BlockNumber
 page_after(Relation index, const HammingShape *shape, BlockNumber full)
@@ -246,14 +224,14 @@ page_after(Relation index, const HammingShape *shape, BlockNumber full)
 	Size		needed = shape->words * sizeof(uint64) + sizeof(ItemPointerData);
 	BlockNumber block;
 
-	HAMMING_POINT("insert-page-full");
+	HAMMING_INJECTION_POINT("insert-page-full");
 	block = RecordAndGetPageWithFreeSpace(index, full, 0, needed);
 
 	/* The map is not crash-safe. */
 	if (block != InvalidBlockNumber &&
 		is_data_block(shape, block, RelationGetNumberOfBlocks(index)))
 		return block;
-	return last_page_but(index, shape, full);
+	return last_data_page(index, shape, full);
 }
 
 bool
@@ -270,10 +248,10 @@ hamming_insert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid
 		hamming_read_code(values[0], &shape, entry.code);
 
 	if (block == InvalidBlockNumber)
-		block = last_page_but(index, &shape, InvalidBlockNumber);
+		block = last_data_page(index, &shape, InvalidBlockNumber);
 	while (!insert_on_page(index, &shape, block, &entry))
 		block = page_after(index, &shape, block);
 	RelationSetTargetBlock(index, block);
-	HAMMING_POINT("insert-done");
+	HAMMING_INJECTION_POINT("insert-done");
 	return false;
 }

@@ -1,9 +1,9 @@
 /*
- * hamming_nearest: the nearest of those rows that other indexes select.
+ * hamming_nearest: the nearest of the rows that other indexes of the table select.
  *
- * The other indexes are asked for TIDs alone.  The search for a code passes over all others, and so
- * only rows that are both selected and near are looked up in the table, for their visibility; or,
- * where they are few beside the pages of the index, all that are selected.
+ * The other indexes return only TIDs.  The search skips all other entries, so the table is read,
+ * for visibility, only for rows that are both selected and near.  If few rows are selected, in
+ * relation to the pages of the index, all of them are read from the table instead.
  */
 #include "hamming.h"
 
@@ -28,23 +28,23 @@
 
 PG_FUNCTION_INFO_V1(hamming_nearest);
 
-/* The arguments before the conditions, and those of a condition: column, operator and operand. */
+/* Arguments before the conditions, and per condition: column, operator and operand. */
 #define FIRST_CONDITION 5
 #define CONDITION_ARGUMENTS 3
 
-/* Room for TIDs to begin with. */
-#define FIRST_TIDS 1024
+/* Initial room for TIDs. */
+#define INITIAL_TIDS 1024
 
-typedef struct Found
+typedef struct NearestRows
 {
 	Datum	   *tids;
 	Datum	   *distances;
 	int			count;
 	int			allocated;
-} Found;
+} NearestRows;
 
 /*
- * A broken HOT chain may lead an index astray for snapshots older than itself.
+ * Whether the active snapshot may use an index; with broken HOT chains, older snapshots may not.
  */
 static bool
 is_usable(Relation index)
@@ -55,10 +55,10 @@ is_usable(Relation index)
 }
 
 /*
- * Whether an index of the table can tell the rows that meet a condition on a column.
+ * Whether an index of the table supports a condition on a column.
  */
 static bool
-can_select(Relation heap, Relation index, AttrNumber column, Oid operator)
+supports_condition(Relation heap, Relation index, AttrNumber column, Oid operator)
 {
 	Form_pg_index form = index->rd_index;
 
@@ -71,25 +71,25 @@ can_select(Relation heap, Relation index, AttrNumber column, Oid operator)
 }
 
 /*
- * An index that can, opened; or NULL.
+ * Opens an index that supports a condition; returns NULL if there is none.
  */
 static Relation
-open_selecting(Relation heap, AttrNumber column, Oid operator)
+open_index_for(Relation heap, AttrNumber column, Oid operator)
 {
 	List	   *oids = RelationGetIndexList(heap);
-	Relation	found = NULL;
+	Relation	index = NULL;
 	ListCell   *cell;
 
 	foreach(cell, oids)
 	{
-		found = index_open(lfirst_oid(cell), AccessShareLock);
-		if (can_select(heap, found, column, operator))
+		index = index_open(lfirst_oid(cell), AccessShareLock);
+		if (supports_condition(heap, index, column, operator))
 			break;
-		index_close(found, AccessShareLock);
-		found = NULL;
+		index_close(index, AccessShareLock);
+		index = NULL;
 	}
 	list_free(oids);
-	return found;
+	return index;
 }
 
 static AttrNumber
@@ -101,12 +101,13 @@ column_of(FunctionCallInfo fcinfo, int condition, Relation heap)
 	if (column <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table \"%s\" has no column \"%s\"", RelationGetRelationName(heap), name)));
+				 errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+						RelationGetRelationName(heap))));
 	return column;
 }
 
 /*
- * A condition as a scan key; false where its operand is null.
+ * Converts a condition to a scan key; returns false if its operand is null.
  */
 static bool
 read_condition(FunctionCallInfo fcinfo, int condition, Relation index, ScanKey key)
@@ -134,12 +135,12 @@ read_condition(FunctionCallInfo fcinfo, int condition, Relation index, ScanKey k
 }
 
 /*
- * The rows that meet all conditions on one index, at most so many; NULL where they are more.
+ * Scans an index for the rows that meet all keys; returns NULL if there are more than max_rows.
  */
 static HammingTidSet *
-select_rows(Relation heap, Relation index, ScanKey keys, int key_count, int most)
+scan_index(Relation heap, Relation index, ScanKey keys, int key_count, int max_rows)
 {
-	int			allocated = Min(most, FIRST_TIDS);
+	int			allocated = Min(max_rows, INITIAL_TIDS);
 	uint64	   *tids = palloc(allocated * sizeof(uint64));
 	int			count = 0;
 	bool		complete = true;
@@ -156,31 +157,31 @@ select_rows(Relation heap, Relation index, ScanKey keys, int key_count, int most
 	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (count == most)
+		if (count == max_rows)
 		{
 			complete = false;
 			break;
 		}
 		if (count == allocated)
 		{
-			allocated = (int) Min(2 * (int64) allocated, most);
+			allocated = (int) Min(2 * (int64) allocated, max_rows);
 			tids = repalloc_huge(tids, allocated * sizeof(uint64));
 		}
 		tids[count++] = hamming_tid_number(tid);
 	}
 	index_endscan(scan);
 	if (complete)
-		set = hamming_tid_set(tids, count);
+		set = hamming_tid_set_create(tids, count);
 	pfree(tids);
 	return set;
 }
 
 /*
- * The rows that meet the conditions for which there is an index; NULL where they are more than most
- * by each, or where there is none.  Conditions on one column that follow each other are one scan.
+ * Returns the rows that meet the conditions with an index; NULL if there is no such index, or if each
+ * has more than max_rows.  Consecutive conditions on the same column share one scan.
  */
 static HammingTidSet *
-select_all(FunctionCallInfo fcinfo, Relation heap, int most)
+select_rows(FunctionCallInfo fcinfo, Relation heap, int max_rows)
 {
 	HammingTidSet *selected = NULL;
 	int			next;
@@ -188,7 +189,7 @@ select_all(FunctionCallInfo fcinfo, Relation heap, int most)
 	for (int first = FIRST_CONDITION; first < PG_NARGS(); first = next)
 	{
 		AttrNumber	column = column_of(fcinfo, first, heap);
-		Relation	index = open_selecting(heap, column, PG_GETARG_OID(first + 1));
+		Relation	index = open_index_for(heap, column, PG_GETARG_OID(first + 1));
 		ScanKeyData keys[INDEX_MAX_KEYS];
 		int			key_count = 0;
 		bool		possible = true;
@@ -206,36 +207,36 @@ select_all(FunctionCallInfo fcinfo, Relation heap, int most)
 			else
 				possible = false;
 		}
-		set = possible ? select_rows(heap, index, keys, key_count, most) :
-			hamming_tid_set(NULL, 0);
+		set = possible ? scan_index(heap, index, keys, key_count, max_rows) :
+			hamming_tid_set_create(NULL, 0);
 		index_close(index, AccessShareLock);
 		if (set != NULL)
-			selected = selected == NULL ? set : hamming_tid_set_both(selected, set);
+			selected = selected == NULL ? set : hamming_tid_set_intersect(selected, set);
 	}
 	return selected;
 }
 
 static void
-add_found(Found *found, ItemPointer tid, unsigned distance)
+add_row(NearestRows *result, ItemPointer tid, unsigned distance)
 {
 	ItemPointer copy = palloc(sizeof(ItemPointerData));
 
-	if (found->count == found->allocated)
+	if (result->count == result->allocated)
 	{
-		found->allocated *= 2;
-		found->tids = repalloc_huge(found->tids, found->allocated * sizeof(Datum));
-		found->distances = repalloc_huge(found->distances, found->allocated * sizeof(Datum));
+		result->allocated *= 2;
+		result->tids = repalloc_huge(result->tids, result->allocated * sizeof(Datum));
+		result->distances = repalloc_huge(result->distances, result->allocated * sizeof(Datum));
 	}
 	*copy = *tid;
-	found->tids[found->count] = PointerGetDatum(copy);
-	found->distances[found->count++] = Int32GetDatum((int32) distance);
+	result->tids[result->count] = PointerGetDatum(copy);
+	result->distances[result->count++] = Int32GetDatum((int32) distance);
 }
 
 /*
- * By the index.
+ * Returns the k nearest visible rows of a search, and all that are as near as the last.
  */
 static void
-find_in_index(Relation heap, HammingSearch *search, int k, int max_distance, Found *found)
+search_index(Relation heap, HammingSearch *search, int k, int max_distance, NearestRows *result)
 {
 	IndexFetchTableData *fetch = table_index_fetch_begin(heap);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
@@ -243,18 +244,18 @@ find_in_index(Relation heap, HammingSearch *search, int k, int max_distance, Fou
 	ItemPointerData tid;
 	int			last = -1;
 
-	while ((found->count < k || !hamming_search_at_end_of_batch(search)) &&
+	while ((result->count < k || !hamming_search_at_end_of_batch(search)) &&
 		   hamming_search_next(search, &tid))
 	{
 		int			distance = (int) hamming_search_distance(search);
 		bool		call_again = false;
 
 		CHECK_FOR_INTERRUPTS();
-		if (distance > max_distance || (found->count >= k && distance > last))
+		if (distance > max_distance || (result->count >= k && distance > last))
 			break;
 		if (table_index_fetch_tuple(fetch, &tid, snapshot, slot, &call_again, NULL))
 		{
-			add_found(found, &slot->tts_tid, distance);
+			add_row(result, &slot->tts_tid, distance);
 			last = distance;
 		}
 	}
@@ -262,47 +263,44 @@ find_in_index(Relation heap, HammingSearch *search, int k, int max_distance, Fou
 	table_index_fetch_end(fetch);
 }
 
-/*
- * By the rows themselves.
- */
 static void
-find_in_rows(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query,
-			 int k, int max_distance, Found *found)
+search_heap(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query,
+			int k, int max_distance, NearestRows *result)
 {
 	int			count;
-	uint64	   *keys = hamming_nearest_rows(heap, index, selected, query, k, max_distance, &count);
+	uint64	   *keys = hamming_search_heap(heap, index, selected, query, k, max_distance, &count);
 
 	for (int i = 0; i < count; i++)
 	{
 		ItemPointerData tid;
 
-		hamming_tid_of_number(keys[i], &tid);
-		add_found(found, &tid, (unsigned) (keys[i] >> 48));
+		hamming_tid_of_number(hamming_key_tid(keys[i]), &tid);
+		add_row(result, &tid, hamming_key_distance(keys[i]));
 	}
 	pfree(keys);
 }
 
 /*
- * The k nearest of the selected rows that are visible, and all that are as near as the last.
+ * Returns the k nearest of the selected rows that are visible, and all that are as near as the last.
  */
 static void
-find(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query, int k,
-	 int max_distance, Found *found)
+find_nearest(Relation heap, Relation index, const HammingTidSet *selected, const uint64 *query,
+			 int k, int max_distance, NearestRows *result)
 {
 	HammingSearch *search;
 	int			rows;
 
-	hamming_tid_set_all(selected, &rows);
-	if (hamming_prefers_rows(index, rows))
+	hamming_tid_set_members(selected, &rows);
+	if (hamming_prefers_heap(index, rows))
 	{
-		find_in_rows(heap, index, selected, query, k, max_distance, found);
+		search_heap(heap, index, selected, query, k, max_distance, result);
 		return;
 	}
 	search = hamming_search_create(index);
 	hamming_search_among(search, selected, k);
 	hamming_search_start(search, query);
 	pgstat_count_index_scan(index);
-	find_in_index(heap, search, k, max_distance, found);
+	search_index(heap, search, k, max_distance, result);
 	hamming_search_free(search);
 }
 
@@ -313,7 +311,7 @@ check_arguments(FunctionCallInfo fcinfo)
 		(PG_NARGS() - FIRST_CONDITION) % CONDITION_ARGUMENTS != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a condition is a column, an operator and an operand")));
+				 errmsg("each condition must be a column, an operator and an operand")));
 	for (int i = FIRST_CONDITION; i < PG_NARGS(); i += CONDITION_ARGUMENTS)
 	{
 		if (get_fn_expr_argtype(fcinfo->flinfo, i) != NAMEOID ||
@@ -321,7 +319,7 @@ check_arguments(FunctionCallInfo fcinfo)
 			PG_ARGISNULL(i) || PG_ARGISNULL(i + 1))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("a condition begins with a name and a regoperator")));
+					 errmsg("each condition must begin with a name and a regoperator")));
 	}
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		ereport(ERROR,
@@ -355,22 +353,23 @@ hamming_nearest(PG_FUNCTION_ARGS)
 														  isnull)));
 	shape = hamming_shape(index);
 	hamming_read_code(PG_GETARG_DATUM(1), &shape, query);
-	/* A partial index lacks rows that the others may select. */
+	/* A partial index lacks rows that other indexes may select. */
 	selected = is_usable(index) && RelationGetIndexPredicate(index) == NIL ?
-		select_all(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
+		select_rows(fcinfo, heap, PG_GETARG_INT32(4)) : NULL;
 	if (selected != NULL)
 	{
-		Found		found = {.allocated = 64};
+		NearestRows result = {.allocated = 64};
 
-		found.tids = palloc(found.allocated * sizeof(Datum));
-		found.distances = palloc(found.allocated * sizeof(Datum));
+		result.tids = palloc(result.allocated * sizeof(Datum));
+		result.distances = palloc(result.allocated * sizeof(Datum));
 		PredicateLockRelation(index, GetActiveSnapshot());
-		find(heap, index, selected, query, PG_ARGISNULL(2) ? INT_MAX : PG_GETARG_INT32(2),
-			 PG_ARGISNULL(3) ? shape.bits : Min(PG_GETARG_INT32(3), shape.bits), &found);
-		values[0] = PointerGetDatum(construct_array(found.tids, found.count, TIDOID,
+		find_nearest(heap, index, selected, query,
+					 PG_ARGISNULL(2) ? INT_MAX : PG_GETARG_INT32(2),
+					 PG_ARGISNULL(3) ? shape.bits : Min(PG_GETARG_INT32(3), shape.bits), &result);
+		values[0] = PointerGetDatum(construct_array(result.tids, result.count, TIDOID,
 													sizeof(ItemPointerData), false,
 													TYPALIGN_SHORT));
-		values[1] = PointerGetDatum(construct_array(found.distances, found.count, INT4OID,
+		values[1] = PointerGetDatum(construct_array(result.distances, result.count, INT4OID,
 													sizeof(int32), true, TYPALIGN_INT));
 		isnull[0] = isnull[1] = false;
 	}

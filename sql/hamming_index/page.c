@@ -1,9 +1,9 @@
 /*
- * Layout of the pages.
+ * Page layout.
  *
- * A data page holds its codes interleaved by eight from HAMMING_CODES_OFFSET upwards and its TIDs
- * from the special space downwards; what is free lies between them, as PostgreSQL likes it.  A
- * directory page holds the centres of balls like codes, and their radii before the special space.
+ * A data page stores its codes, interleaved by eight, from HAMMING_CODES_OFFSET upwards and its TIDs
+ * from the special space downwards.  The free space lies between them, so WAL omits it.  A directory
+ * page stores the centres of balls like codes, and their radii before the special space.
  */
 #include "hamming.h"
 
@@ -18,7 +18,7 @@
 #define HAMMING_ROOM (HAMMING_SPECIAL - HAMMING_CODES_OFFSET)
 
 /*
- * How many codes of a number of words fit on a page with a payload each, in full blocks of lanes.
+ * How many codes fit on a page, each with payload bytes, in full blocks of lanes.
  */
 static int
 codes_that_fit(int words, int payload)
@@ -42,10 +42,9 @@ hamming_shape_of_bits(int bits)
 }
 
 /*
- * Length of the codes from the type of the indexed column.
+ * Returns the length of the codes, from the type of the indexed column.
  *
- * A column of type bit varying is refused: its type does not keep codes of other lengths out, and
- * an insertion of one would fail.
+ * Type bit varying is refused: it allows codes of other lengths, which could not be inserted.
  */
 int
 hamming_column_bits(Relation index)
@@ -75,7 +74,7 @@ hamming_column_bits(Relation index)
 }
 
 /*
- * Reads the metapage; false where it is not one.
+ * Reads the metapage; returns false if block 0 is not one.
  */
 bool
 hamming_read_metapage(Relation index, HammingMetaPageData *meta)
@@ -92,10 +91,10 @@ hamming_read_metapage(Relation index, HammingMetaPageData *meta)
 }
 
 /*
- * Refuses an index of another page format.
+ * Reports an index with another page format.
  */
 static void
-refuse_format(Relation index, uint32 format)
+report_format(Relation index, uint32 format)
 {
 	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(index)),
 												  RelationGetRelationName(index));
@@ -110,9 +109,9 @@ refuse_format(Relation index, uint32 format)
 }
 
 /*
- * The shape of an index, read from its metapage once for each relcache entry.
+ * Returns the shape of an index, from its metapage or from the relcache.
  *
- * Returned by value: an invalidation, which any catalog lookup may process, frees rd_amcache.
+ * By value, because an invalidation, which any catalog lookup may process, frees rd_amcache.
  */
 HammingShape
 hamming_shape(Relation index)
@@ -124,9 +123,9 @@ hamming_shape(Relation index)
 
 		if (!hamming_read_metapage(index, &meta))
 			hamming_report_corruption(index, HAMMING_METAPAGE);
-		/* Nothing but the magic and the format is the same in all formats. */
+		/* Only the magic and the format are the same in all formats. */
 		if (meta.format != HAMMING_FORMAT)
-			refuse_format(index, meta.format);
+			report_format(index, meta.format);
 		if (meta.bits < HAMMING_MIN_BITS || meta.bits > HAMMING_MAX_BITS ||
 			meta.bits != TupleDescAttr(RelationGetDescr(index), 0)->atttypmod)
 			hamming_report_corruption(index, HAMMING_METAPAGE);
@@ -145,7 +144,7 @@ hamming_is_directory(const HammingShape *shape, BlockNumber block)
 }
 
 /*
- * The directory page of a data page.
+ * Returns the directory page of a data page.
  */
 BlockNumber
 hamming_directory_of(const HammingShape *shape, BlockNumber block)
@@ -179,7 +178,7 @@ hamming_page_tid(Page page, int at)
 }
 
 /*
- * Makes an empty page of a buffer's page or of its copy for the WAL.
+ * Initializes a page, or its copy in a WAL record.
  */
 void
 hamming_init_page(Page page, HammingPageKind kind, const HammingShape *shape)
@@ -198,7 +197,7 @@ hamming_init_page(Page page, HammingPageKind kind, const HammingShape *shape)
 
 		for (int ball = 0; ball < shape->span * shape->balls; ball++)
 			radii[ball] = HAMMING_NO_BALL;
-		/* All of it is in use. */
+		/* No free space. */
 		((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper =
 			(char *) radii - (char *) page;
 	}
@@ -227,7 +226,7 @@ hamming_report_corruption(Relation index, BlockNumber block)
 }
 
 /*
- * Where the codes of so many entries end: they come in full blocks of lanes.
+ * Returns the offset where the codes of count entries end; blocks of lanes are full.
  */
 static int
 codes_end(const HammingShape *shape, int count)
@@ -238,7 +237,7 @@ codes_end(const HammingShape *shape, int count)
 }
 
 static bool
-is_sound(Page page, HammingPageKind kind, const HammingShape *shape)
+is_valid(Page page, HammingPageKind kind, const HammingShape *shape)
 {
 	PageHeader	header = (PageHeader) page;
 	HammingPageOpaqueData *opaque;
@@ -263,19 +262,19 @@ is_sound(Page page, HammingPageKind kind, const HammingShape *shape)
 }
 
 /*
- * Refuses a page that is not what it should be, so that nothing is read or written beyond its end,
- * nor lost in the hole that images of a page in the WAL leave out.
+ * Reports a page with an invalid header, so that nothing is read or written beyond its end, or lost
+ * in the hole that full-page images omit.
  */
 void
 hamming_verify_page(Relation index, BlockNumber block, Page page, HammingPageKind kind,
 					const HammingShape *shape)
 {
-	if (PageIsNew(page) || !is_sound(page, kind, shape))
+	if (PageIsNew(page) || !is_valid(page, kind, shape))
 		hamming_report_corruption(index, block);
 }
 
 /*
- * The bits of a value of type bit as words; bits beyond its length are zeros.
+ * Converts a value of type bit to words; bits beyond its length are zero.
  */
 void
 hamming_read_code(Datum value, const HammingShape *shape, uint64 *code)
@@ -286,11 +285,23 @@ hamming_read_code(Datum value, const HammingShape *shape, uint64 *code)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("different bit lengths %d and %d", shape->bits, VARBITLEN(bit)),
-				 errhint("The index holds codes of %d bits.", shape->bits)));
+				 errhint("The indexed codes have %d bits.", shape->bits)));
 	memset(code, 0, shape->words * sizeof(uint64));
 	memcpy(code, VARBITS(bit), VARBITBYTES(bit));
 	if ((Pointer) bit != DatumGetPointer(value))
 		pfree(bit);
+}
+
+/*
+ * Whether the bytes of the last word that are not part of the code are zero.
+ */
+bool
+hamming_code_is_padded(const HammingShape *shape, const uint64 *code)
+{
+	static const char zeros[sizeof(uint64)];
+	int			bytes = (shape->bits + 7) / 8;
+
+	return memcmp((const char *) code + bytes, zeros, shape->words * sizeof(uint64) - bytes) == 0;
 }
 
 void
@@ -303,7 +314,7 @@ hamming_page_get(Page page, const HammingShape *shape, int at, HammingEntry *ent
 }
 
 /*
- * Adds an entry to a data page that is not full.
+ * Appends an entry to a data page that is not full.
  */
 void
 hamming_page_append(Page page, const HammingShape *shape, const HammingEntry *entry)
@@ -330,7 +341,34 @@ hamming_page_append(Page page, const HammingShape *shape, const HammingEntry *en
 }
 
 /*
- * A new block at the end of the fork, zeroed, pinned and not locked.
+ * Finds the bytes that hamming_page_append has changed for the last entry; returns the number of
+ * ranges, at most HAMMING_MAX_RANGES.
+ */
+int
+hamming_page_appended(Page page, const HammingShape *shape, HammingRange *ranges)
+{
+	HammingPageOpaqueData *opaque = HammingPageGetOpaque(page);
+	PageHeader	header = (PageHeader) page;
+	int			entry = opaque->count - 1;
+	const uint64 *word = HammingPageGetCodes(page) +
+		entry / HAMMING_LANES * HAMMING_LANES * shape->words + entry % HAMMING_LANES;
+	int			count = 0;
+
+#define ADD_RANGE(start, size) \
+	ranges[count++] = (HammingRange) {(const char *) (start) - (const char *) page, (size)}
+
+	ADD_RANGE(&header->pd_lower, sizeof(header->pd_lower) + sizeof(header->pd_upper));
+	for (int i = 0; i < shape->words; i++)
+		ADD_RANGE(word + i * HAMMING_LANES, sizeof(uint64));
+	ADD_RANGE(hamming_page_tid(page, entry), sizeof(ItemPointerData));
+	ADD_RANGE(&opaque->count, sizeof(opaque->count));
+#undef ADD_RANGE
+
+	return count;
+}
+
+/*
+ * Extends the fork by a zeroed block; returns it pinned but not locked.
  */
 Buffer
 hamming_new_buffer(Relation index, ForkNumber fork)
@@ -344,10 +382,9 @@ hamming_new_buffer(Relation index, ForkNumber fork)
 }
 
 /*
- * What the free space map should say of a data page.
+ * Returns the free space of a data page for the free space map.
  *
- * A few entries that came free are kept to themselves: an unlike code in their place would widen
- * the bounds of the whole page.
+ * A little space is not reported: a dissimilar code there would widen the balls of the whole page.
  */
 int
 hamming_free_space(Page page, const HammingShape *shape)

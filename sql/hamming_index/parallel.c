@@ -1,9 +1,9 @@
 /*
- * CREATE INDEX by several processes: they read the table and tell each code its cell together.
+ * Parallel CREATE INDEX: all processes read the table and assign the codes to cells.
  *
- * The records lie in shared memory, for the whole table at once; a build that needs more than there
- * is goes on alone.  A barrier parts the phases, and a worker that comes late begins with the one
- * that it finds.  Finding the cells and writing the pages is the leader's.
+ * The records of the whole table lie in shared memory; if they do not fit, the leader builds alone.
+ * A barrier separates the phases, and a worker that starts late joins the current phase.  The leader
+ * alone finds the cells and writes the pages.
  */
 #include "hamming.h"
 
@@ -30,10 +30,10 @@
 #define KEY_SCRATCH UINT64CONST(0xDC50000000000004)
 #define KEY_CENTRES UINT64CONST(0xDC50000000000005)
 
-/* Records that a process gathers before it hands them over, and takes to tell them their cells. */
+/* Records that a process collects before it copies them to shared memory, and that it assigns at a time. */
 #define BATCH 1024
 
-/* What the statistics may be wrong by. */
+/* Room for more records than the statistics claim. */
 #define SPARE(records) ((records) + (records) / 4 + 10000)
 
 typedef enum Phase
@@ -50,15 +50,15 @@ typedef struct Shared
 	Oid			index;
 	bool		concurrent;
 	HammingShape shape;
-	uint64		capacity;		/* records that there is room for */
+	uint64		capacity;		/* records that fit */
 	Barrier		barrier;
-	pg_atomic_uint64 collected; /* records, those without room included */
-	pg_atomic_uint64 assigned;	/* records that a process has taken on */
+	pg_atomic_uint64 collected; /* records, including any that did not fit */
+	pg_atomic_uint64 assigned;	/* records that a process has claimed */
 	slock_t		mutex;
 	double		heap_tuples;	/* under mutex */
 	bool		broken_hot_chain;	/* under mutex; see IndexInfo */
 
-	/* Of PHASE_ASSIGN. */
+	/* For PHASE_ASSIGN. */
 	uint64		count;
 	uint64		cells;
 } Shared;
@@ -69,7 +69,7 @@ struct HammingParallel
 	Snapshot	snapshot;
 };
 
-/* One process. */
+/* A process of the build. */
 typedef struct Participant
 {
 	Shared	   *shared;
@@ -84,7 +84,7 @@ typedef struct Participant
 PGDLLEXPORT void hamming_parallel_main(dsm_segment *segment, shm_toc *toc);
 
 static void
-hand_over(Participant *participant)
+flush_batch(Participant *participant)
 {
 	Shared	   *shared = participant->shared;
 	size_t		words = shared->shape.words + 1;
@@ -97,7 +97,7 @@ hand_over(Participant *participant)
 }
 
 static void
-collect(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
+collect_row(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
 		void *state)
 {
 	Participant *participant = state;
@@ -113,7 +113,7 @@ collect(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool tuple
 	else
 		hamming_read_code(values[0], shape, record);
 	if (++participant->batched == BATCH)
-		hand_over(participant);
+		flush_batch(participant);
 }
 
 static void
@@ -126,10 +126,10 @@ scan(Participant *participant, Relation heap, Relation index, bool progress)
 	info->ii_Concurrent = shared->concurrent;
 	participant->batch = palloc(BATCH * (shared->shape.words + 1) * sizeof(uint64));
 	participant->batched = 0;
-	tuples = table_index_build_scan(heap, index, info, true, progress, collect, participant,
+	tuples = table_index_build_scan(heap, index, info, true, progress, collect_row, participant,
 									table_beginscan_parallel(heap, participant->scan));
-	HAMMING_POINT("build-collected");
-	hand_over(participant);
+	HAMMING_INJECTION_POINT("build-collected");
+	flush_batch(participant);
 	pfree(participant->batch);
 	SpinLockAcquire(&shared->mutex);
 	shared->heap_tuples += tuples;
@@ -145,12 +145,12 @@ assign(Participant *participant)
 	participant->scratch};
 	uint64		first;
 
-	HAMMING_POINT("build-assign");
+	HAMMING_INJECTION_POINT("build-assign");
 	if (shared->cells == 0)
 		return;
 	while ((first = pg_atomic_fetch_add_u64(&shared->assigned, BATCH)) < shared->count)
 	{
-		HammingRecords some = hamming_part(&all, first, Min(BATCH, shared->count - first));
+		HammingRecords some = hamming_slice(&all, first, Min(BATCH, shared->count - first));
 
 		CHECK_FOR_INTERRUPTS();
 		hamming_assign(&some, participant->centres, shared->cells);
@@ -164,7 +164,7 @@ next_phase(Shared *shared)
 }
 
 static Participant
-participant_of(shm_toc *toc)
+attach_participant(shm_toc *toc)
 {
 	return (Participant) {
 		.shared = shm_toc_lookup(toc, KEY_SHARED, false),
@@ -179,7 +179,7 @@ participant_of(shm_toc *toc)
 void
 hamming_parallel_main(dsm_segment *segment, shm_toc *toc)
 {
-	Participant participant = participant_of(toc);
+	Participant participant = attach_participant(toc);
 	Shared	   *shared = participant.shared;
 	LOCKMODE	heap_lock = shared->concurrent ? ShareUpdateExclusiveLock : ShareLock;
 	LOCKMODE	index_lock = shared->concurrent ? RowExclusiveLock : AccessExclusiveLock;
@@ -206,11 +206,11 @@ hamming_parallel_main(dsm_segment *segment, shm_toc *toc)
 }
 
 /*
- * Whether there is so much shared memory: a segment that does not fit is an error, not a refusal,
- * and containers often have little.
+ * Whether there is enough shared memory.  Creating a segment that does not fit raises an error, and
+ * containers often have little.
  */
 static bool
-has_room(Size bytes)
+has_shared_memory(Size bytes)
 {
 	struct statvfs shared;
 	const char *folder = dynamic_shared_memory_type == DSM_IMPL_POSIX ? "/dev/shm" :
@@ -231,7 +231,7 @@ worker_count(Relation heap, Relation index, IndexInfo *info)
 }
 
 /*
- * Records that the table has by its statistics, or 0 where there is no room for them.
+ * Returns the expected number of records, or 0 if they do not fit.
  */
 static uint64
 expected_records(Relation heap, const HammingShape *shape, size_t room)
@@ -242,23 +242,23 @@ expected_records(Relation heap, const HammingShape *shape, size_t room)
 	uint64		expected;
 
 	table_relation_estimate_size(heap, NULL, &pages, &tuples, &all_visible);
-	/* Statistics may claim anything, infinity and NaN included; a page holds no more than this. */
+	/* Statistics may be wrong, infinity and NaN included; a page has no more rows than this. */
 	tuples = Min(tuples, (double) pages * MaxHeapTuplesPerPage);
 	expected = SPARE((uint64) Max(tuples, 0));
-	if (expected > room || !has_room(expected * ((shape->words + 1) * sizeof(uint64) + sizeof(int16))))
+	if (expected > room || !has_shared_memory(expected * ((shape->words + 1) * sizeof(uint64) + sizeof(int16))))
 		return 0;
 	return expected;
 }
 
 static void
-estimate(shm_toc_estimator *estimator, Size bytes)
+estimate_chunk(shm_toc_estimator *estimator, Size bytes)
 {
 	shm_toc_estimate_chunk(estimator, bytes);
 	shm_toc_estimate_keys(estimator, 1);
 }
 
 static void *
-allocate(ParallelContext *context, uint64 key, Size bytes)
+allocate_chunk(ParallelContext *context, uint64 key, Size bytes)
 {
 	void	   *chunk = shm_toc_allocate(context->toc, bytes);
 
@@ -267,7 +267,7 @@ allocate(ParallelContext *context, uint64 key, Size bytes)
 }
 
 static HammingParallel *
-set_up(Relation heap, Relation index, const HammingShape *shape, bool concurrent, int workers,
+begin_parallel(Relation heap, Relation index, const HammingShape *shape, bool concurrent, int workers,
 	   uint64 capacity)
 {
 	HammingParallel *parallel = palloc(sizeof(HammingParallel));
@@ -282,11 +282,11 @@ set_up(Relation heap, Relation index, const HammingShape *shape, bool concurrent
 	parallel->context = context;
 	parallel->snapshot = concurrent ? RegisterSnapshot(GetTransactionSnapshot()) : SnapshotAny;
 	scan_size = table_parallelscan_estimate(heap, parallel->snapshot);
-	estimate(&context->estimator, sizeof(Shared));
-	estimate(&context->estimator, scan_size);
-	estimate(&context->estimator, capacity * record);
-	estimate(&context->estimator, capacity * sizeof(int16));
-	estimate(&context->estimator, centres);
+	estimate_chunk(&context->estimator, sizeof(Shared));
+	estimate_chunk(&context->estimator, scan_size);
+	estimate_chunk(&context->estimator, capacity * record);
+	estimate_chunk(&context->estimator, capacity * sizeof(int16));
+	estimate_chunk(&context->estimator, centres);
 	InitializeParallelDSM(context);
 	if (context->seg == NULL)
 	{
@@ -294,7 +294,7 @@ set_up(Relation heap, Relation index, const HammingShape *shape, bool concurrent
 		return NULL;
 	}
 
-	shared = allocate(context, KEY_SHARED, sizeof(Shared));
+	shared = allocate_chunk(context, KEY_SHARED, sizeof(Shared));
 	*shared = (Shared) {
 		.heap = RelationGetRelid(heap),
 		.index = RelationGetRelid(index),
@@ -306,15 +306,15 @@ set_up(Relation heap, Relation index, const HammingShape *shape, bool concurrent
 	pg_atomic_init_u64(&shared->collected, 0);
 	pg_atomic_init_u64(&shared->assigned, 0);
 	SpinLockInit(&shared->mutex);
-	table_parallelscan_initialize(heap, allocate(context, KEY_SCAN, scan_size),
+	table_parallelscan_initialize(heap, allocate_chunk(context, KEY_SCAN, scan_size),
 								  parallel->snapshot);
-	allocate(context, KEY_RECORDS, capacity * record);
-	allocate(context, KEY_SCRATCH, capacity * sizeof(int16));
-	allocate(context, KEY_CENTRES, centres);
+	allocate_chunk(context, KEY_RECORDS, capacity * record);
+	allocate_chunk(context, KEY_SCRATCH, capacity * sizeof(int16));
+	allocate_chunk(context, KEY_CENTRES, centres);
 	return parallel;
 }
 
-/* Moves the records of nulls to the end; returns how many records have a code. */
+/* Moves the records of nulls to the end; returns the number of other records. */
 static size_t
 put_nulls_last(const HammingRecords *records)
 {
@@ -327,9 +327,9 @@ put_nulls_last(const HammingRecords *records)
 }
 
 /*
- * Collects the records of a table and orders them, beside parallel workers.  records is then in
- * order, and after them come those of nulls; both last until hamming_parallel_end.  NULL where the
- * build has to be done alone: no worker is wanted, or there is no room for all records at once.
+ * Collects and orders the records of a table with parallel workers.  Sets records, in order, and nulls,
+ * which follow them; both are valid until hamming_parallel_end.  Returns NULL if the leader has to
+ * build alone: no worker is wanted, or the records do not fit.
  */
 HammingParallel *
 hamming_parallel_build(Relation heap, Relation index, IndexInfo *info, const HammingShape *shape,
@@ -344,25 +344,25 @@ hamming_parallel_build(Relation heap, Relation index, IndexInfo *info, const Ham
 
 	if (capacity == 0)
 		return NULL;
-	parallel = set_up(heap, index, shape, info->ii_Concurrent, workers, capacity);
+	parallel = begin_parallel(heap, index, shape, info->ii_Concurrent, workers, capacity);
 	if (parallel == NULL)
 		return NULL;
-	leader = participant_of(parallel->context->toc);
+	leader = attach_participant(parallel->context->toc);
 	shared = leader.shared;
 	BarrierAttach(&shared->barrier);
 	LaunchParallelWorkers(parallel->context);
 
 	scan(&leader, heap, index, true);
 	next_phase(shared);
-	HAMMING_POINT("build-cells");
+	HAMMING_INJECTION_POINT("build-cells");
 	shared->count = pg_atomic_read_u64(&shared->collected);
 	if (shared->count <= capacity)
 	{
 		HammingRecords all = {leader.records, shared->count, shape->words, leader.scratch};
 
 		shared->count = put_nulls_last(&all);
-		*records = hamming_part(&all, 0, shared->count);
-		*nulls = hamming_part(&all, shared->count, all.count - shared->count);
+		*records = hamming_slice(&all, 0, shared->count);
+		*nulls = hamming_slice(&all, shared->count, all.count - shared->count);
 		if (records->count > (size_t) shape->capacity)
 		{
 			shared->cells = hamming_find_cells(records,
@@ -383,10 +383,7 @@ hamming_parallel_build(Relation heap, Relation index, IndexInfo *info, const Ham
 		return NULL;
 	}
 	if (shared->cells > 0)
-	{
-		hamming_gather(records, shared->cells, workspace);
-		hamming_arrange_cells(records, shared->cells, shape->capacity, workspace, pause);
-	}
+		hamming_order_cells(records, shared->cells, shape->capacity, workspace, pause);
 	SpinLockAcquire(&shared->mutex);
 	*heap_tuples = shared->heap_tuples;
 	info->ii_BrokenHotChain |= shared->broken_hot_chain;

@@ -1,5 +1,5 @@
 /*
- * Building by several processes.
+ * Parallel CREATE INDEX.
  */
 #ifndef HAMMING_PARALLEL_H
 #define HAMMING_PARALLEL_H

@@ -1,5 +1,5 @@
 /*
- * Ordered index scans.
+ * Index scans, in order of distance.
  */
 #include "hamming.h"
 
@@ -41,11 +41,11 @@ start(IndexScanDesc scan)
 	HammingScanOpaque opaque = (HammingScanOpaque) scan->opaque;
 	uint64		query[HAMMING_MAX_WORDS];
 
-	/* A TID may be given to another row while the scan holds no pin. */
+	/* The scan holds no pin, so a TID may be reused for another row. */
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("hamming indexes support scans with MVCC snapshots only")));
+				 errmsg("hamming indexes support only scans with MVCC snapshots")));
 
 	pgstat_count_index_scan(scan->indexRelation);
 #if PG_VERSION_NUM >= 180000
@@ -53,7 +53,7 @@ start(IndexScanDesc scan)
 		scan->instrument->nsearches++;
 #endif
 
-	/* All distances from a null are null, and so all rows are equal. */
+	/* All distances to a null are null, so all rows are equal. */
 	if (scan->numberOfOrderBys == 0 || (scan->orderByData->sk_flags & SK_ISNULL))
 		hamming_search_start(opaque->search, NULL);
 	else

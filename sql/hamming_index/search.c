@@ -1,42 +1,34 @@
 /*
- * Search: the entries in ascending order of (distance, TID), a batch at a time.
+ * Search: returns the entries in ascending order of (distance, TID), a batch at a time.
  *
  * The bounds of all pages are read once.  A pass then visits pages in ascending order of their
- * bounds, keeps the nearest entries that come after the last one returned, and ends where the
- * bounds exceed the distance of the farthest one kept.  The next pass keeps several times as many.
+ * bounds, keeps the nearest entries after the last one returned, and ends when the bounds exceed the
+ * distance of the farthest entry kept.  The next pass keeps several times as many.
  *
  * No pin is held between pages or calls, so only MVCC snapshots may be used.  An entry that such a
- * snapshot sees was on its page, and bounded, before the search began; it stays on that page, and
- * what is read as the page's bound stays true of it, whatever insertions and VACUUM do meanwhile.
+ * snapshot sees was on its page, and bounded, before the search began.  It stays on that page, and
+ * the bound that was read remains valid for it, whatever insertions and VACUUM do meanwhile.
  */
 #include "hamming.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* What the first pass keeps unless told, and how much more the next one. */
+/* Entries that the first pass keeps by default, and the factor for each next pass. */
 #define FIRST_BATCH 64
 #define BATCH_GROWTH 8
 
-/* Cache lines at the start of a page; what follows the processor foresees by itself. */
+/* Cache lines to prefetch at the start of a page; the processor prefetches the rest. */
 #define PREFETCH_LINES 8
 
-/* Distance of nulls and bound of pages without codes are beyond that of any code. */
+/* The distance of nulls, and the bound of pages without codes, exceed that of any code. */
 #define NULL_DISTANCE(shape) ((shape)->bits + 1)
-
-/*
- * An entry as one number, in the order of the scan: distance, block and offset.
- */
-#define ENTRY_KEY(distance, tid) \
-	((uint64) (distance) << 48 | (hamming_tid_number(tid) & ~(uint64) HAMMING_NULL_FLAG))
-#define KEY_DISTANCE(key) ((unsigned) ((key) >> 48))
-#define KEY_TID(key) ((key) & ((UINT64_C(1) << 48) - 1))
 
 typedef struct PageBound
 {
 	BlockNumber block;
 	uint16		bound;
-	bool		has_entries;	/* by the directory; it had some at least */
+	bool		has_entries;	/* according to the directory page */
 } PageBound;
 
 struct HammingSearch
@@ -45,16 +37,16 @@ struct HammingSearch
 	HammingShape shape;
 	MemoryContext context;		/* reset by every start */
 	const HammingTidSet *selected;	/* the entries to search among, or NULL for all */
-	int			first_batch;	/* what the first pass keeps */
+	int			first_batch;	/* entries that the first pass keeps */
 
-	bool		has_query;		/* else all entries are equal */
+	bool		has_query;		/* if not, all entries are equal */
 	uint64		query[HAMMING_MAX_WORDS];
 
 	PageBound  *pages;			/* in ascending order of bound */
 	BlockNumber page_count;
 	BlockNumber visited;		/* pages of the latest pass */
 
-	uint64	   *keys;			/* the batch; while it is collected, up to twice as many */
+	uint64	   *keys;			/* the batch; up to twice as many while collecting */
 	int			batch;
 	int			key_count;
 	int			key_next;
@@ -65,11 +57,11 @@ struct HammingSearch
 	uint64	   *page_keys;
 };
 
-#define ST_SORT sort_keys
+#define ST_SORT hamming_sort_keys
 #define ST_ELEMENT_TYPE uint64
 #define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
 #define ST_CHECK_FOR_INTERRUPTS
-#define ST_SCOPE static
+#define ST_SCOPE
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
@@ -99,8 +91,8 @@ hamming_search_free(HammingSearch *search)
 }
 
 /*
- * From the next start on, leaves out all entries that are not selected, and expects that so many
- * will be asked for: each that is kept in vain keeps the search from ending earlier.
+ * Restricts the search to selected entries from its next start on.  expected is the number that the
+ * caller will ask for: keeping more would delay the end of a pass.
  */
 void
 hamming_search_among(HammingSearch *search, const HammingTidSet *selected, int expected)
@@ -110,8 +102,8 @@ hamming_search_among(HammingSearch *search, const HammingTidSet *selected, int e
 }
 
 /*
- * The data pages that a directory page speaks for, with lower bounds of the distances on them.
- * Returns how many of them the file has.
+ * Reads lower bounds of the distances on the data pages of a directory page.  Returns how many of
+ * these pages the file has.
  */
 static int
 read_bounds(HammingSearch *search, BlockNumber directory, BlockNumber blocks, PageBound *pages)
@@ -125,11 +117,11 @@ read_bounds(HammingSearch *search, BlockNumber directory, BlockNumber blocks, Pa
 	for (int i = 0; i < shape->span; i++)
 		pages[i] = (PageBound) {directory + 1 + i, NULL_DISTANCE(shape), false};
 
-	HAMMING_POINT("search-directory");
+	HAMMING_INJECTION_POINT("search-directory");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (PageIsNew(page))
 	{
-		/* A crash may have left it so, with no entries.  If it was lost, nothing is known of them. */
+		/* Zeroed by a crash before it had entries, or lost: visit all of its pages. */
 		for (int i = 0; i < count; i++)
 			pages[i].bound = 0;
 	}
@@ -177,7 +169,7 @@ read_directory(HammingSearch *search)
 
 	search->pages = MemoryContextAllocHuge(search->context, blocks * sizeof(PageBound));
 	search->page_count = 0;
-	HAMMING_POINT("search-counted");
+	HAMMING_INJECTION_POINT("search-counted");
 	for (BlockNumber directory = 1; directory < blocks; directory += shape->span + 1)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -193,7 +185,7 @@ read_directory(HammingSearch *search)
 }
 
 /*
- * Starts the search for a query, or for anything where that is NULL.
+ * Starts a search for a query; if query is NULL, all entries are equal.
  */
 void
 hamming_search_start(HammingSearch *search, const uint64 *query)
@@ -209,11 +201,12 @@ hamming_search_start(HammingSearch *search, const uint64 *query)
 	search->last = 0;
 	search->exhausted = false;
 	read_directory(search);
-	HAMMING_POINT("search-bounded");
+	HAMMING_INJECTION_POINT("search-bounded");
 }
 
 /*
- * Keys of those entries of a page that lie after the last one returned and not after farthest.
+ * Reads the keys of a page's entries that come after the last one returned and not after farthest.
+ * Returns their number.
  */
 static int
 read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
@@ -224,17 +217,17 @@ read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 	Page		page = BufferGetPage(buffer);
 	int			found = 0;
 
-	/* Both ends of the page come from memory while the lock is taken. */
+	/* Fetch both ends of the page from memory while taking the lock. */
 	for (int line = 0; line < PREFETCH_LINES; line++)
 		__builtin_prefetch((char *) page + line * 64);
 	__builtin_prefetch((char *) page + BLCKSZ - 64);
 
-	HAMMING_POINT("search-page");
+	HAMMING_INJECTION_POINT("search-page");
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	HAMMING_POINT("search-page-locked");
+	HAMMING_INJECTION_POINT("search-page-locked");
 	if (PageIsNew(page))
 	{
-		/* Growing is not logged, so a crash leaves zeroed pages; but those never had entries. */
+		/* Extension is not logged, so a crash leaves zeroed pages; those never had entries. */
 		if (bounded->has_entries)
 			hamming_report_corruption(search->index, block);
 	}
@@ -246,9 +239,9 @@ read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 		hits = hamming_kernel()->select(HammingPageGetCodes(page),
 										HammingPageGetOpaque(page)->count,
 										shape->words, search->query,
-										search->has_query ? KEY_DISTANCE(farthest) : UINT_MAX,
+										search->has_query ? hamming_key_distance(farthest) : UINT_MAX,
 										search->hits);
-		HAMMING_POINT("search-page-compared");
+		HAMMING_INJECTION_POINT("search-page-compared");
 		for (int i = 0; i < hits; i++)
 		{
 			ItemPointer tid = hamming_page_tid(page, search->hits[i].index);
@@ -257,9 +250,9 @@ read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 
 			if (tid->ip_posid & HAMMING_NULL_FLAG)
 				distance = NULL_DISTANCE(shape);
-			key = ENTRY_KEY(distance, tid);
+			key = hamming_key(distance, tid);
 			if (key > search->last && key <= farthest &&
-				(search->selected == NULL || hamming_tid_set_has(search->selected, KEY_TID(key))))
+				(search->selected == NULL || hamming_tid_set_contains(search->selected, hamming_key_tid(key))))
 				search->page_keys[found++] = key;
 		}
 	}
@@ -268,15 +261,15 @@ read_keys(HammingSearch *search, const PageBound *bounded, uint64 farthest)
 }
 
 /*
- * Keeps the nearest of the keys collected, as many as the batch; among selected entries, which are
- * few, also all that are as near as the last of these.  Returns the farthest key that counts now.
+ * Keeps the nearest of the collected keys, up to the size of the batch; in a search among selected
+ * entries also all that are as near as the last of these.  Returns the farthest key to collect now.
  */
 static uint64
 keep_nearest(HammingSearch *search)
 {
 	uint64		farthest;
 
-	sort_keys(search->keys, search->key_count);
+	hamming_sort_keys(search->keys, search->key_count);
 	if (search->key_count < search->batch)
 		return PG_UINT64_MAX;
 	farthest = search->keys[search->batch - 1];
@@ -286,7 +279,7 @@ keep_nearest(HammingSearch *search)
 	{
 		int			count = search->batch;
 
-		farthest |= KEY_TID(PG_UINT64_MAX);
+		farthest |= hamming_key_tid(PG_UINT64_MAX);
 		while (count < search->key_count && search->keys[count] <= farthest)
 			count++;
 		search->key_count = count;
@@ -295,10 +288,10 @@ keep_nearest(HammingSearch *search)
 }
 
 /*
- * Collects the next batch.
+ * Collects the next batch, in one pass over the pages.
  */
 static void
-pass(HammingSearch *search)
+collect_batch(HammingSearch *search)
 {
 	int64		room = (int64) work_mem * 1024 / (2 * sizeof(uint64));
 	int64		batch = search->batch == 0 ? search->first_batch : (int64) search->batch * BATCH_GROWTH;
@@ -309,7 +302,7 @@ pass(HammingSearch *search)
 	search->batch = (int) Min(batch, Min(Max(room, FIRST_BATCH), INT_MAX / 4));
 	if (search->keys != NULL)
 		pfree(search->keys);
-	/* Each of the selected that is not kept saves many reads of TIDs. */
+	/* Among selected entries, a small slack ends passes earlier and saves many reads of TIDs. */
 	slack = search->selected == NULL ? search->batch : search->batch / 8 + 1;
 	allocated = search->batch + slack;
 	search->keys = MemoryContextAllocHuge(search->context, allocated * sizeof(uint64));
@@ -320,7 +313,7 @@ pass(HammingSearch *search)
 		const PageBound *page = &search->pages[search->visited];
 		int			found;
 
-		if (page->bound > KEY_DISTANCE(farthest))
+		if (page->bound > hamming_key_distance(farthest))
 			break;
 		CHECK_FOR_INTERRUPTS();
 		found = read_keys(search, page, farthest);
@@ -340,12 +333,12 @@ pass(HammingSearch *search)
 		}
 	}
 	keep_nearest(search);
-	HAMMING_POINT("search-pass-done");
+	HAMMING_INJECTION_POINT("search-pass-done");
 	search->exhausted = search->key_count < search->batch;
 }
 
 /*
- * The next nearest entry; false after the last one.
+ * Returns the next nearest entry, or false after the last one.
  */
 bool
 hamming_search_next(HammingSearch *search, ItemPointer tid)
@@ -354,26 +347,27 @@ hamming_search_next(HammingSearch *search, ItemPointer tid)
 	{
 		if (search->exhausted)
 			return false;
-		pass(search);
+		collect_batch(search);
 		if (search->key_count == 0)
 			return false;
 	}
 	search->last = search->keys[search->key_next++];
-	hamming_tid_of_number(KEY_TID(search->last), tid);
+	hamming_tid_of_number(hamming_key_tid(search->last), tid);
 	return true;
 }
 
 /*
- * The distance of the entry returned last.
+ * Returns the distance of the last entry returned.
  */
 unsigned
 hamming_search_distance(const HammingSearch *search)
 {
-	return KEY_DISTANCE(search->last);
+	return hamming_key_distance(search->last);
 }
 
 /*
- * Whether the next entry, among selected ones, is farther than the last: it takes another pass.
+ * Whether the batch is used up.  In a search among selected entries, the next one is then farther
+ * than the last.
  */
 bool
 hamming_search_at_end_of_batch(const HammingSearch *search)
@@ -382,7 +376,7 @@ hamming_search_at_end_of_batch(const HammingSearch *search)
 }
 
 /*
- * The number of data pages, and how many of them the latest pass has visited.
+ * Returns the number of data pages, and how many of them the latest pass has visited.
  */
 BlockNumber
 hamming_search_pages(const HammingSearch *search, BlockNumber *visited)

@@ -1,5 +1,5 @@
 /*
- * Sets of TIDs: open addressing, at most half full.
+ * Sets of TIDs: hash tables with open addressing, at most half full.
  */
 #include "hamming.h"
 
@@ -7,20 +7,20 @@
 
 struct HammingTidSet
 {
-	int			shift;			/* 64 less the logarithm of the number of slots */
-	uint64		mask;			/* that number less one */
+	int			shift;			/* 64 minus the logarithm of the number of slots */
+	uint64		mask;			/* the number of slots minus one */
 	int			count;
-	uint64	   *tids;			/* all of them, in the order in which they came */
-	uint64		slots[FLEXIBLE_ARRAY_MEMBER];	/* 0 is free: no TID has offset 0 */
+	uint64	   *tids;			/* all members, in order of insertion */
+	uint64		slots[FLEXIBLE_ARRAY_MEMBER];	/* 0 if free: no TID has offset 0 */
 };
 
 /*
- * The slot of a TID, or the free one where it would be.
+ * Returns the slot of a TID, or the free one where it belongs.
  */
 static inline uint64
 slot_of(const HammingTidSet *set, uint64 tid)
 {
-	/* Fibonacci hashing: the multiple of the golden ratio spreads numbers that lie close. */
+	/* Fibonacci hashing: multiplying by the golden ratio spreads consecutive numbers. */
 	uint64		slot = tid * UINT64_C(0x9E3779B97F4A7C15) >> set->shift;
 
 	while (set->slots[slot] != 0 && set->slots[slot] != tid)
@@ -29,7 +29,7 @@ slot_of(const HammingTidSet *set, uint64 tid)
 }
 
 HammingTidSet *
-hamming_tid_set(const uint64 *tids, int count)
+hamming_tid_set_create(const uint64 *tids, int count)
 {
 	uint64		size = pg_nextpower2_64(2 * (uint64) Max(count, 1));
 	HammingTidSet *set = palloc_extended(offsetof(HammingTidSet, slots) + size * sizeof(uint64),
@@ -51,36 +51,36 @@ hamming_tid_set(const uint64 *tids, int count)
 }
 
 const uint64 *
-hamming_tid_set_all(const HammingTidSet *set, int *count)
+hamming_tid_set_members(const HammingTidSet *set, int *count)
 {
 	*count = set->count;
 	return set->tids;
 }
 
 bool
-hamming_tid_set_has(const HammingTidSet *set, uint64 tid)
+hamming_tid_set_contains(const HammingTidSet *set, uint64 tid)
 {
 	return set->slots[slot_of(set, tid)] != 0;
 }
 
 /*
- * What is in both; they are freed.
+ * Returns the intersection of two sets and frees them.
  */
 HammingTidSet *
-hamming_tid_set_both(HammingTidSet *a, HammingTidSet *b)
+hamming_tid_set_intersect(HammingTidSet *a, HammingTidSet *b)
 {
 	uint64	   *tids = palloc_extended((Size) Max(a->count, 1) * sizeof(uint64), MCXT_ALLOC_HUGE);
 	int			count = 0;
-	HammingTidSet *both;
+	HammingTidSet *result;
 
 	for (int i = 0; i < a->count; i++)
-		if (hamming_tid_set_has(b, a->tids[i]))
+		if (hamming_tid_set_contains(b, a->tids[i]))
 			tids[count++] = a->tids[i];
-	both = hamming_tid_set(tids, count);
+	result = hamming_tid_set_create(tids, count);
 	pfree(tids);
 	pfree(a->tids);
 	pfree(b->tids);
 	pfree(a);
 	pfree(b);
-	return both;
+	return result;
 }

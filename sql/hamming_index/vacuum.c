@@ -1,8 +1,8 @@
 /*
- * Vacuum.
+ * VACUUM.
  *
- * The entries of dead rows are squeezed out of each page; the rest stays on its page, so that no
- * search that is under way can miss it.  Empty pages stay too, for new entries.
+ * Each page is compacted in place: entries never move to another page, so that no concurrent search
+ * can miss one.  Empty pages are kept for new entries.
  */
 #include "hamming.h"
 
@@ -19,7 +19,7 @@
 #endif
 
 /*
- * Rewrites a data page with those of its entries that are to be kept, and shrinks its bounds.
+ * Rewrites a data page with the entries to keep, and shrinks its balls.
  */
 static void
 rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const bool *keep)
@@ -55,18 +55,18 @@ rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const boo
 	hamming_balls_shrink(&balls, HammingPageGetCodes(page), HammingPageGetOpaque(page)->count,
 						 is_bounded);
 	if (HammingPageGetOpaque(page)->count > 0)
-		hamming_balls_mark(&balls);
-	HAMMING_POINT("vacuum-rewritten");
+		hamming_balls_ensure(&balls);
+	HAMMING_INJECTION_POINT("vacuum-rewritten");
 	GenericXLogFinish(xlog);
-	HAMMING_POINT("vacuum-logged");
+	HAMMING_INJECTION_POINT("vacuum-logged");
 
 	UnlockReleaseBuffer(directory_buffer);
 	pfree(is_bounded);
 }
 
 /*
- * Visits one data page: removes what the callback, if there is one, calls dead; counts what is
- * left, and tells the free space map.
+ * Visits a data page: removes the entries that the callback, if any, reports dead, counts the rest and
+ * records the free space.
  */
 static void
 vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
@@ -80,7 +80,7 @@ vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
 	int			removed = 0;
 	int			free_space;
 
-	HAMMING_POINT("vacuum-page");
+	HAMMING_INJECTION_POINT("vacuum-page");
 	LockBuffer(buffer, callback != NULL ? BUFFER_LOCK_EXCLUSIVE : BUFFER_LOCK_SHARE);
 	if (!PageIsNew(page))
 	{
@@ -94,13 +94,13 @@ vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
 			keep[i] = !callback(&entry.tid, callback_state);
 			removed += !keep[i];
 		}
-		HAMMING_POINT("vacuum-judged");
+		HAMMING_INJECTION_POINT("vacuum-judged");
 		if (removed > 0)
 			rewrite_page(info->index, shape, buffer, keep);
 	}
 	free_space = hamming_free_space(page, shape);
 	UnlockReleaseBuffer(buffer);
-	HAMMING_POINT("vacuum-page-done");
+	HAMMING_INJECTION_POINT("vacuum-page-done");
 
 	stats->num_index_tuples += count - removed;
 	stats->tuples_removed += removed;
@@ -111,7 +111,7 @@ vacuum_page(IndexVacuumInfo *info, const HammingShape *shape, BlockNumber block,
 }
 
 /*
- * Visits all data pages.  Those that are added meanwhile hold no dead rows that this VACUUM knows of.
+ * Visits all data pages.  Pages added meanwhile have no rows that this VACUUM knows to be dead.
  */
 static IndexBulkDeleteResult *
 vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback,
@@ -126,14 +126,14 @@ vacuum_pages(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDelet
 	stats->num_pages = blocks;
 	stats->num_index_tuples = 0;
 	stats->pages_free = 0;
-	HAMMING_POINT("vacuum-counted");
+	HAMMING_INJECTION_POINT("vacuum-counted");
 	for (BlockNumber block = 1; block < blocks; block++)
 	{
 		delay_point();
 		if (!hamming_is_directory(&shape, block))
 			vacuum_page(info, &shape, block, callback, callback_state, stats);
 	}
-	HAMMING_POINT("vacuum-done");
+	HAMMING_INJECTION_POINT("vacuum-done");
 	IndexFreeSpaceMapVacuum(info->index);
 	return stats;
 }
@@ -146,7 +146,7 @@ hamming_bulk_delete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 }
 
 /*
- * Counts the entries where no deletion has done so.
+ * Counts the entries, unless a bulk deletion has.
  */
 IndexBulkDeleteResult *
 hamming_vacuum_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)

@@ -1,6 +1,6 @@
 """Sessions held at a point inside the index, so that two of them meet exactly there.
 
-The library must be built with its points (``sql/hamming_index/point.c``).
+The library must be built with injection points (``sql/hamming_index/injection_point.c``).
 """
 
 from __future__ import annotations

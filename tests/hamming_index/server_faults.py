@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
 import psutil
 import psycopg
@@ -21,7 +22,9 @@ def kill(server: EmbeddedServer) -> None:
     postmaster = psutil.Process(number)
     family = [postmaster, *postmaster.children(recursive=True)]
     for process in family:
-        process.kill()
+        # A child may end by itself when the postmaster is gone.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(family, timeout=10)
 
 

@@ -74,7 +74,7 @@ DAMAGES: dict[str, tuple[Callable[[bytearray], None], str]] = {
     "lost_entry": (lose_an_entry, "has no entry"),
     "repeated_entry": (repeat_an_entry, "has more than one entry"),
     "narrow_balls": (narrow_the_balls, "lies in none of the balls"),
-    "flipped_bit": (flip_a_bit, "has another code"),
+    "flipped_bit": (flip_a_bit, "have different codes"),
     "overwritten": (overwrite, "corrupted at block 2"),
     "lost_directory": (lose(1), "its directory page is zeroed"),
     "lost_page": (lose(2), "is zeroed"),

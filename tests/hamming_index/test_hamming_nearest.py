@@ -263,7 +263,7 @@ def test_rows_of_others_are_not_seen_before_they_commit(db, numbered):
         ("'t_code', B'1', 1, NULL, 10, name 'day', '<(integer,integer)'::regoperator, 1", "different bit lengths"),
         ("'t_code', {q}, 0, NULL, 10, name 'day', '<(integer,integer)'::regoperator, 1", "must be positive"),
         ("'t_code', {q}, 1, NULL, NULL, name 'day', '<(integer,integer)'::regoperator, 1", "must not be null"),
-        ("'t_code', {q}, 1, NULL, 10, name 'night', '<(integer,integer)'::regoperator, 1", 'no column "night"'),
+        ("'t_code', {q}, 1, NULL, 10, name 'night', '<(integer,integer)'::regoperator, 1", 'column "night" of relation "t" does not exist'),
         ("'t_code', {q}, 1, NULL, 10, name 'day', '<(integer,integer)'::regoperator, 1.5", "takes integer, not numeric"),
         ("'t_code', {q}, 1, NULL, 10, name 'day', '<(integer,integer)'::regoperator", "a column, an operator and an operand"),
         ("'t_code', {q}, 1, NULL, 10, 'day'::text, '<(integer,integer)'::regoperator, 1", "a name and a regoperator"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[2] / "dcsh_pg" / "sql" / "hamming_index"
-PARTS = ("distance", "balls", "cells", "order", "connect")
+PARTS = ("distance", "balls", "bisect", "cells", "order", "components")
 SANITIZERS = "-fsanitize=address,undefined"
 
 

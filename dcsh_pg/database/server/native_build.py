@@ -31,7 +31,7 @@ PREBUILT = Path(__file__).with_name("prebuilt")
 """Builds for the bundled servers, in wheels for one platform; made by ``packaging/prebuild.py``."""
 
 BUILD_SECONDS = 600
-SOURCE_SUFFIXES = {".c", ".h", ".control", ".sql", ".mk"}
+SOURCE_SUFFIXES = {".c", ".h", ".control", ".sql"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def sources_digest() -> str:
     """Hexadecimal SHA-256 of the names and contents of the sources."""
     digest = hashlib.sha256()
     for file in _sources():
-        digest.update(f"{file.relative_to(SOURCES).as_posix()}\0".encode())
+        digest.update(f"{file.name}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
@@ -162,7 +162,7 @@ def _fingerprint(config: PgConfig) -> str:
 def _sources() -> list[Path]:
     return sorted(
         file
-        for file in SOURCES.rglob("*")
+        for file in SOURCES.iterdir()
         if file.is_file() and (file.suffix in SOURCE_SUFFIXES or file.name == "Makefile")
     )
 
@@ -203,10 +203,9 @@ def _make(config: PgConfig, folder: Path) -> None:
     # A name of its own: the make of a process that was killed may still be at work.
     work = folder.with_suffix(f".building-{os.getpid()}")
     failed = folder.with_suffix(".failed")
+    work.mkdir()
     for file in _sources():
-        copy = work / file.relative_to(SOURCES)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+        shutil.copyfile(file, work / file.name)
     command = [
         "make",
         f"-j{os.cpu_count() or 1}",

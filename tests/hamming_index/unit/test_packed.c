@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "balls.h"
+#include "bisect.h"
+#include "components.h"
 #include "distance.h"
-#include "connect.h"
 #include "order.h"
 
 #define CHECK(condition) \
@@ -245,7 +245,7 @@ test_balls(int words, int page_balls)
 	CHECK(!hamming_balls_in_use(&balls));
 	for (int twice = 0; twice < 2; twice++)
 	{
-		hamming_balls_mark(&balls);
+		hamming_balls_ensure(&balls);
 		CHECK(hamming_balls_in_use(&balls));
 		CHECK(radii[page_balls] == 0 && (page_balls == 1 || radii[page_balls + 1] == HAMMING_NO_BALL));
 	}
@@ -340,9 +340,9 @@ test_connect(size_t count, int words, int clusters, unsigned radius)
 	uint32_t   *roots = allocate((count + 1) * sizeof(uint32_t));
 	HammingWorkspace *workspace = allocate(sizeof(HammingWorkspace));
 	HammingRecords records = {copies, count, words, allocate((count + 1) * sizeof(int16_t))};
-	size_t		most_blocks = hamming_most_blocks(count);
+	size_t		most_blocks = hamming_max_blocks(count);
 	HammingBlocks blocks = {
-		.codes = allocate(hamming_most_slots(count) * words * sizeof(uint64_t)),
+		.codes = allocate(hamming_max_slots(count) * words * sizeof(uint64_t)),
 		.centres = allocate(most_blocks * words * sizeof(uint64_t)),
 		.radii = allocate(most_blocks * sizeof(uint16_t)),
 		.firsts = allocate(most_blocks * sizeof(uint32_t)),
@@ -368,19 +368,19 @@ test_connect(size_t count, int words, int clusters, unsigned radius)
 			}
 
 	memcpy(copies, codes, count * stride * sizeof(uint64_t));
-	CHECK(hamming_connect_records(&records, radius, UINT64_MAX, roots, &blocks, workspace,
+	CHECK(hamming_connected_components(&records, radius, UINT64_MAX, roots, &blocks, workspace,
 								  count_pause));
 	for (uint32_t i = 0; i < count; i++)
 		CHECK(roots[i] == root_of(expected, i));
 	if (count <= HAMMING_BLOCK)
 	{
 		memcpy(copies, codes, count * stride * sizeof(uint64_t));
-		CHECK(hamming_connect_records(&records, radius, 1, roots, &blocks, workspace, count_pause));
+		CHECK(hamming_connected_components(&records, radius, 1, roots, &blocks, workspace, count_pause));
 	}
 	if (count > 1000)
 	{
 		memcpy(copies, codes, count * stride * sizeof(uint64_t));
-		CHECK(!hamming_connect_records(&records, radius, 100, roots, &blocks, workspace,
+		CHECK(!hamming_connected_components(&records, radius, 100, roots, &blocks, workspace,
 									   count_pause));
 	}
 

@@ -1,5 +1,5 @@
 /*
- * The nearest of some rows, by the codes in the table itself.
+ * Search among a few rows by the codes in the table itself.
  */
 #include "hamming.h"
 
@@ -10,28 +10,21 @@
 #include "utils/snapmgr.h"
 #include "utils/varbit.h"
 
-/* A look at a row of the table takes as long as a quarter of a page of the index. */
+/* Fetching a row from the table takes as long as a quarter of an index page. */
 #define ROWS_PER_PAGE 4
 
-#define ST_SORT sort_keys
-#define ST_ELEMENT_TYPE uint64
-#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
 /*
- * Whether looking at so many rows is faster than a pass over the index.
+ * Whether fetching this many rows is faster than a pass over the index.
  */
 bool
-hamming_prefers_rows(Relation index, int rows)
+hamming_prefers_heap(Relation index, int rows)
 {
 	return index->rd_index->indkey.values[0] > 0 &&
 		rows / ROWS_PER_PAGE < RelationGetNumberOfBlocks(index);
 }
 
 /*
- * hamming_read_code without a copy of a code that lies in the row as it is.
+ * As hamming_read_code, but without a copy if the value is stored inline and uncompressed.
  */
 static void
 read_code(Datum value, const HammingShape *shape, uint64 *code)
@@ -50,12 +43,12 @@ read_code(Datum value, const HammingShape *shape, uint64 *code)
 }
 
 /*
- * The k nearest of rows that are visible, and all that are as near as the last: distance and TID
- * as one number each, in ascending order.
+ * Returns the keys of the k nearest selected rows that are visible, and of all rows as near as the
+ * last, in ascending order.
  */
 uint64 *
-hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selected,
-					 const uint64 *query, int k, int max_distance, int *count)
+hamming_search_heap(Relation heap, Relation index, const HammingTidSet *selected,
+					const uint64 *query, int k, int max_distance, int *count)
 {
 	HammingShape shape = hamming_shape(index);
 	const HammingKernel *kernel = hamming_kernel();
@@ -63,7 +56,7 @@ hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selecte
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
 	Snapshot	snapshot = GetActiveSnapshot();
 	int			rows;
-	const uint64 *tids = hamming_tid_set_all(selected, &rows);
+	const uint64 *tids = hamming_tid_set_members(selected, &rows);
 	uint64	   *keys = palloc_extended((Size) Max(rows, 1) * sizeof(uint64), MCXT_ALLOC_HUGE);
 	int			at_distance[HAMMING_MAX_BITS + 1] = {0};
 	int			found = 0;
@@ -92,17 +85,18 @@ hamming_nearest_rows(Relation heap, Relation index, const HammingTidSet *selecte
 		if (distance > max_distance)
 			continue;
 		at_distance[distance]++;
-		keys[found++] = (uint64) distance << 48 | hamming_tid_number(&slot->tts_tid);
+		keys[found++] = hamming_key(distance, &slot->tts_tid);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_index_fetch_end(fetch);
 
+	/* The least distance within which there are k rows. */
 	while (limit < shape.bits && (reached += at_distance[limit]) < k)
 		limit++;
 	for (int i = 0; i < found; i++)
-		if ((int) (keys[i] >> 48) <= limit)
+		if ((int) hamming_key_distance(keys[i]) <= limit)
 			keys[kept++] = keys[i];
-	sort_keys(keys, kept);
+	hamming_sort_keys(keys, kept);
 	*count = kept;
 	return keys;
 }
