@@ -1,10 +1,10 @@
-"""Writes the reference in docs/sql.md anew from what is in the catalog of a database.
+"""Rewrites the reference in docs/sql.md from the catalog of a database.
 
     python docs/make_sql_reference.py postgresql://postgres@127.0.0.1/postgres
 
-The DSN is of a server with PostGIS and pgvector, where this may create a database, which is dropped
-again.  Names, arguments, results and comments are those of the catalog, the topics and their order
-those of the files in sql/.  A test fails where docs/sql.md tells something else.
+The DSN is of a server with PostGIS and pgvector on which the role may create a database; it is
+dropped afterwards.  Names, arguments, results and comments come from the catalog, topics and their
+order from the files in sql/.  A test fails if docs/sql.md differs.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ BEGIN = "<!-- made by docs/make_sql_reference.py -->\n"
 END = "<!-- end -->\n"
 
 ARCHIVE, BITS = "archive_of_the_reference", 1016
-"""Archive that is made to see what an archive consists of; told as <archive>, and its bits as K."""
+"""A temporary archive whose tables and views are documented, with name <archive> and K bits."""
 
 SEARCH_PATH = "SET LOCAL search_path = public"
-"""So that the names of types are told with the schema dcsh and without that of PostGIS."""
+"""Gives type names with the schema dcsh and without that of PostGIS."""
 
 WIDTH = 96
-"""Of a line of a signature."""
+"""Longest line of a signature, in characters."""
 
 _SHORT = {
     "timestamp with time zone": "timestamptz",
     "polygon": "geometry",
     "geometry(Polygon,4326)": "geometry",
 }
-"""Types as people write them; a footprint as it is with PostGIS."""
+"""Usual names of types; a footprint as with PostGIS."""
 
 
 def reference(conn: psycopg.Connection) -> str:
-    """The reference as Markdown; the database is left as it was."""
+    """The reference as Markdown; the database does not change."""
     parts = []
-    for topic, told in functions(conn).items():
-        parts += [f"### Functions: {topic}\n", *told.values()]
+    for topic, entries in functions(conn).items():
+        parts += [f"### Functions: {topic}\n", *entries.values()]
     return "\n".join([*parts, "### Tables, views and types\n", *relations(conn)])
 
 
 def functions(conn: psycopg.Connection) -> dict[str, dict[str, str]]:
-    """Topic -> function -> what is told of it as Markdown, in the order of the files in sql/."""
+    """Topic -> function -> its entry as Markdown, in the order of the files in sql/."""
     with conn.transaction():
         conn.execute(SEARCH_PATH)
         rows = conn.execute(
@@ -72,18 +72,18 @@ def functions(conn: psycopg.Connection) -> dict[str, dict[str, str]]:
                                     AND d.deptype = 'e')
             """
         ).fetchall()
-    told = {row[0]: _function(*row) for row in rows}
+    entries = {row[0]: _function(*row) for row in rows}
     topics: dict[str, dict[str, str]] = defaultdict(dict)
     core = {name for _, name in _made(sql.functions("core"))}
     for file, name in _made(sql.functions("postgis")):
-        if name in told:
+        if name in entries:
             note = "" if name in core else "Only with PostGIS.\n"
-            topics[_topic(file)][name] = told[name] + note
+            topics[_topic(file)][name] = entries[name] + note
     return topics
 
 
 def relations(conn: psycopg.Connection) -> list[str]:
-    """What is told of each table, view and type as Markdown: those of an archive first."""
+    """The entry of each table, view and type as Markdown: those of an archive first."""
     with conn.transaction(force_rollback=True):
         conn.execute(SEARCH_PATH)
         card = ModelCard(
@@ -114,17 +114,16 @@ def relations(conn: psycopg.Connection) -> list[str]:
             WHERE t.typnamespace = 'dcsh'::regnamespace AND t.typtype = 'd' ORDER BY t.typname
             """
         ).fetchall()
-    told = [_relation(*row) for row in rows]
     return [
-        *told,
+        *(_relation(*row) for row in rows),
         *(f"#### `dcsh.{name}`\n\nType. {_text(comment)}.\n" for name, comment in domains),
     ]
 
 
 def _made(files: list[Path]) -> list[tuple[Path, str]]:
-    """File and name of every function that the files make, in order."""
-    made = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION dcsh\.(\w+)\(", re.MULTILINE)
-    return [(file, name) for file in files for name in made.findall(file.read_text("utf-8"))]
+    """File and name of every function that the files create, in order."""
+    created = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION dcsh\.(\w+)\(", re.MULTILINE)
+    return [(file, name) for file in files for name in created.findall(file.read_text("utf-8"))]
 
 
 def _topic(file: Path) -> str:
@@ -162,8 +161,8 @@ def _relation(name: str, kind: str, comment: str, columns: list[list[str | None]
     what = {"v": "View", "m": "View", "c": "Type"}.get(kind, "Table")
     header = f"#### `dcsh.{_general(name)}`\n\n{what}. {_text(_general(comment or ''))}.\n\n"
     lines = [
-        f"| `{column}` | {_short(_general(type_))} | {_text(_general(told or ''))} |"
-        for column, type_, told in columns
+        f"| `{column}` | {_short(_general(type_))} | {_text(_general(comment or ''))} |"
+        for column, type_, comment in columns
     ]
     return header + "\n".join(["| column | type | |\n|---|---|---|", *lines]) + "\n"
 
@@ -177,12 +176,12 @@ def _short(type_: str) -> str:
 
 
 def _text(comment: str) -> str:
-    """A comment as Markdown, in which < before a letter would begin a tag."""
+    """A comment as Markdown, in which < before a letter would start a tag."""
     return re.sub(r"<(?=\w)", r"\\<", comment).replace("|", r"\|")
 
 
 def _wrapped(text: str) -> str:
-    """The text on lines that end at a comma."""
+    """The text, wrapped after commas."""
     lines = [""]
     for part in re.split(r"(?<=,) ", text):
         if lines[-1] and len(lines[-1]) + 1 + len(part) > WIDTH:
@@ -193,7 +192,7 @@ def _wrapped(text: str) -> str:
 
 
 def put(document: str, text: str) -> str:
-    """The document with another reference."""
+    """The document with a new reference."""
     before, rest = document.split(BEGIN)
     return before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1]
 
