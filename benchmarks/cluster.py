@@ -31,7 +31,7 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
-from dcsh_pg.ingest import HashedScene, hash_scenes, store_scenes
+from dcsh_pg.ingest import HashedScene, Pipeline, hash_scenes, store_scenes
 from dcsh_pg.learning.encoders import NAMES
 from dcsh_pg.synthetic.archive import make_archive
 
@@ -79,7 +79,7 @@ def ingest_rate(model: Path, scenes: Path, scheduler: str | None, dsn: str | Non
     """Chips per second, from files to committed rows."""
     archive = Archive.create(NAME, model, dsn=dsn)
     try:
-        report = archive.ingest([str(scenes)], scheduler=scheduler)
+        report = archive.ingest([str(scenes)], pipeline=Pipeline(scheduler=scheduler))
     finally:
         registry.drop_archive(archive.connection, NAME)
         archive.connection.close()

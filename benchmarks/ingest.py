@@ -23,6 +23,7 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
+from dcsh_pg.ingest import Pipeline
 from dcsh_pg.learning.encoders import NAMES, Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
@@ -91,7 +92,7 @@ def measure(
 
         archive = Archive.create("ingest_benchmark", model, dsn=options.dsn)
         archive.hasher.hash(batches[0])
-        report = archive.ingest([str(scenes)], batch=options.batch, threads=options.threads)
+        report = archive.ingest([str(scenes)], pipeline=Pipeline(options.batch, options.threads))
         whole.append(report.chips / report.seconds)
         registry.drop_archive(archive.connection, "ingest_benchmark")
         archive.connection.close()

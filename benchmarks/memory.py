@@ -37,9 +37,10 @@ SMOOTH = np.linspace(0, 255, 1 << 16).astype(np.uint8)
 CHILD = f"""
 import json, re, sys
 from dcsh_pg import Archive
+from dcsh_pg.imagery import SceneOptions
 folder, model, dsn, chip_size = json.loads(sys.argv[1])
 archive = Archive.create({ARCHIVE!r}, model, sources=[folder], chip_size=chip_size, dsn=dsn, device="cpu")
-report = archive.ingest([folder], georeference=False)
+report = archive.ingest([folder], options=SceneOptions(georeference=False))
 peak = re.search("VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
 print(json.dumps([report.chips, report.failed, report.seconds, int(peak[1]) * 1024]))
 """

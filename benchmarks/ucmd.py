@@ -36,6 +36,7 @@ from dcsh_pg.evaluation import evaluate
 from dcsh_pg.export import export_run
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
+from dcsh_pg.ingest import Pipeline
 from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
 from dcsh_pg.methods.run import choose_options, train
 from dcsh_pg.progress import Progress
@@ -143,7 +144,7 @@ def measure(
     with connect(arguments.dsn) as conn, suppress(NotFound):
         registry.drop_archive(conn, name)
     archive = Archive.create(name, model, sources=[str(database)], dsn=arguments.dsn)
-    archive.ingest([str(database)], progress=shown).raise_for_failures()
+    archive.ingest([str(database)], pipeline=Pipeline(progress=shown)).raise_for_failures()
     lap("ingest")
     _, codes, labels = archive.labelled_codes(LABEL)
     query_codes, records = archive.hash_images([str(queries)], progress=shown)

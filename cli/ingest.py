@@ -241,6 +241,8 @@ def ingest(
     """
     from dcsh_pg.archive import Archive
     from dcsh_pg.database.archives.registry import drop_empty_archive
+    from dcsh_pg.imagery import SceneOptions
+    from dcsh_pg.ingest import Pipeline
 
     _check_one_source(
         {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
@@ -274,20 +276,18 @@ def ingest(
         pg_bin=pg_bin,
         device="cpu" if scheduler else device,
     )
-    opened.device, opened.any_driver = device, any_driver
+    opened.device = device
+    opened.options = SceneOptions(
+        georeference=georeference,
+        acquired=time,
+        date_pattern=date_pattern,
+        sign=signing,
+        any_driver=any_driver,
+    )
     with progress(quiet=quiet) as shown:
-        how = {
-            "georeference": georeference,
-            "acquired": time,
-            "date_pattern": date_pattern,
-            "batch": batch_size,
-            "threads": threads,
-            "scheduler": scheduler,
-            "progress": shown,
-        }
+        pipeline = Pipeline(batch_size, threads, scheduler, shown)
         if stac is not None:
-            opened.sign = signing
-            report = opened.ingest_stac(stac, asset=asset, collection=collection, **how)
+            report = opened.ingest_stac(stac, asset=asset, collection=collection, pipeline=pipeline)
         elif from_table is not None:
             report = opened.ingest_table(
                 from_table,
@@ -295,10 +295,10 @@ def ingest(
                 geometry=geometry,
                 acquired_column=acquired_column,
                 root=location_root,
-                **how,
+                pipeline=pipeline,
             )
         else:
-            report = opened.ingest(sources, sidecar=sidecar, **how)
+            report = opened.ingest(sources or (), sidecar=sidecar, pipeline=pipeline)
     if opened.is_new and report.failed == report.scenes:
         drop_empty_archive(opened.connection, opened.record)
     if as_json:

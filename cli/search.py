@@ -201,7 +201,7 @@ def search(
     from dcsh_pg import codes, results
     from dcsh_pg.archive import Archive, Query
     from dcsh_pg.database.search import pgstac
-    from dcsh_pg.imagery import parse_area
+    from dcsh_pg.imagery import SceneOptions, parse_area
 
     for file in out or ():
         results.check_output(file)
@@ -223,7 +223,7 @@ def search(
     drawn = parse_area(region, "--region") if region else None
     signing = options.parse_function(sign, "--sign")
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    opened.sign, opened.any_driver = signing, any_driver
+    opened.options = SceneOptions(sign=signing, any_driver=any_driver)
     if image is not None:
         query = opened.query_image(image, window=part)
     elif asked is not None:

@@ -266,6 +266,7 @@ def train(
         ) from error
     import platformdirs
 
+    from dcsh_pg.imagery.metadata.options import SceneOptions
     from dcsh_pg.imagery.reading import Reading
     from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
@@ -310,7 +311,10 @@ def train(
         min_valid=min_valid,
     )
     scenes = find_scenes(
-        sources, reading=reading, bands=len(channels) if channels else 3, georeference=False
+        sources,
+        reading=reading,
+        bands=len(channels) if channels else 3,
+        options=SceneOptions(georeference=False),
     )
     with (
         tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,

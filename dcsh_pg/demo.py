@@ -24,8 +24,10 @@ from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import DcshError, NotFound
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
+from dcsh_pg.ingest import Pipeline
 from dcsh_pg.progress import SILENT, Progress
 from dcsh_pg.synthetic.archive import make_archive
 
@@ -93,7 +95,11 @@ def demo(
     schema.require_current(conn)
     _forget_older(conn, name, model, progress)
     archive = Archive.create(name, model, sources=[str(source)], dsn=dsn, pg_bin=pg_bin)
-    report = archive.ingest([str(source)], georeference=False, progress=progress)
+    report = archive.ingest(
+        [str(source)],
+        options=SceneOptions(georeference=False),
+        pipeline=Pipeline(progress=progress),
+    )
     progress.note(f"ingested into archive '{name}': {report.summary()}")
     if not report.chips and not report.known:
         report.raise_for_failures()
@@ -130,7 +136,10 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
     if not (run / HASH_FUNCTION).exists():
         size = None if are_plain_pictures([str(source)]) else CHIP_SIZE
         scenes = find_scenes(
-            [str(source)], reading=Reading(chip_size=size), bands=3, georeference=False
+            [str(source)],
+            reading=Reading(chip_size=size),
+            bands=3,
+            options=SceneOptions(georeference=False),
         )
         chips = gather(scenes, size=size or WHOLE_SIZE, limit=MOST_CHIPS, progress=progress)
         options = choose_options("dcsh", epochs=EPOCHS)

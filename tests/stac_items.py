@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_bounds
 
-from dcsh_pg.imagery.pixels.gdal import Sign
+from dcsh_pg.imagery.metadata.options import SceneOptions, Sign
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.imagery.sources.listed import listed_scenes
@@ -87,7 +87,8 @@ def scenes_of(
 ) -> list[Scene]:
     """The scenes of a STAC source for a model of three bands."""
     reading = Reading(chip_size=chip_size)
-    return listed_scenes(stac_listing(str(source), **options), reading=reading, bands=3, sign=sign)
+    listed = stac_listing(str(source), **options)
+    return listed_scenes(listed, reading=reading, bands=3, options=SceneOptions(sign=sign))
 
 
 def add_raster(item: dict[str, Any], folder: Path, seed: int, *, placed: bool = True) -> Path:

@@ -63,8 +63,6 @@ ROOMS_OF_LEARNING = {
     "training": {"encoders", "heads", "model", "data"},
 }
 """What each room of ``learning`` may import from the others."""
-CIRCLES = [("dcsh_pg.ingest.batches", "dcsh_pg.ingest.hashing")]
-"""Modules that still import each other; this list only gets shorter."""
 
 
 def modules():
@@ -148,7 +146,7 @@ def test_circles_are_found():
 
 
 def test_no_modules_import_each_other():
-    assert circles(import_graph()) == CIRCLES
+    assert not circles(import_graph())
 
 
 def test_every_room_has_its_level():

@@ -12,7 +12,8 @@ from PIL import Image
 
 from dcsh_pg import Archive, codes
 from dcsh_pg.errors import InputError, ModelError, PartialSuccess, UsageError
-from dcsh_pg.ingest import hashing
+from dcsh_pg.imagery import SceneOptions
+from dcsh_pg.ingest import Pipeline, hashing
 from dcsh_pg.progress import Progress
 
 ROWS = """
@@ -69,7 +70,7 @@ def test_batches_and_threads_do_not_change_the_rows(database, model_file, folder
     sources = [str(folder), str(pictures)]
     for name, batch, threads in (("a", 64, 4), ("b", 7, 1), ("c", 300, 3)):
         archive = Archive.create(name, model_file, dsn=database)
-        archive.ingest(sources, batch=batch, threads=threads)
+        archive.ingest(sources, pipeline=Pipeline(batch, threads))
     kept = [[(row[0], *row[2:10], *row[10:]) for row in rows(database, name)] for name in "abc"]
     assert kept[0] == kept[1] == kept[2]
 
@@ -79,7 +80,7 @@ def test_pictures_of_odd_sizes_do_not_hold_up_the_others(
 ):
     monkeypatch.setattr(hashing, "SCENES_UNDERWAY", 1)
     archive = Archive.create("a", model_file, sources=[str(pictures)], dsn=database)
-    report = archive.ingest([str(pictures)], batch=4)
+    report = archive.ingest([str(pictures)], pipeline=Pipeline(batch=4))
     assert report.chips == 20
     assert [row[10] for row in rows(database)] == sorted(str(p) for p in pictures.glob("*/*.png"))
 
@@ -138,7 +139,7 @@ def test_new_content_replaces_the_chips_of_a_scene(any_deployment, model_file, f
     with Image.open(sorted(folder.glob("*.tif"))[-1]) as image:
         changed = image.convert("RGB").rotate(180)
     changed.save(first)
-    report = archive.ingest([str(first)], georeference=False)
+    report = archive.ingest([str(first)], options=SceneOptions(georeference=False))
     assert (report.stored, report.replaced) == (1, 1)
     assert len(rows(any_deployment)) == len(before)
     assert rows(any_deployment) != before
@@ -154,12 +155,12 @@ def test_killed_at_any_point_and_run_again_it_ends_with_the_rows_of_one_run(
     migrate.upgrade(dsn)
     program = (
         "import sys, time; from dcsh_pg import Archive\n"
-        "from dcsh_pg.ingest import batches, storing\n"
+        "from dcsh_pg.ingest import Pipeline, batches, storing\n"
         "storing.FLUSH_CHIPS = 100\n"
         "run = batches.Batches._run\n"
         "batches.Batches._run = lambda *a: (time.sleep(0.05), run(*a))\n"
         "archive = Archive.create('a', sys.argv[1], dsn=sys.argv[2])\n"
-        "print('ready', flush=True); archive.ingest([sys.argv[3]], batch=16)"
+        "print('ready', flush=True); archive.ingest([sys.argv[3]], pipeline=Pipeline(batch=16))"
     )
     command = [sys.executable, "-c", program, str(model_file), dsn, str(folder)]
     for delay in (0.0, 0.4, 0.9):
@@ -191,7 +192,7 @@ def test_the_index_on_codes_is_there_when_it_ends_and_no_error_where_it_cannot_b
     notes = []
     progress = Progress()
     progress.note = notes.append
-    report = archive.ingest([str(folder)], progress=progress)
+    report = archive.ingest([str(folder)], pipeline=Pipeline(progress=progress))
     assert (report.stored, report.failed) == (4, 0)
     assert notes == ["searches will compare every code: no index today"]
     assert len(rows(hamming, "b")) == len(rows(hamming, "a"))

@@ -145,7 +145,7 @@ def test_an_image_that_is_listed_twice_is_one_scene_by_its_first_entry(
     ]
     loader = Loader(archive.connection, archive.record)
     for known in (0, 1):
-        report = ingest(scenes, archive.hasher, loader, min_valid=0)
+        report = ingest(scenes, archive.hasher, loader)
         assert (report.scenes, report.known, report.failed) == (1, known, 0)
     [other] = archive.connection.execute(query).fetchall()
     assert other[0] == 2 and other[1] != first[1] and other[2] == first[2]

@@ -27,8 +27,6 @@ class Archive(Ingestion, Publishing):
         reading: how its scenes are cut into chips and turned into uint8.
         device: where the model runs, here or on the workers of a cluster: auto, cpu or cuda.
         is_new: whether :meth:`create` made it just now.
-        sign: None, or what makes the URL of a scene one that may be read; asked at every opening.
-        any_driver: open the files of folders and listings, and the scenes of hits, with every driver
-            of GDAL, also those that read what a file names (VRT, WMS); files that are named always
-            are.
+        options: how scenes are opened, dated and georeferenced, in ingestion and when the chips of
+            hits are read.
     """

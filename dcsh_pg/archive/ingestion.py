@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,52 +14,43 @@ from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.source_table import source_rows
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.scene import Scene, SceneRecord
-from dcsh_pg.imagery.sources.files import find_scenes
+from dcsh_pg.imagery.metadata.options import SceneOptions
+from dcsh_pg.imagery.scene import SceneRecord
+from dcsh_pg.imagery.sources.files import files_listing, find_scenes
 from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
 from dcsh_pg.imagery.sources.stac import stac_listing
 from dcsh_pg.imagery.sources.table import table_listing
-from dcsh_pg.ingest import IngestReport, hash_scenes, ingest
+from dcsh_pg.ingest import IngestReport, Pipeline, hash_scenes, ingest
 from dcsh_pg.progress import SILENT, Progress
 
 
 class Ingestion(OpenArchive):
-    """Ingests files, STAC items and tables of footprints; hashes images."""
+    """Ingests files, STAC items and tables of footprints; hashes images.
+
+    Every method that ingests takes ``options``, how the scenes are opened, dated and georeferenced
+    (None: as :attr:`options` says), and ``pipeline``, how the run goes.
+    """
 
     def ingest(
         self,
         sources: Sequence[str],
         *,
-        georeference: bool = True,
-        acquired: datetime | None = None,
-        date_pattern: str | None = None,
         sidecar: Path | None = None,
-        batch: int = 64,
-        threads: int = 4,
-        scheduler: str | None = None,
-        progress: Progress = SILENT,
+        options: SceneOptions | None = None,
+        pipeline: Pipeline | None = None,
     ) -> IngestReport:
         """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
 
-        With ``scheduler``, the address of a Dask scheduler, its workers read and hash the scenes;
-        the rows are the same.
+        Args:
+            sources: files, folders, globs, URLs or GDAL names.
+            sidecar: CSV or GeoJSON file with the footprints, dates and properties of pictures.
 
         Raises:
             InputError: a source does not exist or holds no image.
-            ServerError: no Dask scheduler answers there, or it was lost, has no workers or other
-                versions.
+            ServerError: no Dask scheduler answers at the pipeline's address, or it was lost, has no
+                workers or other versions.
         """
-        scenes = find_scenes(
-            sources,
-            reading=self.reading,
-            bands=self.record.card.bands,
-            georeference=georeference,
-            acquired=acquired,
-            date_pattern=date_pattern,
-            sidecar=sidecar,
-            any_driver=self.any_driver,
-        )
-        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+        return self.ingest_listed(files_listing(sources, sidecar=sidecar), options, pipeline)
 
     def ingest_stac(
         self,
@@ -67,13 +58,8 @@ class Ingestion(OpenArchive):
         *,
         asset: str | None = None,
         collection: str | None = None,
-        georeference: bool = True,
-        acquired: datetime | None = None,
-        date_pattern: str | None = None,
-        batch: int = 64,
-        threads: int = 4,
-        scheduler: str | None = None,
-        progress: Progress = SILENT,
+        options: SceneOptions | None = None,
+        pipeline: Pipeline | None = None,
     ) -> IngestReport:
         """:meth:`ingest` of STAC items: one scene each, with collection, item id and properties.
 
@@ -84,15 +70,15 @@ class Ingestion(OpenArchive):
                 'visual', else the only image with that role.
             collection: only the items of the collection with that id.
 
-        Assets are opened by what ``sign`` makes of their hrefs; stored are the hrefs.
+        Assets are opened by their signed hrefs; the hrefs themselves are stored.
 
         Raises:
-            InputError: the source cannot be read, is no STAC, or has no such item.
+            InputError: the source cannot be read, is not STAC, or has no such item.
             ServerError: as :meth:`ingest`.
         """
-        listed = list(stac_listing(source, asset=asset, collection=collection, progress=progress))
-        scenes = self._scenes_of(listed, georeference, acquired, date_pattern)
-        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+        progress = pipeline.progress if pipeline else SILENT
+        listed = stac_listing(source, asset=asset, collection=collection, progress=progress)
+        return self.ingest_listed(listed, options, pipeline)
 
     def ingest_table(
         self,
@@ -102,29 +88,25 @@ class Ingestion(OpenArchive):
         geometry: str | None = None,
         acquired_column: str | None = None,
         root: Path | None = None,
-        georeference: bool = True,
-        acquired: datetime | None = None,
-        date_pattern: str | None = None,
-        batch: int = 64,
-        threads: int = 4,
-        scheduler: str | None = None,
-        progress: Progress = SILENT,
+        options: SceneOptions | None = None,
+        pipeline: Pipeline | None = None,
     ) -> IngestReport:
         """:meth:`ingest` of the images that a table of the same database lists: each row a scene.
 
         Args:
-            table: SCHEMA.TABLE, a view too; gdaltindex with ogr2ogr makes one.
+            table: SCHEMA.TABLE, or a view; gdaltindex with ogr2ogr makes one.
             location: column of the path, URL or GDAL name.
-            geometry: column of the footprint, for images that do not tell their place: PostGIS's
-                geometry, PostgreSQL's polygon, or WKT; the two last in EPSG:4326.
-            acquired_column: column of the time of acquisition.
+            geometry: column of the footprint, for images that are not georeferenced: PostGIS's
+                geometry, PostgreSQL's polygon, or WKT; the last two in EPSG:4326.
+            acquired_column: column of the acquisition time.
             root: folder that relative locations start from; None is the current one.
 
         The other columns become properties of the scenes.  Scenes come in the order of their
         locations.
 
         Raises:
-            NotFound: there is no such table.
+            NotFound: no such table.
+            InputError: it has no rows.
             UsageError: it has no such column.
             ServerError: this role may not read it, or as :meth:`ingest`.
         """
@@ -133,55 +115,37 @@ class Ingestion(OpenArchive):
         )
         listed = list(table_listing(rows, table=table, root=root))
         if not listed:
-            raise InputError(f"table {table} has no row", hint="fill it, or name another")
-        scenes = self._scenes_of(listed, georeference, acquired, date_pattern)
-        return self._ingest(scenes, scheduler, batch=batch, threads=threads, progress=progress)
+            raise InputError(f"table {table} has no rows", hint="fill it, or name another")
+        return self.ingest_listed(listed, options, pipeline)
 
-    def _scenes_of(
+    def ingest_listed(
         self,
-        listed: Sequence[Listed],
-        georeference: bool,
-        acquired: datetime | None,
-        date_pattern: str | None,
-    ) -> list[Scene]:
-        """The scenes of a listing; what went wrong with its entries before is forgotten."""
+        listed: Iterable[Listed],
+        options: SceneOptions | None = None,
+        pipeline: Pipeline | None = None,
+    ) -> IngestReport:
+        """:meth:`ingest` of the entries of any source.
+
+        Raises:
+            ServerError: as :meth:`ingest`.
+        """
+        pipeline, entries = pipeline or Pipeline(), list(listed)
         scenes = listed_scenes(
-            listed,
+            entries,
             reading=self.reading,
             bands=self.record.card.bands,
-            georeference=georeference,
-            acquired=acquired,
-            date_pattern=date_pattern,
-            sign=self.sign,
-            any_driver=self.any_driver,
+            options=options or self.options,
         )
-        if self.record.id:
-            Loader(self.connection, self.record).forget_errors([entry.address for entry in listed])
-        return scenes
-
-    def _ingest(
-        self,
-        scenes: Sequence[Scene],
-        scheduler: str | None,
-        *,
-        batch: int,
-        threads: int,
-        progress: Progress,
-    ) -> IngestReport:
+        # An entry that failed may have become a scene, which has another address.
+        stale = [entry.address for entry in entries if entry.address != entry.uri]
+        if self.record.id and stale:
+            Loader(self.connection, self.record).forget_errors(stale)
         self._make()
         loader = Loader(self.connection, self.record)
-        how = {
-            "min_valid": self.reading.min_valid,
-            "batch": batch,
-            "threads": threads,
-            "progress": progress,
-        }
-        if scheduler is None:
-            return ingest(scenes, self.hasher, loader, **how)
+        if pipeline.scheduler is None:
+            return ingest(scenes, self.hasher, loader, pipeline)
         model = Model(self.record.model_sha256, self._model_file().read_bytes())
-        return ingest_on_cluster(
-            scenes, model, loader, scheduler=scheduler, device=self.device, **how
-        )
+        return ingest_on_cluster(scenes, model, loader, pipeline, device=self.device)
 
     def hash_images(
         self, sources: Sequence[str], *, progress: Progress = SILENT
@@ -192,12 +156,15 @@ class Ingestion(OpenArchive):
             InputError: one of them cannot be read.
         """
         scenes = find_scenes(
-            sources, reading=self.reading, bands=self.record.card.bands, georeference=False
+            sources,
+            reading=dataclasses.replace(self.reading, min_valid=0.0),
+            bands=self.record.card.bands,
+            options=SceneOptions(georeference=False),
         )
         codes: list[np.ndarray] = []
         records: list[SceneRecord] = []
         progress.start("hashing queries")
-        for done in hash_scenes(scenes, self.hasher, progress=progress):
+        for done in hash_scenes(scenes, self.hasher, pipeline=Pipeline(progress=progress)):
             if done.error is not None:
                 raise done.error
             for part in done.codes:

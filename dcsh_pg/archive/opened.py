@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.query import QueryImage, read_query
 from dcsh_pg.imagery.reading import Reading
-from dcsh_pg.imagery.sources.files import are_plain_pictures, scene_at
+from dcsh_pg.imagery.sources.files import are_plain_pictures
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     import psycopg
 
     from dcsh_pg.database.search.similar import Hit
-    from dcsh_pg.imagery.pixels.gdal import Sign
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ class OpenArchive:
         self.record = record
         self.is_new = False
         self._deferred: _Deferred | None = None
-        self.sign: Sign | None = None
-        self.any_driver = False
+        self.options = SceneOptions()
         self.device = device
 
     @property
@@ -250,14 +250,13 @@ class OpenArchive:
         Raises:
             InputError: the scene's file is no longer there or cannot be read.
         """
-        scene = scene_at(
+        scene = open_scene(
             hit.uri,
             self.reading,
             bands=self.record.card.bands,
-            origin=Origin(hit.uri.rpartition("/")[2]),
-            georeference=False,
-            sign=self.sign,
-            any_driver=self.any_driver,
+            origin=Origin(
+                hit.uri.rpartition("/")[2], options=replace(self.options, georeference=False)
+            ),
         )
         with scene:
             return scene.read(np.array([hit.window])).pixels[0]

@@ -9,6 +9,7 @@ from statistics import median_low
 import numpy as np
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 from dcsh_pg.learning.data.training_set import gather
@@ -117,7 +118,9 @@ def load(dataset: str, data: Path = Path(), *, progress: Progress = SILENT) -> D
         InputError: it is not there, or its pictures are not in class folders.
     """
     name, folder = find(dataset, data)
-    scenes = find_scenes([str(folder)], reading=Reading(), bands=3, georeference=False)
+    scenes = find_scenes(
+        [str(folder)], reading=Reading(), bands=3, options=SceneOptions(georeference=False)
+    )
     records = [scene.describe() for scene in scenes]
     for scene in scenes:
         scene.close()

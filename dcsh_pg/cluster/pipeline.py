@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ from dcsh_pg.cluster.worker import KnownScenes, Model, Result, Task, hash_on_wor
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, ServerError
 from dcsh_pg.imagery.scene import Scene
-from dcsh_pg.ingest import ExpectedChips, HashedScene, IngestReport, store_scenes
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.ingest import ExpectedChips, HashedScene, IngestReport, Pipeline, store_scenes
+from dcsh_pg.progress import SILENT
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -68,13 +68,9 @@ def ingest_on_cluster(
     scenes: Sequence[Scene],
     model: Model,
     loader: Loader,
+    pipeline: Pipeline,
     *,
-    scheduler: str,
-    min_valid: float,
-    batch: int = 64,
-    threads: int = 4,
     device: str = "auto",
-    progress: Progress = SILENT,
 ) -> IngestReport:
     """:func:`dcsh_pg.ingest.ingest` with workers that read and hash: the same rows, ids included.
 
@@ -82,33 +78,31 @@ def ingest_on_cluster(
         scenes: must be readable under their URIs on every worker.
         model: of the archive.
         loader: of the archive.
-        scheduler: address of the Dask scheduler, 'tcp://host:8786'.
-        min_valid: least share of valid pixels of a chip.
-        batch: chips hashed at once.
-        threads: that read ahead on each worker.
+        pipeline: with the address of a scheduler.
         device: where the model runs on the workers.
 
     Raises:
-        UsageError: ``scheduler`` is no address.
+        UsageError: the pipeline has no scheduler, or its address is invalid.
         ServerError: no scheduler answers, it was lost, it has no workers, or other versions.
         DcshError: Dask is not installed.
     """
-    with connected(scheduler) as client:
+    with connected(pipeline.scheduler or "") as client:
 
         def hash_them(some: Sequence[Scene], known: Collection[str]) -> Iterator[HashedScene]:
-            run = _Run(client, scheduler, model, KnownScenes(known), progress)
-            return run.hash(some, min_valid=min_valid, batch=batch, threads=threads, device=device)
+            run = _Run(client, model, KnownScenes(known), pipeline, device)
+            return run.hash(some)
 
-        return store_scenes(scenes, hash_them, loader, progress=progress)
+        return store_scenes(scenes, hash_them, loader, progress=pipeline.progress)
 
 
 class _Run:
     """One run on a cluster."""
 
     def __init__(
-        self, client: Client, address: str, model: Model, known: KnownScenes, progress: Progress
+        self, client: Client, model: Model, known: KnownScenes, pipeline: Pipeline, device: str
     ):
-        self._client, self._address, self._progress = client, address, progress
+        self._client, self._address, self._progress = client, pipeline.scheduler, pipeline.progress
+        self._pipeline, self._device = replace(pipeline, progress=SILENT), device
         self._name = f"dcsh-{uuid.uuid4().hex[:8]}"
         # Tasks and no scattered data, so that Dask makes them anew when their worker dies.
         self._model = client.submit(_itself, model, key=f"{self._name}-model")
@@ -118,16 +112,13 @@ class _Run:
         self._threads, self._asked, self._last_worker = 0, 0.0, monotonic()
         self._deadly = 0
 
-    def hash(
-        self, scenes: Sequence[Scene], *, min_valid: float, batch: int, threads: int, device: str
-    ) -> Iterator[HashedScene]:
+    def hash(self, scenes: Sequence[Scene]) -> Iterator[HashedScene]:
         """Hashes scenes on the workers; yields them as :func:`dcsh_pg.ingest.hash_scenes` does.
 
         When workers died under a group again and again, the run holds back new groups, lets those
         underway end and tries each suspect with nothing else on the cluster, first whole, then
         scene by scene.  So only a scene that kills workers alone fails.
         """
-        self._how = {"min_valid": min_valid, "batch": batch, "threads": threads, "device": device}
         self._progress.start(f"hashing chips on {self._workers_told()}")
         expected = ExpectedChips(len(scenes))
         underway: deque[_Group] = deque()
@@ -140,7 +131,7 @@ class _Run:
                 and len(underway) < GROUPS_A_THREAD * max(1, self._count_threads())
                 and waiting < WAITING_CHIPS
             ):
-                size = _group_size(expected, batch)
+                size = _group_size(expected, self._pipeline.batch)
                 underway.append(self._submit(scenes[begun : begun + size]))
                 begun += len(underway[-1].scenes)
                 flying += 1
@@ -169,7 +160,7 @@ class _Run:
         self._submitted += 1
         future = self._client.submit(
             hash_on_worker,
-            Task(scenes, **self._how),
+            Task(scenes, self._pipeline, self._device),
             self._model,
             self._known,
             key=(f"{self._name}-hash", self._submitted),

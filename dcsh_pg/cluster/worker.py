@@ -9,7 +9,7 @@ import socket
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import shapely
@@ -18,7 +18,7 @@ from dcsh_pg import __version__
 from dcsh_pg.errors import DcshError, InputError, ServerError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.scene import Scene, SceneRecord
-from dcsh_pg.ingest import HashedScene, hash_scenes
+from dcsh_pg.ingest import HashedScene, Pipeline, hash_scenes
 
 MODELS_KEPT = 2
 """A worker process keeps the sessions of so many models, the last ones used."""
@@ -56,17 +56,13 @@ class Task:
 
     Attributes:
         scenes: consecutive scenes of the run.
-        min_valid: least share of valid pixels of a chip.
-        batch: chips hashed at once.
-        threads: that read ahead, for the whole worker.
+        pipeline: its batch and its threads count.
         device: where the model runs, as :class:`dcsh_pg.hasher.Hasher` takes it.
         version: of the dcsh-pg that asks.
     """
 
     scenes: Sequence[Scene]
-    min_valid: float
-    batch: int
-    threads: int
+    pipeline: Pipeline
     device: str
     version: str = __version__
 
@@ -143,9 +139,7 @@ def hash_on_worker(task: Task, model: Model, known: KnownScenes) -> list[Result]
         task.scenes,
         hasher(model, task.device, cores),
         known=known,
-        min_valid=task.min_valid,
-        batch=task.batch,
-        threads=max(1, task.threads // cores),
+        pipeline=replace(task.pipeline, threads=max(1, task.pipeline.threads // cores)),
     )
     return [Result.of(done) for done in hashed]
 

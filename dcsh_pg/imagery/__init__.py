@@ -1,6 +1,7 @@
 """What there is to hash, and where on Earth it lies: scenes, chip grids, queries and areas."""
 
 from dcsh_pg.imagery.area import parse_area
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
@@ -10,6 +11,7 @@ __all__ = [
     "Chips",
     "Reading",
     "Scene",
+    "SceneOptions",
     "SceneRecord",
     "are_plain_pictures",
     "find_scenes",

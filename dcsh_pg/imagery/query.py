@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 
@@ -43,7 +44,9 @@ def read_query(
         UsageError: the window is empty or reaches out of the image.
     """
     whole = dataclasses.replace(reading, chip_size=None, stride=None)
-    scenes = find_scenes([path], reading=whole, bands=bands, georeference=False)
+    scenes = find_scenes(
+        [path], reading=whole, bands=bands, options=SceneOptions(georeference=False)
+    )
     if len(scenes) > 1:
         raise UsageError(f"{path} holds {len(scenes)} images", hint="name one image as the query")
     with scenes[0] as scene:

@@ -17,15 +17,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.scene import Scene
-from dcsh_pg.ingest.hashing import ExpectedChips, HashedScene, hash_scenes
+from dcsh_pg.ingest.hashed_scene import HashedScene
+from dcsh_pg.ingest.hashing import ExpectedChips, hash_scenes
+from dcsh_pg.ingest.options import Pipeline
 from dcsh_pg.ingest.report import IngestReport
 from dcsh_pg.ingest.storing import store_scenes
-from dcsh_pg.progress import SILENT, Progress
 
 __all__ = [
     "ExpectedChips",
     "HashedScene",
     "IngestReport",
+    "Pipeline",
     "hash_scenes",
     "ingest",
     "store_scenes",
@@ -36,27 +38,17 @@ def ingest(
     scenes: Sequence[Scene],
     hasher: Hasher,
     loader: Loader,
-    *,
-    min_valid: float,
-    batch: int = 64,
-    threads: int = 4,
-    progress: Progress = SILENT,
+    pipeline: Pipeline | None = None,
 ) -> IngestReport:
     """Hashes ``scenes`` and stores them through ``loader``; returns what was done.
 
-    Never raises for a scene that cannot be read or stored: that is recorded, counted and skipped.
+    Never raises for a scene that cannot be read or stored: it is recorded, counted and skipped.
     """
-    progress.start(f"hashing chips on {'the CPU' if hasher.provider == 'cpu' else 'CUDA'}")
+    pipeline = pipeline or Pipeline()
+    device = "the CPU" if hasher.provider == "cpu" else "CUDA"
+    pipeline.progress.start(f"hashing chips on {device}")
 
     def hash_them(some: Sequence[Scene], known: Collection[str]) -> Iterator[HashedScene]:
-        return hash_scenes(
-            some,
-            hasher,
-            known=known,
-            min_valid=min_valid,
-            batch=batch,
-            threads=threads,
-            progress=progress,
-        )
+        return hash_scenes(some, hasher, known=known, pipeline=pipeline)
 
-    return store_scenes(scenes, hash_them, loader, progress=progress)
+    return store_scenes(scenes, hash_them, loader, progress=pipeline.progress)

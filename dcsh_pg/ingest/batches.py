@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.ingest.hashed_scene import HashedScene
 from dcsh_pg.progress import Progress
-
-if TYPE_CHECKING:
-    from dcsh_pg.ingest.hashing import HashedScene
 
 BATCH_BYTES = 32 << 20
 """Of the pixels that the model gets at once; the graph needs some ten times as much for a while."""
@@ -19,7 +16,7 @@ BATCH_BYTES = 32 << 20
 WAITING_BYTES = 64 << 20
 """Of the pixels that wait for others of their size."""
 
-Part = tuple["HashedScene", np.ndarray]
+Part = tuple[HashedScene, np.ndarray]
 
 
 class Batches:

@@ -6,31 +6,21 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
-from shapely import Polygon
 
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.pixels.reduce import reduced_shape
-from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
+from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest.batches import Batches, chips_at_once
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.ingest.hashed_scene import HashedScene, Read
+from dcsh_pg.ingest.options import Pipeline
 
 SCENES_UNDERWAY = 8
 """Times the batch size: how many scenes may wait behind one whose batch does not fill up."""
 
 ASKED_BYTES = 128 << 20
 """Of the chips that threads have read or are reading and that are not yet in a batch."""
-
-
-@dataclass(frozen=True)
-class _Read:
-    """Chips that a thread reads: how many, of how many bytes of pixels."""
-
-    count: int
-    size: int
-    chips: Future[Chips]
 
 
 class _Asked:
@@ -44,53 +34,13 @@ class _Asked:
         fits = self._count + count <= self._most and self._size + size <= ASKED_BYTES
         return fits or self._count == 0
 
-    def add(self, read: _Read) -> None:
+    def add(self, read: Read) -> None:
         self._count += read.count
         self._size += read.size
 
-    def remove(self, read: _Read) -> None:
+    def remove(self, read: Read) -> None:
         self._count -= read.count
         self._size -= read.size
-
-
-@dataclass
-class HashedScene:
-    """A scene on its way through the pipeline, and what came of it.
-
-    Attributes:
-        scene: the scene.
-        record: its description, None if that failed.
-        codes: packed codes, uint8 arrays (n, K/8), in the order of the windows.
-        windows: int32 arrays (n, 4), of the chips that were hashed.
-        footprints: polygons of those chips, or None for a scene that has no place.
-        valid_fractions: float32 arrays (n,).
-        error: what made it fail, or None.
-        is_known: it was not read, because its content is known.
-    """
-
-    scene: Scene
-    record: SceneRecord | None = None
-    error: Exception | None = None
-    is_known: bool = False
-    codes: list[np.ndarray] = field(default_factory=list)
-    windows: list[np.ndarray] = field(default_factory=list)
-    footprints: list[Polygon] | None = None
-    valid_fractions: list[np.ndarray] = field(default_factory=list)
-    reads: deque[_Read] = field(default_factory=deque, repr=False)
-    unhashed: int = 0
-
-    def take(self, chips: Chips) -> None:
-        """Keeps what will become rows; the pixels go on to the model and are let go."""
-        self.windows.append(chips.windows)
-        self.valid_fractions.append(chips.valid_fraction)
-        if chips.footprints is not None:
-            self.footprints = self.footprints or []
-            self.footprints.extend(chips.footprints)
-        self.unhashed += len(chips)
-
-    @property
-    def is_complete(self) -> bool:
-        return not self.reads and not self.unhashed
 
 
 def hash_scenes(
@@ -98,17 +48,17 @@ def hash_scenes(
     hasher: Hasher,
     *,
     known: Collection[str] = (),
-    min_valid: float = 0.0,
-    batch: int = 64,
-    threads: int = 4,
-    progress: Progress = SILENT,
+    pipeline: Pipeline | None = None,
 ) -> Iterator[HashedScene]:
     """Reads and hashes scenes; yields them in their order, each complete or with its ``error``.
 
     Chips of equal size are gathered into batches across scenes, so that a folder of small pictures
     keeps the model as busy as one large raster.  A scene whose content hash is in ``known`` comes
-    back with its record and without codes.
+    back with its record and without codes.  Chips with fewer valid pixels than the scene's
+    ``reading.min_valid`` are left out.
     """
+    pipeline = pipeline or Pipeline()
+    batch, threads, progress = pipeline.batch, pipeline.threads, pipeline.progress
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
     batches = Batches(hasher, batch, progress)
     underway: deque[HashedScene] = deque()
@@ -126,18 +76,18 @@ def hash_scenes(
                 size = len(block) * chip_bytes
                 while not asked.has_room(len(block), size):
                     oldest = next(scene for scene in underway if scene.reads)
-                    _take_next_block(oldest, asked, batches, min_valid)
+                    _take_next_block(oldest, asked, batches)
                 if hashed.error is not None:
                     break
-                hashed.reads.append(_Read(len(block), size, pool.submit(hashed.scene.read, block)))
+                hashed.reads.append(Read(len(block), size, pool.submit(hashed.scene.read, block)))
                 asked.add(hashed.reads[-1])
             if len(underway) > SCENES_UNDERWAY * batch:
-                _finish(underway[0], asked, batches, min_valid)
+                _finish(underway[0], asked, batches)
             while underway and underway[0].is_complete:
                 yield _closed(underway.popleft())
         for hashed in underway:
             while hashed.reads:
-                _take_next_block(hashed, asked, batches, min_valid)
+                _take_next_block(hashed, asked, batches)
         batches.run_all()
         while underway:
             yield _closed(underway.popleft())
@@ -178,9 +128,7 @@ def _blocks(windows: np.ndarray, batch: int, chip_bytes: int) -> Iterator[np.nda
         yield windows[start : start + size]
 
 
-def _take_next_block(
-    hashed: HashedScene, asked: _Asked, batches: Batches, min_valid: float
-) -> None:
+def _take_next_block(hashed: HashedScene, asked: _Asked, batches: Batches) -> None:
     """Hands a scene's next block to the batches."""
     read = hashed.reads.popleft()
     asked.remove(read)
@@ -193,16 +141,16 @@ def _take_next_block(
             asked.remove(rest)
         hashed.reads.clear()
         return
-    chips = chips.select(chips.valid_fraction >= min_valid)
+    chips = chips.select(chips.valid_fraction >= hashed.scene.reading.min_valid)
     if len(chips):
         hashed.take(chips)
         batches.add(hashed, chips.pixels)
 
 
-def _finish(hashed: HashedScene, asked: _Asked, batches: Batches, min_valid: float) -> None:
+def _finish(hashed: HashedScene, asked: _Asked, batches: Batches) -> None:
     """Brings one scene to its end though its batch is not full."""
     while hashed.reads:
-        _take_next_block(hashed, asked, batches, min_valid)
+        _take_next_block(hashed, asked, batches)
     if hashed.unhashed:
         batches.run_until_complete(hashed)
 

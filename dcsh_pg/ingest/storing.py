@@ -14,7 +14,7 @@ from dcsh_pg.errors import DcshError, InputError, ServerError, storable
 from dcsh_pg.imagery.pixels.bands import listed
 from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
-from dcsh_pg.ingest.hashing import HashedScene
+from dcsh_pg.ingest.hashed_scene import HashedScene
 from dcsh_pg.ingest.report import IngestReport
 from dcsh_pg.progress import SILENT, Progress
 

@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 
 from dcsh_pg.errors import OutputError
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.georeference.affine import Place
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.progress import SILENT, Progress
 from dcsh_pg.synthetic.landcover import PAINTERS, noise
@@ -97,7 +97,7 @@ def make_archive(
                 path = folder / f"valencia_{location + 1:02d}_{date:%Y%m%d}.tif"
                 transform = _transform(location)
                 _write(path, pixels, transform, date)
-                place = Place(CRS.to_wkt(), transform, uri=str(path))
+                place = AffineGeoreference(CRS.to_wkt(), transform, uri=str(path))
                 features += _labels(path.name, date, cover, place, Reading(chip_size=chip_size))
                 scenes.append(path)
                 progress.advance()
@@ -180,7 +180,7 @@ def _write(path: Path, pixels: np.ndarray, transform: rasterio.Affine, date: dat
 
 
 def _labels(
-    name: str, date: datetime, cover: np.ndarray, place: Place, reading: Reading
+    name: str, date: datetime, cover: np.ndarray, place: AffineGeoreference, reading: Reading
 ) -> list[dict]:
     """A GeoJSON feature for each chip of a scene, with its dominant land cover."""
     windows = grid.windows(SIDE, SIDE, reading)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from dcsh_pg import Archive, errors
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.server import migrate
+from dcsh_pg.imagery import SceneOptions
 
 ROWS = """
     SELECT c.id, c.col_off, c.row_off, c.geom::text, c.acquired, c.code::text, s.id, s.uri,
@@ -103,7 +104,7 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
         [hit] = archive.similar_to(1, k=1)
         with pytest.raises(errors.InputError, match="cannot be read"):
             archive.read_chip(hit)
-        archive.sign = lambda href: f"{href}?key=1234"
+        archive.options = SceneOptions(sign=lambda href: f"{href}?key=1234")
         assert archive.read_chip(hit).shape == (64, 64, 3)
         asked = sys.modules["keys"].asked
         asked.clear()

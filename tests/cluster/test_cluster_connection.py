@@ -13,6 +13,7 @@ from dcsh_pg.cluster import connection
 from dcsh_pg.cluster.worker import KnownScenes, Model, Task, hash_on_worker
 from dcsh_pg.errors import DcshError, ServerError, UsageError
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.ingest import Pipeline
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_another_python_is_told_and_another_patch_of_it_is_not(one_worker, monke
 
 
 def test_a_late_worker_with_another_version_is_told_by_its_task(one_worker):
-    task = Task([], 0.5, 64, 4, "cpu", version="9.9")
+    task = Task([], Pipeline(), "cpu", version="9.9")
     with connection.connected(one_worker.scheduler_address) as client:
         future = client.submit(hash_on_worker, task, Model("", b""), KnownScenes([]))
         with pytest.raises(ServerError, match=r"has dcsh-pg 0\..*started with 9.9"):
@@ -110,7 +111,7 @@ def test_a_late_worker_with_another_version_is_told_by_its_task(one_worker):
 
 def test_a_model_that_a_worker_cannot_run_is_told_with_the_worker(one_worker, model_file):
     model = Model("0" * 64, model_file.read_bytes()[:1000])
-    task = Task([], 0.5, 64, 4, "cpu")
+    task = Task([], Pipeline(), "cpu")
     with connection.connected(one_worker.scheduler_address) as client:
         future = client.submit(hash_on_worker, task, model, KnownScenes([]))
         with pytest.raises(ServerError, match=r"worker \S+ \(tcp://.*is not an ONNX file"):

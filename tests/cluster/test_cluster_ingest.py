@@ -23,8 +23,9 @@ from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import migrate
 from dcsh_pg.errors import ServerError
-from dcsh_pg.imagery import find_scenes
+from dcsh_pg.imagery import SceneOptions, find_scenes
 from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.ingest import Pipeline
 from dcsh_pg.progress import Progress
 
 TABLES = (
@@ -50,8 +51,7 @@ def ingest_directly(scenes, archive, cluster, model_file):
         scenes,
         Model(archive.record.model_sha256, model_file.read_bytes()),
         Loader(archive.connection, archive.record),
-        scheduler=cluster.scheduler_address,
-        min_valid=0.5,
+        Pipeline(scheduler=cluster.scheduler_address),
     )
 
 
@@ -92,10 +92,10 @@ def test_the_rows_are_those_of_one_process_and_a_second_run_adds_none(
 ):
     address = request.getfixturevalue(workers).scheduler_address
     archive = archive_in(empty, model_file)
-    report = archive.ingest(sources, scheduler=address, batch=8)
+    report = archive.ingest(sources, pipeline=Pipeline(scheduler=address, batch=8))
     assert (report.scenes, report.stored, report.failed) == (36, 34, 2)
     assert dump(empty) == single
-    again = archive.ingest(sources, scheduler=address)
+    again = archive.ingest(sources, pipeline=Pipeline(scheduler=address))
     assert (again.known, again.stored, again.failed) == (34, 0, 2)
     assert dump(empty) == single
 
@@ -109,7 +109,7 @@ def test_the_rows_are_those_of_one_process_with_postgis(
         single = conn.execute(places).fetchall()
         conn.execute("SELECT dcsh.drop_archive('a')")
     address = three_workers.scheduler_address
-    archive_in(postgis_database, model_file).ingest(sources, scheduler=address)
+    archive_in(postgis_database, model_file).ingest(sources, pipeline=Pipeline(scheduler=address))
     with psycopg.connect(postgis_database) as conn:
         assert conn.execute(places).fetchall() == single
 
@@ -119,8 +119,8 @@ def test_stac_items_are_ingested_alike(database, empty, three_workers, model_fil
     items.write_text(items.read_text() + "{}\n")
     for dsn, address in ((database, None), (empty, three_workers.scheduler_address)):
         archive = archive_in(dsn, model_file)
-        archive.sign = os.path.normpath
-        report = archive.ingest_stac(str(items), scheduler=address)
+        archive.options = SceneOptions(sign=os.path.normpath)
+        report = archive.ingest_stac(str(items), pipeline=Pipeline(scheduler=address))
         assert (report.stored, report.failed) == (3, 1)
     assert dump(empty) == dump(database)
 
@@ -134,7 +134,9 @@ def test_killed_workers_change_nothing(deaths, single, empty, three_workers, mod
             os.kill(process, signal.SIGKILL)
 
     address = three_workers.scheduler_address
-    archive_in(empty, model_file).ingest(sources, scheduler=address, progress=Once(kill))
+    archive_in(empty, model_file).ingest(
+        sources, pipeline=Pipeline(scheduler=address, progress=Once(kill))
+    )
     assert dump(empty) == single
     assert not set(before[:deaths]) & set(processes(three_workers))
 
@@ -179,7 +181,7 @@ def test_a_killed_client_that_is_run_again_ends_with_the_rows_of_one_run(
         "import os, signal, sys\n"
         "from dcsh_pg import Archive\n"
         "from dcsh_pg.database.archives.load import Loader\n"
-        "from dcsh_pg.ingest import storing\n"
+        "from dcsh_pg.ingest import Pipeline, storing\n"
         "storing.FLUSH_CHIPS = 100\n"
         "flush = Loader.flush\n"
         "left = [int(sys.argv[3])]\n"
@@ -189,14 +191,15 @@ def test_a_killed_client_that_is_run_again_ends_with_the_rows_of_one_run(
         "    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return refused\n"
         "Loader.flush = counted\n"
-        "Archive.open('a', dsn=sys.argv[1]).ingest(sys.argv[4:], scheduler=sys.argv[2])"
+        "pipeline = Pipeline(scheduler=sys.argv[2])\n"
+        "Archive.open('a', dsn=sys.argv[1]).ingest(sys.argv[4:], pipeline=pipeline)"
     )
     address = three_workers.scheduler_address
     for flushes in ("1", "2"):
         command = [sys.executable, "-c", program, empty, address, flushes, *sources]
         assert subprocess.run(command).returncode == -signal.SIGKILL
         assert 0 < len(dump(empty)[1]) < 34
-    Archive.open("a", dsn=empty).ingest(sources, scheduler=address)
+    Archive.open("a", dsn=empty).ingest(sources, pipeline=Pipeline(scheduler=address))
     assert dump(empty) == single
 
 
@@ -232,7 +235,8 @@ def test_a_bounded_number_of_tasks_is_underway_and_none_of_them_knows_the_passwo
             assert password not in pickle.dumps([repr(specs), specs])
 
     archive_in(empty, model_file).ingest(
-        sources, scheduler=three_workers.scheduler_address, batch=1, progress=Watch()
+        sources,
+        pipeline=Pipeline(scheduler=three_workers.scheduler_address, batch=1, progress=Watch()),
     )
     assert 3 < max(most) <= 3 * pipeline.GROUPS_A_THREAD + len(("model", "known scenes"))
 
@@ -249,7 +253,9 @@ def test_a_file_that_a_worker_does_not_find_is_told_with_the_worker(
             for file in gone:
                 os.unlink(file)
 
-    report = archive.ingest(sources, scheduler=one_worker.scheduler_address, progress=Vanishing())
+    report = archive.ingest(
+        sources, pipeline=Pipeline(scheduler=one_worker.scheduler_address, progress=Vanishing())
+    )
     told = [error.message for error in report.failures if "no such file" in error.message]
     assert len(told) == 2
     for message, file in zip(told, gone, strict=True):
@@ -262,7 +268,9 @@ def test_workers_may_come_late(single, empty, model_file, sources):
     with cluster_of(0) as cluster:
         late = threading.Timer(0.5, cluster.scale, [1])
         late.start()
-        report = archive_in(empty, model_file).ingest(sources, scheduler=cluster.scheduler_address)
+        report = archive_in(empty, model_file).ingest(
+            sources, pipeline=Pipeline(scheduler=cluster.scheduler_address)
+        )
         late.join()
     assert report.stored == 34
     assert dump(empty) == single
@@ -275,7 +283,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
     monkeypatch.setattr(pipeline, "TICK_SECONDS", 0.1)
     archive = archive_in(empty, model_file)
     with cluster_of(0) as cluster, pytest.raises(ServerError, match="has no worker"):
-        archive.ingest(sources, scheduler=cluster.scheduler_address)
+        archive.ingest(sources, pipeline=Pipeline(scheduler=cluster.scheduler_address))
 
 
 def test_a_scheduler_that_goes_away_is_told_and_what_is_stored_is_kept(
@@ -283,9 +291,14 @@ def test_a_scheduler_that_goes_away_is_told_and_what_is_stored_is_kept(
 ):
     archive = archive_in(empty, model_file)
     with cluster_of(1) as cluster:
-        archive.ingest([f"{sources[1]}/0.png"], scheduler=cluster.scheduler_address)
+        archive.ingest(
+            [f"{sources[1]}/0.png"], pipeline=Pipeline(scheduler=cluster.scheduler_address)
+        )
         with pytest.raises(ServerError, match="lost the Dask scheduler"):
             archive.ingest(
-                sources, scheduler=cluster.scheduler_address, progress=Once(cluster.close)
+                sources,
+                pipeline=Pipeline(
+                    scheduler=cluster.scheduler_address, progress=Once(cluster.close)
+                ),
             )
     assert len(dump(empty)[1]) >= 1

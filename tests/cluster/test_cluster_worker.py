@@ -10,7 +10,7 @@ from dcsh_pg.cluster.pipeline import BATCHES_A_GROUP, _group_size
 from dcsh_pg.cluster.worker import KnownScenes, Model, Result, Task
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
-from dcsh_pg.ingest import ExpectedChips, hash_scenes
+from dcsh_pg.ingest import ExpectedChips, Pipeline, hash_scenes
 
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
@@ -56,6 +56,6 @@ def test_scenes_and_results_arrive_as_they_left(model_file, sources):
 
 def test_what_dask_logs_of_a_task_is_short(sources):
     scenes = find_scenes(sources, reading=Reading(chip_size=64), bands=3)
-    assert len(repr(Task(scenes, 0.5, 64, 4, "cpu"))) < 200
+    assert len(repr(Task(scenes, Pipeline(), "cpu"))) < 200
     assert len(repr(Model("ab" * 32, bytes(10_000)))) < 200
     assert len(repr(KnownScenes(["ab" * 32] * 1000))) < 200

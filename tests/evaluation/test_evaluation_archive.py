@@ -15,6 +15,7 @@ from dcsh_pg.archive import Archive
 from dcsh_pg.cli import app
 from dcsh_pg.database.search import similar as search
 from dcsh_pg.evaluation import evaluate
+from dcsh_pg.imagery import SceneOptions
 
 
 def average_precision_of(hits, label):
@@ -131,7 +132,7 @@ def test_command_hashes_queries_with_the_model_of_the_archive(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(class_folders / "cache"))
     archive = Archive.create("hashed", model_file, dsn=database)
-    archive.ingest([str(class_folders / "archive")], georeference=False)
+    archive.ingest([str(class_folders / "archive")], options=SceneOptions(georeference=False))
 
     done = run("hashed", "--queries", class_folders / "queries", "--json")
     assert done.exit_code == 0, done.output

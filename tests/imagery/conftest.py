@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.imagery.sources.files import find_scenes
@@ -44,7 +45,9 @@ def write_raster(tmp_path: Path) -> Callable[..., Path]:
 def one_scene() -> Callable[..., Scene]:
     def find(source, reading=None, *, bands=3, **options) -> Scene:
         reading = reading or Reading(chip_size=64)
-        (scene,) = find_scenes([str(source)], reading=reading, bands=bands, **options)
+        (scene,) = find_scenes(
+            [str(source)], reading=reading, bands=bands, options=SceneOptions(**options)
+        )
         return scene
 
     return find

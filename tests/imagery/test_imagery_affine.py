@@ -8,14 +8,14 @@ from rasterio.transform import from_origin
 from shapely.geometry import Point, box
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.georeference.affine import Place
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference
 from dcsh_pg.imagery.georeference.footprint import MAX_DEVIATION
 
 CHIPS = np.array([[0, 0, 64, 64], [64, 32, 64, 64]])
 
 
 def place(code, transform):
-    return Place(CRS.from_user_input(code).to_wkt(), transform, uri="x.tif")
+    return AffineGeoreference(CRS.from_user_input(code).to_wkt(), transform, uri="x.tif")
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,7 +82,7 @@ def test_resolution_is_in_metres_on_the_ground(code, transform, metres):
 
 
 def test_bounds_are_filled_north_up():
-    filled = Place.of_bounds((10, 50, 10.2, 50.1), 20, 10, uri="x.jpg")
+    filled = AffineGeoreference.of_bounds((10, 50, 10.2, 50.1), 20, 10, uri="x.jpg")
     whole = np.array([[0, 0, 20, 10]])
     np.testing.assert_allclose(filled.footprints(whole)[0].bounds, (10, 50, 10.2, 50.1))
     upper_left = filled.lonlat(np.array([0.0, 0.0]))
@@ -90,7 +90,9 @@ def test_bounds_are_filled_north_up():
 
 
 def test_a_crs_without_a_way_to_lonlat_is_refused():
-    local = Place('LOCAL_CS["site",UNIT["metre",1]]', from_origin(0, 0, 1, 1), uri="x.tif")
+    local = AffineGeoreference(
+        'LOCAL_CS["site",UNIT["metre",1]]', from_origin(0, 0, 1, 1), uri="x.tif"
+    )
     with pytest.raises(InputError, match=r"x\.tif"):
         local.footprints(CHIPS)
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.imagery import SceneOptions
 from dcsh_pg.imagery.pixels.picture import PictureScene
 from dcsh_pg.imagery.pixels.raster import RasterScene
 from dcsh_pg.imagery.reading import Reading
@@ -90,7 +91,12 @@ def test_as_many_bands_as_the_model_takes(pictures):
 
 
 def test_a_given_time_is_that_of_all_scenes(pictures):
-    scenes = find_scenes([str(pictures)], reading=Reading(), bands=3, acquired=datetime(2020, 1, 2))
+    scenes = find_scenes(
+        [str(pictures)],
+        reading=Reading(),
+        bands=3,
+        options=SceneOptions(acquired=datetime(2020, 1, 2)),
+    )
     assert {scene.describe().acquired for scene in scenes} == {
         datetime(2020, 1, 2, tzinfo=timezone.utc)
     }

@@ -10,8 +10,8 @@ from rasterio import Affine
 from rasterio.transform import from_origin
 
 from dcsh_pg.database.archives.source_table import SourceRow
-from dcsh_pg.imagery.georeference.affine import Place
-from dcsh_pg.imagery.metadata.image import ImageRecord, place_of_record
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference
+from dcsh_pg.imagery.metadata.image import ImageMetadata
 from dcsh_pg.imagery.sources.table import table_listing
 
 GEOD = Geod(ellps="WGS84")
@@ -70,7 +70,7 @@ def area(polygon):
 @example(("EPSG:3413", Affine(1, 0, -8, 0, -1, 8), 16))
 def test_a_footprint_is_valid_and_has_the_area_and_the_pixels_of_its_window(case):
     code, transform, size = case
-    place = Place(CRS.from_user_input(code).to_wkt(), transform, uri="x.tif")
+    place = AffineGeoreference(CRS.from_user_input(code).to_wkt(), transform, uri="x.tif")
     (footprint,) = place.footprints(np.array([[0, 0, size, size]]))
     assert footprint.is_valid and footprint.exterior.is_ccw
     west, south, east, north = footprint.bounds
@@ -98,17 +98,23 @@ def test_a_footprint_is_valid_and_has_the_area_and_the_pixels_of_its_window(case
 
 def test_a_raster_of_the_whole_world_is_the_whole_world():
     """Its pixels are centred on the poles and on the first meridian, as those of reanalyses are."""
-    world = Place(CRS.from_epsg(4326).to_wkt(), from_origin(-0.125, 90.125, 0.25, 0.25), uri="x")
+    world = AffineGeoreference(
+        CRS.from_epsg(4326).to_wkt(), from_origin(-0.125, 90.125, 0.25, 0.25), uri="x"
+    )
     (footprint,) = world.footprints(np.array([[0, 0, 1440, 721]]))
     assert footprint.is_valid and footprint.bounds == (-180, -90, 180, 90)
     assert footprint.area == pytest.approx(360 * 180)
-    mercator = Place(CRS.from_epsg(3857).to_wkt(), from_origin(-2e7, 2e7, 1e5, 1e5), uri="x")
+    mercator = AffineGeoreference(
+        CRS.from_epsg(3857).to_wkt(), from_origin(-2e7, 2e7, 1e5, 1e5), uri="x"
+    )
     (footprint,) = mercator.footprints(np.array([[0, 0, 400, 400]]))
     assert footprint.bounds == pytest.approx((-179.66, -85, 179.66, 85), abs=0.1)
 
 
 def test_a_window_that_holds_a_pole_keeps_its_corners():
-    polar = Place(CRS.from_epsg(3413).to_wkt(), from_origin(-3000, 3000, 100, 100), uri="x")
+    polar = AffineGeoreference(
+        CRS.from_epsg(3413).to_wkt(), from_origin(-3000, 3000, 100, 100), uri="x"
+    )
     (footprint,) = polar.footprints(np.array([[0, 0, 60, 60]]))
     assert footprint.bounds[0] == -180 and footprint.bounds[2] == 180
     to_crs = Transformer.from_crs("EPSG:4326", "EPSG:3413", always_xy=True)
@@ -120,18 +126,14 @@ def test_a_window_that_holds_a_pole_keeps_its_corners():
 def test_a_footprint_of_a_table_across_the_antimeridian_is_its_larger_part():
     row = SourceRow("a.tif", shapely.Polygon([(8.1e5, 0), (8.45e5, 0), (8.3e5, 3e4)]), "EPSG:32660")
     [listed] = table_listing([row], table="tiles")
-    footprint = listed.record.footprint
+    footprint = listed.metadata.footprint
     assert footprint.is_valid and footprint.bounds[2] == 180 and footprint.bounds[0] > 179.4
 
 
 def test_a_picture_with_its_centre_at_the_antimeridian_is_not_round_the_world():
-    record = ImageRecord("sidecar", centre=(179.9999, -16.5, 1.0))
-    (footprint,) = place_of_record(record, 100, 80, uri="a.jpg").footprints(
-        np.array([[0, 0, 100, 80]])
-    )
+    record = ImageMetadata("sidecar", centre=(179.9999, -16.5, 1.0))
+    (footprint,) = record.georeference(100, 80, uri="a.jpg").footprints(np.array([[0, 0, 100, 80]]))
     assert footprint.bounds[2] == 180 and 4000 < area(footprint) < 8000
-    polar = ImageRecord("sidecar", centre=(10.0, 89.9999, 1.0))
-    (footprint,) = place_of_record(polar, 100, 80, uri="a.jpg").footprints(
-        np.array([[0, 0, 100, 80]])
-    )
+    polar = ImageMetadata("sidecar", centre=(10.0, 89.9999, 1.0))
+    (footprint,) = polar.georeference(100, 80, uri="a.jpg").footprints(np.array([[0, 0, 100, 80]]))
     assert footprint.is_valid and footprint.bounds[3] == 90

@@ -9,6 +9,7 @@ import rasterio
 from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 
@@ -43,7 +44,9 @@ def test_absurd_headers_are_refused_by_name(tmp_path, size, tags, message):
     path = header(tmp_path / "huge.tif", size, size, tags)
     reading = Reading(chip_size=128, bands=(1, 1, 1), scale="auto")
     for source in (path, tmp_path):  # named, and found
-        (scene,) = find_scenes([str(source)], reading=reading, bands=3, georeference=False)
+        (scene,) = find_scenes(
+            [str(source)], reading=reading, bands=3, options=SceneOptions(georeference=False)
+        )
         tracemalloc.start()
         with pytest.raises(InputError, match=f"huge.tif.* {message}"):
             scene.describe()
@@ -56,7 +59,10 @@ def test_a_padded_file_does_not_get_round_the_limits(tmp_path):
     with path.open("ab") as file:
         file.truncate(10**7 + 1)
     (scene,) = find_scenes(
-        [str(path)], reading=Reading(chip_size=128, bands=(1, 1, 1)), bands=3, georeference=False
+        [str(path)],
+        reading=Reading(chip_size=128, bands=(1, 1, 1)),
+        bands=3,
+        options=SceneOptions(georeference=False),
     )
     with pytest.raises(InputError, match="would give 61,042,969 chips"):
         scene.describe()

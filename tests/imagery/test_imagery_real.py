@@ -9,6 +9,7 @@ import rasterio
 from rasterio.warp import transform_bounds
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 
@@ -69,7 +70,7 @@ def test_no_crs():
     one = {"bands": 1, "reading": Reading(chip_size=8)}
     with pytest.raises(InputError, match="no coordinate reference system"):
         scene_of("float.tif", **one).describe()
-    scene = scene_of("float.tif", georeference=False, **one)
+    scene = scene_of("float.tif", options=SceneOptions(georeference=False), **one)
     assert scene.read(scene.describe().windows).footprints is None
 
 

@@ -94,7 +94,7 @@ def test_the_record_is_part_of_the_identity(pictures):
         ("file,date\nb.png,soon\n", "line 2: 'soon' is no date"),
         ("file,x\nb.png,1\nb.png,2\n", "line 3: .* comes twice"),
         ("file,wkt\nb.png,POINT(1 1)\n", "line 2: .* Point"),
-        ("file,x\nother.png,1\n", "tells of none of the 2 images"),
+        ("file,x\nother.png,1\n", "matches none of the 2 images"),
         ('{"type": "Feature"}', "no GeoJSON FeatureCollection"),
     ],
 )

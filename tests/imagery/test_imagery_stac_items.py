@@ -182,7 +182,7 @@ def test_what_json_has_no_word_for_is_null(tmp_path):
     item["properties"]["mean"] = float("nan")
     item["assets"]["image"]["href"] = "a.tif"
     [entry] = stac_listing(str(written(tmp_path / "item.json", item)))
-    assert entry.record.properties["mean"] is None
+    assert entry.metadata.properties["mean"] is None
 
 
 @pytest.mark.parametrize(

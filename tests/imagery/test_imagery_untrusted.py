@@ -11,6 +11,7 @@ import rasterio
 from PIL import Image
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
@@ -62,7 +63,7 @@ def outcome(scene):
 
 def outcomes(folder, **options):
     reading = options.pop("reading", READING)
-    scenes = find_scenes([str(folder)], reading=reading, bands=3, **options)
+    scenes = find_scenes([str(folder)], reading=reading, bands=3, options=SceneOptions(**options))
     return {scene.uri.rpartition("/")[2]: outcome(scene) for scene in scenes}
 
 
@@ -88,7 +89,9 @@ def test_a_vrt_reads_no_other_file_unless_it_is_named(write_raster, noise_rgb, t
     listed = [Listed("items.json#1", str(inside), "a.tif")]
     (scene,) = listed_scenes(listed, reading=READING, bands=3)
     assert "not an image" in outcome(scene)
-    (scene,) = listed_scenes(listed, reading=READING, bands=3, any_driver=True)
+    (scene,) = listed_scenes(
+        listed, reading=READING, bands=3, options=SceneOptions(any_driver=True)
+    )
     assert outcome(scene) == 6
     assert not are_plain_pictures([str(inside.parent)])
 

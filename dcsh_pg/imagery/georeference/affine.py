@@ -24,7 +24,7 @@ def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
     return np.stack([a * column + b * row + c, d * column + e * row + f], axis=-1)
 
 
-class GroundPlace(ABC):
+class Georeference(ABC):
     """Where the pixels of an image lie, whatever brings them to the ground.
 
     Args:
@@ -88,7 +88,7 @@ class GroundPlace(ABC):
         return polygons
 
 
-class Place(GroundPlace):
+class AffineGeoreference(Georeference):
     """A coordinate reference system and an affine transform from pixels to it.
 
     Args:
@@ -104,7 +104,7 @@ class Place(GroundPlace):
     @classmethod
     def of_bounds(
         cls, bounds: tuple[float, float, float, float], width: int, height: int, *, uri: str
-    ) -> Place:
+    ) -> AffineGeoreference:
         """An image that fills the EPSG:4326 box ``bounds`` (minx, miny, maxx, maxy), north up."""
         return cls(CRS.from_epsg(4326).to_wkt(), from_bounds(*bounds, width, height), uri=uri)
 
@@ -146,6 +146,8 @@ class Frame:
         """That of a raster: pixel (column, row) to CRS (x, y), and its size in pixels."""
         return cls(wkt, transform * Affine.scale(width, height))
 
-    def place(self, width: int, height: int, *, uri: str) -> Place:
-        """The place of an image of ``width`` x ``height`` pixels that fills the frame."""
-        return Place(self.wkt, self.transform * Affine.scale(1 / width, 1 / height), uri=uri)
+    def georeference(self, width: int, height: int, *, uri: str) -> AffineGeoreference:
+        """The georeference of an image of ``width`` x ``height`` pixels that fills the frame."""
+        return AffineGeoreference(
+            self.wkt, self.transform * Affine.scale(1 / width, 1 / height), uri=uri
+        )

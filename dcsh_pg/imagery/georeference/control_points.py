@@ -14,7 +14,7 @@ from rasterio.errors import TransformWarning
 from rasterio.transform import GCPTransformer, RPCTransformer, TransformerBase, from_gcps
 
 from dcsh_pg.errors import InputError
-from dcsh_pg.imagery.georeference.affine import GroundPlace, Place, project
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference, Georeference, project
 from dcsh_pg.imagery.georeference.crs import proj_code, to_lonlat
 from dcsh_pg.imagery.georeference.footprint import on_sphere
 
@@ -28,7 +28,9 @@ MAX_POINTS = 400
 """Control points of a spline; of more, so many are taken that lie evenly in their list."""
 
 
-def place_of_gcps(points: Sequence[GroundControlPoint], wkt: str, *, uri: str) -> GroundPlace:
+def georeference_of_gcps(
+    points: Sequence[GroundControlPoint], wkt: str, *, uri: str
+) -> Georeference:
     """The place that ground control points give: their affine transform where it fits, else a spline.
 
     Args:
@@ -47,11 +49,11 @@ def place_of_gcps(points: Sequence[GroundControlPoint], wkt: str, *, uri: str) -
     actual = np.array([(point.x, point.y) for point in points])
     pixel = np.sqrt(abs(transform.determinant))
     if np.linalg.norm(fitted - actual, axis=1).max() <= MAX_RESIDUAL * pixel:
-        return Place(wkt, transform, uri=uri)
-    return _GcpPlace(pixels, actual, wkt, uri=uri)
+        return AffineGeoreference(wkt, transform, uri=uri)
+    return _GcpGeoreference(pixels, actual, wkt, uri=uri)
 
 
-class _TransformedPlace(GroundPlace):
+class _TransformedGeoreference(Georeference):
     """A place whose pixels a transformer of GDAL brings to a CRS."""
 
     def __init__(self, transformer: TransformerBase, wkt: str, *, uri: str):
@@ -70,7 +72,7 @@ class _TransformedPlace(GroundPlace):
         return to_lonlat(self._wkt, x, y, uri=self.uri)
 
 
-class _GcpPlace(_TransformedPlace):
+class _GcpGeoreference(_TransformedGeoreference):
     """Thin plate spline through ground control points.
 
     It is fitted on a plane that touches the Earth in their middle: longitudes jump at the
@@ -95,7 +97,7 @@ class _GcpPlace(_TransformedPlace):
         super().__init__(transformer, plane, uri=uri)
 
 
-def place_of_rpcs(source: DatasetReader, *, uri: str) -> GroundPlace:
+def georeference_of_rpcs(source: DatasetReader, *, uri: str) -> Georeference:
     """The place that rational polynomials give, at the mean height of the terrain that they tell.
 
     Raises:
@@ -106,10 +108,10 @@ def place_of_rpcs(source: DatasetReader, *, uri: str) -> GroundPlace:
         transformer = RPCTransformer(rpcs, RPC_HEIGHT=rpcs.height_off)
     except Exception:  # whatever the coefficients lead GDAL to
         raise _unusable(uri, "rational polynomial coefficients (RPC)") from None
-    return _RpcPlace(transformer, CRS.from_epsg(4326).to_wkt(), uri=uri)
+    return _RpcGeoreference(transformer, CRS.from_epsg(4326).to_wkt(), uri=uri)
 
 
-class _RpcPlace(_TransformedPlace):
+class _RpcGeoreference(_TransformedGeoreference):
     proj_code = "EPSG:4326"
 
 

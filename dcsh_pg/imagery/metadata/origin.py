@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference
+from dcsh_pg.imagery.georeference.whole import WholeFootprint
 from dcsh_pg.imagery.metadata import dates
-from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.image import ImageMetadata
+from dcsh_pg.imagery.metadata.options import SceneOptions
 
 _BLOCK = 1 << 20
 
@@ -23,39 +26,41 @@ class Origin:
     Attributes:
         name: of the file below the source folder, with '/'.
         label: name of the sub-folder that it lies in, or None.
-        record: what a sidecar, a STAC item or a table tells of it, or None.
-        acquired: given for all images, or None.
-        date_pattern: how file names tell the date, or None.
+        metadata: what a sidecar, a STAC item or a table says of it, or None.
+        options: what the run says of all its scenes.
     """
 
     name: str
     label: str | None = None
-    record: ImageRecord | None = None
-    acquired: datetime | None = None
-    date_pattern: dates.DatePattern | None = None
+    metadata: ImageMetadata | None = None
+    options: SceneOptions = field(default_factory=SceneOptions)
 
     def when(self, tags: Mapping[str, str]) -> datetime | None:
-        """Time of acquisition, UTC: what was said explicitly first, then tags, then the name."""
-        base = self.name.rpartition("/")[2]
-        if self.record and self.record.acquired:
-            return self.record.acquired
+        """Acquisition time, UTC: from the metadata, the options, the tags, or the file name."""
+        file_name = self.name.rpartition("/")[2]
         return (
-            self.acquired
-            or (self.date_pattern.find(base) if self.date_pattern else None)
+            (self.metadata and self.metadata.acquired)
+            or self.options.date_of(file_name)
             or dates.from_tags(tags)
-            or dates.from_name(base)
+            or dates.from_name(file_name)
         )
 
-    def properties(self) -> dict[str, Any]:
-        """Properties of the scene: ``class`` from the sub-folder, and those of the record."""
-        label = {"class": self.label} if self.label else {}
-        return label | (self.record.properties if self.record else {})
+    def georeference(
+        self, width: int, height: int, *, uri: str
+    ) -> AffineGeoreference | WholeFootprint | None:
+        """Where the metadata place an image of ``width`` x ``height`` pixels, or None."""
+        return self.metadata and self.metadata.georeference(width, height, uri=uri)
 
-    def identity(self, path: Path, *, tells_place: bool) -> str:
+    def properties(self) -> dict[str, Any]:
+        """Properties of the scene: ``class`` from the sub-folder, and those of the metadata."""
+        label = {"class": self.label} if self.label else {}
+        return label | (self.metadata.properties if self.metadata else {})
+
+    def identity(self, path: Path, *, is_georeferenced: bool) -> str:
         """Content hash of a local image -> 64 hexadecimal characters.
 
-        The SHA-256 of the file's bytes; of an image that does not tell its own place, also of
-        its name and its record.
+        The SHA-256 of the file's bytes; of an image that is not georeferenced itself, also of its
+        name and its metadata.
 
         Raises:
             InputError: the file cannot be read.
@@ -67,13 +72,13 @@ class Origin:
                     digest.update(block)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        if not tells_place:
-            _update(digest, [self.name, self.record.digest() if self.record else ""])
+        if not is_georeferenced:
+            _update(digest, [self.name, self.metadata.digest() if self.metadata else ""])
         return digest.hexdigest()
 
 
 def remote_identity(parts: Iterable[object]) -> str:
-    """Content hash of an image that is no local file, from what its header tells."""
+    """Content hash of an image that is not a local file, from parts of its header."""
     digest = hashlib.sha256()
     _update(digest, map(repr, parts))
     return digest.hexdigest()

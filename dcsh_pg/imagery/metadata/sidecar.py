@@ -16,7 +16,7 @@ from shapely.geometry.polygon import orient
 from dcsh_pg import strict_json, strict_wkt
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.metadata import dates
-from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.image import ImageMetadata
 
 MAX_BYTES = 512 << 20
 MAX_RESOLUTION = 100_000.0
@@ -48,7 +48,7 @@ class Sidecar:
         self.path = path
         text = _read(path)
         rows = _geojson_rows(text, path) if text.lstrip().startswith("{") else _csv_rows(text, path)
-        self._records: dict[str, ImageRecord | InputError] = {}
+        self._records: dict[str, ImageMetadata | InputError] = {}
         self.nameless: list[tuple[str, InputError]] = []
         for where, row, geometry in rows:
             name = _name(row)
@@ -60,7 +60,7 @@ class Sidecar:
             else:
                 self._records[name] = record
 
-    def find(self, name: str) -> ImageRecord | InputError | None:
+    def find(self, name: str) -> ImageMetadata | InputError | None:
         """What is said of a file, by its name below the source folder, else by its bare name."""
         return self._records.get(name, self._records.get(name.rpartition("/")[2]))
 
@@ -145,7 +145,9 @@ def _name(row: Mapping[str, Any]) -> str | None:
     return name and name.replace("\\", "/").removeprefix("./")
 
 
-def _record_or_error(where: str, row: Mapping[str, Any], geometry: Any) -> ImageRecord | InputError:
+def _record_or_error(
+    where: str, row: Mapping[str, Any], geometry: Any
+) -> ImageMetadata | InputError:
     try:
         if isinstance(geometry, InputError):
             raise geometry
@@ -157,7 +159,7 @@ def _record_or_error(where: str, row: Mapping[str, Any], geometry: Any) -> Image
         return InputError(f"{where}: cannot be used: {error}")
 
 
-def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageRecord:
+def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageMetadata:
     known = {key.lower(): value for key, value in row.items() if value not in ("", None)}
     footprint = None
     if geometry:
@@ -198,7 +200,7 @@ def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageRecord:
         )
     used = {*_FILE_COLUMNS, *_DATE_COLUMNS, *_PLACE_COLUMNS}
     properties = {key: value for key, value in row.items() if key.lower() not in used}
-    return ImageRecord(where, footprint, centre, acquired, properties)
+    return ImageMetadata(where, footprint, centre, acquired, properties)
 
 
 def _polygon(geometry: shapely.Geometry, where: str) -> Polygon:

@@ -7,7 +7,7 @@ import re
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import DatasetReader
 
 from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.pixels.memory import HEAVY_BLOCK, OneAtATime, gdal_cache_bytes
 from dcsh_pg.imagery.pixels.side_files import (
     check_side_files,
@@ -65,9 +66,6 @@ SELF_CONTAINED = (
 The others may read any other file or URL that a file names: VRT, WMS, GTI, Zarr and so on.  They are
 left to files that the user names, and to --any-driver.
 """
-
-Sign = Callable[[str], str]
-"""Makes a URL one that may be read, by a token in it for example."""
 
 OPEN_PER_THREAD = 16
 HELD_PER_THREAD = 32 << 20
@@ -202,12 +200,11 @@ class Handles:
 
     Args:
         uri: path, URL or GDAL name.
-        sign: called with a URL at every opening, because tokens expire.
-        any_driver: see :func:`open_raster`.
+        options: their ``sign`` and ``any_driver`` count.
     """
 
-    def __init__(self, uri: str, sign: Sign | None = None, *, any_driver: bool = True):
-        self._uri, self._sign, self._any_driver = uri, sign, any_driver
+    def __init__(self, uri: str, options: SceneOptions):
+        self._uri, self._options = uri, options
         self._lock = threading.Lock()
         self._open: list[rasterio.DatasetReader] = []
 
@@ -247,13 +244,13 @@ class Handles:
             yield shared
 
     def _opened(self) -> rasterio.DatasetReader:
-        return open_raster(self._uri, self._signed(), any_driver=self._any_driver)
+        return open_raster(self._uri, self._signed(), any_driver=self._options.any_driver)
 
     def _signed(self) -> str:
-        if self._sign is None or not is_gdal_name(self._uri):
+        if self._options.sign is None or not is_gdal_name(self._uri):
             return self._uri
         try:
-            return str(self._sign(self._uri))
+            return str(self._options.sign(self._uri))
         except Exception as error:
             raise InputError(
                 f"{self._uri} cannot be signed: {type(error).__name__}: {error}",

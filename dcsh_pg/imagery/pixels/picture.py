@@ -15,7 +15,6 @@ from PIL import ExifTags, Image, ImageOps
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.metadata.image import place_of_record
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels import bands as band_rules
 from dcsh_pg.imagery.pixels.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
@@ -116,21 +115,19 @@ class PictureScene(Scene):
 
     def describe(self) -> SceneRecord:
         width, height, tags, properties = self._guard(self._header)
-        record = self._origin.record
-        place = None
-        if record and record.tells_place:
-            place = place_of_record(record, width, height, uri=self.uri)
+        metadata = self._origin.metadata
+        georeference = self._origin.georeference(width, height, uri=self.uri)
         return SceneRecord(
             uri=self.uri,
-            content_hash=self._origin.identity(self._path, tells_place=False),
+            content_hash=self._origin.identity(self._path, is_georeferenced=False),
             width=width,
             height=height,
             windows=grid.windows(width, height, self.reading, uri=self.uri),
             acquired=self._origin.when(tags),
-            proj_code=place.proj_code if place else None,
-            resolution=place.resolution(width, height) if place else None,
-            collection=record.collection if record else None,
-            item_id=record.item_id if record else None,
+            proj_code=georeference.proj_code if georeference else None,
+            resolution=georeference and georeference.resolution(width, height),
+            collection=metadata.collection if metadata else None,
+            item_id=metadata.item_id if metadata else None,
             properties=properties | self._origin.properties(),
         )
 
@@ -145,17 +142,12 @@ class PictureScene(Scene):
                 if picture.reduced_by > 1:
                     window, size = [0, 0, *shape[::-1]], shape[::-1]
                 valid_fraction[index] = read_window(pixels[index], window, size, picture.read)
-        whole = (picture.height, picture.width)
-        return Chips(pixels, windows, self._footprints(windows, whole), valid_fraction)
+        georeference = self._origin.georeference(picture.width, picture.height, uri=self.uri)
+        footprints = georeference.footprints(windows) if georeference else None
+        return Chips(pixels, windows, footprints, valid_fraction)
 
     def close(self) -> None:
         _decoded.forget(self)
-
-    def _footprints(self, windows: np.ndarray, shape: tuple[int, int]) -> list | None:
-        record = self._origin.record
-        if not (record and record.tells_place):
-            return None
-        return place_of_record(record, shape[1], shape[0], uri=self.uri).footprints(windows)
 
     def _header(self) -> tuple[int, int, dict[str, str], dict[str, str]]:
         with Image.open(self._path, formats=_FORMATS) as image:

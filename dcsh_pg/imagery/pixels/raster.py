@@ -14,12 +14,12 @@ from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
-from dcsh_pg.imagery.georeference.affine import GroundPlace, Place
-from dcsh_pg.imagery.georeference.control_points import place_of_gcps, place_of_rpcs
-from dcsh_pg.imagery.metadata.image import OutlinePlace, place_of_record
+from dcsh_pg.imagery.georeference.affine import AffineGeoreference, Georeference
+from dcsh_pg.imagery.georeference.control_points import georeference_of_gcps, georeference_of_rpcs
+from dcsh_pg.imagery.georeference.whole import WholeFootprint
 from dcsh_pg.imagery.metadata.origin import Origin, remote_identity
 from dcsh_pg.imagery.pixels import bands as band_rules
-from dcsh_pg.imagery.pixels.gdal import Handles, Sign, gdal, is_gdal_name
+from dcsh_pg.imagery.pixels.gdal import Handles, gdal, is_gdal_name
 from dcsh_pg.imagery.pixels.limits import check_raster
 from dcsh_pg.imagery.pixels.reduce import read_window, reduced_shape
 from dcsh_pg.imagery.reading import Reading
@@ -27,8 +27,6 @@ from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
 """Longest side in pixels of the decimated read from which 'auto' scaling takes its percentiles."""
-
-Located = GroundPlace | OutlinePlace
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class _Layout:
     palette: np.ndarray | None
     linear: np.ndarray | None
     limits: np.ndarray | None
-    place: Located | None
-    own_place: bool
+    georeference: Georeference | WholeFootprint | None
+    is_georeferenced: bool
 
 
 class RasterScene(Scene):
@@ -52,26 +50,13 @@ class RasterScene(Scene):
         uri: absolute path, URL or GDAL name.
         reading: how it is cut and turned into uint8.
         channels: how many the model takes.
-        origin: what is known besides the file.
-        georeference: refuse a raster that does not tell its place.
-        sign: makes a URL one that may be read; called at every opening.
-        any_driver: see :func:`dcsh_pg.imagery.pixels.gdal.open_raster`.
+        origin: what is known besides the file, and the options of the run.
     """
 
-    def __init__(
-        self,
-        uri: str,
-        reading: Reading,
-        *,
-        channels: int,
-        origin: Origin,
-        georeference: bool = True,
-        sign: Sign | None = None,
-        any_driver: bool = True,
-    ):
+    def __init__(self, uri: str, reading: Reading, *, channels: int, origin: Origin):
         super().__init__(uri, reading)
-        self._channels, self._origin, self._georeference = channels, origin, georeference
-        self._handles = Handles(uri, sign, any_driver=any_driver)
+        self._channels, self._origin = channels, origin
+        self._handles = Handles(uri, origin.options)
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
 
@@ -86,23 +71,25 @@ class RasterScene(Scene):
         with gdal(self.uri), self._handles.use() as source:
             layout = self._lay_out(source)
             tags = _tags(source)
-            place = layout.place
-            own_place = layout.own_place and source.driver not in _PICTURE_DRIVERS
-            record = self._origin.record
+            georeference, metadata = layout.georeference, self._origin.metadata
             return SceneRecord(
                 uri=self.uri,
-                content_hash=self._identity(source, own_place),
+                content_hash=self._identity(source, layout),
                 width=layout.width,
                 height=layout.height,
                 windows=grid.windows(
-                    layout.width, layout.height, self.reading, self._anchor(place), uri=self.uri
+                    layout.width,
+                    layout.height,
+                    self.reading,
+                    self._anchor(georeference),
+                    uri=self.uri,
                 ),
                 acquired=self._origin.when(tags),
-                proj_code=place.proj_code if place else None,
-                resolution=place.resolution(layout.width, layout.height) if place else None,
+                proj_code=georeference.proj_code if georeference else None,
+                resolution=georeference and georeference.resolution(layout.width, layout.height),
                 bands=layout.bands,
-                collection=record.collection if record else None,
-                item_id=record.item_id if record else None,
+                collection=metadata.collection if metadata else None,
+                item_id=metadata.item_id if metadata else None,
                 properties=_properties(source, layout) | self._origin.properties(),
             )
 
@@ -122,14 +109,15 @@ class RasterScene(Scene):
             size = (layout.width, layout.height)
             for index, window in enumerate(windows.tolist()):
                 valid_fraction[index] = read_window(pixels[index], window, size, read_part)
-        footprints = layout.place.footprints(windows) if layout.place else None
+        footprints = layout.georeference.footprints(windows) if layout.georeference else None
         return Chips(pixels, windows, footprints, valid_fraction)
 
     def close(self) -> None:
         self._handles.close()
 
-    def _anchor(self, place: Located | None) -> tuple[float, float]:
-        return place.origin if self.reading.anchor and isinstance(place, Place) else (0, 0)
+    def _anchor(self, georeference: Georeference | WholeFootprint | None) -> tuple[float, float]:
+        is_anchored = self.reading.anchor and isinstance(georeference, AffineGeoreference)
+        return georeference.origin if is_anchored else (0, 0)
 
     def _lay_out(self, source: rasterio.DatasetReader) -> _Layout:
         with self._lock:
@@ -158,9 +146,16 @@ class RasterScene(Scene):
             linear = band_rules.physical_scale(*chosen, uri=self.uri)
         if palette is None and band_rules.is_stretched(dtype, linear, self.reading):
             limits = self._stretch_limits(source, bands, linear)
-        place, own_place = self._place(source)
+        georeference, is_georeferenced = self._georeference(source)
         return _Layout(
-            source.width, source.height, bands, palette, linear, limits, place, own_place
+            source.width,
+            source.height,
+            bands,
+            palette,
+            linear,
+            limits,
+            georeference,
+            is_georeferenced,
         )
 
     def _choose_bands(
@@ -183,48 +178,51 @@ class RasterScene(Scene):
         data, valid = _read(source, bands, None, whole, shape)
         return band_rules.stretch_limits(band_rules.to_physical(data, linear), valid, self.reading)
 
-    def _place(self, source: rasterio.DatasetReader) -> tuple[Located | None, bool]:
-        """Where the raster lies, or None; and whether that is told by the raster itself."""
+    def _georeference(
+        self, source: rasterio.DatasetReader
+    ) -> tuple[Georeference | WholeFootprint | None, bool]:
+        """Where the raster lies, or None; and whether the raster itself is georeferenced."""
         try:
-            own = self._own_place(source)
-            place = own or self._told_place(source)
-            if place is not None:
-                place.footprints(np.array([[0, 0, source.width, source.height]]))
-            return place, own is not None
+            own = self._own_georeference(source)
+            georeference = own or self._given_georeference(source)
+            if georeference is not None:
+                georeference.footprints(np.array([[0, 0, source.width, source.height]]))
+            return georeference, own is not None
         except InputError:
-            if self._georeference:
+            if self._origin.options.georeference:
                 raise
             return None, False
 
-    def _own_place(self, source: rasterio.DatasetReader) -> GroundPlace | None:
+    def _own_georeference(self, source: rasterio.DatasetReader) -> Georeference | None:
         if source.crs and not source.transform.is_identity:
-            return Place(source.crs.to_wkt(), source.transform, uri=self.uri)
+            return AffineGeoreference(source.crs.to_wkt(), source.transform, uri=self.uri)
         points, crs = source.gcps
         if points and crs:
-            return place_of_gcps(points, crs.to_wkt(), uri=self.uri)
-        return place_of_rpcs(source, uri=self.uri) if source.tags(ns="RPC") else None
+            return georeference_of_gcps(points, crs.to_wkt(), uri=self.uri)
+        return georeference_of_rpcs(source, uri=self.uri) if source.tags(ns="RPC") else None
 
-    def _told_place(self, source: rasterio.DatasetReader) -> Place | OutlinePlace | None:
-        record = self._origin.record
-        if record and record.tells_place:
-            return place_of_record(record, source.width, source.height, uri=self.uri)
-        if self._georeference:
+    def _given_georeference(
+        self, source: rasterio.DatasetReader
+    ) -> AffineGeoreference | WholeFootprint | None:
+        given = self._origin.georeference(source.width, source.height, uri=self.uri)
+        if given is None and self._origin.options.georeference:
             missing = "transform" if source.crs else "coordinate reference system"
             raise InputError(
                 f"{self.uri} has no {missing}",
                 hint="set it with gdal_edit.py, or give --no-georeference to take it without a "
                 "footprint",
             )
-        return None
+        return given
 
-    def _identity(self, source: rasterio.DatasetReader, own_place: bool) -> str:
+    def _identity(self, source: rasterio.DatasetReader, layout: _Layout) -> str:
         if is_gdal_name(self.uri):
             shape = (source.width, source.height, source.count, source.dtypes)
             crs = source.crs.to_wkt() if source.crs else None
             return remote_identity(
                 [self.uri, shape, tuple(source.transform), crs, sorted(source.tags().items())]
             )
-        return self._origin.identity(Path(self.uri), tells_place=own_place)
+        has_place = layout.is_georeferenced and source.driver not in _PICTURE_DRIVERS
+        return self._origin.identity(Path(self.uri), is_georeferenced=has_place)
 
 
 _PICTURE_DRIVERS = {"JPEG", "PNG", "WEBP", "BMP", "GIF"}

@@ -1,42 +1,46 @@
-"""Scenes that a catalogue or a table lists, with what it tells of each."""
+"""The entries of a source, and the scenes that they become."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.address import address_error
-from dcsh_pg.imagery.metadata.dates import DatePattern
-from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.image import ImageMetadata
+from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
-from dcsh_pg.imagery.pixels.gdal import Sign, is_gdal_name
+from dcsh_pg.imagery.pixels.gdal import is_gdal_name
+from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, UnreadableScene
-from dcsh_pg.imagery.sources.files import scene_at
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An entry of a catalogue or a table.
+    """An entry of a source: an image, or why there is none.
 
     Attributes:
-        address: of the entry itself, where a failure to read it is recorded.
-        uri: absolute path, URL or GDAL name of the image; None when there is an ``error``.
-        name: of the image within the listing, part of the identity of one that tells no place.
-        record: what the entry tells.
-        error: why the entry is of no use.
+        address: of the entry itself, under which a failure is recorded; of a file its path.
+        uri: absolute path, URL or GDAL name of the image; None where there is an ``error``.
+        name: of the image within the source, with '/'; part of the identity of an image that is not
+            georeferenced.
+        metadata: what the source says of the image.
+        error: why the entry cannot be used.
+        label: name of the sub-folder that the image lies in, or None.
+        named: the user named this very file, so every driver of GDAL may open it.
     """
 
     address: str
     uri: str | None = None
     name: str = ""
-    record: ImageRecord | None = None
+    metadata: ImageMetadata | None = None
     error: InputError | None = None
+    label: str | None = None
+    named: bool = False
 
 
 def listed_scenes(
@@ -44,53 +48,39 @@ def listed_scenes(
     *,
     reading: Reading,
     bands: int,
-    georeference: bool = True,
-    acquired: datetime | None = None,
-    date_pattern: str | None = None,
-    sign: Sign | None = None,
-    any_driver: bool = False,
+    options: SceneOptions | None = None,
 ) -> list[Scene]:
-    """The scenes of a listing in its order, each image once: its first entry counts.
+    """The scenes of a source in its order, each image once: its first entry counts.
 
-    Opens none of them.  An entry of no use becomes a scene whose ``describe`` tells why.
+    Opens none of them.  An entry that cannot be used becomes a scene whose ``describe`` raises its
+    error.
 
     Args:
         reading: how the scenes are cut and turned into uint8.
         bands: channels that the model takes.
-        georeference: refuse rasters of which neither they nor the listing tell the place.
-        acquired: time of those whose entry tells none; without a time zone it is UTC.
-        date_pattern: how their file names tell it, see :class:`dcsh_pg.imagery.metadata.dates.DatePattern`.
-        sign: makes a URL one that may be read; called at every opening.
-        any_driver: opens the images with every driver of GDAL, also those that read what a file
-            names; see :func:`dcsh_pg.imagery.pixels.gdal.open_raster`.
+        options: how the scenes are opened, dated and georeferenced.
 
     Raises:
-        UsageError: ``reading.bands`` are not as many as the model takes, or a bad date pattern.
+        UsageError: ``reading.bands`` are not as many as the model takes.
     """
     reading.check_bands(bands)
-    if acquired is not None and acquired.tzinfo is None:
-        acquired = acquired.replace(tzinfo=timezone.utc)
-    pattern = DatePattern(date_pattern) if date_pattern else None
+    options = options or SceneOptions()
     scenes: dict[str, Scene] = {}
     for entry in listed:
-        error = entry.error or address_error(entry.uri)
-        if error is not None:
-            scene: Scene = UnreadableScene(entry.address, reading, error)
-        elif entry.uri in scenes:
-            continue
-        else:
-            origin = Origin(entry.name, None, entry.record, acquired, pattern)
-            scene = scene_at(
-                entry.uri,
-                reading,
-                bands=bands,
-                origin=origin,
-                georeference=georeference,
-                sign=sign,
-                any_driver=any_driver,
-            )
+        scene = _scene(entry, reading, bands, options)
         scenes.setdefault(scene.uri, scene)
     return list(scenes.values())
+
+
+def _scene(entry: Listed, reading: Reading, bands: int, options: SceneOptions) -> Scene:
+    error = entry.error or (address_error(entry.uri) if entry.uri is not None else None)
+    if error is not None or entry.uri is None:
+        error = error or InputError(f"{entry.address} has no image")
+        return UnreadableScene(entry.address, reading, error)
+    if entry.named:
+        options = replace(options, any_driver=True)
+    origin = Origin(entry.name, entry.label, entry.metadata, options)
+    return open_scene(entry.uri, reading, bands=bands, origin=origin)
 
 
 def absolute(href: str, base: str) -> str:

@@ -16,7 +16,7 @@ from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.georeference.affine import Frame
-from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.image import ImageMetadata
 from dcsh_pg.imagery.sources.listed import Listed, absolute
 from dcsh_pg.imagery.sources.stac_items import FoundItem, find_items, malformed
 from dcsh_pg.progress import SILENT, Progress
@@ -67,7 +67,7 @@ def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
         for name, value in asset.extra_fields.items()
         if name == "gsd" or name.startswith("proj:")
     }
-    record = ImageRecord(
+    record = ImageMetadata(
         where=found.address,
         footprint=_outline(item.geometry),
         acquired=_acquired(item),

@@ -19,7 +19,7 @@ from dcsh_pg.imagery.address import shortened
 from dcsh_pg.imagery.georeference.affine import Frame
 from dcsh_pg.imagery.georeference.footprint import projected
 from dcsh_pg.imagery.metadata import dates
-from dcsh_pg.imagery.metadata.image import ImageRecord
+from dcsh_pg.imagery.metadata.image import ImageMetadata
 from dcsh_pg.imagery.sources.listed import Listed, absolute
 
 
@@ -55,7 +55,7 @@ def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) 
             yield Listed(where, error=InputError(f"{where} cannot be used: {error}"))
 
 
-def _record(row: Row, where: str) -> ImageRecord:
+def _record(row: Row, where: str) -> ImageMetadata:
     acquired = dates.parse_date(row.acquired) if row.acquired else None
     if row.acquired and acquired is None:
         raise InputError(
@@ -63,7 +63,7 @@ def _record(row: Row, where: str) -> ImageRecord:
             hint="2021-07-14 or 2021-07-14T10:30:00Z is one",
         )
     frame, footprint = _place(row.footprint, row.crs)
-    return ImageRecord(
+    return ImageMetadata(
         where, footprint=footprint, frame=frame, acquired=acquired, properties=row.properties
     )
 

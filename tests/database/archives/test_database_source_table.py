@@ -113,10 +113,10 @@ def test_a_table_that_may_not_be_read(conn):
 def test_a_box_in_any_crs_is_a_frame_and_an_outline_is_not():
     def place(footprint, crs="EPSG:32630"):
         [entry] = table_listing([SourceRow("a.tif", footprint, crs)], table="t")
-        return entry.record.frame, entry.record.footprint
+        return entry.metadata.frame, entry.metadata.footprint
 
     frame, footprint = place(shapely.MultiPolygon([box(*bounds_of(0))]))
-    assert frame.place(128, 128, uri="a").transform.almost_equals(
+    assert frame.georeference(128, 128, uri="a").transform.almost_equals(
         (10, 0, bounds_of(0)[0], 0, -10, bounds_of(0)[3]), 1e-6
     )
     assert footprint.equals_exact(to_lonlat(box(*bounds_of(0))), 1e-9)

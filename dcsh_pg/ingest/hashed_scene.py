@@ -1,0 +1,61 @@
+"""A scene on its way through the pipeline."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+from shapely import Polygon
+
+from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
+
+
+@dataclass(frozen=True)
+class Read:
+    """Chips that a thread reads: how many, of how many bytes of pixels."""
+
+    count: int
+    size: int
+    chips: Future[Chips]
+
+
+@dataclass
+class HashedScene:
+    """A scene on its way through the pipeline, and what came of it.
+
+    Attributes:
+        scene: the scene.
+        record: its description, None if that failed.
+        codes: packed codes, uint8 arrays (n, K/8), in the order of the windows.
+        windows: int32 arrays (n, 4), of the chips that were hashed.
+        footprints: polygons of those chips, or None for a scene that has no place.
+        valid_fractions: float32 arrays (n,).
+        error: what made it fail, or None.
+        is_known: it was not read, because its content is known.
+    """
+
+    scene: Scene
+    record: SceneRecord | None = None
+    error: Exception | None = None
+    is_known: bool = False
+    codes: list[np.ndarray] = field(default_factory=list)
+    windows: list[np.ndarray] = field(default_factory=list)
+    footprints: list[Polygon] | None = None
+    valid_fractions: list[np.ndarray] = field(default_factory=list)
+    reads: deque[Read] = field(default_factory=deque, repr=False)
+    unhashed: int = 0
+
+    def take(self, chips: Chips) -> None:
+        """Keeps what will become rows; the pixels go on to the model and are let go."""
+        self.windows.append(chips.windows)
+        self.valid_fractions.append(chips.valid_fraction)
+        if chips.footprints is not None:
+            self.footprints = self.footprints or []
+            self.footprints.extend(chips.footprints)
+        self.unhashed += len(chips)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.reads and not self.unhashed
