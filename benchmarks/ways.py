@@ -114,12 +114,13 @@ def conditions(
     inside = (low <= x) & (x < high) & (low <= y) & (y < high)
     corner, opposite = (low + 0.5) / side, (high - 0.5) / side
     area = shapely.box(corner, corner, opposite, opposite)
-    (meets,) = conn.execute("SELECT dcsh._meets()").fetchone()
+    text = spatial.area_text(area, spatial.layer_of(conn))
+    (predicate,) = conn.execute("SELECT dcsh._area_predicate(%s)", [text]).fetchone()
     return [
         Condition(
             "1 % area",
-            meets.replace("$1", "%(area)s"),
-            {"area": spatial.area_text(area, spatial.layer_of(conn))},
+            predicate,
+            {},
             Truth(codes, queries, k, inside),
         ),
         Condition(

@@ -4,11 +4,13 @@ CREATE OR REPLACE FUNCTION dcsh._footprint_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'polygon';
 
-CREATE OR REPLACE FUNCTION dcsh._meets() RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN 'c.geom && $1::polygon';
+CREATE OR REPLACE FUNCTION dcsh._area_predicate(area dcsh.area) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    SET search_path FROM CURRENT
+    SET extra_float_digits = 1
+    RETURN format('c.geom && %L::polygon', area);
 
-CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
+CREATE OR REPLACE FUNCTION dcsh._index_operator() RETURNS regoperator
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path FROM CURRENT
     RETURN '&&(polygon,polygon)'::regoperator;
@@ -17,7 +19,7 @@ CREATE OR REPLACE FUNCTION dcsh._plain_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'polygon';
 
-CREATE OR REPLACE FUNCTION dcsh._bounds_meet() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh._bounds_operator() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'OPERATOR(pg_catalog.&&)';
 
@@ -31,15 +33,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
+CREATE OR REPLACE FUNCTION dcsh._point(lon double precision, lat double precision)
     RETURNS dcsh.area
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN polygon(box(point(lon, lat), point(lon, lat)));
 
-CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint polygon, place dcsh.area)
+CREATE OR REPLACE FUNCTION dcsh._centre_distance(footprint polygon, target dcsh.area)
     RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN point(footprint) <-> point(place::polygon);
+    RETURN point(footprint) <-> point(target::polygon);
 
 CREATE OR REPLACE FUNCTION dcsh._bounds(footprint polygon) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -53,12 +55,12 @@ CREATE OR REPLACE FUNCTION dcsh._rectangle(
     RETURN polygon(box(point(west, south), point(east, north)));
 
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
-COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
-COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
-COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas, of any kind';
-COMMENT ON FUNCTION dcsh._bounds_meet IS 'Operator for two footprints whose bounding boxes meet';
-COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326, or an error when its coordinates are out of range';
-COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
-COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
+COMMENT ON FUNCTION dcsh._area_predicate IS 'Predicate that footprint c.geom intersects an area, which it has as an exact literal';
+COMMENT ON FUNCTION dcsh._index_operator IS 'Operator of the index on footprints that is true wherever dcsh._area_predicate is';
+COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas without type modifier';
+COMMENT ON FUNCTION dcsh._bounds_operator IS 'Operator that is true where the bounding boxes of two footprints intersect';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'The area, or an error if its coordinates are out of range';
+COMMENT ON FUNCTION dcsh._point IS 'A longitude and latitude as an area';
+COMMENT ON FUNCTION dcsh._centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';
 COMMENT ON FUNCTION dcsh._rectangle IS 'A footprint from its west, south, east and north';

@@ -4,11 +4,12 @@ CREATE OR REPLACE FUNCTION dcsh._footprint_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '@postgis@.geometry(Polygon, 4326)';
 
-CREATE OR REPLACE FUNCTION dcsh._meets() RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN '@postgis@.ST_Intersects(c.geom, $1::@postgis@.geometry)';
+CREATE OR REPLACE FUNCTION dcsh._area_predicate(area dcsh.area) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    SET search_path FROM CURRENT
+    RETURN format('@postgis@.ST_Intersects(c.geom, %L::@postgis@.geometry)', area);
 
-CREATE OR REPLACE FUNCTION dcsh._overlaps() RETURNS regoperator
+CREATE OR REPLACE FUNCTION dcsh._index_operator() RETURNS regoperator
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path FROM CURRENT
     RETURN '@postgis@.&&(@postgis@.geometry,@postgis@.geometry)'::regoperator;
@@ -17,7 +18,7 @@ CREATE OR REPLACE FUNCTION dcsh._plain_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '@postgis@.geometry';
 
-CREATE OR REPLACE FUNCTION dcsh._bounds_meet() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh._bounds_operator() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'OPERATOR(@postgis@.&&)';
 
@@ -47,15 +48,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION dcsh._place(lon double precision, lat double precision)
+CREATE OR REPLACE FUNCTION dcsh._point(lon double precision, lat double precision)
     RETURNS dcsh.area
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN @postgis@.ST_SetSRID(@postgis@.ST_MakePoint(lon, lat), 4326);
 
-CREATE OR REPLACE FUNCTION dcsh._off_centre(footprint @postgis@.geometry, place dcsh.area)
+CREATE OR REPLACE FUNCTION dcsh._centre_distance(footprint @postgis@.geometry, target dcsh.area)
     RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN @postgis@.ST_Distance(@postgis@.ST_Centroid(footprint), place::@postgis@.geometry);
+    RETURN @postgis@.ST_Distance(@postgis@.ST_Centroid(footprint), target::@postgis@.geometry);
 
 CREATE OR REPLACE FUNCTION dcsh._bounds(footprint @postgis@.geometry) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -70,12 +71,12 @@ CREATE OR REPLACE FUNCTION dcsh._rectangle(
     RETURN @postgis@.ST_MakeEnvelope(west, south, east, north, 4326);
 
 COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
-COMMENT ON FUNCTION dcsh._meets IS 'Condition that footprint c.geom shares a point with area $1';
-COMMENT ON FUNCTION dcsh._overlaps IS 'Operator of the index on footprints that is true wherever the condition is';
-COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas, of any kind';
-COMMENT ON FUNCTION dcsh._bounds_meet IS 'Operator for two footprints whose bounding boxes meet';
-COMMENT ON FUNCTION dcsh._to_lonlat IS 'An area in EPSG:4326, or an error when it is empty, invalid or out of range; without SRID it is taken to be in EPSG:4326';
-COMMENT ON FUNCTION dcsh._place IS 'A place as an area';
-COMMENT ON FUNCTION dcsh._off_centre IS 'Distance of a place from the centre of a footprint, degrees';
+COMMENT ON FUNCTION dcsh._area_predicate IS 'Predicate that footprint c.geom intersects an area, which it has as an exact literal';
+COMMENT ON FUNCTION dcsh._index_operator IS 'Operator of the index on footprints that is true wherever dcsh._area_predicate is';
+COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas without type modifier';
+COMMENT ON FUNCTION dcsh._bounds_operator IS 'Operator that is true where the bounding boxes of two footprints intersect';
+COMMENT ON FUNCTION dcsh._to_lonlat IS 'The area in EPSG:4326, or an error if it is empty, invalid or out of range; an area without SRID is assumed to be in EPSG:4326';
+COMMENT ON FUNCTION dcsh._point IS 'A longitude and latitude as an area';
+COMMENT ON FUNCTION dcsh._centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
 COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';
 COMMENT ON FUNCTION dcsh._rectangle IS 'A footprint from its west, south, east and north';

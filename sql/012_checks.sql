@@ -1,4 +1,4 @@
--- Checks of arguments that every spatial layer and search shares.
+-- A check that both spatial layers share.
 
 CREATE OR REPLACE FUNCTION dcsh._check_degrees(
     west double precision, south double precision, east double precision, north double precision
@@ -18,18 +18,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_degrees IS 'Raises an error when bounds are not finite or do not meet the range of longitude and latitude';
-
-CREATE OR REPLACE FUNCTION dcsh._check_max_distance(max_distance integer) RETURNS void
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-    SET search_path FROM CURRENT
-AS $$
-BEGIN
-    IF max_distance < 0 THEN
-        RAISE EXCEPTION 'max_distance must not be negative, not %', max_distance
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = '0 finds only equal codes, NULL allows every distance';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION dcsh._check_max_distance IS 'Raises an error when max_distance is negative';
+COMMENT ON FUNCTION dcsh._check_degrees IS 'An error if bounds are not finite or lie outside the range of longitude and latitude';

@@ -15,14 +15,18 @@ BEGIN
     RETURN found_archive;
 END
 $$;
-COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error';
+COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error if it does not exist';
+
+CREATE OR REPLACE FUNCTION dcsh._bits(archive text) RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+    RETURN (SELECT m.bits FROM dcsh.model m WHERE m.id = (dcsh._archive(archive)).model_id);
+COMMENT ON FUNCTION dcsh._bits IS 'Length of an archive''s codes, or an error if it does not exist';
 
 CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
-DECLARE
-    target dcsh.archive := dcsh._archive(archive);
 BEGIN
     EXECUTE format($ddl$
         CREATE TABLE dcsh.%1$I (
@@ -40,8 +44,7 @@ BEGIN
         CREATE INDEX ON dcsh.%1$I USING gist (geom);
         CREATE INDEX ON dcsh.%1$I (acquired);
         CREATE INDEX ON dcsh.%1$I (scene_id);
-    $ddl$, archive, dcsh._footprint_type(),
-        (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id));
+    $ddl$, archive, dcsh._footprint_type(), dcsh._bits(archive));
     PERFORM dcsh._comment_chips(archive);
 END
 $$;

@@ -5,47 +5,40 @@ CREATE OR REPLACE FUNCTION dcsh.hamming(a bit, b bit) RETURNS integer
     RETURN (a OPERATOR(@vector@.<~>) b)::integer;
 COMMENT ON FUNCTION dcsh.hamming IS 'Hamming distance of two codes of one length: the number of bits that differ';
 
--- The nearest chips, each once as (id, distance), for query code $2, k $3 and max_distance $6.
--- Without an index a bounded sort copies every row before it looks at it: let the rows be narrow.
--- With one the rows come by distance, so that all ties of the last one suffice to order them by id.
--- There max_distance is looked at afterwards, or a walk that finds less than k would go on to the
--- end; and CASE keeps other indexes away, because the conditions are known to be met by many chips.
-CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, conditions text, indexed boolean)
+-- The k nearest chips as (id, distance), for query code $1, k $2 and max_distance $3.
+-- Without an index a bounded sort copies every row before it compares it, so the rows are narrow.
+-- With one the rows come by distance, so all ties of the last one suffice to order them by id.
+-- There max_distance is applied afterwards: a walk that finds fewer than k would read the whole index.
+-- CASE hides the predicate from other indexes, because many chips are known to satisfy it.
+CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, predicate text, indexed boolean)
     RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format(CASE WHEN indexed THEN $walk$
         SELECT n.id, n.distance::integer AS distance
-        FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $2 AS distance
+        FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $1 AS distance
               FROM dcsh.%1$I c
               WHERE CASE WHEN %2$s THEN true END
-              ORDER BY c.code OPERATOR(@vector@.<~>) $2
-              FETCH FIRST ($3) ROWS WITH TIES) n
-        WHERE $6 IS NULL OR n.distance <= $6
+              ORDER BY c.code OPERATOR(@vector@.<~>) $1
+              FETCH FIRST ($2) ROWS WITH TIES) n
+        WHERE $3 IS NULL OR n.distance <= $3
         ORDER BY distance, n.id
-        LIMIT $3
+        LIMIT $2
     $walk$ ELSE $scan$
-        SELECT c.id, dcsh.hamming(c.code, $2) AS distance
+        SELECT c.id, dcsh.hamming(c.code, $1) AS distance
         FROM dcsh.%1$I c
-        WHERE %2$s AND ($6 IS NULL OR dcsh.hamming(c.code, $2) <= $6)
+        WHERE %2$s AND ($3 IS NULL OR dcsh.hamming(c.code, $1) <= $3)
         ORDER BY distance, c.id
-        LIMIT $3
-    $scan$ END, archive, conditions);
-COMMENT ON FUNCTION dcsh._nearest IS 'The query for the k chips nearest to a code under conditions, by the index or by comparing all';
+        LIMIT $2
+    $scan$ END, archive, predicate);
+COMMENT ON FUNCTION dcsh._nearest IS 'The query for the k chips nearest to a code that satisfy a predicate, by the index on codes or by comparing all';
 
--- With its former arguments it would be a function beside this one.
-DROP FUNCTION IF EXISTS dcsh._few(
-    text, text, bit, integer, dcsh.area, timestamptz, timestamptz, bigint);
-DROP FUNCTION IF EXISTS dcsh._few(
-    text, text, bit, integer, integer, integer, dcsh.area, timestamptz, timestamptz, bigint);
-
--- Where the indexes on footprints and times select few chips, the nearest of these: the indexes tell
--- which rows, the index on codes which of them are near, and only these are looked at.  The footprint's
--- index tells boxes that meet, so some may fall out; then more are asked for.
-CREATE OR REPLACE FUNCTION dcsh._few(
-    archive text, code_index regclass, conditions text, code bit, k integer, most integer,
-    max_distance integer, area dcsh.area, since timestamptz, until timestamptz, other_than bigint,
-    scenes bigint[], OUT ids bigint[], OUT distances integer[]
+-- Where other indexes select few chips: they return the rows, the index on codes finds the nearest of
+-- these, and only those are read. The index on footprints compares bounding boxes, so the predicate
+-- may reject some of them; then more are requested.
+CREATE OR REPLACE FUNCTION dcsh._search_selected(
+    archive text, code_index regclass, code bit, k integer, most integer, filter dcsh._filter,
+    OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -53,46 +46,43 @@ CREATE OR REPLACE FUNCTION dcsh._few(
 AS $$
 DECLARE
     selections text := concat_ws(', ',
-        CASE WHEN area IS NOT NULL
-            THEN format('name ''geom'', %L::regoperator, $1', dcsh._overlaps()) END,
-        CASE WHEN since IS NOT NULL
-            THEN 'name ''acquired'', ''>=(timestamptz,timestamptz)''::regoperator, $4' END,
-        CASE WHEN until IS NOT NULL
-            THEN 'name ''acquired'', ''<(timestamptz,timestamptz)''::regoperator, $5' END,
-        CASE WHEN scenes IS NOT NULL
-            THEN format('name ''scene_id'', ''=(bigint,bigint)''::regoperator, %L::bigint[]', scenes) END);
+        CASE WHEN filter.area IS NOT NULL
+            THEN format('name ''geom'', %L::regoperator, ($5).area', dcsh._index_operator()) END,
+        CASE WHEN filter.since IS NOT NULL
+            THEN 'name ''acquired'', ''>=(timestamptz,timestamptz)''::regoperator, ($5).since' END,
+        CASE WHEN filter.until IS NOT NULL
+            THEN 'name ''acquired'', ''<(timestamptz,timestamptz)''::regoperator, ($5).until' END,
+        CASE WHEN filter.scenes IS NOT NULL
+            THEN 'name ''scene_id'', ''=(bigint,bigint)''::regoperator, ($5).scenes' END);
     wanted integer := k;
     near tid[];
 BEGIN
     LOOP
-        -- NULL also where the snapshot names an index that is gone: then the chips are walked.
-        EXECUTE format($query$
-            SELECT n.tids FROM %s(%s::regclass, $2, $3, $6, $7, %s) n
-        $query$, dcsh._hamming_function('hamming_nearest'), code_index::oid, selections)
-        INTO near
-        USING area, code, wanted, since, until, max_distance, most;
+        -- NULL also if the index was dropped after the snapshot was taken: then the chips are walked.
+        EXECUTE format('SELECT n.tids FROM %s(%s::regclass, $1, $2, $3, $4, %s) n',
+            dcsh._hamming_function('hamming_nearest'), code_index::oid, selections)
+        INTO near USING code, wanted, filter.max_distance, most, filter;
         IF near IS NULL THEN
             ids := NULL;
             RETURN;
         END IF;
         EXECUTE format($query$
             SELECT coalesce(array_agg(n.id), '{}'), coalesce(array_agg(n.distance), '{}')
-            FROM (SELECT c.id, dcsh.hamming(c.code, $2) AS distance
+            FROM (SELECT c.id, dcsh.hamming(c.code, $1) AS distance
                   FROM dcsh.%I c
-                  WHERE c.ctid = ANY ($8) AND CASE WHEN %s THEN true END
+                  WHERE c.ctid = ANY ($3) AND CASE WHEN %s THEN true END
                   ORDER BY distance, c.id
-                  LIMIT $3) n
-        $query$, archive, conditions)
-        INTO ids, distances
-        USING area, code, k, since, until, max_distance, other_than, near;
+                  LIMIT $2) n
+        $query$, archive, dcsh._where(filter))
+        INTO ids, distances USING code, k, near;
         EXIT WHEN wanted IS NULL OR cardinality(ids) = k OR cardinality(near) < wanted;
         wanted := least(4::bigint * wanted + 16, 2147483647);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION dcsh._few IS 'The k nearest of the chips that meet the conditions, or NULL where these are more than most';
+COMMENT ON FUNCTION dcsh._search_selected IS 'The k nearest of the chips that a selective filter selects, or NULL if its indexes return more than most rows';
 
-CREATE OR REPLACE FUNCTION dcsh._reach(archive text, code bit, radius integer, most bigint)
+CREATE OR REPLACE FUNCTION dcsh._k_for_radius(archive text, code bit, radius integer, most bigint)
     RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -113,9 +103,9 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION dcsh._reach IS 'A k, at most as given, whose nearest chips are all within a radius and more; NULL where there is none';
+COMMENT ON FUNCTION dcsh._k_for_radius IS 'A k, at most as given, whose k nearest chips include all within a radius; NULL if there is none';
 
--- undistribute_archive makes a new table of the same name. A query that waited for its lock reads that
+-- undistribute_archive creates a new table of the same name. A query that waited for its lock reads that
 -- table with a snapshot that is older than its rows, and would find none.
 CREATE OR REPLACE FUNCTION dcsh._check_same_table(archive text) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -130,38 +120,23 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
 
--- With its former arguments it would be a function beside this one.
-DROP FUNCTION IF EXISTS dcsh._search(
-    text, bit, integer, dcsh.area, timestamptz, timestamptz, integer, bigint);
-
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
-CREATE OR REPLACE FUNCTION dcsh._search(
-    archive text, code bit, k integer, area dcsh.area, since timestamptz, until timestamptz,
-    max_distance integer, other_than bigint, scenes bigint[] DEFAULT NULL
-) RETURNS SETOF dcsh.hit
+CREATE OR REPLACE FUNCTION dcsh._search(archive text, code bit, k integer, filter dcsh._filter)
+    RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
-    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
-    place dcsh.area := dcsh._to_lonlat(area);
-    conditions text := concat_ws(' AND ',
-        'true',
-        CASE WHEN area IS NOT NULL THEN dcsh._meets() END,
-        CASE WHEN since IS NOT NULL THEN 'c.acquired >= $4' END,
-        CASE WHEN until IS NOT NULL THEN 'c.acquired < $5' END,
-        CASE WHEN other_than IS NOT NULL THEN 'c.id <> $7' END,
-        CASE WHEN scenes IS NOT NULL THEN format('c.scene_id = ANY (%L::bigint[])', scenes) END);
+    bits integer := dcsh._bits(archive);
+    predicate text := dcsh._where(filter);
     code_index regclass := dcsh._code_index(archive);
     chips double precision;
-    few_ids bigint[];
-    few_distances integer[];
-    reach bigint;
+    selected_ids bigint[];
+    selected_distances integer[];
+    walk_k bigint;
     near text;
 BEGIN
-    PERFORM dcsh._check_max_distance(max_distance);
     IF code IS NULL THEN
         RETURN;
     END IF;
@@ -171,54 +146,53 @@ BEGIN
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
     IF dcsh._is_distributed(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh._search_distributed(
-            archive, conditions, code, k, place, since, until, max_distance, other_than);
+        RETURN QUERY SELECT * FROM dcsh._search_distributed(archive, code, k, filter);
         PERFORM dcsh._check_same_table(archive);
         RETURN;
     END IF;
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
-        IF (area IS NOT NULL OR since IS NOT NULL OR until IS NOT NULL OR scenes IS NOT NULL)
+        IF dcsh._is_selective(filter)
             AND NOT row_security_active(format('dcsh.%I', archive))
             AND dcsh._hamming_function('hamming_nearest') IS NOT NULL
         THEN
-            -- To find k in a share of the chips, 1/share times k are walked past, and nobody knows
-            -- the share before. So as many are selected as take the time of the walk that they
+            -- To find k in a share of the chips, a walk visits about k/share of them, and the share is
+            -- not known in advance. So as many are selected as take the time of the walk that they
             -- would save: about 0.05 us each, against 3 us a step, and as many steps again for the
             -- ties of the last distance.
-            SELECT f.ids, f.distances INTO few_ids, few_distances
-                FROM dcsh._few(
-                    archive, code_index, conditions, code, k,
+            SELECT s.ids, s.distances INTO selected_ids, selected_distances
+                FROM dcsh._search_selected(
+                    archive, code_index, code, k,
                     least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer,
-                    max_distance, place, since, until, other_than, scenes) f;
+                    filter) s;
         END IF;
-        IF few_ids IS NULL AND k IS NULL THEN
-            reach := dcsh._reach(archive, code, max_distance, (100 + chips / 1000)::bigint);
+        IF selected_ids IS NULL AND k IS NULL THEN
+            walk_k := dcsh._k_for_radius(
+                archive, code, filter.max_distance, (100 + chips / 1000)::bigint);
         END IF;
     END IF;
     near := CASE
-        WHEN few_ids IS NOT NULL THEN 'SELECT f.id, f.distance FROM unnest($8, $9) f(id, distance)'
-        WHEN reach IS NOT NULL THEN format($query$
+        WHEN selected_ids IS NOT NULL THEN 'SELECT s.id, s.distance FROM unnest($4, $5) s(id, distance)'
+        WHEN walk_k IS NOT NULL THEN format($query$
             SELECT c.id, n.distance::integer AS distance
-            FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $2 AS distance
+            FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $1 AS distance
                   FROM dcsh.%1$I c
-                  ORDER BY c.code OPERATOR(@vector@.<~>) $2
-                  LIMIT $10) n JOIN dcsh.%1$I c ON c.id = n.id
-            WHERE %2$s AND n.distance <= $6
-        $query$, archive, conditions)
-        WHEN k IS NOT NULL THEN dcsh._nearest(archive, conditions, code_index IS NOT NULL)
+                  ORDER BY c.code OPERATOR(@vector@.<~>) $1
+                  LIMIT $6) n JOIN dcsh.%1$I c ON c.id = n.id
+            WHERE %2$s AND n.distance <= $3
+        $query$, archive, predicate)
+        WHEN k IS NOT NULL THEN dcsh._nearest(archive, predicate, code_index IS NOT NULL)
     END;
     IF near IS NULL THEN
-        -- All within a distance: rows of any number, so not first their ids and then the rest.
+        -- All within a distance may be many rows: no join of their ids with the other columns.
         RETURN QUERY EXECUTE format($query$
-            SELECT c.id, dcsh.hamming(c.code, $2) AS distance, c.scene_id, c.col_off, c.row_off,
+            SELECT c.id, dcsh.hamming(c.code, $1) AS distance, c.scene_id, c.col_off, c.row_off,
                    c.width, c.height, c.geom, c.acquired, c.valid_fraction
             FROM dcsh.%1$I c
-            WHERE %2$s AND dcsh.hamming(c.code, $2) <= $6
+            WHERE %2$s AND dcsh.hamming(c.code, $1) <= $2
             ORDER BY distance, c.id
-        $query$, archive, conditions)
-        USING place, code, k, since, until, max_distance, other_than;
+        $query$, archive, predicate) USING code, filter.max_distance;
     ELSE
         RETURN QUERY EXECUTE format($query$
             SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
@@ -226,13 +200,12 @@ BEGIN
             FROM (%2$s) near JOIN dcsh.%1$I c ON c.id = near.id
             ORDER BY near.distance, near.id
         $query$, archive, near)
-        USING place, code, k, since, until, max_distance, other_than,
-              few_ids, few_distances, reach;
+        USING code, k, filter.max_distance, selected_ids, selected_distances, walk_k;
     END IF;
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to, within and similar_in_stac; k NULL finds all within max_distance, scenes NULL in all scenes';
+COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance';
 
 -- VOLATILE, because EXPLAIN is not allowed elsewhere.
 CREATE OR REPLACE FUNCTION dcsh._plan(archive text, k integer DEFAULT 10) RETURNS jsonb
@@ -248,20 +221,19 @@ BEGIN
     IF code IS NULL THEN
         RETURN NULL;
     ELSIF dcsh._is_distributed(archive) THEN
-        -- Citus hands EXPLAIN no parameters on.
+        -- Citus does not pass parameters to EXPLAIN.
         EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(replace(
-            dcsh._query_of_shards(archive, 'true', true), '$2', format('%L', code)), '$3', k::text)
+            dcsh._query_of_shards(archive, 'true', true), '$1', format('%L', code)), '$2', k::text)
         INTO plan;
     ELSE
         EXECUTE 'EXPLAIN (FORMAT JSON) '
             || dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL)
-        INTO plan
-        USING NULL::dcsh.area, code::bit, k, NULL::timestamptz, NULL::timestamptz, NULL::integer;
+        INTO plan USING code::bit, k, NULL::integer;
     END IF;
     RETURN plan;
 END
 $$;
-COMMENT ON FUNCTION dcsh._plan IS 'The plan of a search for the k chips nearest to a code, as EXPLAIN (FORMAT JSON) tells it; NULL for an empty archive';
+COMMENT ON FUNCTION dcsh._plan IS 'The plan of a search for the k chips nearest to a code, from EXPLAIN (FORMAT JSON); NULL for an empty archive';
 
 CREATE OR REPLACE FUNCTION dcsh._check_k(k integer) RETURNS integer
     LANGUAGE plpgsql IMMUTABLE
@@ -276,37 +248,37 @@ BEGIN
     RETURN k;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_k IS 'k, or an error when it is not positive';
+COMMENT ON FUNCTION dcsh._check_k IS 'k, or an error if it is not positive';
 
 CREATE OR REPLACE FUNCTION dcsh.similar(
     archive text, code bit, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(
-        archive, code, dcsh._check_k(k), area, since, until, max_distance, NULL);
+    RETURN QUERY SELECT * FROM dcsh._search(archive, code, dcsh._check_k(k),
+        dcsh._checked_filter(archive, area, since, until, max_distance, scenes));
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id); footprint meets area, since <= acquired < until, distance <= max_distance';
+COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes';
 
 CREATE OR REPLACE FUNCTION dcsh.code_of(archive text, id bigint) RETURNS bit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
     found_code bit varying;
 BEGIN
-    EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', target.name)
+    PERFORM dcsh._archive(archive);
+    EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', archive)
         INTO found_code USING id;
     IF found_code IS NULL THEN
         PERFORM dcsh._check_same_table(archive);
         RAISE EXCEPTION 'archive "%" has no chip %', archive, coalesce(id::text, 'NULL')
-            USING ERRCODE = 'no_data_found', HINT = 'dcsh.chip_at tells the chip at a place';
+            USING ERRCODE = 'no_data_found', HINT = 'dcsh.chip_at finds the chip at a longitude and latitude';
     END IF;
     RETURN found_code;
 END
@@ -316,21 +288,21 @@ COMMENT ON FUNCTION dcsh.code_of IS 'The code of a chip';
 CREATE OR REPLACE FUNCTION dcsh.similar_to(
     archive text, id bigint, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(
-        archive, dcsh.code_of(archive, id), dcsh._check_k(k), area, since, until, max_distance, id);
+    RETURN QUERY SELECT * FROM dcsh._search(archive, dcsh.code_of(archive, id), dcsh._check_k(k),
+        dcsh._checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]));
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, that chip left out; otherwise as dcsh.similar';
+COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh.within(
     archive text, code bit, radius integer, area dcsh.area DEFAULT NULL,
-    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, scenes bigint[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -338,13 +310,13 @@ AS $$
 BEGIN
     IF radius IS NULL OR radius < 0 THEN
         RAISE EXCEPTION 'radius must not be negative, not %', coalesce(radius::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the very same code';
+            USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the same code';
     END IF;
-    RETURN QUERY SELECT * FROM dcsh._search(
-        archive, code, NULL, area, since, until, radius, NULL);
+    RETURN QUERY SELECT * FROM dcsh._search(archive, code, NULL,
+        dcsh._checked_filter(archive, area, since, until, radius, scenes));
 END
 $$;
-COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise as dcsh.similar';
+COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh.chip_at(archive text, lon double precision, lat double precision)
     RETURNS bigint
@@ -352,21 +324,22 @@ CREATE OR REPLACE FUNCTION dcsh.chip_at(archive text, lon double precision, lat 
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
     found_id bigint;
 BEGIN
+    PERFORM dcsh._archive(archive);
     PERFORM dcsh._check_degrees(lon, lat, lon, lat);
     EXECUTE format($query$
         SELECT c.id FROM dcsh.%I c
         WHERE %s
-        ORDER BY c.acquired DESC NULLS LAST, round(dcsh._off_centre(c.geom, $1)::numeric, 7), c.id
+        ORDER BY c.acquired DESC NULLS LAST, round(dcsh._centre_distance(c.geom, $1)::numeric, 7), c.id
         LIMIT 1
-    $query$, target.name, dcsh._meets()) INTO found_id USING dcsh._place(lon, lat);
+    $query$, archive, coalesce(dcsh._area_predicate(dcsh._point(lon, lat)), 'false'))
+    INTO found_id USING dcsh._point(lon, lat);
     PERFORM dcsh._check_same_table(archive);
     RETURN found_id;
 END
 $$;
-COMMENT ON FUNCTION dcsh.chip_at IS 'The chip at a longitude and latitude: of several the newest, then the one centred nearest to it; NULL where there is none';
+COMMENT ON FUNCTION dcsh.chip_at IS 'The chip at a longitude and latitude: the newest of several, then the one whose centre is nearest; NULL if there is none';
 
 CREATE OR REPLACE FUNCTION dcsh.extent(
     archive text, OUT west double precision, OUT south double precision,
@@ -375,14 +348,13 @@ CREATE OR REPLACE FUNCTION dcsh.extent(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
-DECLARE
-    target dcsh.archive := dcsh._archive(archive);
 BEGIN
+    PERFORM dcsh._archive(archive);
     EXECUTE format($query$
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
         FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
-    $query$, target.name) INTO west, south, east, north;
+    $query$, archive) INTO west, south, east, north;
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.extent IS 'Bounds of the footprints of an archive in degrees; NULL where it has none';
+COMMENT ON FUNCTION dcsh.extent IS 'Bounds of the footprints of an archive in degrees; NULL if it has none';

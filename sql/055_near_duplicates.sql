@@ -1,18 +1,7 @@
 -- Near duplicates: groups of chips whose codes are connected by steps of at most radius bits. Exact.
 
-CREATE OR REPLACE FUNCTION dcsh._conditions(area dcsh.area, since timestamptz, until timestamptz)
-    RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path FROM CURRENT
-    RETURN concat_ws(' AND ',
-        'true',
-        CASE WHEN area IS NOT NULL THEN dcsh._meets() END,
-        CASE WHEN since IS NOT NULL THEN 'c.acquired >= $2' END,
-        CASE WHEN until IS NOT NULL THEN 'c.acquired < $3' END);
-COMMENT ON FUNCTION dcsh._conditions IS 'Conditions on chip c that are given: area $1, since $2, until $3';
-
--- The pigeonhole principle: of radius + agreeing blocks of bits at most radius hold a bit that
--- differs, so at least agreeing are alike.  Every choice of so many blocks is a mask.
+-- The pigeonhole principle: of radius + agreeing blocks of bits, at most radius contain a bit that
+-- differs, so at least agreeing blocks are equal. Every choice of that many blocks is a mask.
 CREATE OR REPLACE FUNCTION dcsh._masks(bits integer[], radius integer, agreeing integer)
     RETURNS SETOF bit varying
     LANGUAGE sql IMMUTABLE
@@ -34,11 +23,11 @@ AS $$
     GROUP BY c.blocks
     ORDER BY c.blocks
 $$;
-COMMENT ON FUNCTION dcsh._masks IS 'Masks such that any two codes at most radius bits apart are alike under one of them; the bits are dealt to blocks in the order given';
+COMMENT ON FUNCTION dcsh._masks IS 'Masks such that any two codes at most radius bits apart are equal under one of them; bits are assigned to blocks in turn, in the order given';
 
--- Bits are dealt by their balance, so that no block has only bits that tell little.  More blocks
--- give masks of more bits, under which fewer codes meet, but also more masks: a pass over the codes
--- takes about 1 us a code, a pair that meets in it about 0.15 us.
+-- Bits are assigned to blocks by their balance, so that no block has only nearly constant bits. More
+-- blocks give masks of more bits, under which fewer codes are equal, but also more masks: a pass over the
+-- codes takes about 1 us a code, a candidate pair about 0.15 us.
 CREATE OR REPLACE FUNCTION dcsh._pair_masks(
     sample bit[], total bigint, radius integer, OUT masks bit varying[], OUT dense boolean
 )
@@ -59,11 +48,11 @@ AS $$
         WHERE a.agreeing = 1 OR a.masks <= 100
     ), pass AS (
         SELECT m.agreeing, m.mask,
-               sum(met.codes * (met.codes - 1) / 2)
+               sum(equal.codes * (equal.codes - 1) / 2)
                    * (total::double precision / cardinality(sample)) ^ 2 AS pairs
         FROM mask m,
             LATERAL (SELECT count(*) AS codes FROM unnest(sample) s(code)
-                     GROUP BY bit_send(s.code & m.mask)) met
+                     GROUP BY bit_send(s.code & m.mask)) equal
         GROUP BY m.agreeing, m.mask
     )
     SELECT array_agg(p.mask ORDER BY p.mask), sum(0.15 * p.pairs) > 4 * sum(total)
@@ -72,12 +61,11 @@ AS $$
     ORDER BY sum(total + 0.15 * p.pairs), p.agreeing
     LIMIT 1
 $$;
-COMMENT ON FUNCTION dcsh._pair_masks IS 'Masks by which the pairs of so many codes are found fastest, as a sample of them tells; dense where the pairs take far longer than the passes';
+COMMENT ON FUNCTION dcsh._pair_masks IS 'Masks that find the pairs of total codes fastest, estimated from a sample; dense if the pairs take far longer than the passes';
 
--- The roots are those of a union-find forest: a root is its own and the first of its group.  Pairs
--- of one root are passed over, so dense codes are connected within half the radius first; else a
--- cluster of n codes would give n^2 pairs.  Arrays, not temporary tables, which a standby could not
--- make.
+-- The roots are those of a union-find forest: a root is its own root and the first of its group. Pairs
+-- with one root are skipped, so dense codes are connected within half the radius first; else a cluster of
+-- n codes would give n^2 pairs. Arrays, because a standby cannot create temporary tables.
 CREATE OR REPLACE FUNCTION dcsh._connected(codes bit[], radius integer) RETURNS integer[]
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -97,7 +85,7 @@ DECLARE
     b integer;
 BEGIN
     IF radius > 0 AND native IS NOT NULL THEN
-        -- More comparisons than that, 0.3 ns each, take as long as the passes over masks.
+        -- With more comparisons, 0.3 ns each, the passes over masks are faster.
         EXECUTE format('SELECT %s($1, $2, $3)', native)
             INTO roots USING codes, radius, 20000 * radius;
         IF roots IS NOT NULL THEN
@@ -149,11 +137,11 @@ BEGIN
     RETURN roots;
 END
 $$;
-COMMENT ON FUNCTION dcsh._connected IS 'For each of different codes the place of the first one that it is connected to by steps of at most radius bits';
+COMMENT ON FUNCTION dcsh._connected IS 'For each of several distinct codes, the position of the first one that it is connected to by steps of at most radius bits';
 
 CREATE OR REPLACE FUNCTION dcsh.near_duplicates(
     archive text, radius integer, area dcsh.area DEFAULT NULL,
-    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, scenes bigint[] DEFAULT NULL
 ) RETURNS TABLE (
     group_id bigint, id bigint, distance integer, scene_id bigint, col_off integer,
     row_off integer, width integer, height integer, geom dcsh.hit.geom%TYPE,
@@ -164,10 +152,9 @@ CREATE OR REPLACE FUNCTION dcsh.near_duplicates(
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
-    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
-    place dcsh.area := dcsh._to_lonlat(area);
-    conditions text := dcsh._conditions(area, since, until);
+    bits integer := dcsh._bits(archive);
+    predicate text := dcsh._where(
+        dcsh._checked_filter(archive, area, since, until, scenes => scenes));
     codes bit varying[];
     firsts bigint[];
     chips bigint[];
@@ -175,7 +162,7 @@ BEGIN
     IF radius IS NULL OR radius < 0 OR radius >= bits THEN
         RAISE EXCEPTION 'radius must be from 0 to %, not %', bits - 1, coalesce(radius::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = '0 groups the chips with the very same code; few bits more are near duplicates';
+                  HINT = '0 groups the chips with the same code, a few bits more near duplicates';
     END IF;
     EXECUTE format($query$
         SELECT array_agg(d.code), array_agg(d.first), array_agg(d.chips)
@@ -184,16 +171,14 @@ BEGIN
                     FROM dcsh.%1$I c WHERE %2$s GROUP BY bit_send(c.code)) k
                   JOIN dcsh.%1$I f ON f.id = k.first
               ORDER BY k.first) d
-    $query$, archive, conditions)
-    INTO codes, firsts, chips
-    USING place, since, until;
+    $query$, archive, predicate) INTO codes, firsts, chips;
 
     RETURN QUERY EXECUTE format($query$
         WITH member AS (
             SELECT bit_send(u.code) AS key, sum(u.chips) OVER same AS chips,
                    first_value(u.first) OVER same AS group_id,
                    first_value(u.code) OVER same AS first_code
-            FROM unnest($4, $5, $6, $7) u(code, first, chips, root)
+            FROM unnest($1, $2, $3, $4) u(code, first, chips, root)
             WINDOW same AS (PARTITION BY u.root ORDER BY u.first
                             RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
         )
@@ -202,9 +187,9 @@ BEGIN
         FROM member m JOIN dcsh.%I c ON bit_send(c.code) = m.key
         WHERE m.chips > 1 AND %s
         ORDER BY m.group_id, c.id
-    $query$, archive, conditions)
-    USING place, since, until, codes, firsts, chips, dcsh._connected(codes, radius);
+    $query$, archive, predicate)
+    USING codes, firsts, chips, dcsh._connected(codes, radius);
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.near_duplicates IS 'Groups of two chips and more, each connected to the next by codes at most radius bits apart; group_id is the smallest id of the group, distance is to that chip; by (group_id, id); area, since and until as in dcsh.similar';
+COMMENT ON FUNCTION dcsh.near_duplicates IS 'Groups of two or more chips, each connected to the next by codes at most radius bits apart, by (group_id, id); group_id is the smallest id of the group, distance is measured to that chip. Filtered like dcsh.similar';

@@ -13,8 +13,7 @@ CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
-    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
+    bits integer := dcsh._bits(archive);
     chips bigint;
     counts bigint[];
 BEGIN
@@ -143,9 +142,10 @@ COMMENT ON FUNCTION dcsh._round_cell IS 'The least of 1, 2 and 5 times a power o
 
 CREATE OR REPLACE FUNCTION dcsh.coverage(
     archive text, cell double precision DEFAULT NULL, every text DEFAULT NULL,
-    area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL
+    area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
+    scenes bigint[] DEFAULT NULL
 ) RETURNS TABLE (
-    id bigint, geom dcsh.hit.geom%TYPE, period timestamptz, chips bigint, scenes bigint,
+    id bigint, geom dcsh.hit.geom%TYPE, period timestamptz, chips bigint, scene_count bigint,
     first_acquired timestamptz, last_acquired timestamptz, valid_fraction real
 )
     LANGUAGE plpgsql STABLE
@@ -153,7 +153,8 @@ CREATE OR REPLACE FUNCTION dcsh.coverage(
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    predicate text := dcsh._where(
+        dcsh._checked_filter(archive, area, since, until, scenes => scenes));
     side double precision := coalesce(cell, (
         SELECT dcsh._round_cell(greatest(e.east - e.west, e.north - e.south))
         FROM dcsh.extent(archive) e));
@@ -168,25 +169,24 @@ BEGIN
     END IF;
     RETURN QUERY EXECUTE format($query$
         WITH chip AS MATERIALIZED (
-            SELECT dcsh._bounds(c.geom) AS bounds, date_trunc($5, c.acquired, 'UTC') AS period,
+            SELECT dcsh._bounds(c.geom) AS bounds, date_trunc($2, c.acquired, 'UTC') AS period,
                    c.scene_id, c.acquired, c.valid_fraction
             FROM dcsh.%I c WHERE %s
         ), cell AS (
-            SELECT floor((p.bounds[1] + p.bounds[3]) / 2 / $4) AS x,
-                   floor((p.bounds[2] + p.bounds[4]) / 2 / $4) AS y,
-                   p.period, count(*) AS chips, count(DISTINCT p.scene_id) AS scenes,
+            SELECT floor((p.bounds[1] + p.bounds[3]) / 2 / $1) AS x,
+                   floor((p.bounds[2] + p.bounds[4]) / 2 / $1) AS y,
+                   p.period, count(*) AS chips, count(DISTINCT p.scene_id) AS scene_count,
                    min(p.acquired) AS first_acquired, max(p.acquired) AS last_acquired,
                    avg(p.valid_fraction::numeric)::real AS valid_fraction
             FROM chip p
             GROUP BY x, y, p.period
         )
         SELECT row_number() OVER (ORDER BY n.period, n.y, n.x),
-               dcsh._rectangle(n.x * $4, n.y * $4, (n.x + 1) * $4, (n.y + 1) * $4),
-               n.period, n.chips, n.scenes, n.first_acquired, n.last_acquired, n.valid_fraction
+               dcsh._rectangle(n.x * $1, n.y * $1, (n.x + 1) * $1, (n.y + 1) * $1),
+               n.period, n.chips, n.scene_count, n.first_acquired, n.last_acquired, n.valid_fraction
         FROM cell n
         ORDER BY 1
-    $query$, archive, dcsh._conditions(area, since, until))
-    USING dcsh._to_lonlat(area), since, until, side, every;
+    $query$, archive, predicate) USING side, every;
     PERFORM dcsh._check_same_table(archive);
 END
 $$;

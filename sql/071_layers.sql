@@ -6,9 +6,6 @@ CREATE OR REPLACE FUNCTION dcsh._create_layer(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
-DECLARE
-    target dcsh.archive := dcsh._archive(archive);
-    bits integer := (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
 BEGIN
     EXECUTE format($ddl$
         CREATE OR REPLACE VIEW dcsh.%1$I %6$s AS
@@ -29,7 +26,7 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
         COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
         COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
-    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), bits,
+    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), dcsh._bits(archive),
         dcsh._view_options());
     EXECUTE format('COMMENT ON VIEW dcsh.%I IS %L', archive || '_layer',
         format('Chips of archive %s with their scenes, as a layer for GIS programs', archive));

@@ -1,4 +1,4 @@
--- Searches for servers of features and of vector tiles, which pass nothing but plain arguments.
+-- Searches for feature and tile servers, which pass only plain arguments.
 
 CREATE OR REPLACE FUNCTION dcsh._code_from_hex(code text) RETURNS bit varying
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -31,11 +31,12 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._area_from_text IS 'An area from its WKT, EWKT or GeoJSON';
 
--- tipg passes the text of a default on as the argument, so none of them is NULL: 'NULL' is no number.
+-- tipg passes the text of a default as the argument, so no default is NULL: 'NULL' is not a number.
 CREATE OR REPLACE FUNCTION dcsh.search_layer(
     archive text, chip bigint DEFAULT 0, code text DEFAULT '', k integer DEFAULT 10,
     area text DEFAULT '', since timestamptz DEFAULT '-infinity',
-    until timestamptz DEFAULT 'infinity', max_distance integer DEFAULT 1024
+    until timestamptz DEFAULT 'infinity', max_distance integer DEFAULT 1024,
+    scenes text DEFAULT ''
 ) RETURNS TABLE (
     id bigint, geom @postgis@.geometry(Polygon, 4326), rank integer, distance integer,
     acquired timestamptz, valid_fraction real, scene_id bigint, uri text, collection text,
@@ -49,7 +50,7 @@ DECLARE
     query_code text := nullif(code, '');
 BEGIN
     IF num_nonnulls(query_chip, query_code) <> 1 THEN
-        RAISE EXCEPTION 'a search is by chip or by code, and % given',
+        RAISE EXCEPTION 'either chip or code is required, and % given',
                 CASE WHEN query_chip IS NULL THEN 'neither is' ELSE 'both are' END
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'chip is the id of a chip, code the hexadecimal text of a code';
@@ -62,25 +63,27 @@ BEGIN
                 archive,
                 CASE WHEN query_chip IS NULL THEN dcsh._code_from_hex(query_code)
                      ELSE dcsh.code_of(archive, query_chip) END,
-                dcsh._check_k(k), dcsh._area_from_text(nullif(area, '')),
-                nullif(since, '-infinity'), nullif(until, 'infinity'),
-                nullif(max_distance, 1024), query_chip) h
+                dcsh._check_k(k),
+                dcsh._checked_filter(
+                    archive, dcsh._area_from_text(nullif(area, '')), nullif(since, '-infinity'),
+                    nullif(until, 'infinity'), nullif(max_distance, 1024),
+                    nullif(scenes, '')::bigint[], ARRAY[query_chip])) h
             LEFT JOIN dcsh.scene s ON s.id = h.scene_id
         ORDER BY h.distance, h.id;
 END
 $$;
-COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to one of its chips, left out itself, or to a code in hexadecimal, with their scenes; area is WKT or GeoJSON; otherwise as dcsh.similar';
+COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to one of its chips, without that chip, or to a code in hexadecimal, with their scenes. area is WKT or GeoJSON, scenes an array of ids, {3,17} for example. Otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh._tile_query(
     query json, OUT archive text, OUT chip bigint, OUT code text, OUT k integer, OUT area text,
-    OUT since timestamptz, OUT until timestamptz, OUT max_distance integer
+    OUT since timestamptz, OUT until timestamptz, OUT max_distance integer, OUT scenes bigint[]
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
     known constant text[] :=
-        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance'];
+        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance', 'scenes'];
     stray text;
 BEGIN
     IF query IS NULL OR json_typeof(query) <> 'object' THEN
@@ -97,21 +100,20 @@ BEGIN
         RAISE EXCEPTION 'code must be text, not a number: %', query -> 'code'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'put 0x before its hexadecimal digits';
     END IF;
-    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance
+    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance, scenes
     FROM json_to_record(query) q(
         archive text, chip bigint, code text, k integer, area text, since timestamptz,
-        until timestamptz, max_distance integer);
+        until timestamptz, max_distance integer, scenes bigint[]);
     IF archive IS NULL THEN
-        RAISE EXCEPTION 'query names no archive'
+        RAISE EXCEPTION 'query has no archive'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'for example {"archive": "naip"}';
     END IF;
-    PERFORM dcsh._archive(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh._tile_query IS 'The parameters of a tile, read from JSON and checked';
 
--- ST_AsMVT takes rows of any type.  A function of others in its schema could fit better, but not one for a
--- type that they may not use.
+-- ST_AsMVT takes rows of any type. Another role's function in its schema could match the call better, but
+-- not for a type that this role may not use.
 DO $$
 BEGIN
     IF to_regtype('dcsh._tile_feature') IS NULL THEN
@@ -125,8 +127,8 @@ COMMENT ON COLUMN dcsh._tile_feature.id IS 'Key of the chip';
 COMMENT ON COLUMN dcsh._tile_feature.about IS 'Properties of the feature';
 COMMENT ON COLUMN dcsh._tile_feature.shape IS 'Outline or centre in the grid of the tile';
 
--- A tile of the whole Earth meets all chips of an archive, so those are left out that would be narrower
--- than two pixels of 256. A hit is to be seen at any zoom: where its outline is nothing, by its centre.
+-- A tile of the whole Earth intersects all chips of an archive, so chips narrower than two of its 256
+-- pixels are left out. A hit is visible at any zoom: by its centre where its outline is too small.
 CREATE OR REPLACE FUNCTION dcsh.tiles(z integer, x integer, y integer, query json) RETURNS bytea
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -137,22 +139,26 @@ DECLARE
     edge constant double precision := 20037508.342789244;
     mercator constant @postgis@.geometry := @postgis@.ST_MakeEnvelope(-edge, -edge, edge, edge, 3857);
     tile @postgis@.geometry;
-    place @postgis@.geometry;
+    bounds @postgis@.geometry;
     asked record;
+    filter dcsh._filter;
     mvt bytea;
 BEGIN
     IF z BETWEEN 0 AND 30 AND x BETWEEN 0 AND 2 ^ z - 1 AND y BETWEEN 0 AND 2 ^ z - 1 THEN
         tile := @postgis@.ST_TileEnvelope(z, x, y, mercator, 0::double precision);
-        place := @postgis@.ST_Transform(
+        bounds := @postgis@.ST_Transform(
             @postgis@.ST_TileEnvelope(z, x, y, mercator, margin::double precision / grid), 4326);
     ELSE
-        RAISE EXCEPTION 'there is no tile %/%/%', z, x, y
+        RAISE EXCEPTION 'tile %/%/% does not exist', z, x, y
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'zoom z is 0 to 30, x and y are 0 to 2^z - 1';
+                  HINT = 'z must be from 0 to 30, x and y from 0 to 2^z - 1';
     END IF;
     SELECT * INTO asked FROM dcsh._tile_query(query);
+    filter := dcsh._checked_filter(
+        asked.archive, dcsh._area_from_text(nullif(asked.area, '')), asked.since, asked.until,
+        scenes => asked.scenes);
     EXECUTE format($query$
-        WITH met AS MATERIALIZED (
+        WITH drawn AS MATERIALIZED (
             SELECT f.id, @postgis@.ST_Transform(f.geom, 3857) AS footprint, jsonb_strip_nulls(
                 jsonb_build_object(
                     'rank', f.rank, 'distance', f.distance,
@@ -167,36 +173,35 @@ BEGIN
                                     'chips'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
                 FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
                           m.footprint, $2::@postgis@.box2d, $3, $4, true) AS shape
-                      FROM met m) t
+                      FROM drawn m) t
                 WHERE t.shape IS NOT NULL)
             || (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh._tile_feature,
                                     'centres'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
                 FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
                           @postgis@.ST_Centroid(m.footprint), $2::@postgis@.box2d, $3, $4, true) AS shape
-                      FROM met m
+                      FROM drawn m
                       WHERE m.about ? 'rank') t
                 WHERE t.shape IS NOT NULL)
     $query$, CASE
         WHEN num_nonnulls(asked.chip, asked.code, asked.k, asked.max_distance) > 0 THEN $hits$
             SELECT h.*
             FROM dcsh.search_layer(
-                $5, $6, $7, coalesce($8, 10), $9, $10, $11, coalesce($12, 1024)) h
+                $5, $6, $7, coalesce($8, 10), $9, $10, $11, coalesce($12, 1024), coalesce($13, '')) h
         $hits$
         ELSE format($chips$
             SELECT c.*, NULL::integer AS rank, NULL::integer AS distance,
                    s.uri, s.collection, s.item_id
             FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
-            WHERE @postgis@.ST_XMax(c.geom::@postgis@.box3d) - @postgis@.ST_XMin(c.geom::@postgis@.box3d) >= $13
-                AND ($14 IS NULL OR @postgis@.ST_Intersects(c.geom, $14))
-                AND ($10 IS NULL OR c.acquired >= $10) AND ($11 IS NULL OR c.acquired < $11)
-        $chips$, asked.archive)
+            WHERE @postgis@.ST_XMax(c.geom::@postgis@.box3d) - @postgis@.ST_XMin(c.geom::@postgis@.box3d) >= $14
+                AND %s
+        $chips$, asked.archive, dcsh._where(filter))
     END)
     INTO mvt
-    USING place, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
-          asked.area, asked.since, asked.until, asked.max_distance, 360 / 2 ^ z / 128,
-          dcsh._to_lonlat(dcsh._area_from_text(nullif(asked.area, '')))::@postgis@.geometry;
+    USING bounds, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
+          asked.area, asked.since, asked.until, asked.max_distance, asked.scenes::text,
+          360 / 2 ^ z / 128;
     PERFORM dcsh._check_same_table(asked.archive);
     RETURN mvt;
 END
 $$;
-COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT) with layer chips: the chips of query archive that are two pixels wide or more, or with chip or code the hits of dcsh.search_layer, and then with layer centres; features carry the chip as id';
+COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT). Layer chips has the chips of the archive in query that are at least two pixels wide, or with chip or code the hits of dcsh.search_layer, and then layer centres has their centres; a feature''s id is that of its chip';

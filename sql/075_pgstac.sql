@@ -80,9 +80,9 @@ CREATE OR REPLACE FUNCTION dcsh.similar_in_stac(
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(
-        archive, code, dcsh._check_k(k), area, since, until, max_distance, other_than,
-        ARRAY(SELECT dcsh.scenes_in_stac(archive, filter)));
+    RETURN QUERY SELECT * FROM dcsh._search(archive, code, dcsh._check_k(k),
+        dcsh._checked_filter(archive, area, since, until, max_distance,
+                             ARRAY(SELECT dcsh.scenes_in_stac(archive, filter)), ARRAY[other_than]));
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_in_stac IS 'As dcsh.similar, of the chips whose STAC item in pgstac meets a CQL2-JSON filter; chip other_than left out';

@@ -17,7 +17,7 @@ from typing import Literal
 
 Layer = Literal["postgis", "core"]
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest revision in ``migrations/versions``: the schema that this dcsh-pg works with."""
 
 FOLDER = Path(__file__).parent

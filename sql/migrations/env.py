@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import context
 
 from dcsh_pg import sql
-from dcsh_pg.sql.migrations.run import run_sql, run_statements, spatial_layer
+from dcsh_pg.sql.migrations.run import create_signatures, run_sql, run_statements, spatial_layer
 
 # The functions are their own record of what they are: it is replaced, dumped and restored with them.
 DIGEST = """
@@ -62,6 +62,7 @@ with context.begin_transaction():
             run_statements(OWNER.format(owner=owner))
         run_sql(file)
     context.run_migrations()
+    create_signatures(sql.functions(spatial_layer()))
     for file in sql.functions(spatial_layer()):
         run_sql(file)
     run_statements(DIGEST.format(sql.digest(spatial_layer())))

@@ -1,10 +1,13 @@
-"""How a revision runs its SQL files: on the connection, or into the script of ``--sql``."""
+"""Run a revision's SQL files: on the connection, or into the script of ``--sql``."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
+import psycopg
 from alembic import context
 
 from dcsh_pg.sql import Layer
@@ -14,7 +17,7 @@ VERSIONS = Path(__file__).parent / "versions"
 
 def spatial_layer() -> Layer:
     """The spatial layer that this upgrade is for."""
-    return context.config.attributes["layer"]
+    return cast(Layer, context.config.attributes["layer"])
 
 
 _SCHEMAS = re.compile("@(vector|postgis)@")
@@ -29,15 +32,26 @@ BEGIN
 END
 $dcsh_qualify$;
 """
+_HEADER = re.compile(r"^CREATE OR REPLACE FUNCTION dcsh\.(.*?)\n    LANGUAGE", re.M | re.S)
+_SIGNATURE = "CREATE OR REPLACE FUNCTION pg_temp.{} LANGUAGE plpgsql AS 'BEGIN END';"
 
 
 def run_sql(file: str | Path) -> None:
-    """Runs a file of statements; a bare name is one in ``versions``."""
+    """Run a file of statements; a bare name is one in ``versions``."""
     run_statements((VERSIONS / file).read_text(encoding="utf-8"))
 
 
+def create_signatures(files: Sequence[Path]) -> None:
+    """Create the functions of the files in ``pg_temp`` without their bodies.
+
+    ``010_former_functions.sql`` compares them with the functions of schema ``dcsh`` and drops them.
+    """
+    headers = [header for file in files for header in _HEADER.findall(file.read_text("utf-8"))]
+    run_statements("\n".join(map(_SIGNATURE.format, headers)))
+
+
 def run_statements(statements: str) -> None:
-    """Runs SQL, or adds it to the script.
+    """Run SQL, or add it to the script.
 
     ``@vector@`` and ``@postgis@`` are the schemas of the extensions, which only the server knows.
     """
@@ -46,6 +60,8 @@ def run_statements(statements: str) -> None:
     migration = context.get_context()
     if migration.as_sql:
         migration.impl.static_output(statements)
-    else:
-        # Many statements in one go, and no placeholders: past SQLAlchemy to psycopg itself.
-        migration.connection.connection.driver_connection.execute(statements)
+        return
+    assert migration.connection is not None
+    # Many statements in one string, without placeholders: psycopg runs them, SQLAlchemy cannot.
+    connection = cast("psycopg.Connection", migration.connection.connection.driver_connection)
+    connection.execute(statements.encode())

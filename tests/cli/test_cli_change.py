@@ -141,7 +141,7 @@ def test_only_some(run):
         (("2019-13", "2021"), "--from: not a time: '2019-13'"),
         (("2019", "lately"), "--to: not a period: 'lately'"),
         (("2020/2019", "2021"), "--from: period 2020/2019 ends before it begins"),
-        (("2021", "2019"), "does not lie before period"),
+        (("2021", "2019"), "must be before period"),
         (("9999", "2021"), "--from: period 9999 has no end"),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_tile_of_a_search_has_the_hits_that_sql_finds_in_it(client, conn):
 
 @pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 @pytest.mark.parametrize(("query", "status", "message"), [
-    ({"archive": "places"}, 500, "a search is by chip or by code, and neither is given"),
+    ({"archive": "places"}, 500, "either chip or code is required, and neither is given"),
     ({"archive": "nowhere", "chip": 1}, 500, 'archive "nowhere" does not exist'),
     ({"archive": "places", "chip": 99}, 500, 'archive "places" has no chip 99'),
     ({"archive": "places", "code": "pond"}, 500, 'code must be hexadecimal, not "pond"'),

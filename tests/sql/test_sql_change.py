@@ -177,7 +177,7 @@ def test_sql_takes_ranges_with_any_bounds(conn):
 def test_mistakes_are_told_with_a_hint(conn):
     filled(conn, [(1, row_of_boxes(0, 1), np.zeros((1, 8), np.uint8))])
     for before, after in ((AFTER, BEFORE), (BEFORE, BEFORE), ((DAY, DAY), AFTER)):
-        with pytest.raises(UsageError, match="does not lie before") as error:
+        with pytest.raises(UsageError, match="must be before period") as error:
             change(conn, "places", before, after)
         assert "after =>" in error.value.hint
     with pytest.raises(UsageError, match="min_overlap must lie above 0"):

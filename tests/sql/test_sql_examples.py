@@ -147,9 +147,10 @@ def test_walks_go_on_where_unlikes_refuse_what_is_near(indexed):
     for k in (1, 20, 200, 999):
         hits = examples.similar_to_examples(indexed, "places", [1], [2], k=k)
         assert found(hits) == expected[:k]
-    walk = (
-        "SELECT (dcsh._walk_to_examples('places', %s, %s, '{1,2}', %s, NULL, NULL, NULL, NULL)).ids"
-    )
+    walk = """
+        SELECT (dcsh._walk_to_examples('places', %s, %s, %s,
+                    dcsh._checked_filter('places', other_than => '{1,2}'))).ids
+        """
     like, unlike = ([str(packed.to_text(codes[n]))] for n in (0, 1))
     [few] = indexed.execute(walk, [like, unlike, 20]).fetchone()
     assert few == [id for _, id in expected[:20]]
@@ -189,10 +190,10 @@ def test_mistakes_are_told_with_a_hint(conn):
     def ask(*arguments, **options):
         return examples.similar_to_examples(conn, "places", *arguments, **options)
 
-    with pytest.raises(UsageError, match="no chip is liked") as error:
+    with pytest.raises(UsageError, match="likes must not be empty") as error:
         ask([])
     assert "likes =>" in error.value.hint
-    with pytest.raises(UsageError, match="no rule is called 'median'") as error:
+    with pytest.raises(UsageError, match="unknown rule 'median'") as error:
         ask([1], rule="median")
     assert "mean" in error.value.hint
     with pytest.raises(UsageError, match="chip 2 is both liked and unliked"):

@@ -425,8 +425,8 @@ def test_a_search_in_some_scenes_equals_brute_force_with_and_without_the_index(r
             for since in (None, day + timedelta(days=10)):
                 rows = conn.execute(
                     """
-                    SELECT h.distance, h.id FROM dcsh._search(
-                        'places', %s::bit(16), 25, NULL, %s, NULL, NULL, NULL, %s::bigint[]) h
+                    SELECT h.distance, h.id FROM dcsh.similar(
+                        'places', %s::bit(16), 25, since => %s, scenes => %s) h
                     """,
                     [packed.to_text(codes[0]), since, scenes],
                 ).fetchall()

@@ -213,7 +213,7 @@ WRONG_QUERIES = [
     ("[]", "query must be a JSON object"),
     ('"places"', "query must be a JSON object"),
     (None, "query must be a JSON object, not NULL"),
-    ("{}", "query names no archive"),
+    ("{}", "query has no archive"),
     ('{"archive": "nowhere"}', 'archive "nowhere" does not exist'),
     ('{"archive": "places", "limit": 3}', 'query has no parameter "limit"'),
     ('{"archive": "places", "k": "many"}', 'invalid input syntax for type integer: "many"'),
@@ -245,7 +245,7 @@ def test_a_wrong_query_gets_one_clear_error(conn, query, message):
 @pytest.mark.parametrize("any_postgis", ["postgis"], indirect=True)
 def test_what_is_not_there(conn, database):
     for z, x, y in ((-1, 0, 0), (31, 0, 0), (3, 8, 0), (3, 0, -1)):
-        with pytest.raises(UsageError, match=f"there is no tile {z}/{x}/{y}"):
+        with pytest.raises(UsageError, match=f"tile {z}/{x}/{y} does not exist"):
             layers.tile(conn, "places", z, x, y)
     with pytest.raises(NotFound, match="no chip 999"):
         layers.tile(conn, "places", 0, 0, 0, chip=999)

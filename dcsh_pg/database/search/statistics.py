@@ -211,7 +211,7 @@ def coverage(
     with sql_errors():
         rows = conn.execute(
             """
-            SELECT id, period, chips, scenes, first_acquired, last_acquired, valid_fraction,
+            SELECT id, period, chips, scene_count, first_acquired, last_acquired, valid_fraction,
                    geom::text
             FROM dcsh.coverage(
                 archive => %(archive)s::text, cell => %(cell)s::double precision,

@@ -149,30 +149,32 @@ def test_it_is_chosen_where_it_pays_and_the_index_on_footprints_where_that_does(
         assert scans.of("places_geom_idx") == of_area + 1
 
 
-def test_few_are_told_from_more_than_that_to_the_very_chip(conn):
+def test_at_most_so_many_selected_rows_are_searched_to_the_very_chip(conn):
     codes = clustered(50)
     filled(conn, codes).finish()
     distances = packed.hamming(codes, codes[:1])[:, 0].tolist()
     nearest = sorted(zip(distances, range(1, 51), strict=True))
     near = [(distance, id) for distance, id in nearest if distance <= 8]
 
-    def few(k, most, max_distance=None, conditions="true"):
+    def selected(k, most, max_distance=None, other_than=None):
         ids, found = conn.execute(
-            "SELECT ids, distances FROM dcsh._few('places', 'dcsh.places_code_idx', %s,"
-            " dcsh.code_of('places', 1), %s, %s, %s, NULL, '-infinity', NULL, NULL, NULL)",
-            [conditions, k, most, max_distance],
+            "SELECT ids, distances FROM dcsh._search_selected('places', 'dcsh.places_code_idx',"
+            " dcsh.code_of('places', 1), %s, %s,"
+            " ROW(NULL, '-infinity', NULL, %s, NULL, %s::bigint[])::dcsh._filter)",
+            [k, most, max_distance, other_than],
         ).fetchone()
         return ids if ids is None else list(zip(found, ids, strict=True))
 
-    assert few(7, 50) == nearest[:7] and few(7, 49) is None
-    assert few(70, 50) == few(None, 50) == nearest and few(70, 49) is None
-    assert few(None, 50, 8) == near and few(None, 49, 8) is None
-    assert few(7, 50, -1) == [] and few(7, 49, -1) is None
-    # The index may tell of more than meet the conditions.
+    assert selected(7, 50) == nearest[:7] and selected(7, 49) is None
+    assert selected(70, 50) == selected(None, 50) == nearest and selected(70, 49) is None
+    assert selected(None, 50, 8) == near and selected(None, 49, 8) is None
+    assert selected(7, 50, -1) == [] and selected(7, 49, -1) is None
+    # The indexes may return rows that the filter rejects.
     even = [(distance, id) for distance, id in nearest if id % 2 == 0]
-    assert few(20, 50, conditions="c.id % 2 = 0") == even[:20]
-    assert few(20, 50, conditions="c.id = 50") == [row for row in nearest if row[1] == 50]
-    assert few(20, 50, conditions="false") == []
+    assert selected(20, 50, other_than=list(range(1, 51, 2))) == even[:20]
+    last = [row for row in nearest if row[1] == 50]
+    assert selected(20, 50, other_than=list(range(1, 50))) == last
+    assert selected(20, 50, other_than=list(range(1, 51))) == []
 
 
 def test_without_the_function_that_selects_rows_it_walks(conn):
