@@ -1,4 +1,4 @@
-"""``dcsh-pg native``: the exact index on codes, built for a server.
+"""``dcsh-pg native``: build and install the native index.
 
 Library: :mod:`dcsh_pg.database.server.native`.
 """
@@ -16,7 +16,7 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import UsageError
 
-native = typer.Typer(no_args_is_help=True, help="The exact index on codes, built for a server.")
+native = typer.Typer(no_args_is_help=True, help="Build and install the native index on codes.")
 app.add_typer(native, name="native")
 
 PgConfigPath = Annotated[
@@ -24,7 +24,7 @@ PgConfigPath = Annotated[
     typer.Option(
         "--pg-config",
         metavar="PATH",
-        help="The server's own program pg_config, which tells its directories. Default: the "
+        help="The server's program pg_config, which reports its directories. Default: the "
         "embedded server.",
         show_default=False,
     ),
@@ -35,9 +35,9 @@ PgConfigPath = Annotated[
 def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> None:
     """Build the extension dcsh_hamming with a C compiler and install it for a server.
 
-    The embedded server gets it by itself where there is a compiler; this says what is in the way.
-    For another server run it on that server's machine, with the right to write into its
-    directories (sudo). Then 'dcsh-pg db upgrade' makes it known to a database.
+    On the embedded server dcsh-pg does this itself if there is a compiler; run it to see why it
+    failed. For another server, run it on that server's machine with write access to its
+    directories (sudo). Then 'dcsh-pg db upgrade' creates the extension in a database.
 
     [dim]sudo dcsh-pg native install --pg-config /usr/lib/postgresql/17/bin/pg_config[/dim]
     """
@@ -48,10 +48,10 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
 
     with progress() as shown:
         if pg_config is not None:
-            place = library.install(PgConfig.read(pg_config), progress=shown)
+            folders = library.install(PgConfig.read(pg_config), progress=shown)
         else:
-            place = EmbeddedServer.of(pg_bin).install_native(progress=shown)
-    where = " and ".join(sorted({str(place.libraries), str(place.scripts)}))
+            folders = EmbeddedServer.of(pg_bin).install_native(progress=shown)
+    where = " and ".join(sorted({str(folders.libraries), str(folders.scripts)}))
     say(f"{EXTENSION} {version()} is installed in {where}")
     say("  next, for each database: dcsh-pg db upgrade")
 
@@ -62,9 +62,9 @@ def status(
     as_json: options.Json = False,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Tell whether the extension is installed for a server, or what is in the way; changes nothing.
+    """Show whether the extension is installed for a server, and what prevents it if not.
 
-    Which search uses it in a database tells 'dcsh-pg db status'.
+    'dcsh-pg db status' shows whether a database uses it.
     """
     _check(pg_config, pg_bin)
     from dcsh_pg.database.server import native as library
@@ -73,12 +73,11 @@ def status(
 
     if pg_config is not None:
         config = PgConfig.read(pg_config)
-        place = library.Place.of_server(config)
+        state = library.status(config, library.InstallFolders.of_server(config))
     else:
         server = EmbeddedServer.of(pg_bin)
         config = PgConfig.read(Path(server.programs) / "pg_config")
-        place = library.Place.embedded(server.cluster, config)
-    state = library.status(config, place)
+        state = library.status(config, library.InstallFolders.embedded(server.cluster, config))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(state), indent=2))
         return

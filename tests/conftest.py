@@ -171,7 +171,7 @@ def skip_without_hamming(database: str) -> None:
         if not conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchall():
             server = EmbeddedServer.of()
             config = PgConfig.read(server.programs / "pg_config")
-            state = native.status(config, native.Place.embedded(server.cluster, config))
+            state = native.status(config, native.InstallFolders.embedded(server.cluster, config))
             pytest.skip(f"no native index: {state.obstacle or 'the server does not have it'}")
 
 

@@ -6,10 +6,10 @@ COMMENT ON FUNCTION hamming_handler(internal) IS 'handler of the access method h
 
 CREATE ACCESS METHOD hamming TYPE INDEX HANDLER hamming_handler;
 COMMENT ON ACCESS METHOD hamming IS
-    'packed binary codes, scanned exactly in ascending Hamming distance';
+    'exact search of binary codes in ascending order of Hamming distance';
 
--- The operator is taken from extension vector, not from the search path: there whoever owns the
--- database or the schema of this extension could have placed one of the same name.
+-- Take the operator from extension vector, not from the search path, where the owner of the database
+-- or of this extension's schema could have created one of the same name.
 DO $$
 DECLARE
     vector_schema text := (
@@ -44,7 +44,7 @@ COMMENT ON OPERATOR CLASS bit_hamming_ops USING hamming IS
 CREATE FUNCTION hamming_check(index regclass) RETURNS void
     LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_check(regclass) IS
-    'raises an error unless the index is sound and holds every row of its table exactly once';
+    'raises an error if the index is corrupted or does not have exactly one entry for each row of its table';
 
 CREATE FUNCTION hamming_stats(
     index regclass,
@@ -58,9 +58,9 @@ CREATE FUNCTION hamming_stats(
     OUT kernel text
 ) LANGUAGE c STRICT VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_stats(regclass) IS
-    'what the index holds: length of codes, entries (nulls among them), pages, entries and bounds a page, and the popcount kernel of this processor';
+    'statistics of the index: length of codes, entries (including nulls), pages, entries and balls per page, and the popcount kernel of this processor';
 
 CREATE FUNCTION hamming_skipped(index regclass, code bit) RETURNS double precision
     LANGUAGE c STRICT VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_skipped(regclass, bit) IS
-    'share of the data pages, 0 to 1, that the first pass of a scan for this code need not read';
+    'share of data pages, 0 to 1, that the first pass of a scan for this code skips';

@@ -1,6 +1,6 @@
 \echo Use "ALTER EXTENSION dcsh_hamming UPDATE" to load this file. \quit
 
--- Up to version 1.1 the operator <~> came from the search path, so it could be another than pgvector's.
+-- Up to version 1.1 the operator <~> came from the search path, so it may not be pgvector's.
 DO $$
 BEGIN
     IF EXISTS (
@@ -35,11 +35,11 @@ CREATE FUNCTION hamming_check_pages(
     OUT entries bigint
 ) LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_check_pages(regclass, bigint, integer, double precision) IS
-    'raises an error unless the index is sound and holds every row on these pages of its table, or on a random share of them, exactly once; returns the page to continue from, NULL at the end, and the numbers of rows and entries checked; pages NULL is as many as maintenance_work_mem allows';
+    'raises an error if the index is corrupted or does not have exactly one entry for each row on these pages of its table, or on a random sample of them; returns the page to continue from (NULL at the end) and the numbers of rows and entries checked; if pages is NULL, checks as many as maintenance_work_mem allows';
 COMMENT ON FUNCTION hamming_check(regclass) IS
-    'raises an error unless the index is sound and holds every row of its table exactly once; requires MAINTAIN on the table (before PostgreSQL 17 its owner), and locks nobody out';
+    'raises an error if the index is corrupted or does not have exactly one entry for each row of its table; requires MAINTAIN on the table (before PostgreSQL 17: ownership) and blocks no reader or writer';
 
 CREATE FUNCTION hamming_format(index regclass, OUT format bigint, OUT supported bigint)
     LANGUAGE c STRICT VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION hamming_format(regclass) IS
-    'the page format of the index, or NULL where its metapage is damaged, and the one that this library reads: where they differ the index is refused until a REINDEX';
+    'the page format of the index (NULL if its metapage is damaged) and the format that this library reads; if they differ, the index must be rebuilt with REINDEX';

@@ -177,7 +177,7 @@ class EmbeddedServer:
             private_files.write(self._beside(".key"), password + "\n", self._account)
         self.start()
 
-    def install_native(self, *, progress: Progress = SILENT) -> native.Place:
+    def install_native(self, *, progress: Progress = SILENT) -> native.InstallFolders:
         """Builds and installs the native index for the server, which is started if need be.
 
         Raises:

@@ -1,11 +1,11 @@
-"""The native index: putting the extension ``dcsh_hamming`` where a server finds it.
+"""Installation of the native index, the extension ``dcsh_hamming``.
 
-    the embedded server,      below its data folder, ``native/pg18/``; two settings of the cluster
-    PostgreSQL 18 or newer    tell it to look there, so nothing is written into another package
-    any other server          into the directories that its ``pg_config`` names
+    embedded server,          in its data folder, ``native/pg18/``; two settings of the cluster add
+    PostgreSQL 18 or newer    it to the search paths, so no other package is changed
+    any other server          in the directories that its ``pg_config`` reports
 
-What is installed comes from :mod:`dcsh_pg.database.server.native_build`.  Nothing else needs the extension:
-without it searches compare every code.
+:mod:`dcsh_pg.database.server.native_build` builds the files.  The extension is optional: without
+it a search compares every code.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from dcsh_pg.database.server.native_build import (
     last_failure,
     version,
 )
+from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import DcshError, OutputError, ServerError
 from dcsh_pg.progress import SILENT, Progress
 
 RELOCATABLE = 18
-"""The first PostgreSQL that finds extensions outside of its own directories."""
+"""The first PostgreSQL that finds extensions outside its own directories."""
 
 RELOAD_SECONDS = 10
 
@@ -42,57 +43,57 @@ _LIBRARY_SUFFIXES = {".so", ".dylib", ".dll"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the extension's files go.
+class InstallFolders:
+    """The folders of the extension's files.
 
     Attributes:
-        libraries: of the shared library.
-        scripts: of the control file and the SQL scripts; its last part is ``extension``.
+        libraries: for the shared library.
+        scripts: for the control file and the SQL scripts; its name is ``extension``.
     """
 
     libraries: Path
     scripts: Path
 
     @classmethod
-    def of_server(cls, config: PgConfig) -> Place:
+    def of_server(cls, config: PgConfig) -> InstallFolders:
         """The server's own directories."""
         return cls(config.libraries, config.share / "extension")
 
     @classmethod
-    def embedded(cls, cluster: Path, config: PgConfig) -> Place | None:
-        """The one of an embedded server, beside its cluster; None for a PostgreSQL that finds
-        extensions in its own directories only."""
+    def embedded(cls, cluster: Path, config: PgConfig) -> InstallFolders | None:
+        """Folders beside an embedded server's cluster; None for a PostgreSQL that finds extensions
+        in its own directories only."""
         if config.major < RELOCATABLE:
             return None
         folder = cluster.parent / "native" / cluster.name
         return cls(folder / "lib", folder / "share" / "extension")
 
     def holds(self, built: Path) -> bool:
-        """Whether the very files of ``built`` are here."""
+        """Whether the folders contain exactly the files of ``built``."""
         return all(
             target.exists() and filecmp.cmp(file, target, shallow=False)
             for file, target in self.targets(built)
         )
 
     def install(self, built: Path) -> None:
-        """Copies the files of ``built`` here, each whole or not at all, the control file last.
+        """Copies the files of ``built``, each atomically, the control file last.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: a file cannot be written.
         """
         for folder in (self.libraries, self.scripts):
             _make_folder(folder)
         for file, target in self.targets(built):
-            coming = target.with_name(f".{target.name}.{os.getpid()}")
+            partial = target.with_name(f".{target.name}.{os.getpid()}")
             try:
-                shutil.copyfile(file, coming)
-                coming.chmod(0o755 if target.parent == self.libraries else 0o644)
-                coming.replace(target)
+                shutil.copyfile(file, partial)
+                partial.chmod(0o755 if target.parent == self.libraries else 0o644)
+                partial.replace(target)
             finally:
-                coming.unlink(missing_ok=True)
+                partial.unlink(missing_ok=True)
 
     def targets(self, built: Path) -> list[tuple[Path, Path]]:
-        """Each file of ``built`` that is needed, and where it goes; the control file last."""
+        """The files of ``built`` to install and their targets; the control file last."""
         libraries = [
             file for file in built.glob(f"{EXTENSION}.*") if file.suffix in _LIBRARY_SUFFIXES
         ]
@@ -104,17 +105,17 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Status:
-    """How far the extension is for one server.
+class InstallStatus:
+    """Whether the extension is installed for a server.
 
     Attributes:
-        server: its version.
-        pg_config: the program that was asked.
+        server: version of the server.
+        pg_config: path of its ``pg_config``.
         sources: version of the extension in this dcsh-pg.
         compiler: the C compiler that a build uses, or None.
-        installed: whether these sources are installed, built for this very server.
-        place: where they are or would be, or None where there is no place for them.
-        obstacle: what stands in the way of installing, or None.
+        installed: whether a build of these sources for this server is installed.
+        place: folder of the installation, or None if the server supports none.
+        obstacle: what prevents the installation, or None.
     """
 
     server: str
@@ -126,50 +127,51 @@ class Status:
     obstacle: str | None
 
 
-def status(config: PgConfig, place: Place | None) -> Status:
-    """Looks, and changes nothing."""
+def status(config: PgConfig, folders: InstallFolders | None) -> InstallStatus:
+    """Reports the status of the extension; changes nothing."""
     built = build_folder(config)
-    installed = place is not None and built.exists() and place.holds(built)
+    installed = folders is not None and built.exists() and folders.holds(built)
     obstacle = None
-    if place is None:
-        obstacle = f"PostgreSQL {RELOCATABLE} is the first that finds it outside of its own folders"
+    if folders is None:
+        obstacle = f"requires PostgreSQL {RELOCATABLE}, which finds extensions in other folders"
     elif not installed:
         try:
             check_tools(config)
             obstacle = last_failure(config)
         except ServerError as error:
             obstacle = error.message
-    return Status(
+    return InstallStatus(
         server=config.version,
         pg_config=str(config.path),
         sources=version(),
         compiler=find_compiler(config),
         installed=installed,
-        place=str(place.libraries.parent if _is_own(place) else place.libraries) if place else None,
+        place=str(_common_folder(folders)) if folders else None,
         obstacle=obstacle,
     )
 
 
-def install(config: PgConfig, *, progress: Progress = SILENT) -> Place:
+def install(config: PgConfig, *, progress: Progress = SILENT) -> InstallFolders:
     """Builds the extension and installs it into the server's own directories.
 
     Raises:
         ServerError: as :func:`build`.
-        OutputError: the directories cannot be written; the hint names all files for a DBA.
+        OutputError: the directories cannot be written; the hint lists the files for a DBA.
     """
-    place = Place.of_server(config)
+    folders = InstallFolders.of_server(config)
     built = build(config, progress=progress)
     try:
-        if not place.holds(built):
-            place.install(built)
+        if not folders.holds(built):
+            folders.install(built)
     except OSError as error:
-        copies = [f"{file} {target.parent}/" for file, target in place.targets(built)]
+        copies = [f"{file} {target.parent}/" for file, target in folders.targets(built)]
         raise OutputError(
-            f"{error.filename or place.libraries} cannot be written: {error.strerror or error}",
+            f"{error.filename or folders.libraries} cannot be written: {error.strerror or error}",
             hint=f"run 'sudo {shutil.which('dcsh-pg') or 'dcsh-pg'} native install --pg-config "
-            f"{config.path}', or have a DBA do: " + "; ".join(f"sudo cp {copy}" for copy in copies),
+            f"{config.path}', or have a DBA run: "
+            + "; ".join(f"sudo cp {copy}" for copy in copies),
         ) from None
-    return place
+    return folders
 
 
 def install_embedded(
@@ -179,35 +181,36 @@ def install_embedded(
     *,
     retry: bool = True,
     progress: Progress = SILENT,
-) -> Place:
-    """Builds the extension for the embedded server, installs it beside ``cluster`` and tells
-    that, which runs and which ``conninfo`` opens as superuser, to look there.
+) -> InstallFolders:
+    """Builds the extension for the embedded server, installs it beside ``cluster`` and adds it to
+    the search paths of the running server, which ``conninfo`` opens as superuser.
 
     Raises:
-        ServerError: as :func:`build`; older than PostgreSQL 18; it does not take the settings.
+        ServerError: as :func:`build`; the server is older than PostgreSQL 18 or did not apply the
+            settings.
         OutputError: the data folder or the cache cannot be written.
     """
-    place = Place.embedded(cluster, config)
-    if place is None:
+    folders = InstallFolders.embedded(cluster, config)
+    if folders is None:
         raise ServerError(
             f"{config.version} finds extensions in its own directories only",
             hint=f"'dcsh-pg native install --pg-config {config.path}' writes there",
         )
     built = build(config, retry=retry, progress=progress)
     try:
-        if not place.holds(built):
-            place.install(built)
+        if not folders.holds(built):
+            folders.install(built)
     except OSError as error:
         raise OutputError(
-            f"{place.libraries.parent} cannot be written: {error.strerror or error}",
-            hint="name a folder that you may write with DCSH_PG_DATA",
+            f"{folders.libraries.parent} cannot be written: {error.strerror or error}",
+            hint="set DCSH_PG_DATA to a folder that you can write to",
         ) from None
-    _point_to(place, conninfo)
-    return place
+    _point_to(folders, conninfo)
+    return folders
 
 
 def try_embedded(programs: Path, cluster: Path, conninfo: str) -> bool:
-    """:func:`install_embedded`, where that can be done without asking anybody; never raises."""
+    """Calls :func:`install_embedded`; returns whether it succeeded, and never raises."""
     try:
         install_embedded(PgConfig.read(programs / "pg_config"), cluster, conninfo, retry=False)
     except (DcshError, psycopg.Error):
@@ -216,30 +219,37 @@ def try_embedded(programs: Path, cluster: Path, conninfo: str) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes it, whatever the umask, so that the server may look into it: run as root, the embedded
-    one belongs to another user."""
+    """Makes a folder that the server can read, whatever the umask: if root runs dcsh-pg, another
+    user runs the embedded server."""
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
 
 
-def _is_own(place: Place) -> bool:
-    return place.libraries.parent == place.scripts.parent.parent
+def _common_folder(folders: InstallFolders) -> Path:
+    """The folder that contains nothing but the extension, or else that of the library."""
+    parent = folders.libraries.parent
+    return parent if parent == folders.scripts.parent.parent else folders.libraries
 
 
-def _point_to(place: Place, conninfo: str) -> None:
-    """Adds ``place`` to the two search paths of a cluster and waits until it uses them."""
+def _point_to(folders: InstallFolders, conninfo: str) -> None:
+    """Adds ``folders`` to the two search paths of a cluster and waits until the server uses them."""
     wanted = {
-        "dynamic_library_path": str(place.libraries),
-        "extension_control_path": str(place.scripts.parent),
+        "dynamic_library_path": str(folders.libraries),
+        "extension_control_path": str(folders.scripts.parent),
     }
     if any(os.pathsep in path for path in wanted.values()):
-        raise ServerError(f"PostgreSQL cannot be pointed to {place.libraries.parent}")
+        raise ServerError(
+            f"PostgreSQL cannot search {folders.libraries.parent}: the path contains '{os.pathsep}'",
+            hint="set DCSH_PG_DATA to another folder",
+        )
 
     def missing() -> dict[str, str]:
         with psycopg.connect(conninfo) as conn:
-            values = {name: conn.execute(f"SHOW {name}").fetchone()[0] for name in wanted}
+            values = {
+                name: scalar(conn, str, "SELECT current_setting(%s)", [name]) for name in wanted
+            }
         return {n: v for n, v in values.items() if wanted[n] not in v.split(os.pathsep)}
 
     if not (lacking := missing()):
@@ -256,5 +266,5 @@ def _wait_until(done: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
-            raise ServerError("the server does not take its new settings")
+            raise ServerError("the server did not apply the new settings")
         time.sleep(0.05)

@@ -1,10 +1,10 @@
-"""Compiling the extension ``dcsh_hamming`` for a server.
+"""Building the extension ``dcsh_hamming`` for a server.
 
-The sources come with the package (``dcsh_pg/sql/hamming_index``).  A copy of them is built by make
-with the server's own ``pg_config``, once for each state of sources and server, in the user's cache:
+The sources come with the package (``dcsh_pg/sql/hamming_index``).  make builds a copy of them with
+the server's ``pg_config`` in the user's cache, once for each state of the sources and the server:
 
-    native/pg18-<fingerprint>/          what was built, complete
-    native/pg18-<fingerprint>.failed    the compiler's output, where it could not be built
+    native/pg18-<fingerprint>/          a complete build
+    native/pg18-<fingerprint>.failed    the compiler's output of a failed one
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ SOURCE_SUFFIXES = {".c", ".h", ".control", ".sql"}
 
 @dataclass(frozen=True)
 class PgConfig:
-    """What a server's ``pg_config`` tells.
+    """The output of a server's ``pg_config``.
 
     Attributes:
-        path: the program.
-        version: 'PostgreSQL 18.4' for example.
+        path: path of the program.
+        version: for example ``PostgreSQL 18.4``.
         libraries: PKGLIBDIR.
         share: SHAREDIR.
         headers: INCLUDEDIR-SERVER.
         compiler: the compiler that the server was built with.
-        flags: its options but for warnings, which another compiler may not know.
+        flags: its options except warnings, which another compiler may not support.
     """
 
     path: Path
@@ -58,17 +58,17 @@ class PgConfig:
 
     @classmethod
     def read(cls, path: Path | str) -> PgConfig:
-        """Asks ``path``, a file or the name of a program on PATH.
+        """Runs ``path``, a file or the name of a program on PATH.
 
         Raises:
-            ServerError: it is not there or is no pg_config.
+            ServerError: the program does not exist or is not a pg_config.
         """
         found = shutil.which(path)
         try:
             if found is None:
                 raise FileNotFoundError
-            told = subprocess.run([found], capture_output=True, text=True, check=True).stdout
-            values = dict(line.split(" = ", 1) for line in told.splitlines() if " = " in line)
+            output = subprocess.run([found], capture_output=True, text=True, check=True).stdout
+            values = dict(line.split(" = ", 1) for line in output.splitlines() if " = " in line)
             return cls(
                 path=Path(found).absolute(),
                 version=values["VERSION"],
@@ -81,29 +81,29 @@ class PgConfig:
         except (OSError, KeyError, ValueError, subprocess.CalledProcessError):
             raise ServerError(
                 f"no pg_config at {path}",
-                hint="--pg-config is the program of the server to build for, "
+                hint="give the pg_config of the server with --pg-config, "
                 "/usr/lib/postgresql/17/bin/pg_config for example",
             ) from None
 
     @property
     def major(self) -> int:
-        return int(re.search(r"\d+", self.version).group())
+        return int(re.findall(r"\d+", self.version)[0])
 
 
 def version() -> str:
     """Version of the extension's sources in this dcsh-pg."""
     control = (SOURCES / f"{EXTENSION}.control").read_text(encoding="utf-8")
-    return re.search(r"^default_version\s*=\s*'([^']+)'", control, re.M).group(1)
+    return str(re.findall(r"^default_version\s*=\s*'([^']+)'", control, re.M)[0])
 
 
 def build(config: PgConfig, *, retry: bool = True, progress: Progress = SILENT) -> Path:
-    """Builds the extension for a server, once; returns the folder of what was built.
+    """Builds the extension for a server, unless that was done before; returns the folder.
 
-    Processes that want it at once wait for the one that builds; a killed one leaves nothing that
-    counts.  Without ``retry`` what failed to build once is not tried again.
+    Of concurrent processes one builds and the others wait; a killed one leaves no build behind.
+    Without ``retry`` a failed build is not repeated.
 
     Raises:
-        ServerError: no C compiler, make or server headers, or the compiler failed.
+        ServerError: the C compiler, make or the server headers are missing, or the compiler failed.
         OutputError: the cache cannot be written.
     """
     folder = build_folder(config)
@@ -122,20 +122,20 @@ def build(config: PgConfig, *, retry: bool = True, progress: Progress = SILENT) 
     except OSError as error:
         raise OutputError(
             f"{folder.parent} cannot be written: {error.strerror or error}",
-            hint="it is the user's cache; XDG_CACHE_HOME names another one",
+            hint="set XDG_CACHE_HOME to a folder that you can write to",
         ) from None
     return folder
 
 
 def build_folder(config: PgConfig) -> Path:
-    """Where the build of these sources for that server is, or will be."""
+    """Folder of the build of these sources for a server, whether it exists or not."""
     return _prebuilt(config) or (
         Path(platformdirs.user_cache_dir("dcsh-pg")) / "native" / _fingerprint(config)
     )
 
 
 def _prebuilt(config: PgConfig) -> Path | None:
-    """The build that came with the wheel, if it was made from these sources and the server is bundled."""
+    """The build in the wheel, if it is of these sources and the server is bundled."""
     folder = PREBUILT / f"pg{config.major}"
     digest = folder / "SOURCES"
     is_bundled = config.path.parent in bundled().values()
@@ -154,7 +154,7 @@ def sources_digest() -> str:
 
 
 def _fingerprint(config: PgConfig) -> str:
-    """Identity of the sources and of the server that they are built for."""
+    """Identity of the sources and the server."""
     identity = f"{config.version}\0{config.headers}\0{sources_digest()}"
     return f"pg{config.major}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
@@ -168,30 +168,30 @@ def _sources() -> list[Path]:
 
 
 def last_failure(config: PgConfig) -> str | None:
-    """Why these sources could not be built the last time."""
+    """Why the last build of these sources failed, or None."""
     log = build_folder(config).with_suffix(".failed")
     return f"the C compiler failed; its output is in {log}" if log.exists() else None
 
 
 def find_compiler(config: PgConfig) -> str | None:
-    """The first that is there: CC, the server's own, or one of the usual names."""
+    """The first C compiler found: CC, the one that built the server, cc, gcc or clang."""
     wanted = (os.environ.get("CC"), config.compiler, "cc", "gcc", "clang")
     return next((c for c in wanted if c and shutil.which(c.split()[0])), None)
 
 
 def check_tools(config: PgConfig) -> None:
-    """Passes when there is all that a build needs.
+    """Checks that all tools of a build are installed.
 
     Raises:
-        ServerError: no C compiler, make or server headers.
+        ServerError: the C compiler, make or the server headers are missing.
     """
     if find_compiler(config) is None:
-        missing, hint = "no C compiler", "install one, package gcc or clang for example"
+        missing, hint = "no C compiler", "install one, for example package gcc or clang"
     elif shutil.which("make") is None:
-        missing, hint = "no make", "install it, package make for example"
+        missing, hint = "no make", "install it, for example package make"
     elif not (config.headers / "postgres.h").exists():
         missing = f"no headers of {config.version} in {config.headers}"
-        hint = f"install them, package postgresql-server-dev-{config.major} for example"
+        hint = f"install them, for example package postgresql-server-dev-{config.major}"
     else:
         return
     raise ServerError(f"the index {EXTENSION} cannot be built: {missing}", hint=hint)
@@ -200,7 +200,7 @@ def check_tools(config: PgConfig) -> None:
 def _make(config: PgConfig, folder: Path) -> None:
     for left in folder.parent.glob(f"{folder.name}.building-*"):
         shutil.rmtree(left, ignore_errors=True)
-    # A name of its own: the make of a process that was killed may still be at work.
+    # Named by process: the make of a killed process may still be running.
     work = folder.with_suffix(f".building-{os.getpid()}")
     failed = folder.with_suffix(".failed")
     work.mkdir()
@@ -212,7 +212,7 @@ def _make(config: PgConfig, folder: Path) -> None:
         f"PG_CONFIG={config.path}",
         f"CC={find_compiler(config)}",
         f"CFLAGS={config.flags}",
-        "with_llvm=no",  # bitcode is of no use for an access method, and wants clang
+        "with_llvm=no",  # an access method needs no bitcode, which requires clang
     ]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
     try:

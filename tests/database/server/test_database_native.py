@@ -1,5 +1,5 @@
-"""Building the native index and putting it where a server finds it, with small sources of our own
-for what can go wrong and the real ones at the end."""
+"""Building and installing the native index: small sources for failures, and the real ones at the
+end."""
 
 import dataclasses
 import os
@@ -73,7 +73,7 @@ def elsewhere(config, folder):
     return dataclasses.replace(config, libraries=folder / "lib", share=folder / "share")
 
 
-def test_a_build_is_made_once_for_each_state_of_sources_and_server(config, sources):
+def test_a_build_is_made_once_per_state_of_sources_and_server(config, sources):
     built = native_build.build(config)
     assert (built / "dcsh_hamming.so").exists()
     made = (built / "dcsh_hamming.so").stat().st_mtime_ns
@@ -88,9 +88,7 @@ def test_a_build_is_made_once_for_each_state_of_sources_and_server(config, sourc
     assert native_build.build(other) not in (built, newer)
 
 
-def test_processes_that_build_at_once_get_one_build_and_a_killed_one_is_in_nobodys_way(
-    config, sources
-):
+def test_concurrent_processes_share_one_build_and_a_killed_one_leaves_none(config, sources):
     (sources / "Makefile").write_text("$(shell sleep 1)\n" + MAKEFILE)
     command = [sys.executable, "-c", BUILD, str(sources), str(config.path)]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -101,12 +99,12 @@ def test_processes_that_build_at_once_get_one_build_and_a_killed_one_is_in_nobod
     killed.wait()
     assert not native_build.build_folder(config).exists()
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = {process.communicate()[0].strip() for process in started}
-    assert told == {str(native_build.build_folder(config))}
+    folders = {process.communicate()[0].strip() for process in started}
+    assert folders == {str(native_build.build_folder(config))}
     assert not list(cache.glob("*.building-*"))
 
 
-def test_what_does_not_compile_is_told_and_not_tried_again_unasked(config, sources):
+def test_a_failed_build_is_reported_and_not_repeated_without_retry(config, sources):
     (sources / "dcsh_hamming.c").write_text("this is no C")
     with pytest.raises(ServerError, match="cannot be built for PostgreSQL") as error:
         native_build.build(config)
@@ -116,8 +114,8 @@ def test_what_does_not_compile_is_told_and_not_tried_again_unasked(config, sourc
     with pytest.raises(ServerError, match="the C compiler failed"):
         native_build.build(config, retry=False)
     assert log.stat().st_mtime_ns == written
-    place = native.Place.of_server(elsewhere(config, sources))
-    assert "the C compiler failed" in native.status(config, place).obstacle
+    folders = native.InstallFolders.of_server(elsewhere(config, sources))
+    assert "the C compiler failed" in native.status(config, folders).obstacle
     (sources / "dcsh_hamming.c").write_text(MODULE)
     native_build.build(config, retry=False)
 
@@ -138,23 +136,23 @@ def test_without_a_compiler_there_is_an_obstacle_and_no_failure(config, sources,
 
 def test_installing_writes_only_the_files_of_the_extension(config, sources, tmp_path):
     server = elsewhere(config, tmp_path / "server")
-    place = native.install(server)
+    folders = native.install(server)
     files = sorted(
-        str(f.relative_to(tmp_path / "server")) for f in place.libraries.parent.rglob("*.*")
+        str(f.relative_to(tmp_path / "server")) for f in folders.libraries.parent.rglob("*.*")
     )
     assert files == [
         "lib/dcsh_hamming.so",
         "share/extension/dcsh_hamming--1.0.sql",
         "share/extension/dcsh_hamming.control",
     ]
-    assert native.status(server, place).installed
+    assert native.status(server, folders).installed
     (sources / "dcsh_hamming.c").write_text(MODULE.replace("42", "43"))
-    assert not native.status(server, place).installed
+    assert not native.status(server, folders).installed
     native.install(server)
-    assert native.status(server, place).installed
+    assert native.status(server, folders).installed
 
 
-def test_a_server_that_cannot_be_written_is_left_to_its_dba(config, sources, tmp_path):
+def test_read_only_directories_give_the_commands_for_a_dba(config, sources, tmp_path):
     (tmp_path / "server").touch()
     with pytest.raises(OutputError, match="cannot be written") as error:
         native.install(elsewhere(config, tmp_path / "server"))
@@ -162,7 +160,7 @@ def test_a_server_that_cannot_be_written_is_left_to_its_dba(config, sources, tmp
         assert words in error.value.hint
 
 
-def test_what_is_no_pg_config(tmp_path):
+def test_an_invalid_pg_config_is_an_error(tmp_path):
     (tmp_path / "pg_config").write_text("#!/bin/sh\necho no\n")
     (tmp_path / "pg_config").chmod(0o755)
     for path in (tmp_path / "pg_config", tmp_path / "nothing", "no-such-program"):
@@ -195,7 +193,7 @@ def test_the_embedded_server_finds_it_at_once_and_after_a_restart(
         server.stop()
 
 
-def test_folders_that_cannot_be_written_are_told(config, sources, tmp_path, monkeypatch):
+def test_read_only_folders_are_reported(config, sources, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     with pytest.raises(OutputError, match="native/pg18 cannot be written") as error:
         native.install_embedded(config, tmp_path / "data" / "pg18", "")
@@ -206,14 +204,14 @@ def test_folders_that_cannot_be_written_are_told(config, sources, tmp_path, monk
     assert "XDG_CACHE_HOME" in error.value.hint
 
 
-def test_an_embedded_server_of_an_older_postgresql_is_left_alone(config, sources, server_folder):
+def test_an_embedded_server_before_postgresql_18_is_unsupported(config, sources, server_folder):
     if 16 not in bundled():
         pytest.skip("the bundle has no PostgreSQL 16")
     old = native_build.PgConfig.read(bundled()[16] / "pg_config")
     with pytest.raises(ServerError, match="in its own directories only") as error:
         native.install_embedded(old, server_folder / "pg16", "")
     assert "--pg-config" in error.value.hint
-    assert native.status(old, native.Place.embedded(server_folder / "pg16", old)).obstacle
+    assert native.status(old, native.InstallFolders.embedded(server_folder / "pg16", old)).obstacle
 
 
 def test_the_sources_that_are_shipped_build_and_make_the_access_method(hamming):
