@@ -16,8 +16,10 @@ import time
 
 import numpy as np
 
+from dcsh_pg import ExamplesQuery
 from dcsh_pg import codes as packed
 from dcsh_pg.archive import Archive
+from dcsh_pg.database.search.chips import labelled_codes
 
 LOOK, MARKED = 20, 3
 
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("--dsn")
     options = parser.parse_args()
     archive = Archive.open(options.archive, dsn=options.dsn)
-    ids, codes, labels = archive.labelled_codes(options.label)
+    ids, codes, labels = labelled_codes(archive.connection, archive.name, options.label)
     if len(ids) != archive.record.chips:
         parser.error(f"chips without the property '{options.label}' would count as wrong")
     label_of = dict(zip(ids.tolist(), labels, strict=True))
@@ -66,7 +68,7 @@ def _ways(archive, ids, codes, likes, unlikes):
 
     def examples(rule, unlikes):
         return lambda: [
-            hit.id for hit in archive.similar_to_examples(likes, unlikes, rule=rule, k=LOOK)
+            hit.id for hit in archive.search(ExamplesQuery(likes, unlikes, rule), k=LOOK)
         ]
 
     def difference(combine, weight):

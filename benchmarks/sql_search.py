@@ -27,7 +27,9 @@ from synthetic_archive import clustered_codes, load
 
 from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.query import CodeQuery
 from dcsh_pg.database.server import migrate, schema
 from dcsh_pg.database.server.connect import connect, is_embedded, resolve
 
@@ -66,13 +68,15 @@ def main() -> None:
     try:
         seconds = load(conn, NAME, codes)
         for query in queries[:3]:
-            found = [hit.id - 1 for hit in search.similar(conn, NAME, query, k=k)]
+            found = [hit.id - 1 for hit in hits(conn, NAME, CodeQuery(query), k=k)]
             assert found == brute_force(codes, query, k).tolist()
         rows = {
-            "`dcsh.similar`": lambda q: search.similar(conn, NAME, q, k=k),
-            "`dcsh.similar`, 1 % area": lambda q: search.similar(conn, NAME, q, k=k, area=area),
-            f"`dcsh.within`, {options.bits // 16} bits": lambda q: search.within(
-                conn, NAME, q, options.bits // 16
+            "`dcsh.similar`": lambda q: hits(conn, NAME, CodeQuery(q), k=k),
+            "`dcsh.similar`, 1 % area": lambda q: hits(
+                conn, NAME, CodeQuery(q), Filter(area=area), k
+            ),
+            f"`dcsh.within`, {options.bits // 16} bits": lambda q: hits(
+                conn, NAME, CodeQuery(q), Filter(max_distance=options.bits // 16), None
             ),
             "pgvector `ORDER BY code <~> q LIMIT k`": lambda q: conn.execute(
                 f"SELECT id FROM dcsh.{NAME} ORDER BY code <~> %s LIMIT %s", [Bit(q), k]
@@ -95,7 +99,7 @@ def main() -> None:
         for title, answer in rows.items():
             print(f"| {title} | {latency(answer, queries)} |")
         first = packed.hamming(codes, np.frombuffer(queries[0], np.uint8))[:, 0]
-        assert search.similar(conn, NAME, queries[0], k=1)[0].distance == first.min()
+        assert hits(conn, NAME, CodeQuery(queries[0]), k=1)[0].distance == first.min()
     finally:
         registry.drop_archive(conn, NAME)
 

@@ -29,6 +29,7 @@ import numpy as np
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli import console
 from dcsh_pg.database.archives import registry
+from dcsh_pg.database.search.chips import labelled_codes
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound
@@ -146,7 +147,7 @@ def measure(
     archive = Archive.create(name, model, sources=[str(database)], dsn=arguments.dsn)
     archive.ingest([str(database)], pipeline=Pipeline(progress=shown)).raise_for_failures()
     lap("ingest")
-    _, codes, labels = archive.labelled_codes(LABEL)
+    _, codes, labels = labelled_codes(archive.connection, archive.name, LABEL)
     query_codes, records = archive.hash_images([str(queries)], progress=shown)
     query_labels = [record.properties[LABEL] for record in records]
     report = evaluate(codes, labels, query_codes, query_labels)

@@ -10,16 +10,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
 from dcsh_pg.cli.console import show as show_line
+from dcsh_pg.cli.expand import expanded
+from dcsh_pg.cli.output_options import RowsOutput
+from dcsh_pg.cli.search_options import ChipFilter
+from dcsh_pg.database.search.period import Every
 from dcsh_pg.errors import UsageError
 from dcsh_pg.terminal import printable
+
+if TYPE_CHECKING:
+    import psycopg
 
 archive = typer.Typer(no_args_is_help=True, help="The archives in the database.")
 app.add_typer(archive, name="archive")
@@ -123,12 +130,12 @@ def statistics(
 
     [dim]dcsh-pg archive statistics naip --most 3[/dim]
     """
-    from dcsh_pg.archive import Archive
+    from dcsh_pg.database.search.statistics import bit_statistics, code_statistics, frequent_codes
 
-    opened = Archive.open(name, dsn=dsn, pg_bin=pg_bin)
-    summary = opened.code_statistics()
-    bits = opened.bit_statistics()
-    frequent = opened.frequent_codes(most)
+    with _opened(dsn, pg_bin) as conn:
+        summary = code_statistics(conn, name)
+        bits = bit_statistics(conn, name)
+        frequent = frequent_codes(conn, name, most)
     if as_json:
         told = asdict(summary) | {
             "frequent_codes": [asdict(code) | {"code": code.code.hex()} for code in frequent],
@@ -162,8 +169,11 @@ def statistics(
 
 
 @archive.command()
+@expanded
 def coverage(
     name: options.ArchiveName,
+    filter: ChipFilter,
+    output: RowsOutput,
     cell: Annotated[
         float | None,
         typer.Option(
@@ -173,42 +183,30 @@ def coverage(
         ),
     ] = None,
     every: Annotated[
-        Literal["hour", "day", "week", "month", "quarter", "year"] | None,
+        Every | None,
         typer.Option(help="A row for each such period, in UTC.", show_default=False),
     ] = None,
-    area: options.Area = None,
-    since: options.Since = None,
-    until: options.Until = None,
-    format: options.Format = "table",
-    out: options.Out = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Tell where and when an archive has chips, cell by cell of a grid.
+    """Summarise coverage by grid cell and date.
 
     [dim]dcsh-pg archive coverage naip --cell 0.1 --every year -o coverage.geojson[/dim]
     """
-    from dcsh_pg import results
-    from dcsh_pg.archive import Archive
     from dcsh_pg.database.search.statistics import CoverageCell
-    from dcsh_pg.imagery import parse_area
+    from dcsh_pg.database.search.statistics import coverage as find_coverage
 
-    for file in out or ():
-        results.check_output(file, of_hits=False)
-    first, end = options.parse_times(since, until)
-    inside = parse_area(area) if area else None
-    opened = Archive.open(name, dsn=dsn, pg_bin=pg_bin)
-    cells = opened.coverage(cell=cell, every=every, area=inside, since=first, until=end)
-    for file in out or ():
-        results.write_rows(
-            cells,
-            file,
-            columns=CoverageCell,
-            area=inside,
-            title=f"{name}: chips a cell",
-            colour_by="chips",
-        )
-    results.show_rows(cells, format, columns=_table(every) if format == "table" else CoverageCell)
+    with _opened(dsn, pg_bin) as conn:
+        cells = find_coverage(conn, name, filter, cell=cell, every=every)
+    period = () if every is None else ("period",)
+    output.put(
+        cells,
+        columns=CoverageCell,
+        shown=("id", *period, "chips", "scenes", "first_acquired", "last_acquired"),
+        area=filter.area,
+        title=f"{name}: chips a cell",
+        colour_by="chips",
+    )
     say(f"{sum(cell.chips for cell in cells):,} chips in {len(cells):,} cells")
 
 
@@ -304,17 +302,10 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _opened(dsn, pg_bin):
+def _opened(dsn: str | None, pg_bin: Path | None) -> psycopg.Connection:
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect
 
     conn = connect(dsn, pg_bin=pg_bin)
     schema.require_current(conn)
     return conn
-
-
-def _table(every: str | None) -> dict[str, type]:
-    """What people see of a :class:`dcsh_pg.database.search.statistics.CoverageCell`."""
-    period = {} if every is None else {"period": datetime}
-    times = {"first_acquired": datetime, "last_acquired": datetime}
-    return {"id": int, **period, "chips": int, "scenes": int, **times}

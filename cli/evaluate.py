@@ -49,7 +49,7 @@ def evaluate(
     ] = None,
     precision_at: Annotated[
         str,
-        typer.Option(metavar="N,N,...", help="Ranks to tell the precision at."),
+        typer.Option(metavar="N,N,...", help="Report precision@n at these ranks."),
     ] = "1,5,10,20,50,100",
     json: options.Json = False,
     plots: Annotated[
@@ -75,15 +75,16 @@ def evaluate(
         raise UsageError(
             "--queries and --query-archive cannot be combined", hint="give one of them, or neither"
         )
-    ranks = options.parse_integers(precision_at, "--precision-at")
+    ranks = options.parse_integers(precision_at, "--precision-at") or ()
 
     from dcsh_pg import evaluation
     from dcsh_pg.archive import Archive
+    from dcsh_pg.database.search.chips import labelled_codes
 
     if plots is not None:
         evaluation.check_plots(plots)
     database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    _, codes, labels = database.labelled_codes(label)
+    _, codes, labels = labelled_codes(database.connection, archive, label)
     with console.progress(quiet=quiet) as progress:
         query_codes, query_labels = None, None
         if queries:
@@ -92,7 +93,7 @@ def evaluate(
         elif query_archive:
             other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
             _check_same_model(database, other)
-            _, query_codes, query_labels = other.labelled_codes(label)
+            _, query_codes, query_labels = labelled_codes(other.connection, query_archive, label)
         report = evaluation.evaluate(
             codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
         )
@@ -108,10 +109,10 @@ def evaluate(
 def _class_of(record: SceneRecord, label: str) -> str:
     if label not in record.properties:
         raise InputError(
-            f"{record.uri} does not tell its '{label}'",
+            f"{record.uri} has no property '{label}'",
             hint="put the query images into one folder for each class, or add a sidecar file",
         )
-    return record.properties[label]
+    return str(record.properties[label])
 
 
 def _check_same_model(database: Archive, other: Archive) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 import typer
 
@@ -54,67 +54,6 @@ AnyDriver = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
-FILTER = "Where and when"
-"""The panel of --help for what chooses the chips."""
-
-Area = Annotated[
-    str | None,
-    typer.Option(
-        "--area",
-        metavar="AREA",
-        help="Footprints must meet this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
-        rich_help_panel=FILTER,
-        show_default=False,
-    ),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        "--since",
-        metavar="TIME",
-        help="Acquired at this time or later.",
-        rich_help_panel=FILTER,
-        show_default=False,
-    ),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        "--until",
-        metavar="TIME",
-        help="Acquired before this time.",
-        rich_help_panel=FILTER,
-        show_default=False,
-    ),
-]
-
-
-OUTPUT = "Output"
-"""The panel of --help for what becomes of the answer."""
-
-Format = Annotated[
-    Literal["table", "json", "geojson", "geojsonseq", "csv"],
-    typer.Option(
-        "--format",
-        "-f",
-        help="What to print; geojsonseq is one feature a line.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Out = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="FILE",
-        help="Also write a file: .geojson, .geojsonl, .parquet, .fgb, .gpkg, .csv, .json, .map.png "
-        "for a map. May be given several times.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
-    ),
-]
-
-
 READING = "How scenes are read"
 """The panel of --help for what becomes a :class:`dcsh_pg.imagery.Reading`."""
 
@@ -150,11 +89,15 @@ RawValues = Annotated[
 ]
 
 
+@overload
+def parse_time(text: str, option: str) -> datetime: ...
+@overload
+def parse_time(text: str | None, option: str) -> datetime | None: ...
 def parse_time(text: str | None, option: str) -> datetime | None:
-    """'2021', '2021-05', '2021-05-03' or a full ISO 8601 time; UTC where no zone is told.
+    """'2021', '2021-05', '2021-05-03' or a full ISO 8601 time; UTC without a zone.
 
     Raises:
-        UsageError: the text is no time; names ``option``.
+        UsageError: the text is not a time; names ``option``.
     """
     if text is None:
         return None
@@ -170,28 +113,13 @@ def parse_time(text: str | None, option: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def parse_times(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
-    """--since and --until as :func:`parse_time` takes them.
-
-    Raises:
-        UsageError: one of them is no time, or nothing lies between them.
-    """
-    first, end = parse_time(since, "--since"), parse_time(until, "--until")
-    if first and end and first >= end:
-        raise UsageError(
-            f"--since {since} is not before --until {until}",
-            hint="--since is included, --until is not: --since 2021 --until 2022 is the year 2021",
-        )
-    return first, end
-
-
 def parse_integers(
     text: str | None, option: str, count: int | None = None
 ) -> tuple[int, ...] | None:
     """'1,2,3' -> (1, 2, 3).
 
     Raises:
-        UsageError: no integers between commas, or not ``count`` of them; names ``option``.
+        UsageError: not integers between commas, or not ``count`` of them; names ``option``.
     """
     if text is None:
         return None
@@ -209,7 +137,7 @@ def parse_integers(
 
 
 def parse_function(text: str | None, option: str) -> Callable[..., Any] | None:
-    """'MODULE:FUNCTION' -> the function, imported; the current folder is looked through as well.
+    """'MODULE:FUNCTION' -> the function, imported; from the current folder as well.
 
     Raises:
         UsageError: the module cannot be imported or has no such function; names ``option``.
@@ -219,7 +147,7 @@ def parse_function(text: str | None, option: str) -> Callable[..., Any] | None:
     module, _, name = text.partition(":")
     sys.path.append(os.getcwd())
     try:
-        function = getattr(importlib.import_module(module), name)
+        function: object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
             f"{option} {text}: {error}",

@@ -9,14 +9,16 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
-from dcsh_pg.errors import UsageError
-
-_QUERY = "What to look for (at most one; default: like the first chip)"
+from dcsh_pg.cli.expand import expanded
+from dcsh_pg.cli.search_options import AskedQuery, SearchFilter
 
 
 @app.command()
+@expanded
 def qgis(
     archive: options.ArchiveName,
+    query: AskedQuery,
+    filter: SearchFilter,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -27,39 +29,7 @@ def qgis(
             show_default=False,
         ),
     ] = None,
-    image: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="An image of any size, hashed with the archive's own model.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
-    ] = None,
-    chip: Annotated[
-        int | None,
-        typer.Option(
-            metavar="ID",
-            help="A chip of the archive.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
-    ] = None,
-    at: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            metavar="LON LAT",
-            help="The chip at a place, in degrees.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
-    ] = None,
-    k: Annotated[
-        int, typer.Option("-k", min=1, help="How many hits.", rich_help_panel=options.FILTER)
-    ] = 50,
-    area: options.Area = None,
-    since: options.Since = None,
-    until: options.Until = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 50,
     password: Annotated[
         bool,
         typer.Option(
@@ -71,36 +41,21 @@ def qgis(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Make a QGIS project: the archive's chips, and a search's hits coloured by distance.
+    """Write a QGIS project: the archive's chips, and a search's hits coloured by distance.
 
-    With PostGIS its layers are tables and a query of the database; change the query in QGIS with
-    "Update SQL Layer". Without PostGIS it shows a GeoPackage that is written beside it.
+    Without a query it searches for chips similar to the first. With PostGIS its layers are tables and
+    a query of the database; change the query in QGIS with "Update SQL Layer". Without PostGIS it
+    shows a GeoPackage that is written beside it.
 
     [dim]dcsh-pg qgis naip --at -86.31 30.42 -k 100 --out ponds.qgz[/dim]
     """
-    queries = {"--image": image, "--chip": chip, "--at": at}
-    given = [name for name, value in queries.items() if value is not None]
-    if len(given) > 1:
-        raise UsageError(
-            f"{' and '.join(given)} cannot be combined",
-            hint="give one of --image FILE, --chip ID, --at LON LAT, or none",
-        )
     from dcsh_pg.archive import Archive
-    from dcsh_pg.imagery import parse_area
+    from dcsh_pg.catalog.qgis import check_project
 
-    filters = {
-        "k": k,
-        "area": parse_area(area) if area else None,
-        "since": options.parse_time(since, "--since"),
-        "until": options.parse_time(until, "--until"),
-    }
+    project = out or Path(f"{archive}.qgz")
+    check_project(project)
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    query = None
-    if image is not None:
-        query = opened.query_image(image)
-    elif given:
-        query = opened.query_chip(chip if chip is not None else opened.chip_at(*at))
-    files = opened.to_qgis(out or Path(f"{archive}.qgz"), query, password=password, **filters)
+    files = opened.to_qgis(project, query and query(opened), k=k, filter=filter, password=password)
     if len(files) > 1:
         say(f"without PostGIS QGIS shows a copy of the chips: {files[1]}")
     typer.echo(files[0])

@@ -17,9 +17,12 @@ from PIL import Image
 from shapely.geometry import box, shape
 
 from dcsh_pg import codes, results
-from dcsh_pg.archive import Archive, Query
+from dcsh_pg.archive import Archive
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.search.similar import Hit
+from dcsh_pg.database.search.chips import code_of
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import Hit
+from dcsh_pg.database.search.query import CodeQuery, Query
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import DcshError, NotFound
@@ -161,7 +164,7 @@ def _forget_older(conn, name: str, model: Path, progress: Progress) -> None:
 
 
 def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
-    sample = archive.similar(archive.code_of(1), k=SAMPLE)
+    sample = archive.search(CodeQuery(code_of(archive.connection, archive.name, 1)), k=SAMPLE)
     first, second, third = _telling(archive, sample)
     picture = folder / "query.png"
     _save_picture(archive, first, picture)
@@ -176,29 +179,32 @@ def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
         yield _search(archive, folder / "2-by-chip", "by chip", f"--chip {second.id}", chip)
         return
     area = box(*_western_half(placed))
-    filters = {"area": area}
     words = "in the western half"
     options = [f"--chip {second.id}", "--area " + ",".join(f"{edge:.5f}" for edge in area.bounds)]
     times = sorted({hit.acquired for hit in placed if hit.acquired is not None})
+    filter = Filter(area=area)
     if times:
         since = times[-1].replace(hour=0, minute=0, second=0, microsecond=0)
-        filters |= {"since": since, "until": since + timedelta(days=1)}
+        until = since + timedelta(days=1)
+        filter = Filter(area=area, since=since, until=until)
         words += f", on {since:%Y-%m-%d}"
-        options += [f"--since {since:%Y-%m-%d}", f"--until {filters['until']:%Y-%m-%d}"]
+        options += [f"--since {since:%Y-%m-%d}", f"--until {until:%Y-%m-%d}"]
     yield _search(
-        archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options), chip, **filters
+        archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options), chip, filter
     )
 
     place = shape((third if third.footprint else placed[0]).footprint).centroid
     lon, lat = round(place.x, 5), round(place.y, 5)
     yield _search(
         archive, folder / "3-by-place", f"by place, {lon} {lat}", f"--at {lon} {lat}",
-        archive.query_chip(archive.chip_at(lon, lat)),
+        archive.query_place(lon, lat),
     )  # fmt: skip
 
 
-def _search(archive: Archive, stem: Path, title: str, option: str, query: Query, **filters):
-    hits = archive.search(query, k=K, **filters)
+def _search(
+    archive: Archive, stem: Path, title: str, option: str, query: Query, filter: Filter = Filter()
+) -> Search:
+    hits = archive.search(query, k=K, filter=filter)
     files = (stem.with_suffix(".geojson"), stem.with_suffix(".png"))
     for file in files:
         results.write(hits, file, query=query, read_chip=archive.read_chip, title=f"Search {title}")
@@ -210,7 +216,12 @@ def _telling(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
     """Three chips worth asking for: their hits differ much in distance, and they from each other."""
     some = sample[:: max(1, len(sample) // CANDIDATES)]
     some.sort(key=lambda chip: -len({hit.distance for hit in archive.similar_to(chip.id)}))
-    packed = np.stack([np.frombuffer(archive.code_of(chip.id), np.uint8) for chip in some])
+    packed = np.stack(
+        [
+            np.frombuffer(code_of(archive.connection, archive.name, chip.id), np.uint8)
+            for chip in some
+        ]
+    )
     apart = codes.hamming(packed, packed)
     chosen = [0]
     while len(chosen) < 3:

@@ -1,6 +1,7 @@
 """One query, three ways in: Python, the command line and SQL give the same rows."""
 
 import json
+from datetime import datetime
 
 import numpy as np
 import psycopg
@@ -12,8 +13,9 @@ from shapely import box
 from shapely.geometry import shape
 from typer.testing import CliRunner
 
-from dcsh_pg import Archive, codes
+from dcsh_pg import Archive, CodeQuery, Filter, codes
 from dcsh_pg.cli.main import app
+from dcsh_pg.database.search.chips import code_of
 from dcsh_pg.errors import ModelError, NotFound
 
 
@@ -30,7 +32,7 @@ def test_all_ways_give_the_same_rows(archive, any_deployment, scenes, tmp_path):
     left, low, right, high = shape(middle.footprint).buffer(0.001).bounds
     since = "2020-01-01"
     python = archive.similar_to(
-        5, k=7, area=box(left, low, right, high), since="2020-01-01T00:00:00+00:00"
+        5, k=7, filter=Filter(area=box(left, low, right, high), since=datetime(2020, 1, 1))
     )
     assert python
 
@@ -64,10 +66,13 @@ def test_an_image_cut_from_a_scene_finds_its_own_chip_first(archive, scenes, tmp
     Image.fromarray(archive.read_chip(target)).save(query)
     hits = archive.similar_to_image(query, k=3)
     assert hits[0].distance == 0
-    assert target.id in [hit.id for hit in archive.within(archive.query_image(query).code, 0)]
+    assert target.id in [
+        hit.id
+        for hit in archive.search(archive.query_image(query), k=None, filter=Filter(max_distance=0))
+    ]
 
     windowed = archive.query_image(target.uri, window=target.window)
-    assert windowed.code == archive.code_of(target.id)
+    assert windowed.code == code_of(archive.connection, "a", target.id)
 
 
 def test_hits_equal_brute_force(archive, any_deployment):
@@ -78,7 +83,7 @@ def test_hits_equal_brute_force(archive, any_deployment):
     for query in (0, len(ids) // 2):
         distances = codes.hamming(packed[query], packed)[0]
         order = np.lexsort((ids, distances))[:20]
-        hits = archive.similar(packed[query], k=20)
+        hits = archive.search(CodeQuery(bytes(packed[query])), k=20)
         assert [(h.id, h.distance) for h in hits] == [(ids[i], distances[i]) for i in order]
         assert archive.similar_to(int(ids[query]), k=19) == [
             hit for hit in hits if hit.id != ids[query]
@@ -88,17 +93,16 @@ def test_hits_equal_brute_force(archive, any_deployment):
 def test_a_place_is_the_chip_that_covers_it(archive):
     target = archive.similar_to(1, k=1)[0]
     centre = shape(target.footprint).centroid
-    found = archive.chip_at(centre.x, centre.y)
-    query = archive.query_chip(found)
-    assert shape(archive.similar(query.code, k=1)[0].footprint).is_valid
-    assert archive.similar_to_place(centre.x, centre.y, k=4) == archive.similar_to(found, k=4)
+    query = archive.query_place(centre.x, centre.y)
+    assert shape(query.footprint).is_valid
+    assert archive.search(query, k=4) == archive.similar_to(query.chip, k=4)
     with pytest.raises(NotFound):
-        archive.chip_at(100.0, -45.0)
+        archive.query_place(100.0, -45.0)
 
 
 def test_a_code_of_another_length_is_refused(archive):
     with pytest.raises(ModelError, match="the code has 32 bits, archive 'a' has 64"):
-        archive.similar(bytes(4))
+        archive.search(CodeQuery(bytes(4)))
 
 
 def test_the_model_comes_from_the_database(archive, any_deployment, tmp_path, monkeypatch):

@@ -17,8 +17,9 @@ import sqlalchemy
 from shapely.geometry import box, shape
 from typer.testing import CliRunner
 
-from dcsh_pg import Archive
+from dcsh_pg import Archive, CodeQuery, Filter
 from dcsh_pg.cli.main import app
+from dcsh_pg.database.search.chips import code_of
 from dcsh_pg.database.server.dsn import url
 from dcsh_pg.errors import PartialSuccess
 
@@ -69,15 +70,15 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_stored(database, model_file
 
 def test_hits_are_the_same_with_and_without_postgis(core, postgis):
     assert core.record.chips == postgis.record.chips > 500
-    places = core.similar(core.code_of(1), k=core.record.chips)
+    places = core.search(CodeQuery(code_of(core.connection, core.name, 1)), k=core.record.chips)
     random = np.random.default_rng(0)
     for hit in random.choice(np.array(places, object), 6, replace=False):
         centre = shape(hit.footprint).centroid
         near = box(*centre.buffer(0.02).bounds)
         slanted = shapely.affinity.rotate(near, 30)
         for area in (None, near, slanted, shape(hit.footprint)):
-            expected = core.similar_to(hit.id, k=50, area=area)
-            found = postgis.similar_to(hit.id, k=50, area=area)
+            expected = core.similar_to(hit.id, k=50, filter=Filter(area=area))
+            found = postgis.similar_to(hit.id, k=50, filter=Filter(area=area))
             assert [plain(one) for one in found] == [plain(one) for one in expected]
         assert core.chip_at(centre.x, centre.y) == postgis.chip_at(centre.x, centre.y)
     by_image = [
@@ -94,7 +95,9 @@ def plain(hit) -> tuple:
 
 
 def union_of_footprints(archive: Archive) -> tuple[float, float, float, float]:
-    hits = archive.similar(archive.code_of(1), k=archive.record.chips)
+    hits = archive.search(
+        CodeQuery(code_of(archive.connection, archive.name, 1)), k=archive.record.chips
+    )
     return shapely.union_all([shape(hit.footprint) for hit in hits]).bounds
 
 

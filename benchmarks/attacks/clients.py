@@ -33,10 +33,11 @@ from dcsh_pg import codes as packed
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import contents, registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import examples
-from dcsh_pg.database.search import similar as search
-from dcsh_pg.database.search.change import change
+from dcsh_pg.database.search.change import find_changes
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import hits
 from dcsh_pg.database.search.near_duplicates import near_duplicates
+from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.errors import DcshError, NotFound
@@ -106,7 +107,7 @@ def question(conn, name: str, rng: random.Random, seen: Snapshot):
     filters = {"area": area, "since": since, "until": until}
     others = seen.ids != chip
 
-    def hits(found):
+    def pairs(found):
         return [(hit.distance, hit.id) for hit in found]
 
     def nearest(distances, kept):
@@ -116,38 +117,37 @@ def question(conn, name: str, rng: random.Random, seen: Snapshot):
 
     kind = rng.choice(("similar", "similar to", "within", "examples", "near duplicates", "change"))
     if kind == "similar":
-        found = search.similar(conn, name, code, k=k, max_distance=radius, **filters)
+        found = hits(conn, name, CodeQuery(code), Filter(max_distance=radius, **filters), k)
         return (
             kind,
-            hits(found),
+            pairs(found),
             nearest(packed.hamming(seen.codes, np.frombuffer(code, np.uint8))[:, 0], kept),
         )
     if kind == "similar to":
-        found = search.similar_to(conn, name, chip, k=k, max_distance=radius, **filters)
+        found = hits(conn, name, ChipQuery(chip), Filter(max_distance=radius, **filters), k)
         return (
             kind,
-            hits(found),
+            pairs(found),
             nearest(packed.hamming(seen.codes, seen.codes[n])[:, 0], kept & others),
         )
     if kind == "within":
         reach = rng.randrange(bits // 3)
         away = packed.hamming(seen.codes, np.frombuffer(code, np.uint8))[:, 0]
-        found = search.within(conn, name, code, reach, **filters)
-        return kind, hits(found), seen.ordered(away, kept & (away <= reach))
+        found = hits(conn, name, CodeQuery(code), Filter(max_distance=reach, **filters), None)
+        return kind, pairs(found), seen.ordered(away, kept & (away <= reach))
     if kind == "examples":
         likes = rng.sample(range(len(seen.ids)), 3)
         away = packed.hamming(seen.codes, seen.codes[likes]).min(axis=1)
-        found = examples.similar_to_examples(
-            conn, name, seen.ids[likes].tolist(), k=k, max_distance=radius, **filters
-        )
-        return kind, hits(found), nearest(away, kept & ~np.isin(seen.ids, seen.ids[likes]))
+        query = ExamplesQuery(seen.ids[likes].tolist())
+        found = hits(conn, name, query, Filter(max_distance=radius, **filters), k)
+        return kind, pairs(found), nearest(away, kept & ~np.isin(seen.ids, seen.ids[likes]))
     if kind == "near duplicates":
         reach = rng.randrange(3)
-        found = near_duplicates(conn, name, reach, **filters)
-        rows = [(one.group_id, one.id, one.distance) for one in found]
+        found = near_duplicates(conn, name, reach, Filter(**filters))
+        rows = [(one.group_id, one.chip.id, one.chip.distance) for one in found]
         return kind, rows, seen.groups(reach, kept)
     middle = DAY + timedelta(days=rng.randrange(1, DAYS))
-    found = change(conn, name, (None, middle), (middle, None), min_overlap=0.4)
+    found = find_changes(conn, name, (None, middle), (middle, None), min_overlap=0.4)
     return kind, [(one.distance, one.id, one.before_id) for one in found], seen.changes(middle, 0.4)
 
 

@@ -40,7 +40,8 @@ from dcsh_pg import codes as packed
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import distributed, registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.query import CodeQuery
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import DcshError
@@ -182,7 +183,7 @@ class Run:
             before = self.done.value if self.killed_at is None else self.killed_at
             try:
                 conn = conn or connect(self.nodes.dsn)
-                hits = search.similar(conn, NAME, query.tobytes(), k=10_000)
+                rows = hits(conn, NAME, CodeQuery(query.tobytes()), k=10_000)
             except (DcshError, psycopg.Error) as error:
                 conn = None
                 self.attack.tried("search refused")
@@ -195,7 +196,7 @@ class Run:
                 continue
             after = self.done.value if self.killed_at is None else SCENES
             self.attack.tried("search answered")
-            found = [hit.id for hit in hits]
+            found = [hit.id for hit in rows]
             missing = must_have(self.what, before, after) - set(found)
             if missing:
                 kill = "no kill" if self.killed_at is None else "the kill"
@@ -205,7 +206,7 @@ class Run:
                 )
             if len(found) != len(set(found)):
                 self.attack.fault(f"search beside {self.what}", "a chip twice")
-            if [hit.distance for hit in hits] != [away[id - 1] for id in found]:
+            if [hit.distance for hit in rows] != [away[id - 1] for id in found]:
                 self.attack.fault(f"search beside {self.what}", "wrong distances")
             if found != sorted(found, key=lambda id: (away[id - 1], id)):
                 self.attack.fault(f"search beside {self.what}", "wrong order")

@@ -37,7 +37,9 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates, statistics
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.query import CodeQuery
 from dcsh_pg.database.server import migrate, rights, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.pg_errors import sql_errors
@@ -65,9 +67,11 @@ def read_all(call):
 CODE = CODES[3].tobytes()
 AREA = shapely.box(0, 0, 9, 9)
 READS = {
-    "similar": read_all(lambda c, n: search.similar(c, n, CODE, k=100)),
-    "similar in an area": read_all(lambda c, n: search.similar(c, n, CODE, k=100, area=AREA)),
-    "within": read_all(lambda c, n: search.within(c, n, CODE, 64)),
+    "similar": read_all(lambda c, n: hits(c, n, CodeQuery(CODE), k=100)),
+    "similar in an area": read_all(
+        lambda c, n: hits(c, n, CodeQuery(CODE), Filter(area=AREA), 100)
+    ),
+    "within": read_all(lambda c, n: hits(c, n, CodeQuery(CODE), Filter(max_distance=64), None)),
     "near_duplicates": read_all(lambda c, n: near_duplicates.near_duplicates(c, n, 63)),
     "layer": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}_layer")},
     "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh._chips(%s)", [n])},

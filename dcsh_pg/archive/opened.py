@@ -26,11 +26,10 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import psycopg
+    from typing_extensions import Self
 
-    from dcsh_pg.database.search.similar import Hit
+    from dcsh_pg.database.search.hits import Hit
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,10 @@ class OpenArchive:
         if connection.is_lost(self._connection):
             self._connection = connection.reopen(self._connection)
         return self._connection
+
+    @property
+    def name(self) -> str:
+        return self.record.name
 
     @property
     def reading(self) -> Reading:
@@ -133,7 +136,7 @@ class OpenArchive:
         conn = connect(dsn, pg_bin=pg_bin)
         schema.require_current(conn)
         hasher = Hasher(model, device=device) if model is not None else None
-        asked = {
+        asked: dict[str, Any] = {
             key: value
             for key, value in {
                 "chip_size": chip_size,
@@ -158,12 +161,12 @@ class OpenArchive:
                     raise
                 if not registry.drop_empty_archive(conn, archive.record):
                     raise
-        if hasher is None:
+        if hasher is None or model is None:
             raise UsageError(
                 f"archive '{name}' does not exist yet and no model is given",
                 hint="name the model to make it with: --model FILE.onnx",
             )
-        chosen = dict(asked)
+        chosen: dict[str, Any] = dict(asked)
         if chip_size is None and not (sources and are_plain_pictures(sources)):
             chosen["chip_size"] = hasher.card.chip_size
         if anchor:
@@ -191,7 +194,7 @@ class OpenArchive:
         if not self.is_new:
             self._check_same(self.hasher, asked)
 
-    def _check_same(self, hasher: Hasher | None, asked: dict) -> None:
+    def _check_same(self, hasher: Hasher | None, asked: dict[str, Any]) -> None:
         name = self.record.name
         if hasher is not None and hasher.sha256 != self.record.model_sha256:
             raise ModelError(
@@ -259,20 +262,11 @@ class OpenArchive:
             ),
         )
         with scene:
-            return scene.read(np.array([hit.window])).pixels[0]
-
-    def _checked(self, code: bytes | np.ndarray) -> bytes:
-        code = bytes(code)
-        if 8 * len(code) != self.record.bits:
-            raise ModelError(
-                f"the code has {8 * len(code)} bits, archive '{self.record.name}' has "
-                f"{self.record.bits}",
-                hint="a code can only be searched among codes of the model that made it",
-            )
-        return code
+            pixels: np.ndarray = scene.read(np.array([hit.window])).pixels[0]
+            return pixels
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     if value is True:
         return "with it"
     if isinstance(value, tuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -93,8 +94,8 @@ def write_codes(
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def _geo(bounds: list[float] | None) -> dict:
-    """The file's ``geo`` metadata; no CRS told means longitude and latitude (OGC:CRS84)."""
+def _geo(bounds: list[float] | None) -> dict[str, Any]:
+    """The file's ``geo`` metadata; without a CRS it is longitude and latitude (OGC:CRS84)."""
     geometry = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],

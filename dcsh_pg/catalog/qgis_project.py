@@ -81,14 +81,14 @@ def postgres_source(conninfo: str, table: str, *, password: bool = False, where:
     """
     parts = conninfo_to_dict(conninfo)
     # QGIS keeps require_auth but does not pass it to libpq: see docs/operations.md.
-    names = ("service", "dbname", "host", "port", "sslmode", "require_auth", "user")
-    told = [f"{name}={_quoted(str(parts[name]))}" for name in names if parts.get(name)]
-    if password and parts.get("password"):
-        told.append(f"password={_quoted(parts['password'])}")
+    names: tuple[str, ...] = ("service", "dbname", "host", "port", "sslmode", "require_auth", "user")
+    if password:
+        names = (*names, "password")
+    known = [f"{name}={_quoted(str(parts[name]))}" for name in names if parts.get(name)]
     escaped = table.replace("\\", "\\\\").replace('"', '\\"')
     named = table if table.startswith('"') else f'"{escaped}"'
     return " ".join(
-        [*told, "key='id'", "estimatedmetadata=true", "srid=4326", "type=Polygon",
+        [*known, "key='id'", "estimatedmetadata=true", "srid=4326", "type=Polygon",
          "checkPrimaryKeyUnicity='0'", f"table={named} (geom)", f"sql={where}"]
     )  # fmt: skip
 
@@ -166,8 +166,8 @@ def _project(title: str, layers: Sequence[Layer], extent: Sequence[float] | None
     SubElement(canvas, "units").text = "meters"
     if extent is not None:
         box = SubElement(canvas, "extent")
-        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), _in_view(extent), strict=True):
-            SubElement(box, name).text = f"{value:.3f}"
+        for name, metres in zip(("xmin", "ymin", "xmax", "ymax"), _in_view(extent), strict=True):
+            SubElement(box, name).text = f"{metres:.3f}"
     _crs(SubElement(canvas, "destinationsrs"), "EPSG:3857")
     maps = SubElement(project, "projectlayers")
     for number, layer in enumerate(layers):

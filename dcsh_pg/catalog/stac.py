@@ -76,7 +76,7 @@ def write_stac(
             item.add_link(_link("emb:model", MODEL, model))
             item.add_links([_link(rel, COLLECTION, collection) for rel in _UPWARD])
             _write(item, folder / CODES)
-            collection.item_assets = CODES_ASSETS
+            collection.item_assets = {**CODES_ASSETS}
             collection.add_link(_link("item", CODES, item))
     _write(collection, folder / COLLECTION)
     return folder / COLLECTION

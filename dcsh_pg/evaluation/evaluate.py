@@ -199,7 +199,7 @@ def _compare(
 ) -> tuple[Comparison, np.ndarray]:
     """Checks the input and numbers the classes; returns their names as well."""
     leave_one_out = query_codes is None
-    if leave_one_out:
+    if query_codes is None:
         query_codes, query_labels = database_codes, database_labels
     for what, packed, labels in (
         ("database", database_codes, database_labels),
@@ -208,6 +208,7 @@ def _compare(
         if labels is None or len(packed) != len(labels):
             count = "no" if labels is None else len(labels)
             raise UsageError(f"{what}: {len(packed)} codes, but {count} labels")
+    assert query_labels is not None  # checked above
     if query_codes.shape[1] != database_codes.shape[1]:
         raise ModelError(
             f"queries of {8 * query_codes.shape[1]} bits cannot be compared with a database of "

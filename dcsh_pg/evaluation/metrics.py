@@ -42,7 +42,7 @@ class Comparison:
     @property
     def bits(self) -> int:
         """K."""
-        return 8 * self.database.shape[1]
+        return 8 * int(self.database.shape[1])
 
     @property
     def candidates(self) -> int:
@@ -68,7 +68,8 @@ class Histograms:
     @property
     def relevant_in_database(self) -> np.ndarray:
         """N+ of each query, int64 (Q,)."""
-        return self.relevant.sum(axis=1)
+        total: np.ndarray = self.relevant.sum(axis=1)
+        return total
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ def relevant_at(histograms: Histograms, n: int) -> np.ndarray:
     items, relevant = at_cut(histograms.items), at_cut(histograms.relevant)
     nearer = at_cut(upto) - items
     nearer_relevant = at_cut(histograms.relevant.cumsum(axis=1)) - relevant
-    return nearer_relevant + (n - nearer) * relevant / items
+    expected: np.ndarray = nearer_relevant + (n - nearer) * relevant / items
+    return expected
 
 
 def curve_by_radius(histograms: Histograms) -> RadiusCurve:
@@ -238,8 +240,12 @@ def _blocks(comparison: Comparison) -> Iterator[tuple[slice, np.ndarray, np.ndar
 
 def _signs(packed: np.ndarray) -> np.ndarray:
     """Codes as -1 and +1, whose inner product is K - 2 distance, exact in float32."""
-    return 2 * codes.unpack(packed).astype(np.float32) - 1
+    bits: np.ndarray = codes.unpack(packed).astype(np.float32)
+    return 2 * bits - 1
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    share: np.ndarray = np.divide(
+        total, count, out=np.full(len(count), np.nan), where=count > 0
+    )
+    return share

@@ -24,6 +24,7 @@ from dcsh_pg import codes
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.plan import walks_an_index
 from dcsh_pg.database.server.pg_errors import sql_errors
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.database.server.search_path import SAFE
 from dcsh_pg.errors import InputError, ServerError, UsageError
 from dcsh_pg.progress import SILENT, Progress
@@ -154,10 +155,12 @@ class _Trial:
         self.conn = conn
         conn.execute(SAFE.format("LOCAL "))
         # pgvector may be in any schema.
-        (self.vector,) = conn.execute(
+        self.vector = scalar(
+            conn,
+            str,
             "SELECT quote_ident(n.nspname) FROM pg_extension e "
-            "JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-        ).fetchone()
+            "JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'",
+        )
         self.table = f'dcsh."recall {conn.info.backend_pid}"'
         conn.execute(
             f'CREATE UNLOGGED TABLE {self.table} AS SELECT id, code FROM dcsh."{archive}" ORDER BY id'
@@ -172,7 +175,7 @@ class _Trial:
 
     def build(self, index: Index) -> tuple[float, int]:
         """Makes the index and sees that it is used from now on; seconds and bytes."""
-        (rows,) = self.conn.execute(f"SELECT count(*) FROM {self.table}").fetchone()
+        rows = scalar(self.conn, int, f"SELECT count(*) FROM {self.table}")
         how = {
             "hnsw": f"hnsw (code {self.vector}.bit_hamming_ops)",
             "ivfflat": f"ivfflat (code {self.vector}.bit_hamming_ops) WITH (lists = {_lists(rows)})",
@@ -181,15 +184,18 @@ class _Trial:
         began = time.perf_counter()
         self.conn.execute(f"CREATE INDEX recall_index ON {self.table} USING {how[index]}")
         seconds = time.perf_counter() - began
-        (size,) = self.conn.execute(
+        size = scalar(
+            self.conn,
+            int,
             "SELECT pg_relation_size(indexrelid) FROM pg_index WHERE indrelid = %s::regclass",
             [self.table],
-        ).fetchone()
+        )
         self.conn.execute("SET LOCAL enable_seqscan = off")
-        (explained,) = self.conn.execute(
+        [explained] = one_row(
+            self.conn,
             f"EXPLAIN (FORMAT JSON) SELECT id FROM {self.table} "
-            f"ORDER BY code OPERATOR({self.vector}.<~>) (SELECT code FROM {self.table} LIMIT 1) LIMIT 1"
-        ).fetchone()
+            f"ORDER BY code OPERATOR({self.vector}.<~>) (SELECT code FROM {self.table} LIMIT 1) LIMIT 1",
+        )
         if not walks_an_index(explained):
             raise ServerError(
                 f"the server does not use {index} for ORDER BY code <~> query LIMIT k"

@@ -42,8 +42,8 @@ def print_report(report: Report, file: TextIO | None = None) -> None:
     right.add_column("class")
     right.add_column("mAP %", justify="right", no_wrap=True)
     right.add_column("queries", justify="right", no_wrap=True)
-    for row in _class_rows(report):
-        right.add_row(*row)
+    for cells in _class_rows(report):
+        right.add_row(*cells)
     file = file or sys.stdout
     width = None if file.isatty() else PIPED_WIDTH
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)

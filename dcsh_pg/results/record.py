@@ -1,4 +1,4 @@
-"""Rows of any kind as one table of scalar columns and footprints, told alike by every output."""
+"""Rows of any kind as one table of scalar columns and footprints, the same for every output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -14,19 +14,18 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Literal,
-    Protocol,
+    TypeAlias,
     Union,
     get_args,
     get_origin,
     get_type_hints,
 )
 
-import numpy as np
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
-
 if TYPE_CHECKING:
-    from dcsh_pg.database.search.similar import Hit
+    from _typeshed import DataclassInstance
+    from shapely.geometry.base import BaseGeometry
+
+    from dcsh_pg.database.search.hits import Hit
 
 WINDOW = ("col_off", "row_off", "width", "height")
 
@@ -44,26 +43,25 @@ HIT_COLUMNS: dict[str, type] = {
 }
 """The columns of every hit, in order; the properties of its scene follow."""
 
-_HIT_FIELDS = ("distance", "id", "scene_id", "uri", "collection", "item_id", "acquired", "window", "valid_fraction",
-               "footprint", "properties")  # fmt: skip
-
 SCALARS = (bool, int, float, str, datetime)
 """Types that a column may have; what is none of them becomes JSON text in tabular formats."""
 
 _RESERVED = {"footprint", "geometry", "geom", "bbox", "wkt", "fid"}
 
 
-class Row(Protocol):
-    """A row of an answer: a dataclass like ``dcsh_pg.database.search.similar.Hit``, or a mapping.
+Row: TypeAlias = "DataclassInstance | Mapping[str, Any]"
+"""A row of an answer: a dataclass like ``dcsh_pg.database.search.hits.Hit``, or a mapping.
 
-    Its fields are the columns of the outputs, in their order, but for these:
+Its fields are the columns of the outputs, in their order, but for these:
 
-        footprint     the row's place: GeoJSON or shapely geometry in longitude and latitude, or None
-        window        col_off, row_off, width, height: four columns of these names
-        properties    a mapping (of a scene): spread after the others, under its own names
-    """
+    footprint     the row's place: GeoJSON or shapely geometry in longitude and latitude, or None
+    window        col_off, row_off, width, height: four columns of these names
+    properties    a mapping (of a scene): its items follow the other columns, under their own names
+    a dataclass   its fields
+"""
 
-    footprint: dict[str, Any] | BaseGeometry | None
+Columns: TypeAlias = "type | Mapping[str, type]"
+"""The dataclass that rows are of, or the type of each column: int, float, bool, str or datetime."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,21 +72,17 @@ class Table:
         declared: type of each column that a table has even without rows, in order.
         records: a dict a row: the declared columns, then what properties it has.
         footprints: a geometry in longitude and latitude, or None, a row.
+        hits: the rows, if they are the hits of a search.
     """
 
     declared: dict[str, type]
     records: list[dict[str, Any]]
     footprints: list[BaseGeometry | None]
+    hits: Sequence[Hit] = ()
 
     @classmethod
-    def of(
-        cls, rows: Iterable[Row | Mapping[str, Any]], columns: type | Mapping[str, type]
-    ) -> Table:
-        """The table of ``rows``, see :class:`Row`.
-
-        Args:
-            columns: the dataclass that the rows are of, or the type of each column.
-        """
+    def of(cls, rows: Iterable[Row], columns: Columns) -> Table:
+        """The table of ``rows``; ``columns`` are declared even without rows."""
         declared = _declared(columns)
         records, footprints = [], []
         for row in rows:
@@ -100,11 +94,9 @@ class Table:
     @classmethod
     def of_hits(cls, hits: Iterable[Hit]) -> Table:
         """The table of a search's hits: ``HIT_COLUMNS``; ``rank`` counts from 1."""
-        rows = [
-            {"rank": rank} | {name: getattr(hit, name) for name in _HIT_FIELDS}
-            for rank, hit in enumerate(hits, start=1)
-        ]
-        return cls.of(rows, HIT_COLUMNS)
+        hits = list(hits)
+        rows = [{"rank": rank} | _fields(hit) for rank, hit in enumerate(hits, start=1)]
+        return dataclasses.replace(cls.of(rows, HIT_COLUMNS), hits=hits)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -128,8 +120,13 @@ class Table:
         }
 
 
-def _fields(row: Row) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+def _fields(row: DataclassInstance) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        is_row = dataclasses.is_dataclass(value) and not isinstance(value, type)
+        fields |= _fields(value) if is_row else {field.name: value}
+    return fields
 
 
 def _declared(columns: type | Mapping[str, type]) -> dict[str, type]:
@@ -138,7 +135,9 @@ def _declared(columns: type | Mapping[str, type]) -> dict[str, type]:
         columns = {field.name: hints[field.name] for field in dataclasses.fields(columns)}
     declared: dict[str, type] = {}
     for name, hint in columns.items():
-        if name == "window":
+        if dataclasses.is_dataclass(hint):
+            declared |= _declared(hint)
+        elif name == "window":
             declared |= dict.fromkeys(WINDOW, int)
         elif name not in ("footprint", "properties"):
             declared[name] = _scalar_type(hint)
@@ -177,7 +176,7 @@ def _record(fields: Mapping[str, Any], declared: Mapping[str, type]) -> dict[str
 
 def _plain(value: Any) -> Any:
     """A value as Python's own: times in UTC, bytes as hexadecimal, NaN as None."""
-    if isinstance(value, (np.generic, np.ndarray)):
+    if hasattr(value, "tolist"):  # of numpy
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -203,12 +202,14 @@ def _to_json(value: Any) -> str:
     if isinstance(value, datetime):
         return iso(value)
     if hasattr(value, "isoformat"):
-        return value.isoformat()
-    raise TypeError(f"no output can tell a {type(value).__name__}: {value!r}")
+        return str(value.isoformat())
+    raise TypeError(f"cannot write a {type(value).__name__}: {value!r}")
 
 
 def to_geometry(footprint: dict[str, Any] | BaseGeometry | None) -> BaseGeometry | None:
     """A footprint as a shapely geometry."""
+    from shapely.geometry import shape
+
     return shape(footprint) if isinstance(footprint, Mapping) else footprint
 
 

@@ -6,9 +6,11 @@ import csv
 import io
 from datetime import datetime
 
+from dcsh_pg.results.outputs import text_output
 from dcsh_pg.results.record import Table, iso
 
 
+@text_output("csv", ".csv")
 def to_csv(table: Table) -> str:
     """A header and one line a row; what a row lacks is an empty cell.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shapely import MultiPolygon, Polygon, total_bounds
-from shapely.geometry import mapping
-from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
-
+from dcsh_pg.results.outputs import text_output
 from dcsh_pg.results.record import Table, to_json_text
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 RECORD_SEPARATOR = "\x1e"
 
 
+@text_output("geojson", ".geojson")
 def to_geojson(table: Table) -> str:
     """A FeatureCollection, one feature a row, in the order of the rows.
 
@@ -22,6 +22,8 @@ def to_geojson(table: Table) -> str:
     Outer rings run counterclockwise (RFC 7946, 3.1.6); a row without footprint has ``geometry``
     null (3.2).  ``bbox`` is west, south, east, north.
     """
+    from shapely import total_bounds
+
     collection: dict[str, Any] = {"type": "FeatureCollection"}
     known = [footprint for footprint in table.footprints if footprint is not None]
     if known:
@@ -30,18 +32,20 @@ def to_geojson(table: Table) -> str:
     return to_json_text(collection) + "\n"
 
 
+@text_output("geojsonseq", ".geojsonl")
 def to_geojson_lines(table: Table) -> str:
-    """One feature a line, as :func:`to_geojson` tells it: newline-delimited GeoJSON.
+    """One feature a line, as in :func:`to_geojson`: newline-delimited GeoJSON.
 
-    What jq and ogr2ogr read line by line; GDAL knows it by the suffix ``.geojsonl``.
+    What jq and ogr2ogr read line by line; GDAL recognises it by the suffix ``.geojsonl``.
     """
     return "".join(f"{to_json_text(feature)}\n" for feature in _features(table))
 
 
+@text_output("geojsons", ".geojsons")
 def to_geojson_text_sequence(table: Table) -> str:
     """The same with a record separator before each feature: a GeoJSON Text Sequence (RFC 8142).
 
-    GDAL knows it by the suffix ``.geojsons``.
+    GDAL recognises it by the suffix ``.geojsons``.
     """
     return "".join(f"{RECORD_SEPARATOR}{to_json_text(feature)}\n" for feature in _features(table))
 
@@ -53,14 +57,19 @@ def _features(table: Table) -> Iterator[dict[str, Any]]:
             feature["id"] = record["id"]
         if footprint is not None:
             feature["bbox"] = list(footprint.bounds)
-        feature["geometry"] = None if footprint is None else mapping(_oriented(footprint))
+        feature["geometry"] = None if footprint is None else _oriented(footprint)
         feature["properties"] = record
         yield feature
 
 
-def _oriented(footprint: BaseGeometry) -> BaseGeometry:
+def _oriented(footprint: BaseGeometry) -> dict[str, Any]:
+    """As GeoJSON, outer rings counterclockwise."""
+    from shapely import MultiPolygon, Polygon
+    from shapely.geometry import mapping
+    from shapely.geometry.polygon import orient
+
     if isinstance(footprint, Polygon):
-        return orient(footprint)
-    if isinstance(footprint, MultiPolygon):
-        return MultiPolygon([orient(polygon) for polygon in footprint.geoms])
-    return footprint
+        footprint = orient(footprint)
+    elif isinstance(footprint, MultiPolygon):
+        footprint = MultiPolygon([orient(polygon) for polygon in footprint.geoms])
+    return mapping(footprint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcsh_pg.results.extras import require
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
-    from dcsh_pg.database.search.similar import Hit
+    from dcsh_pg.database.search.hits import Hit
 
 _DTYPES = {
     bool: ("bool", "boolean"),
@@ -42,7 +42,7 @@ def frame_of(table: Table) -> GeoDataFrame:
 def geo_frame(
     columns: Mapping[str, Sequence[Any]],
     types: Mapping[str, type],
-    footprints: Sequence[BaseGeometry | None],
+    footprints: Iterable[BaseGeometry | None],
 ) -> GeoDataFrame:
     """Columns and ``geometry``, EPSG:4326, with a dtype for each of the types int, float, bool, str
     and datetime.
@@ -65,5 +65,5 @@ def geo_frame(
         else:
             times = pandas.Series(pandas.to_datetime(values, utc=True))
             series[name] = times.astype("datetime64[us, UTC]")
-    geometry = geopandas.GeoSeries(footprints, crs="EPSG:4326")
+    geometry = geopandas.GeoSeries(list(footprints), crs="EPSG:4326")
     return geopandas.GeoDataFrame(series, geometry=geometry)

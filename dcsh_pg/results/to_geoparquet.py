@@ -6,10 +6,12 @@ from pathlib import Path
 
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
+from dcsh_pg.results.outputs import layer_output
 from dcsh_pg.results.record import Table
 from dcsh_pg.results.to_geopandas import frame_of
 
 
+@layer_output("geoparquet", ".parquet", ".geoparquet", extra="geo")
 def to_geoparquet(table: Table, path: Path | str) -> None:
     """Writes a row each: the columns, ``geometry`` (WKB, EPSG:4326) and its covering ``bbox``.
 

@@ -1,53 +1,25 @@
-"""Rows on a map: their footprints coloured by distance, the search area outlined, by matplotlib."""
+"""Rows on a map, as PNG, SVG or PDF (extra ``plot``)."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
+from typing import TYPE_CHECKING
 
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
-from dcsh_pg.results.record import Table, to_geometry
-from dcsh_pg.results.view import View, latitude, longitude
-from dcsh_pg.terminal import printable
+from dcsh_pg.results.outputs import Picture, picture_output
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.path import Path as Outline
+    from dcsh_pg.results.record import Table
 
-WIDTH = 7.2
-"""Inches of the map itself; DPI pixels an inch in a PNG."""
 DPI = 150
-
-SMALLEST = 5.0
-"""Points: a footprint that is smaller on the map in both directions becomes a dot."""
-DOT = 30.0
-"""Area of a dot in square points."""
-
-MOST_NUMBERED = 30
-"""Of more rows none is numbered."""
-ROOMY = 20.0
-"""Points: from this size on a footprint has its number inside."""
-APART = 15.0
-"""Points: rows nearer to each other share one number."""
-
-PAPER, LAND, INK, GREY, HAIRLINE = "#ffffff", "#f6f7f8", "#1d1f24", "#6c727d", "#e3e5e9"
-AREA, QUERY, PLAIN, UNKNOWN = "#d55e00", "#cc2a8b", "#0072b2", "#b9bec6"
-COLOURS = "viridis"
-"""Even in lightness, and told apart by the colour-blind: near is dark, far is light."""
+"""Pixels per inch of a PNG."""
 
 
-def to_map(table: Table, path: Path | str, **options) -> None:
-    """Writes the picture that :func:`draw_map` draws, PNG, SVG or PDF by the suffix of ``path``.
+@picture_output("map", ".map.png", ".map.svg", ".map.pdf", extra="plot")
+def to_map(table: Table, path: Path, picture: Picture) -> None:
+    """Draws the footprints, see :func:`dcsh_pg.results.map.draw_map`.
 
     Raises:
         OutputError: matplotlib is not installed, or the file cannot be written.
@@ -55,8 +27,10 @@ def to_map(table: Table, path: Path | str, **options) -> None:
     require("plot", f"write {path}")
     import matplotlib
 
-    figure = draw_map(table, **options)
-    kind = Path(path).suffix.lower()[1:]
+    from dcsh_pg.results.map import draw_map
+
+    figure = draw_map(table, picture)
+    kind = path.suffix.lower()[1:]
     # Without the time of day in it, the same rows give the same file.
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     # In memory first: matplotlib's writer of PDF fails a second time on a disk that is full.
@@ -65,251 +39,3 @@ def to_map(table: Table, path: Path | str, **options) -> None:
         figure.savefig(content, dpi=DPI, format=kind, metadata=metadata, bbox_inches="tight")
     with replacing(path) as temporary:
         temporary.write_bytes(content.getbuffer())
-
-
-def draw_map(
-    table: Table,
-    *,
-    area: BaseGeometry | None = None,
-    query: dict[str, Any] | BaseGeometry | None = None,
-    query_caption: str = "query",
-    title: str = "",
-    colour_by: str | None = None,
-) -> Figure:
-    """Draws the footprints in longitude and latitude, true to scale in the middle of the map.
-
-    The first rows lie on top.  Footprints too small to be seen become dots; up to
-    ``MOST_NUMBERED`` rows are numbered in their order.  Rows on both sides of the antimeridian
-    are shown together.  A row without footprint is told in the line below the title.
-
-    Args:
-        area: outlined; geometry in longitude and latitude.
-        query: footprint of the query, geometry or GeoJSON; outlined and marked with a star.
-        query_caption: what the legend calls it.
-        title: a line above all.
-        colour_by: numeric column that colours the footprints; None: ``distance``, if there.
-
-    Returns:
-        A figure that no window shows; ``savefig`` writes it.
-    """
-    from matplotlib.figure import Figure
-
-    query = to_geometry(query)
-    marks = [geometry for geometry in (area, query) if _is_shown(geometry)]
-    view = View.of([*filter(_is_shown, table.footprints), *marks])
-    placed = {
-        row: view.moved_in(footprint)
-        for row, footprint in enumerate(table.footprints)
-        if _is_shown(footprint)
-    }
-    if colour_by is None and "distance" in table.types:
-        colour_by = "distance"
-
-    height = WIDTH * view.height * view.stretch / view.width
-    figure = Figure(figsize=(WIDTH + 1.7, height + 1.5), layout="constrained", facecolor=PAPER)
-    axes = _axes(figure, view)
-    legend: list[Artist] = []
-    if _is_shown(area):
-        legend.append(_outline_area(axes, view.moved_in(area)))
-    if placed:
-        values = [table.columns[colour_by][row] for row in placed] if colour_by else None
-        legend += _footprints(figure, axes, view, list(placed.values()), values, colour_by)
-    if _is_shown(query):
-        legend.append(_mark_query(axes, view.moved_in(query), query_caption))
-    if len(placed) <= MOST_NUMBERED:
-        _number(axes, view, placed)
-    _scale_bar(axes, view)
-    _headings(axes, title, len(placed), len(table))
-    _legend(axes, legend)
-    return figure
-
-
-def _is_shown(geometry: BaseGeometry | None) -> bool:
-    return geometry is not None and not geometry.is_empty
-
-
-def _axes(figure: Figure, view: View) -> Axes:
-    from matplotlib.ticker import MaxNLocator
-
-    axes = figure.add_subplot(facecolor=LAND)
-    axes.set_xlim(view.west, view.east)
-    axes.set_ylim(view.south, view.north)
-    axes.set_aspect(view.stretch)
-    axes.grid(color=HAIRLINE, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_color(HAIRLINE)
-    axes.tick_params(colors=GREY, length=0, labelsize=9)
-    steps = [1, 1.5, 3, 4.5, 6, 9, 10] if view.width > 20 else [1, 2, 2.5, 5, 10]
-    for axis, words in ((axes.xaxis, longitude), (axes.yaxis, latitude)):
-        axis.set_major_locator(MaxNLocator(nbins=5, steps=steps))
-        axis.set_major_formatter(lambda degrees, _, words=words: words(degrees))
-    return axes
-
-
-def _footprints(
-    figure: Figure,
-    axes: Axes,
-    view: View,
-    places: Sequence[BaseGeometry],
-    values: Sequence[float | None] | None,
-    column: str | None,
-) -> list[Artist]:
-    """Draws polygons and dots, the first on top, in the colours of ``values``.
-
-    Returns:
-        What the legend tells beside the colour bar.
-    """
-    from matplotlib.collections import PathCollection
-    from matplotlib.colors import to_rgba
-
-    if values is None:
-        faces, legend = np.array([to_rgba(PLAIN)] * len(places)), []
-    else:
-        faces, legend = _colours(figure, axes, values, column)
-    backwards = np.array(places, dtype=object)[::-1]
-    faces = faces[::-1]
-    is_dot = np.array([view.points(place, WIDTH) < SMALLEST for place in backwards])
-    style = {"edgecolors": INK, "zorder": 3}
-    outlines = [_path(place) for place in backwards[~is_dot]]
-    if outlines:
-        polygons = PathCollection(outlines, facecolors=faces[~is_dot], linewidths=0.6, **style)
-        axes.add_collection(polygons, autolim=False)
-    if is_dot.any():
-        centres = shapely.get_coordinates(shapely.centroid(backwards[is_dot]))
-        axes.scatter(*centres.T, s=DOT, c=faces[is_dot], linewidths=0.5, **style)
-    return legend
-
-
-def _colours(
-    figure: Figure, axes: Axes, values: Sequence[float | None], column: str
-) -> tuple[np.ndarray, list[Artist]]:
-    """RGBA (N, 4) of numbers, and the legend where they are all one or some are not known."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.patches import Patch
-    from matplotlib.ticker import MaxNLocator
-
-    numbers = np.ma.masked_invalid(np.array(values, dtype=float))
-    low, high = (numbers.min(), numbers.max()) if numbers.count() else (0.0, 0.0)
-    scale = ScalarMappable(Normalize(low, high), colormaps[COLOURS].with_extremes(bad=UNKNOWN))
-    legend: list[Artist] = []
-    if low < high:
-        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=28, pad=0.02)
-        bar.locator = MaxNLocator(nbins=6, integer=high - low >= 3 or column == "distance")
-        bar.update_ticks()
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(colors=GREY, length=0, labelsize=9)
-        label = "Hamming distance (bits)" if column == "distance" else column
-        bar.set_label(label, color=GREY, fontsize=9.5, parse_math=False)
-    elif numbers.count():
-        legend.append(Patch(fc=scale.to_rgba(low), ec=INK, label=f"{column} {low:g}"))
-    if numbers.count() < len(numbers):
-        legend.append(Patch(fc=UNKNOWN, ec=INK, label=f"{column} not known"))
-    return scale.to_rgba(numbers), legend
-
-
-def _path(geometry: BaseGeometry) -> Outline:
-    """The rings of a polygon or several as one path, holes left open."""
-    from matplotlib.path import Path as Outline
-
-    # A hole stays open where its ring runs the other way round than the outer one.
-    rings = shapely.get_rings([orient(part) for part in shapely.get_parts(geometry)])
-    return Outline.make_compound_path(
-        *(Outline(shapely.get_coordinates(ring), closed=True) for ring in rings)
-    )
-
-
-def _outline_area(axes: Axes, area: BaseGeometry) -> Artist:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import PathPatch
-
-    style = {"lw": 1.6, "ls": (0, (5, 2.5))}
-    axes.add_patch(PathPatch(_path(area), fill=False, ec=AREA, zorder=4, **style))
-    return Line2D([], [], color=AREA, label="search area", **style)
-
-
-def _mark_query(axes: Axes, place: BaseGeometry, caption: str) -> Artist:
-    from matplotlib.patches import PathPatch
-
-    axes.add_patch(PathPatch(_path(place), fill=False, ec=QUERY, lw=1.6, zorder=5))
-    [star] = axes.plot(
-        place.centroid.x, place.centroid.y, ls="", marker="*", ms=11, mfc=QUERY, mec=PAPER, mew=1,
-        zorder=6, label=f"query: {printable(caption)}",
-    )  # fmt: skip
-    return star
-
-
-def _number(axes: Axes, view: View, placed: Mapping[int, BaseGeometry]) -> None:
-    """Writes the numbers of the rows, from 1, at their footprints; neighbours share one text."""
-    unit = view.width / (72 * WIDTH)
-    groups: list[tuple[np.ndarray, list[int]]] = []
-    for row, place in placed.items():
-        at = np.array([place.centroid.x, place.centroid.y * view.stretch]) / unit
-        near = next((rows for other, rows in groups if np.hypot(*(at - other)) < APART), None)
-        if near is None:
-            groups.append((at, [row]))
-        else:
-            near.append(row)
-    for _, rows in groups:
-        west, _, east, north = placed[rows[0]].bounds
-        is_roomy = view.points(placed[rows[0]], WIDTH) > ROOMY
-        axes.annotate(
-            _in_words([row + 1 for row in rows]), (west if is_roomy else east, north),
-            xytext=(3, -3) if is_roomy else (3, 1), textcoords="offset points",
-            va="top" if is_roomy else "baseline", fontsize=8, zorder=7, **_with_halo(),
-        )  # fmt: skip
-
-
-def _in_words(numbers: Sequence[int]) -> str:
-    """'1, 4, 7', and of more than four the first three and how many there are."""
-    if len(numbers) <= 4:
-        return ", ".join(map(str, numbers))
-    return f"{', '.join(map(str, numbers[:3]))} and {len(numbers) - 3} more"
-
-
-def _scale_bar(axes: Axes, view: View) -> None:
-    bar = view.scale_bar()
-    if bar is None:
-        return
-    length, words = bar
-    x, y = view.west + 0.025 * view.width, view.south + 0.025 * view.height
-    axes.plot([x, x + length], [y, y], lw=2, zorder=7, solid_capstyle="butt", **_with_halo())
-    axes.annotate(
-        words, (x + length / 2, y), xytext=(0, 4), textcoords="offset points", ha="center",
-        fontsize=8.5, zorder=7, **_with_halo(),
-    )  # fmt: skip
-
-
-def _with_halo() -> dict[str, Any]:
-    """Keywords that keep ink readable on any colour."""
-    from matplotlib.patheffects import withStroke
-
-    return {"color": INK, "path_effects": [withStroke(linewidth=3, foreground=PAPER)]}
-
-
-def _headings(axes: Axes, title: str, shown: int, rows: int) -> None:
-    """The title, and below it what the map cannot show."""
-    note = f"without footprint: {rows - shown} of {rows}" if rows else "nothing was found"
-    has_note = shown < rows or not rows
-    axes.set_title(
-        printable(title),
-        loc="left",
-        color=INK,
-        fontsize=12,
-        pad=22 if has_note else 8,
-        parse_math=False,
-    )
-    if has_note:
-        axes.text(0, 1.02, note, transform=axes.transAxes, color=GREY, fontsize=10)
-
-
-def _legend(axes: Axes, handles: Sequence[Artist]) -> None:
-    if not handles:
-        return
-    legend = axes.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.06), frameon=False,
-        ncols=min(len(handles), 4), labelcolor=INK, fontsize=9.5,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
+from dcsh_pg.results.outputs import layer_output
 from dcsh_pg.results.record import Table
 from dcsh_pg.results.to_geopandas import frame_of
 
 
+@layer_output("flatgeobuf", ".fgb", extra="geo")
 def to_flatgeobuf(table: Table, path: Path | str) -> None:
     """Writes a FlatGeobuf file with its spatial index, which orders the features by place.
 
@@ -26,6 +28,7 @@ def to_flatgeobuf(table: Table, path: Path | str) -> None:
     _write(table, path, "FlatGeobuf", SPATIAL_INDEX="YES" if indexed else "NO")
 
 
+@layer_output("geopackage", ".gpkg", extra="geo")
 def to_geopackage(table: Table, path: Path | str) -> None:
     """Writes a GeoPackage with one layer that bears the name of the file.
 

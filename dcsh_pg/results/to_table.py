@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from dcsh_pg.results.record import Table, place, scene_name
 from dcsh_pg.terminal import printable
 
 PIPED_WIDTH = 160
 """Columns to use where there is no terminal to ask."""
 
-HIT_COLUMNS = ("rank", "distance", "id", "acquired", "collection", "item_id", "uri")
-"""What a table of hits shows; the rest is for programs."""
+HITS_SHOWN = ("rank", "distance", "id", "acquired", "collection", "item_id", "uri")
+"""Columns of a table of hits; the others are for programs."""
 
 
 def print_table(
@@ -26,12 +22,16 @@ def print_table(
 ) -> None:
     """Prints ``columns`` (default: the declared ones) and the place of each row.
 
-    A time is told in UTC, a place by its centre, a scene (``uri``) by the last part of its name and
-    in the last column.  A column of text, times or places that no row can fill is left out.
+    Times are in UTC, a place is its centre, a scene (``uri``) the last part of its name and the last
+    column.  A column of text, times or places that is empty is left out.
 
     Args:
         file: where to; stdout when None.
     """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
     names = [name for name in columns or table.declared if name != "uri"]
     shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     cells: list[list[str]] = []

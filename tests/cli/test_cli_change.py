@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search.change import find_changes
 from dcsh_pg.database.server.connect import connect
 
 
@@ -98,7 +99,7 @@ def test_all_ways_give_the_same_rows(run, places, periods):
         assert conn.execute(query).fetchall() == EXPECTED
     archive = Archive.open("places", dsn=places)
     years = [datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2019, 2020, 2021)]
-    changes = archive.change((years[0], years[1]), (years[2], None))
+    changes = find_changes(archive.connection, archive.name, (years[0], years[1]), (years[2], None))
     assert [(row.distance, row.id, row.before_id) for row in changes] == EXPECTED
     archive.connection.close()
 

@@ -14,9 +14,10 @@ import shapely
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
-from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search import statistics
+from dcsh_pg.database.search.near_duplicates import near_duplicates
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
@@ -58,8 +59,8 @@ def test_duplicates_are_the_rows_of_sql_and_of_python(run, places, tmp_path):
                 "SELECT group_id, id, distance FROM dcsh.near_duplicates('places', 2)"
             ).fetchall()
         )
-    found = Archive.open("places", dsn=places).near_duplicates(2)
-    assert [(chip.group_id, chip.id, chip.distance) for chip in found] == expected
+    found = near_duplicates(connect(places), "places", 2)
+    assert [(chip.group_id, chip.chip.id, chip.chip.distance) for chip in found] == expected
     features = json.loads(file.read_text())["features"]
     assert [feature["bbox"] for feature in features] == [[i - 1, 0, i, 1] for i in (1, 3, 4, 5)]
     table = run("duplicates", "places", "-r", 0).stdout
@@ -83,10 +84,10 @@ def test_statistics(run, places):
     assert (code["code"], code["chips"], code["first_id"]) == ("0" * 16, 2, 1)
     ones = [bit["ones"] for bit in told["bit_statistics"]]
     assert ones == np.unpackbits(CODES, axis=1).sum(axis=0).tolist()
-    opened = Archive.open("places", dsn=places)
-    assert opened.code_statistics().code_entropy == told["code_entropy"]
-    assert [bit.ones for bit in opened.bit_statistics()] == ones
-    assert opened.frequent_codes(1)[0].code == bytes(8)
+    conn = connect(places)
+    assert statistics.code_statistics(conn, "places").code_entropy == told["code_entropy"]
+    assert [bit.ones for bit in statistics.bit_statistics(conn, "places")] == ones
+    assert statistics.frequent_codes(conn, "places", 1)[0].code == bytes(8)
     page = run("archive", "statistics", "places").stdout
     assert "distinct codes  4" in page and "0" * 16 in page and "40.0000%" in page
     assert "code entropy    -" in run("archive", "statistics", "empty").stdout
@@ -100,7 +101,7 @@ def test_coverage(run, places, tmp_path):
     rows = json.loads(told.stdout)
     assert [row["chips"] for row in rows] == [2, 2, 1]
     assert {row["period"] for row in rows} == {"2021-05-01T00:00:00Z"}
-    cells = Archive.open("places", dsn=places).coverage(cell=2, every="month")
+    cells = statistics.coverage(connect(places), "places", cell=2, every="month")
     assert [cell.chips for cell in cells] == [2, 2, 1]
     features = json.loads(file.read_text())["features"]
     assert [feature["bbox"] for feature in features] == [[x, 0, x + 2, 2] for x in (0, 2, 4)]

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from dcsh_pg import errors
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli.main import app
+from dcsh_pg.database.search.chips import code_of
 
 USAGE = errors.UsageError.exit_code
 SERVER = errors.ServerError.exit_code
@@ -224,7 +225,7 @@ CASES = [
     ("evaluate kinds --label crop -q", ABSENT, "'crop'"),
     ("evaluate kinds --precision-at 0 -q", USAGE, "--precision-at 0"),
     ("evaluate kinds --precision-at best -q", USAGE, "--precision-at", "'best'"),
-    ("evaluate kinds --queries alone -q", INPUT, "0.png does not tell its 'class'"),
+    ("evaluate kinds --queries alone -q", INPUT, "0.png has no property 'class'"),
     ("evaluate kinds --queries labelled --query-archive kinds", USAGE, "--queries"),
     ("evaluate kinds --plots file/plots -q", OUTPUT, "file/plots"),
     # archive, model, db
@@ -344,7 +345,7 @@ def test_a_picture_of_another_scale_is_told(archives):
 def test_nothing_near_is_told_by_random_pairs(archives):
     options = ("-m", "model.onnx", "--chip-size", "64", "--stride", "4", "-q")
     assert invoke("ingest", "many", "good.tif", *options).exit_code == 0
-    code = Archive.open("many", dsn=os.environ["DATABASE_URL"]).code_of(1)
+    code = code_of(Archive.open("many", dsn=os.environ["DATABASE_URL"]).connection, "many", 1)
     opposite = bytes(255 - byte for byte in code)
     far = invoke("search", "many", "--code", opposite.hex(), "-f", "json")
     distance = json.loads(far.stdout)[0]["distance"]

@@ -11,7 +11,7 @@ import shapely
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
-from dcsh_pg import Archive
+from dcsh_pg import Archive, RegionQuery
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.spatial import area_text, layer_of
@@ -58,7 +58,7 @@ def test_likes_and_unlikes_are_those_of_sql(run, places, rule):
         places, f"similar_to_examples('places', '{{3,4,9}}', '{{20}}', k => 5, rule => '{rule}')"
     )
     archive = Archive.open("places", dsn=places)
-    python = archive.similar_to_examples([3, 4, 9], [20], k=5, rule=rule)
+    python = archive.search(archive.query_examples([3, 4, 9], [20], rule=rule), k=5)
     assert told == [(hit.id, hit.distance) for hit in python]
     archive.connection.close()
 
@@ -68,7 +68,7 @@ def test_a_region_is_that_of_sql(run, places):
     archive = Archive.open("places", dsn=places)
     box = area_text(shapely.box(1, 1, 3, 2), layer_of(archive.connection))
     assert told == in_sql(places, f"similar_region('places', '{box}', k => 7, rule => 'mean')")
-    python = archive.similar_region(shapely.box(1, 1, 3, 2), k=7, rule="mean")
+    python = archive.search(RegionQuery(shapely.box(1, 1, 3, 2), "mean"), k=7)
     assert told == [(hit.id, hit.distance) for hit in python]
     archive.connection.close()
 
@@ -83,7 +83,7 @@ def test_what_was_asked_is_marked_in_files(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--unlike", "3"], 2, "nothing to look for"),
+        (["--unlike", "3"], 2, "--unlike without --like"),
         (["--chip", "1", "--unlike", "3"], 2, "--unlike without --like"),
         (["--chip", "1", "--rule", "mean"], 2, "--rule without --like or --region"),
         (["--like", "3", "--chip", "1"], 2, "--chip and --like cannot be combined"),

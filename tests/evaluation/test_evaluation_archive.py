@@ -7,13 +7,14 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+import searching as search
 from PIL import Image
 from typer.testing import CliRunner
 
 import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli import app
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search import chips
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.imagery import SceneOptions
 
@@ -38,7 +39,7 @@ def labelled(hits):
 
 def test_codes_come_back_from_the_database(connection, archives):
     (codes, labels), _ = archives
-    ids, stored, stored_labels = search.labelled_codes(connection, "land", "class")
+    ids, stored, stored_labels = chips.labelled_codes(connection, "land", "class")
     assert list(ids) == list(range(1, 120))
     np.testing.assert_array_equal(stored, codes[:-1])
     assert stored_labels == labels[:-1]
@@ -46,7 +47,7 @@ def test_codes_come_back_from_the_database(connection, archives):
 
 def test_equals_average_precision_over_dcsh_within(connection, archives):
     _, (queries, labels) = archives
-    _, codes, classes = search.labelled_codes(connection, "land", "class")
+    _, codes, classes = chips.labelled_codes(connection, "land", "class")
     expected = [
         average_precision_of(labelled(search.within(connection, "land", bytes(query), 16)), label)
         for query, label in zip(queries, labels, strict=True)
@@ -56,7 +57,7 @@ def test_equals_average_precision_over_dcsh_within(connection, archives):
 
 
 def test_leave_one_out_equals_dcsh_similar_to(connection, archives):
-    ids, codes, classes = search.labelled_codes(connection, "land", "class")
+    ids, codes, classes = chips.labelled_codes(connection, "land", "class")
     expected = [
         average_precision_of(
             labelled(search.similar_to(connection, "land", int(id), k=1000)), label
@@ -140,7 +141,7 @@ def test_command_hashes_queries_with_the_model_of_the_archive(
     assert (told["queries"], told["database"], told["leave_one_out"]) == (4, 10, False)
 
     codes, records = archive.hash_images([str(class_folders / "queries")])
-    _, stored, labels = archive.labelled_codes("class")
+    _, stored, labels = chips.labelled_codes(archive.connection, archive.name, "class")
     classes = [record.properties["class"] for record in records]
     assert sorted(classes) == ["sand", "sand", "water", "water"]
     expected = evaluate(stored, labels, codes, classes)
@@ -148,4 +149,4 @@ def test_command_hashes_queries_with_the_model_of_the_archive(
 
     done = run("hashed", "--queries", class_folders / "stray.png")
     assert done.exit_code == 6
-    assert "stray.png does not tell its 'class'" in done.stderr
+    assert "stray.png has no property 'class'" in done.stderr

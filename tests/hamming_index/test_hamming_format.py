@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 from hamming_cases import by_heap, by_index, check
 from index_files import KEPT, kept_file, with_changed_file, with_format, without_metapage
 from psycopg import errors
@@ -18,7 +19,6 @@ from typer.testing import CliRunner
 from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
 

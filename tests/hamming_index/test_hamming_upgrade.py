@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 from hamming_cases import by_heap, by_index, check, fill, make_codes
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import migrate, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.embedded import EmbeddedServer

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 
 import pytest
 
+from dcsh_pg.database.search.hits import Hit
 
-def _make_hit(number: int, **changes) -> SimpleNamespace:
+
+def _make_hit(number: int, **changes) -> Hit:
     west, south = -117.2 + 0.01 * number, 32.7
     east, north = west + 0.01, south + 0.01
     clockwise = [[west, north], [east, north], [east, south], [west, south], [west, north]]
@@ -26,17 +27,17 @@ def _make_hit(number: int, **changes) -> SimpleNamespace:
         "collection": "naip",
         "item_id": f"item_{number}",
     }
-    return SimpleNamespace(**fields | changes)
+    return Hit(**fields | changes)
 
 
 @pytest.fixture
-def make_hit() -> Callable[..., SimpleNamespace]:
+def make_hit() -> Callable[..., Hit]:
     """A hit by its number, with any attribute changed."""
     return _make_hit
 
 
 @pytest.fixture
-def hits(make_hit) -> list[SimpleNamespace]:
+def hits(make_hit) -> list[Hit]:
     """Five hits; the last knows neither its place nor its time nor its class."""
     known = [make_hit(number) for number in range(4)]
     return [*known, make_hit(4, footprint=None, acquired=None, properties={})]

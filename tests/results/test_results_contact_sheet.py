@@ -8,8 +8,8 @@ from PIL import Image
 
 from dcsh_pg import results
 from dcsh_pg.errors import InputError, UsageError
-from dcsh_pg.results import to_contact_sheet as sheet_module
-from dcsh_pg.results.to_contact_sheet import MARGIN, TILE, contact_sheet
+from dcsh_pg.results import sheet as sheet_module
+from dcsh_pg.results.sheet import MARGIN, TILE, contact_sheet
 
 RED = np.full((64, 64, 3), (255, 0, 0), np.uint8)
 

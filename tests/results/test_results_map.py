@@ -14,8 +14,10 @@ from shapely import MultiPolygon, box
 from shapely.geometry import mapping, shape
 
 from dcsh_pg import results
+from dcsh_pg.database.search.query import CodeQuery
+from dcsh_pg.results.map import MOST_NUMBERED, draw_map
+from dcsh_pg.results.outputs import Picture
 from dcsh_pg.results.record import Table
-from dcsh_pg.results.to_map import MOST_NUMBERED, draw_map
 
 pytest.importorskip("matplotlib")
 from matplotlib.collections import PathCollection, PolyCollection
@@ -63,10 +65,11 @@ def test_footprints_are_drawn_with_the_nearest_on_top_and_darkest(hits):
 def test_map_tells_what_it_shows(hits):
     figure = draw_map(
         Table.of_hits(hits),
-        area=box(-117.21, 32.69, -117.15, 32.72),
-        query=hits[0].footprint,
-        query_caption="_$1 $2.png",
-        title="a $b$ c",
+        Picture(
+            title="a $b$ c",
+            query=CodeQuery(b"", caption="_$1 $2.png", footprint=hits[0].footprint),
+            area=box(-117.21, 32.69, -117.15, 32.72),
+        ),
     )
     told = texts(figure)
     assert told["title"] == "a $b$ c"
@@ -92,7 +95,7 @@ def test_both_sides_of_the_antimeridian_are_side_by_side(make_hit):
         make_hit(n, footprint=mapping(box(x, -18, x + 1, -17))) for n, x in enumerate((178, -180))
     ]
     area = MultiPolygon([box(177, -20, 180, -15), box(-180, -20, -177, -15)])
-    figure = draw_map(Table.of_hits(hits), area=area)
+    figure = draw_map(Table.of_hits(hits), Picture(area=area))
     assert [place[0] for place, _ in drawn(figure)] == [180, 178], "the nearest on top"
     west, east = figure.axes[0].get_xlim()
     assert 170 < west < 177 and 183 < east < 190
@@ -130,16 +133,16 @@ def test_rows_are_coloured_by_any_column_and_grey_without_a_value():
         {"count": count, "footprint": box(n, 0, n + 1, 1)} for n, count in enumerate((1, None, 9))
     ]
     table = Table.of(rows, {"count": int})
-    plain, coloured = draw_map(table), draw_map(table, colour_by="count")
+    plain, coloured = draw_map(table), draw_map(table, Picture(colour_by="count"))
     assert len({tuple(colour) for _, colour in drawn(plain)}) == 1
     assert texts(plain)["bar"] == [] and texts(coloured)["bar"] == ["count"]
-    assert texts(coloured)["legend"] == ["count not known"]
+    assert texts(coloured)["legend"] == ["count unknown"]
     assert len({tuple(colour) for _, colour in drawn(coloured)}) == 3
 
 
 def test_holes_stay_open(make_hit):
     frame = box(0, 0, 3, 3) - box(1, 1, 2, 2)
-    figure = draw_map(Table.of_hits([make_hit(0, footprint=mapping(frame))]), area=frame)
+    figure = draw_map(Table.of_hits([make_hit(0, footprint=mapping(frame))]), Picture(area=frame))
     [path] = figure.axes[0].collections[0].get_paths()
     rings = [shapely.Polygon(ring) for ring in path.to_polygons()]
     assert [(ring.area, ring.exterior.is_ccw) for ring in rings] == [(9, True), (1, False)]
@@ -166,5 +169,5 @@ def test_maps_are_written_the_same_every_time(hits, kind, chosen, tmp_path):
 
 def test_rows_on_a_map(tmp_path):
     rows = [{"share": 0.5, "footprint": box(0, 0, 1, 1)}]
-    results.write_rows(rows, tmp_path / "rows.map.svg", columns={"share": float}, colour_by="share")
+    results.write(rows, tmp_path / "rows.map.svg", columns={"share": float}, colour_by="share")
     assert (tmp_path / "rows.map.svg").stat().st_size > 1000

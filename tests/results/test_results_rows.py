@@ -52,7 +52,7 @@ def test_property_does_not_hide_a_column(make_hit):
 
 
 def test_rows_of_a_dataclass():
-    first, last = json.loads(results.dumps_rows(CHANGES, "json", columns=Change))
+    first, last = json.loads(results.dumps(CHANGES, "json", columns=Change))
     assert shape(first.pop("footprint")).equals(box(8, 48, 9, 49))
     assert first == {
         "id": 7, "distance": 3, "before": "2021-07-04T10:00:00Z", "kind": "built", "share": 0.25,
@@ -72,7 +72,7 @@ def test_types_are_those_of_the_dataclass_with_and_without_rows():
 def test_rows_may_be_mappings_and_numbers_numpys():
     rows = [{"count": np.int64(3), "share": np.float32(0.5), "footprint": box(0, 0, 1, 1)}]
     columns = {"count": int, "share": float}
-    feature = json.loads(results.dumps_rows(rows, "geojsonseq", columns=columns))
+    feature = json.loads(results.dumps(rows, "geojsonseq", columns=columns))
     assert feature["properties"] == {"count": 3, "share": 0.5}
     assert "id" not in feature
 
@@ -92,22 +92,22 @@ def test_types_of_properties_are_what_their_values_have_in_common(make_hit):
 
 
 def test_rows_are_shown_with_all_columns_but_empty_ones(capsys):
-    results.show_rows(CHANGES, columns=Change)
+    results.show(CHANGES, columns=Change)
     text = capsys.readouterr().out
     assert "2021-07-04 10:00" in text and "8.5000°E, 48.5000°N" in text and "built" in text
-    results.show_rows(CHANGES[1:], columns=Change)
+    results.show(CHANGES[1:], columns=Change)
     assert "before" not in capsys.readouterr().out
-    results.show_rows([], columns=Change)
+    results.show([], columns=Change)
     assert "distance" in capsys.readouterr().out
-    results.show_rows(CHANGES, "csv", columns=Change)
-    assert capsys.readouterr().out == results.dumps_rows(CHANGES, "csv", columns=Change)
+    results.show(CHANGES, "csv", columns=Change)
+    assert capsys.readouterr().out == results.dumps(CHANGES, "csv", columns=Change)
 
 
 def test_contact_sheet_is_of_hits_only(tmp_path):
     path = tmp_path / "changes.png"
     for use in (
         lambda: results.check_output(path, of_hits=False),
-        lambda: results.write_rows(CHANGES, path, columns=Change),
+        lambda: results.write(CHANGES, path, columns=Change),
     ):
         with pytest.raises(UsageError, match="contact sheet") as caught:
             use()

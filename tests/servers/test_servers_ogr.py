@@ -7,13 +7,13 @@ from datetime import datetime, timezone
 
 import numpy as np
 import pytest
+import searching as search
 import shapely
 from shapely.geometry import shape
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.codes import to_hex
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.dsn import url
 

@@ -14,6 +14,7 @@ import shapely
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
+from dcsh_pg import ChipQuery, Filter
 from dcsh_pg.archive import Archive
 from dcsh_pg.cli.main import app as command_line
 from dcsh_pg.database.archives.load import Loader
@@ -22,6 +23,7 @@ from dcsh_pg.database.server.dsn import url
 
 CHIP, K = 17, 25
 AREA = shapely.box(9.0, 48.4, 9.05, 48.6)
+INSIDE = Filter(area=AREA)
 
 
 @pytest.fixture
@@ -70,19 +72,19 @@ def of_tipg(tipg, dsn, monkeypatch):
 
 
 def of_tile(places):
-    content = places.tile(0, 0, 0, chip=CHIP, k=K, area=AREA)
+    content = places.tile(0, 0, 0, ChipQuery(CHIP), k=K, filter=INSIDE)
     features = mapbox_vector_tile.decode(content)["centres"]["features"]
     return sorted((f["properties"]["distance"], f["id"]) for f in features)
 
 
 def of_qgis(places, look_in_qgis, folder):
-    [project] = places.to_qgis(folder / "places.qgz", places.query_chip(CHIP), k=K, area=AREA)
+    [project] = places.to_qgis(folder / "places.qgz", places.query_chip(CHIP), k=K, filter=INSIDE)
     rows = look_in_qgis(project)[f"nearest to chip {CHIP}"]["rows"]
     return sorted((row["distance"], row["id"]) for row in rows)
 
 
 def test_all_give_the_same(places, any_postgis, tipg, look_in_qgis, monkeypatch, tmp_path):
-    hits = [(hit.distance, hit.id) for hit in places.similar_to(CHIP, k=K, area=AREA)]
+    hits = [(hit.distance, hit.id) for hit in places.similar_to(CHIP, k=K, filter=INSIDE)]
     assert len(hits) == K and len({distance for distance, _ in hits}) < K
     assert of_psql(any_postgis) == hits
     assert of_command_line(any_postgis) == hits

@@ -14,7 +14,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search.change import change
+from dcsh_pg.database.search.change import find_changes
+from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
@@ -110,12 +111,14 @@ def test_change_equals_brute_force(conn, scenes, min_overlap, k):
     expected = brute_force(scenes, BEFORE, AFTER, min_overlap=min_overlap)
 
     def rows(**options):
-        return found(change(conn, "places", BEFORE, AFTER, min_overlap=min_overlap, **options))
+        return found(
+            find_changes(conn, "places", BEFORE, AFTER, min_overlap=min_overlap, **options)
+        )
 
     assert rows() == expected
     assert rows(k=k) == expected[:k]
     area = shapely.box(1.1, 0.2, 1.6, 0.8)
-    assert rows(area=area) == brute_force(scenes, BEFORE, AFTER, area, min_overlap)
+    assert rows(filter=Filter(area=area)) == brute_force(scenes, BEFORE, AFTER, area, min_overlap)
 
 
 def test_slanted_footprints_are_measured_by_their_true_shape(postgis_database):
@@ -129,7 +132,7 @@ def test_slanted_footprints_are_measured_by_their_true_shape(postgis_database):
         scenes.append((day, boxes, random.integers(0, 256, (40, 8), dtype=np.uint8)))
     with connect(postgis_database) as conn:
         filled(conn, scenes)
-        rows = found(change(conn, "places", BEFORE, AFTER))
+        rows = found(find_changes(conn, "places", BEFORE, AFTER))
     assert len(rows) > 10
     assert rows == brute_force(scenes, BEFORE, AFTER)
 
@@ -137,7 +140,7 @@ def test_slanted_footprints_are_measured_by_their_true_shape(postgis_database):
 def test_the_same_picture_twice_has_not_changed(conn):
     codes = np.random.default_rng(0).integers(0, 256, (5, 8), dtype=np.uint8)
     filled(conn, [(1, row_of_boxes(0, 5), codes), (12, row_of_boxes(0, 5), codes)])
-    rows = change(conn, "places", BEFORE, AFTER)
+    rows = find_changes(conn, "places", BEFORE, AFTER)
     assert found(rows) == [(0, 6 + n, 1 + n, 1.0) for n in range(5)]
     assert {(row.uri, row.before_uri) for row in rows} == {("1.tif", "0.tif")}
     assert {(row.acquired, row.before_acquired) for row in rows} == {
@@ -150,9 +153,9 @@ def test_the_newest_of_a_period_counts(conn):
     boxes = row_of_boxes(0, 1)
     days = {1: 0, 2: 1, 12: 3, 14: 7}
     filled(conn, [(day, boxes, np.full((1, 8), value, np.uint8)) for day, value in days.items()])
-    [row] = change(conn, "places", BEFORE, AFTER)
+    [row] = find_changes(conn, "places", BEFORE, AFTER)
     assert (row.before_id, row.id, row.distance) == (2, 4, 8 * 2)
-    [row] = change(
+    [row] = find_changes(
         conn,
         "places",
         (None, BEFORE[0] + timedelta(days=2)),
@@ -178,11 +181,11 @@ def test_mistakes_are_told_with_a_hint(conn):
     filled(conn, [(1, row_of_boxes(0, 1), np.zeros((1, 8), np.uint8))])
     for before, after in ((AFTER, BEFORE), (BEFORE, BEFORE), ((DAY, DAY), AFTER)):
         with pytest.raises(UsageError, match="must be before period") as error:
-            change(conn, "places", before, after)
+            find_changes(conn, "places", before, after)
         assert "after =>" in error.value.hint
     with pytest.raises(UsageError, match="min_overlap must lie above 0"):
-        change(conn, "places", BEFORE, AFTER, min_overlap=0)
+        find_changes(conn, "places", BEFORE, AFTER, min_overlap=0)
     with pytest.raises(UsageError, match="k must be positive"):
-        change(conn, "places", BEFORE, AFTER, k=0)
+        find_changes(conn, "places", BEFORE, AFTER, k=0)
     with pytest.raises(NotFound, match='archive "palaces" does not exist'):
-        change(conn, "palaces", BEFORE, AFTER)
+        find_changes(conn, "palaces", BEFORE, AFTER)

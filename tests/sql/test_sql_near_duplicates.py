@@ -17,6 +17,7 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.near_duplicates import near_duplicates
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
@@ -71,7 +72,7 @@ def brute_force(codes, radius, keep=None):
 
 
 def found(rows):
-    return [(row.group_id, row.id, row.distance) for row in rows]
+    return [(row.group_id, row.chip.id, row.chip.distance) for row in rows]
 
 
 @EXAMPLES
@@ -175,7 +176,7 @@ def test_conditions_choose_the_chips_before_they_are_grouped(conn):
     loader.flush()
 
     def grouped(**filters):
-        return found(near_duplicates(conn, "places", 1, **filters))
+        return found(near_duplicates(conn, "places", 1, Filter(**filters)))
 
     west = shapely.box(-1, 0, 1.2, 1)
     assert grouped(area=west) == brute_force(codes, 1, lon <= 1)
@@ -191,7 +192,9 @@ def test_a_row_tells_its_chip(conn):
     codes = np.array([[0] * 8, [255] * 8, [0] * 7 + [1]], np.uint8)
     filled(conn, codes, shapely.box([0, 1, 2], 0, [1, 2, 3], 1))
     first, second = near_duplicates(conn, "places", 1)
-    assert (first.group_id, first.id, second.id, second.distance) == (1, 1, 3, 1)
+    assert (first.group_id, first.chip.id) == (1, 1)
+    second = second.chip
+    assert (second.id, second.distance) == (3, 1)
     assert second.uri == "places.tif" and second.window == (128, 0, 64, 64)
     assert shapely.geometry.shape(second.footprint).bounds == (2, 0, 3, 1)
 

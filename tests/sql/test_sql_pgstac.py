@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 import shapely
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -23,14 +24,14 @@ from stac_items import make_naip
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
+from dcsh_pg import Archive, CodeQuery, Filter
 from dcsh_pg import codes as packed
-from dcsh_pg.archive import Archive, Query
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.contents import batches
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import pgstac
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search.cql2 import parse_condition
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
 
@@ -205,15 +206,17 @@ YEARS = st.none() | st.integers(2010, 2024).map(lambda y: datetime(y, 6, 1, tzin
 def test_hits_equal_brute_force_under_every_condition_at_once(
     archive, chips, filter, query, k, west, since, until, max_distance
 ):
+    assume(since is None or until is None or since < until)
     cql2, meets = filter
     code = chips[query - 1].code
     area = None if west is None else shapely.box(west, 30.8, west + 0.5, 31.1)
     conditions = {"k": k, "area": area, "since": since, "until": until}
-    hits = pgstac.similar_in_stac(
-        archive.connection, "naip", code, cql2, max_distance=max_distance, **conditions
+    found_there = search.similar(
+        archive.connection, "naip", code, stac=cql2, max_distance=max_distance, **conditions
     )
     reach = 64 if max_distance is None else max_distance
-    assert found(hits) == brute_force(chips, code, meets, max_distance=reach, **conditions)
+    expected = brute_force(chips, code, meets, max_distance=reach, **conditions)
+    assert found(found_there) == expected
 
 
 def test_an_area_a_date_range_and_a_filter_together(archive, chips):
@@ -231,14 +234,14 @@ def test_an_area_a_date_range_and_a_filter_together(archive, chips):
         **conditions,
     )
     assert len(expected) == 10
-    hits = archive.similar_in_stac(archive.query_chip(1), cql2, **conditions)
+    hits = search.similar_to(archive.connection, "naip", 1, stac=cql2, **conditions)
     assert found(hits) == expected
 
 
 def test_psql_python_and_the_command_line_give_the_same_rows(archive, naip, tmp_path):
     file = tmp_path / "fine.json"
     file.write_text(json.dumps(FINE))
-    python = archive.similar_in_stac(archive.query_chip(7), FINE, k=5)
+    python = archive.similar_to(7, k=5, filter=Filter(stac=FINE))
     rows = archive.connection.execute(
         """
         SELECT h.distance, h.id
@@ -255,17 +258,25 @@ def test_psql_python_and_the_command_line_give_the_same_rows(archive, naip, tmp_
 
 
 def test_a_code_is_searched_for_as_well_as_a_chip(archive, chips):
-    query = Query(bytes(chips[3].code), "code")
-    assert archive.similar_in_stac(query, FINE, k=1)[0].distance == 0
-    with pytest.raises(UsageError, match="two chips"):
-        archive.similar_in_stac(Query(None, "two chips"), FINE)
+    query = CodeQuery(bytes(chips[3].code))
+    assert archive.search(query, k=1, filter=Filter(stac=FINE))[0].distance == 0
 
 
-def test_several_chips_and_a_filter_are_refused_in_one_line(naip):
-    arguments = ["search", "naip", "--like", "1,2", "--cql2", json.dumps(FINE), "--dsn", naip]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == UsageError.exit_code and done.stdout == ""
-    assert "cannot be searched for under a filter" in done.stderr
+@pytest.mark.parametrize("query", [["--like", "1,2"], ["--region=-85.99,30.95,-85.89,30.99"]])
+def test_several_chips_and_a_filter_together(archive, chips, naip, query):
+    """All of their hits, of which those whose item passes the filter remain."""
+    fine = {chip.id for chip in chips if chip.item["properties"]["gsd"] <= 0.5}
+
+    def rows(*arguments):
+        options = ["search", "naip", *query, "-k", "1200", *arguments, "-f", "json", "--dsn", naip]
+        done = CliRunner().invoke(app, options)
+        assert done.exit_code == 0, done.stderr
+        return [(hit["distance"], hit["id"]) for hit in json.loads(done.stdout)]
+
+    everything = rows()
+    expected = [(distance, id) for distance, id in everything if id in fine]
+    assert 0 < len(expected) < len(everything)
+    assert rows("--cql2", json.dumps(FINE)) == rows("--cql2", "gsd <= 0.5") == expected
 
 
 def test_scenes_are_those_of_the_items_that_meet_the_filter(archive, chips):
@@ -290,7 +301,7 @@ def test_an_item_that_pgstac_does_not_have_meets_no_filter(archive):
         add(loader, scene, np.zeros((1, 8), np.uint8))
     loader.flush()
     try:
-        hits = pgstac.similar_in_stac(conn, "strangers", bytes(8), everything)
+        hits = search.similar(conn, "strangers", bytes(8), stac=everything)
         assert [hit.uri for hit in hits] == ["d.tif"]
     finally:
         registry.drop_archive(conn, "strangers")
@@ -316,13 +327,13 @@ def test_a_filter_that_means_nothing_is_refused(archive, filter, message):
 def test_a_file_that_holds_no_filter_is_refused(text, tmp_path):
     file = tmp_path / "filter.json"
     file.write_text(text)
-    with pytest.raises(UsageError, match="filter"):
-        pgstac.read_filter(str(file))
+    with pytest.raises(UsageError, match="--cql2"):
+        parse_condition(str(file), "--cql2")
 
 
 def test_a_filter_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json"):
-        pgstac.read_filter(str(tmp_path / "nowhere.json"))
+        parse_condition(str(tmp_path / "nowhere.json"), "--cql2")
 
 
 def test_the_view_has_each_chip_with_its_item(archive, chips, naip):
@@ -397,7 +408,7 @@ def test_without_pgstac_one_clear_error(any_database):
     with connect(any_database) as conn:
         new_archive(conn, "places")
         for call in (
-            lambda: pgstac.similar_in_stac(conn, "places", bytes(8), FINE),
+            lambda: search.similar(conn, "places", bytes(8), stac=FINE),
             lambda: pgstac.scenes_in_stac(conn, "places", FINE),
             lambda: pgstac.create_view(conn, "places"),
         ):

@@ -16,6 +16,7 @@ from synthetic import Scene, new_archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import statistics
+from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
@@ -182,9 +183,11 @@ def test_coverage_is_in_the_order_of_period_south_and_west(conn, world):
 
 def test_coverage_of_some_of_the_chips(conn, world):
     area = shapely.box(-1.2, -1.2, 1.3, 0.7)
-    cells = statistics.coverage(conn, "places", cell=1, area=area, since=DAY + timedelta(hours=1))
+    cells = statistics.coverage(
+        conn, "places", Filter(area=area, since=DAY + timedelta(hours=1)), cell=1
+    )
     assert sum(told.chips for told in cells) == np.sum(shapely.intersects(world[1][2], area)) > 0
-    until = statistics.coverage(conn, "places", cell=1, until=DAY + timedelta(days=1))
+    until = statistics.coverage(conn, "places", Filter(until=DAY + timedelta(days=1)), cell=1)
     assert sum(told.chips for told in until) == 40
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import psycopg
-from shapely.geometry.base import BaseGeometry
+from psycopg import sql
 
-from dcsh_pg.database.archives import spatial
-from dcsh_pg.database.search.similar import area_of
+from dcsh_pg.database.search.call import call, filter_arguments
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import HIT_COLUMNS, Hit, hit_of
 from dcsh_pg.database.server.pg_errors import sql_errors
 
 
@@ -19,76 +18,33 @@ class NearDuplicate:
     """A chip in a group of near duplicates.
 
     Attributes:
-        group_id: the smallest id of its group.
-        id: key of the chip in its archive.
-        distance: Hamming distance to chip ``group_id`` in bits; more than the radius where only
-            other chips of the group connect the two.
-        scene_id: scene it was cut from.
-        uri: of that scene.
-        window: col_off, row_off, width, height in pixels of the scene.
-        footprint: GeoJSON geometry in longitude and latitude, or None.
-        acquired: when the picture was taken, UTC, or None.
-        valid_fraction: share of its pixels that are valid.
-        properties: of the scene.
+        group_id: the smallest chip id of the group.
+        chip: the chip; its ``distance`` is measured to chip ``group_id`` and exceeds the radius
+            where only other chips of the group connect the two.
     """
 
     group_id: int
-    id: int
-    distance: int
-    scene_id: int
-    uri: str
-    window: tuple[int, int, int, int]
-    footprint: dict[str, Any] | None
-    acquired: datetime | None
-    valid_fraction: float
-    properties: dict[str, Any]
+    chip: Hit
 
 
 def near_duplicates(
-    conn: psycopg.Connection,
-    archive_name: str,
-    radius: int,
-    *,
-    area: BaseGeometry | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    conn: psycopg.Connection, archive_name: str, radius: int, filter: Filter = Filter()
 ) -> list[NearDuplicate]:
     """Groups of chips connected by steps of at most ``radius`` bits, by (group_id, id).
 
-    ``dcsh.near_duplicates``; every group has two chips or more.  ``area``, ``since`` and ``until``
-    choose the chips as :func:`dcsh_pg.database.search.similar.similar` does.
+    Every group has at least two chips.
 
     Raises:
         NotFound: no such archive.
-        UsageError: the radius is negative or as long as a code, or the area cannot be searched.
+        UsageError: the radius is negative or as long as a code, or the filter cannot be applied.
     """
-    arguments = {
-        "archive": archive_name,
-        "radius": radius,
-        "area": area_of(conn, area),
-        "since": since,
-        "until": until,
-    }
+    conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
+    found = call("near_duplicates", archive=archive_name, radius=radius, **conditions)
     with sql_errors():
         rows = conn.execute(
-            """
-            SELECT d.group_id, d.id, d.distance, d.scene_id, s.uri, d.col_off, d.row_off, d.width,
-                   d.height, d.geom::text, d.acquired, d.valid_fraction, s.properties
-            FROM dcsh.near_duplicates(
-                    archive => %(archive)s::text, radius => %(radius)s::integer,
-                    area => %(area)s::dcsh.area, since => %(since)s::timestamptz,
-                    until => %(until)s::timestamptz) d
-                JOIN dcsh.scene s ON s.id = d.scene_id
-            ORDER BY d.group_id, d.id
-            """,
-            arguments,
+            sql.SQL(
+                "SELECT h.group_id, " + HIT_COLUMNS + " FROM {} h "
+                "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.group_id, h.id"
+            ).format(found)
         ).fetchall()
-    return [_near_duplicate(row) for row in rows]
-
-
-def _near_duplicate(row: tuple) -> NearDuplicate:
-    group_id, id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row
-    return NearDuplicate(
-        group_id, id, distance, scene_id, uri, tuple(window), spatial.footprint(geom), acquired,
-        valid_fraction, properties,
-    )  # fmt: skip
+    return [NearDuplicate(row[0], hit_of(row[1:])) for row in rows]

@@ -1,21 +1,21 @@
-"""What an archive holds: its codes, and where and when it has chips."""
+"""Statistics of an archive: how its codes use their bits, and where and when it has chips."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
-from shapely.geometry.base import BaseGeometry
+from psycopg import sql
 
 from dcsh_pg import codes
 from dcsh_pg.database.archives import spatial
-from dcsh_pg.database.search.similar import area_of
+from dcsh_pg.database.search.call import call, filter_arguments
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.period import Every
 from dcsh_pg.database.server.pg_errors import sql_errors
-
-Every = Literal["hour", "day", "week", "month", "quarter", "year"]
-"""Length of a period."""
+from dcsh_pg.database.server.rows import one_row
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class CodeStatistics:
     """An archive's codes in one row.
 
     Attributes:
-        chips: of the archive.
-        distinct_codes: how many different codes they have.
+        chips: number of chips.
+        distinct_codes: number of different codes.
         most_frequent: chips that have the most frequent code.
-        code_entropy: of the codes in bits, as their frequencies tell it: log2(chips) where all
-            differ; None for an empty archive.
+        code_entropy: entropy of the codes' frequencies in bits: log2(chips) where all differ; None
+            for an empty archive.
         bits: K, the length of a code.
         bit_entropy: mean of the bits' own entropies, 0 to 1; None for an empty archive.
-        constant_bits: bits that are the same in all chips.
+        constant_bits: number of bits that are the same in all chips.
     """
 
     chips: int
@@ -49,7 +49,7 @@ class BitStatistics:
     Attributes:
         bit_number: counted from 0, most significant first, as ``dcsh_pg.codes.unpack`` does.
         ones: chips where it is 1.
-        share: of them among all chips, 0.5 where it is balanced; None for an empty archive.
+        share: share of the chips where it is 1; None for an empty archive.
         entropy: in bits, 1 where it is balanced, 0 where it is constant; None likewise.
     """
 
@@ -61,14 +61,14 @@ class BitStatistics:
 
 @dataclass(frozen=True)
 class FrequentCode:
-    """A code that many chips have.
+    """A code and the chips that have it.
 
     Attributes:
         code: packed, K/8 bytes.
-        chips: that have it.
-        share: of them among all chips.
-        scenes: that these chips are of.
-        first_id: the first of them.
+        chips: number of chips with this code.
+        share: their share of all chips.
+        scenes: number of their scenes.
+        first_id: smallest id of these chips.
         valid_fraction: mean share of their pixels that are valid.
     """
 
@@ -87,9 +87,9 @@ class CoverageCell:
     Attributes:
         id: number of the row, from 1, by (period, south, west).
         period: its start in UTC; None for all times, or for chips without one.
-        chips: how many.
-        scenes: how many they are of.
-        first_acquired, last_acquired: times of the first and the last, or None.
+        chips: number of chips.
+        scenes: number of their scenes.
+        first_acquired, last_acquired: times of the first and the last chip, or None.
         valid_fraction: mean share of valid pixels.
         footprint: the cell, a GeoJSON geometry in longitude and latitude; None for chips without
             footprint.
@@ -112,14 +112,15 @@ def code_statistics(conn: psycopg.Connection, archive_name: str) -> CodeStatisti
         NotFound: no such archive.
     """
     with sql_errors():
-        row = conn.execute(
+        row = one_row(
+            conn,
             """
             SELECT chips, distinct_codes, most_frequent, code_entropy, bits, bit_entropy,
                    constant_bits
             FROM dcsh.code_statistics(%s)
             """,
             [archive_name],
-        ).fetchone()
+        )
     return CodeStatistics(*row)
 
 
@@ -182,43 +183,33 @@ def frequent_codes(
 def coverage(
     conn: psycopg.Connection,
     archive_name: str,
+    filter: Filter = Filter(),
     *,
     cell: float | None = None,
     every: Every | None = None,
-    area: BaseGeometry | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
 ) -> list[CoverageCell]:
     """Where and when an archive has chips, on a grid: ``dcsh.coverage``.
 
     Args:
         cell: side of a cell in degrees; None takes a round size, at most 50 cells a side.
         every: also a row for each such period; None takes all times as one.
-        area, since, until: choose the chips as :func:`dcsh_pg.database.search.similar.similar` does.
 
     Raises:
         NotFound: no such archive.
-        UsageError: the cell is no size, no such period, or the area cannot be searched.
+        UsageError: the cell is not a size, there is no such period, or the filter cannot be
+            applied.
     """
-    arguments = {
-        "archive": archive_name,
-        "cell": cell,
-        "every": every,
-        "area": area_of(conn, area),
-        "since": since,
-        "until": until,
-    }
+    conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
+    cells = call("coverage", archive=archive_name, cell=cell, every=every, **conditions)
     with sql_errors():
         rows = conn.execute(
-            """
-            SELECT id, period, chips, scene_count, first_acquired, last_acquired, valid_fraction,
-                   geom::text
-            FROM dcsh.coverage(
-                archive => %(archive)s::text, cell => %(cell)s::double precision,
-                every => %(every)s::text, area => %(area)s::dcsh.area,
-                since => %(since)s::timestamptz, until => %(until)s::timestamptz)
-            ORDER BY id
-            """,
-            arguments,
+            sql.SQL(
+                """
+                SELECT id, period, chips, scene_count, first_acquired, last_acquired, valid_fraction,
+                       geom::text
+                FROM {}
+                ORDER BY id
+                """
+            ).format(cells)
         ).fetchall()
-    return [CoverageCell(*row[:-1], spatial.footprint(row[-1])) for row in rows]
+    return [CoverageCell(*[*row, spatial.footprint(geom)]) for *row, geom in rows]

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import Query
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 
-def one_row(conn: psycopg.Connection, query: str, parameters: Parameters = None) -> tuple[Any, ...]:
+def one_row(conn: psycopg.Connection, query: Query, parameters: Parameters = None) -> tuple[Any, ...]:
     """Runs a query that always returns a row, and returns the first.
 
     Raises:
@@ -24,7 +25,7 @@ def one_row(conn: psycopg.Connection, query: str, parameters: Parameters = None)
     return row
 
 
-def scalar(conn: psycopg.Connection, kind: type[T], query: str, parameters: Parameters = None) -> T:
+def scalar(conn: psycopg.Connection, kind: type[T], query: Query, parameters: Parameters = None) -> T:
     """Runs a query that always returns a row, and returns its first value, a ``kind``.
 
     Raises:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 import shapely
 from citus_cluster import worker_dsns
 from psycopg.conninfo import make_conninfo
@@ -22,7 +23,6 @@ from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import distributed, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import rights
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError

@@ -83,10 +83,10 @@ def test_of_scenes_of_one_uri_the_last_is_stored_however_they_are_spread_over_fl
 def test_footprints_of_any_number_of_corners_arrive_whole(conn):
     shapes = [shapely.box(0, 0, 1, 1), shapely.Point(3, 3).buffer(1, 7), shapely.box(4, 4, 5, 5)]
     load(conn, [(Scene("a"), np.zeros((3, 8), np.uint8), shapes)])
-    from dcsh_pg.database.search import similar as search
+    from dcsh_pg.database.search import chips
 
     for n, shape in enumerate(shapes):
-        stored = shapely.geometry.shape(search.chip(conn, "places", n + 1).footprint)
+        stored = shapely.geometry.shape(chips.chip(conn, "places", n + 1).footprint)
         assert shapely.equals_exact(stored, shape)
 
 

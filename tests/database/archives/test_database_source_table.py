@@ -184,7 +184,7 @@ def test_scenes_come_from_a_table_with_its_columns_and_footprints(
     assert (ingest().known, ingest().stored) == (3, 0)
     assert conn.execute("SELECT count(*), count(geom) FROM dcsh.a").fetchone() == (12, 12)
     centre = to_lonlat(place).centroid
-    chip = archive.chip_at(centre.x, centre.y)
+    chip = archive.query_place(centre.x, centre.y).chip
     assert conn.execute("SELECT scene_id FROM dcsh.a WHERE id = %s", [chip]).fetchone() == (3,)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,6 @@ from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,8 @@ from synthetic import Scene, add, new_archive
 from dcsh_pg import codes as packed
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search import chips
+from dcsh_pg.database.search.hits import Hit
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, UsageError
 
@@ -72,9 +74,7 @@ def test_equals_brute_force_with_many_ties_and_under_an_xor_mask(conn, codes, k,
 def test_codes_of_every_length_come_back_as_they_went_in(conn, random_codes, bits):
     codes = random_codes(20, bits)
     filled(conn, codes, bits=bits)
-    assert [search.code_of(conn, "places", i + 1) for i in range(20)] == [
-        c.tobytes() for c in codes
-    ]
+    assert [chips.code_of(conn, "places", i + 1) for i in range(20)] == [c.tobytes() for c in codes]
     assert (
         found(search.similar(conn, "places", codes[3].tobytes(), k=5))
         == (brute_force(codes, codes[3:4])[:5])
@@ -130,14 +130,14 @@ def test_chip_at_prefers_the_newest_and_then_the_best_centred(conn):
     )
     add(loader, Scene("undated.tif"), np.zeros((1, 8), np.uint8), [shapely.box(-5, -5, 20, 20)])
     loader.flush()
-    assert search.chip_at(conn, "places", 1.2, 1) == 1
-    assert search.chip_at(conn, "places", 1.8, 1) == 2
-    assert search.chip_at(conn, "places", 10.5, 10.5) == 3
-    assert search.chip_at(conn, "places", -4, -4) == 4
+    assert chips.chip_at(conn, "places", 1.2, 1) == 1
+    assert chips.chip_at(conn, "places", 1.8, 1) == 2
+    assert chips.chip_at(conn, "places", 10.5, 10.5) == 3
+    assert chips.chip_at(conn, "places", -4, -4) == 4
     with pytest.raises(NotFound, match="covers longitude 50, latitude 50"):
-        search.chip_at(conn, "places", 50, 50)
-    with pytest.raises(UsageError, match="no place on Earth"):
-        search.chip_at(conn, "places", 50, 150)
+        chips.chip_at(conn, "places", 50, 50)
+    with pytest.raises(UsageError, match="coordinates out of range"):
+        chips.chip_at(conn, "places", 50, 150)
 
 
 def test_until_is_not_included_and_undated_chips_fall_out(conn):
@@ -172,13 +172,13 @@ def test_a_hit_tells_all_about_its_chip(conn):
     )
     loader.flush()
     (hit,) = search.similar(conn, "places", bytes(8))
-    assert hit == search.Hit(
+    assert hit == Hit(
         id=1, distance=64, scene_id=1, uri="s.tif", window=(64, 128, 64, 32),
         footprint={"type": "Polygon", "coordinates": [ring]}, acquired=DAY, valid_fraction=0.75,
         properties=told, collection="naip", item_id="s",
     )  # fmt: skip
     assert hit.acquired.utcoffset() == timedelta(0)
-    chip = search.chip(conn, "places", 1)
+    chip = chips.chip(conn, "places", 1)
     assert (chip.distance, chip.footprint, chip.uri) == (0, hit.footprint, hit.uri)
     assert (chip.collection, chip.item_id) == ("naip", "s")
 
@@ -190,12 +190,12 @@ def test_labelled_codes_leaves_out_what_has_no_label(conn, random_codes):
     add(loader, Scene("b"), codes[3:5])
     add(loader, Scene("c", properties={"label": "woods"}), codes[5:])
     loader.flush()
-    ids, found_codes, labels = search.labelled_codes(conn, "places", "label")
+    ids, found_codes, labels = chips.labelled_codes(conn, "places", "label")
     assert ids.tolist() == [1, 2, 3, 6, 7]
     assert np.array_equal(found_codes, codes[[0, 1, 2, 5, 6]])
     assert labels == ["ponds"] * 3 + ["woods"] * 2
     with pytest.raises(NotFound, match="property 'kind'"):
-        search.labelled_codes(conn, "places", "kind")
+        chips.labelled_codes(conn, "places", "kind")
 
 
 def test_mistakes_are_told_with_a_hint(conn, random_codes):
@@ -205,7 +205,7 @@ def test_mistakes_are_told_with_a_hint(conn, random_codes):
     assert "same model" in error.value.hint
     with pytest.raises(UsageError, match="k must be positive"):
         search.similar(conn, "places", bytes(8), k=0)
-    with pytest.raises(UsageError, match="radius must not be negative"):
+    with pytest.raises(UsageError, match="max_distance must not be negative"):
         search.within(conn, "places", bytes(8), -1)
     with pytest.raises(NotFound, match='archive "palaces" does not exist'):
         search.similar(conn, "palaces", bytes(8))

@@ -10,15 +10,16 @@ import numpy as np
 import planted
 import psycopg
 import pytest
+import searching as search
 import shapely
 from psycopg.conninfo import make_conninfo
 from synthetic import Scene, add, new_archive
 
-from dcsh_pg.database.archives import chips, layers, registry, source_table
+from dcsh_pg.database.archives import registry, source_table
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
-from dcsh_pg.database.search import change, examples, near_duplicates, statistics
-from dcsh_pg.database.search import similar as search
+from dcsh_pg.database.search import change, chips, near_duplicates, statistics
+from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.server import migrate, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError
@@ -79,14 +80,14 @@ def use_everything(dsn, called):
             assert search.similar_to(conn, "places", 4, **few)
             assert search.within(conn, "places", code, 60, **few)
             for rule in ("min", "mean"):
-                examples.similar_to_examples(conn, "places", [1, 2], [3], rule=rule, **few)
-            near_duplicates.near_duplicates(conn, "places", 20, **few)
-            statistics.coverage(conn, "places", every="year", **few)
-        examples.similar_region(conn, "places", AREA)
-        search.code_of(conn, "places", search.chip_at(conn, "places", 0.5, 0.5))
-        search.chip(conn, "places", 1)
-        search.labelled_codes(conn, "places", "label")
-        change.change(conn, "places", (SINCE, MIDDLE), (MIDDLE, UNTIL))
+                search.similar_to_examples(conn, "places", [1, 2], [3], rule=rule, **few)
+            near_duplicates.near_duplicates(conn, "places", 20, Filter(**few))
+            statistics.coverage(conn, "places", Filter(**few), every="year")
+        search.similar_region(conn, "places", AREA)
+        chips.code_of(conn, "places", chips.chip_at(conn, "places", 0.5, 0.5))
+        chips.chip(conn, "places", 1)
+        chips.labelled_codes(conn, "places", "label")
+        change.find_changes(conn, "places", (SINCE, MIDDLE), (MIDDLE, UNTIL))
         statistics.code_statistics(conn, "places")
         statistics.bit_statistics(conn, "places")
         statistics.frequent_codes(conn, "places")
@@ -100,7 +101,7 @@ def use_everything(dsn, called):
             for query in ({}, {"chip": 3}, {"code": code, "area": AREA, "k": 5}):
                 # A row fits ST_AsMVT(anyelement, ...) no better than one planted for records.
                 with contextlib.suppress(ServerError):
-                    assert layers.tile(conn, "places", 0, 0, 0, **query)
+                    assert search.tile(conn, "places", 0, 0, 0, **query)
         conn.execute("CREATE TABLE dcsh.listed AS SELECT 'a' AS location, geom FROM dcsh.places")
         list(source_table.source_rows(conn, "dcsh.listed", geometry="geom"))
         registry.remove_scene(conn, "places", "2019")

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 from pooler import MODES, pgbouncer
 from synthetic import Scene, add, new_archive, rows
 
@@ -13,7 +14,6 @@ from dcsh_pg.archive import Archive
 from dcsh_pg.database.archives import contents, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError

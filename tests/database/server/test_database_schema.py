@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import pytest
+import searching as search
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import similar as search
 from dcsh_pg.database.server import migrate, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.programs import bundled

@@ -9,8 +9,9 @@ from shapely import box
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg import Archive
-from dcsh_pg.database.archives.chips import COLUMNS, chips
 from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.search.chips import COLUMNS, chips
+from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.errors import NotFound, UsageError
 
 DAY = datetime(2021, 6, 1, tzinfo=timezone.utc)
@@ -53,7 +54,7 @@ def test_every_chip_is_told_as_it_was_stored(filled, codes, footprints):
 
 def test_conditions_keep_what_brute_force_keeps(filled, footprints):
     area = box(-20, -15, 25, 20)
-    columns, _ = chips(filled, "a", area=area, since=DAY + timedelta(hours=1))
+    columns, _ = chips(filled, "a", Filter(area=area, since=DAY + timedelta(hours=1)))
     met = [n + 1 for n, place in enumerate(footprints) if n >= 10 and place.intersects(area)]
     assert met and columns["id"] == met
     columns, _ = chips(filled, "a", until=DAY + timedelta(days=1), limit=7)

@@ -1,0 +1,115 @@
+"""What becomes of an answer: --format on stdout, --out to files; the choices are the outputs there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dcsh_pg import results
+from dcsh_pg.cli.expand import Parsed
+from dcsh_pg.errors import UsageError
+from dcsh_pg.results import outputs
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from dcsh_pg.database.search.query import Query
+    from dcsh_pg.results.outputs import ReadChip
+    from dcsh_pg.results.record import Columns, Row
+
+OUTPUT = "Output"
+"""The panel of --help."""
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar=f"[{'|'.join(results.FORMATS)}]",
+        help="What to print; geojsonseq is one feature a line.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def _files(*, of_hits: bool) -> object:
+    return typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Also write a file, by its end: "
+        f"{', '.join(sorted(outputs.suffixes(of_hits=of_hits)))}. May be given several times.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    )
+
+
+FilesOfHits = Annotated[list[Path] | None, _files(of_hits=True)]
+FilesOfRows = Annotated[list[Path] | None, _files(of_hits=False)]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where rows go.
+
+    Attributes:
+        format: printed on stdout.
+        files: written before that.
+    """
+
+    format: str
+    files: Sequence[Path]
+
+    def put(
+        self,
+        rows: Sequence[Row],
+        *,
+        title: str,
+        area: BaseGeometry | None = None,
+        columns: Columns | None = None,
+        shown: Sequence[str] | None = None,
+        query: Query | None = None,
+        read_chip: ReadChip | None = None,
+        colour_by: str | None = None,
+    ) -> None:
+        """Writes and prints rows; the arguments are those of ``results.write`` and ``results.show``."""
+        for file in self.files:
+            results.write(
+                rows,
+                file,
+                columns=columns,
+                query=query,
+                read_chip=read_chip,
+                area=area,
+                title=title,
+                colour_by=colour_by,
+            )
+        results.show(rows, self.format, columns=columns, shown=shown)
+
+
+def _hits_output(format: Format = "table", out: FilesOfHits = None) -> Output:
+    return _checked(format, out or [], of_hits=True)
+
+
+def _rows_output(format: Format = "table", out: FilesOfRows = None) -> Output:
+    return _checked(format, out or [], of_hits=False)
+
+
+def _checked(format: str, files: Sequence[Path], *, of_hits: bool) -> Output:
+    if format not in results.FORMATS:
+        raise UsageError(
+            f"--format {format}: unknown format", hint=f"use one of: {', '.join(results.FORMATS)}"
+        )
+    for file in files:
+        results.check_output(file, of_hits=of_hits)
+    return Output(format, files)
+
+
+HitsOutput = Annotated[Output, Parsed(_hits_output)]
+"""Of a command that finds hits."""
+RowsOutput = Annotated[Output, Parsed(_rows_output)]
+"""Of a command with rows of another kind."""

@@ -1,0 +1,249 @@
+"""An archive in the database: scenes in, hits and layers out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapely.geometry import mapping
+
+from dcsh_pg.archive.ingestion import Ingestion
+from dcsh_pg.catalog import qgis, stac
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.search import chips, tiles
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import Hit, hits
+from dcsh_pg.database.search.query import (
+    ChipQuery,
+    CodeQuery,
+    ExamplesQuery,
+    Query,
+    RegionQuery,
+    Rule,
+)
+from dcsh_pg.errors import InputError, ModelError, NotFound
+from dcsh_pg.results.extras import require
+from dcsh_pg.results.to_geopandas import geo_frame
+
+if TYPE_CHECKING:
+    from geopandas import GeoDataFrame
+    from shapely.geometry.base import BaseGeometry
+
+
+class Archive(Ingestion):
+    """An archive in the database: :meth:`open` it, or :meth:`create` it, then ingest and search.
+
+    Its statistics are functions of ``dcsh_pg.database.search`` that take ``connection`` and ``name``.
+
+    Attributes:
+        connection: the psycopg connection it uses.
+        name: its name.
+        record: name, bits, reading, counts, the model's card and SHA-256.
+        reading: how its scenes are cut into chips and turned into uint8.
+        device: where the model runs, here or on the workers of a cluster: auto, cpu or cuda.
+        is_new: whether :meth:`create` created it.
+        options: how scenes are opened, dated and georeferenced, in ingestion and when the chips of
+            hits are read.
+    """
+
+    # -- search ------------------------------------------------------------------------------
+
+    def search(self, query: Query, *, k: int | None = 10, filter: Filter = Filter()) -> list[Hit]:
+        """The ``k`` chips most similar to a query, by (distance, id); chips it names are left out.
+
+        ``k`` None, with a :class:`CodeQuery` and a ``max_distance``, finds all.
+
+        Raises:
+            ModelError: the code has another length than the archive's.
+            NotFound: no such chip, or no chip covers the region.
+            UsageError: as :func:`dcsh_pg.database.search.hits.hits`.
+        """
+        if isinstance(query, CodeQuery) and 8 * len(query.code) != self.record.bits:
+            raise ModelError(
+                f"the code has {8 * len(query.code)} bits, archive '{self.name}' has "
+                f"{self.record.bits}",
+                hint="codes can be compared only with codes of the same model",
+            )
+        return hits(self.connection, self.name, query, filter, k)
+
+    def similar_to(self, chip: int, *, k: int = 10, filter: Filter = Filter()) -> list[Hit]:
+        """The ``k`` chips most similar to a chip, which is left out."""
+        return self.search(ChipQuery(chip), k=k, filter=filter)
+
+    def similar_to_image(
+        self,
+        path: str | Path,
+        *,
+        window: tuple[int, int, int, int] | None = None,
+        k: int = 10,
+        filter: Filter = Filter(),
+    ) -> list[Hit]:
+        """The ``k`` chips most similar to an image of any size, or to a window of it."""
+        return self.search(self.query_image(path, window=window), k=k, filter=filter)
+
+    # -- queries with their pictures, for outputs ----------------------------------------------
+
+    def query_image(
+        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
+    ) -> CodeQuery:
+        """An image, hashed with the archive's own model.
+
+        ``window`` is column, row, width, height in pixels.
+
+        Raises:
+            InputError: the image cannot be read.
+            NotFound: the archive was dropped or replaced since it was opened.
+        """
+        registry.check_unchanged(self.connection, self.record)
+        image = self._read_query(path, window)
+        code = bytes(self.hasher.hash(image.pixels)[0])
+        return CodeQuery(
+            code, caption=Path(path).name, pixels=image.pixels[0], resolution=image.resolution
+        )
+
+    def query_chip(self, chip: int) -> ChipQuery:
+        """A chip of the archive; without pixels where its file is gone.
+
+        Raises:
+            NotFound: no such chip.
+        """
+        found = chips.chip(self.connection, self.name, chip)
+        pixels = None
+        with contextlib.suppress(InputError):
+            pixels = self.read_chip(found)
+        return ChipQuery(chip, caption=f"chip {chip}", pixels=pixels, footprint=found.footprint)
+
+    def query_place(self, lon: float, lat: float) -> ChipQuery:
+        """The chip at a place, degrees.
+
+        Raises:
+            NotFound: no chip covers the place.
+        """
+        return self.query_chip(chips.chip_at(self.connection, self.name, lon, lat))
+
+    def query_examples(
+        self, likes: Sequence[int], unlikes: Sequence[int] = (), *, rule: Rule = "min"
+    ) -> ExamplesQuery:
+        """Several chips of the archive, with the picture and place of the first.
+
+        Raises:
+            UsageError: no likes.
+            NotFound: no such chip.
+        """
+        caption = f"chips {', '.join(map(str, likes))}"
+        if unlikes:
+            caption += f", not {', '.join(map(str, unlikes))}"
+        query = ExamplesQuery(likes, unlikes, rule, caption=caption)
+        first = self.query_chip(likes[0])
+        return replace(query, pixels=first.pixels, footprint=first.footprint)
+
+    def query_region(self, region: BaseGeometry, *, rule: Rule = "min") -> RegionQuery:
+        """The chips that cover a region in EPSG:4326."""
+        return RegionQuery(region, rule, caption="region", footprint=mapping(region))
+
+    def relative_scale(self, query: Query) -> float | None:
+        """Width of the ground that a query's picture shows, in widths of a chip of the archive.
+
+        A model hashes every picture as a whole, so one of another scale than the chips resembles
+        none of them.  Where the resolution of the picture or of the model is unknown, sizes in
+        pixels are compared; None where chips have no fixed size.
+        """
+        if query.pixels is None:
+            return None
+        card = self.record.card
+        side = math.sqrt(query.pixels.shape[0] * query.pixels.shape[1])
+        if query.resolution and card.resolution:
+            chip_side = (self.reading.chip_size or card.chip_size) * card.resolution
+            return side * query.resolution / chip_side
+        return side / self.reading.chip_size if self.reading.chip_size else None
+
+    # -- for other programs --------------------------------------------------------------------
+
+    def to_geopandas(self, *, filter: Filter = Filter(), limit: int | None = None) -> GeoDataFrame:
+        """The chips as a GeoDataFrame in EPSG:4326, by id, which is the index.
+
+        Columns: ``scene_id``, ``uri`` of the scene, ``acquired`` (UTC), the window in pixels
+        (``col_off, row_off, width, height``), ``valid_fraction``, ``code`` in hexadecimal
+        (``bytes.fromhex`` makes it one to search for) and ``geometry``, None where a chip has no
+        footprint.
+
+        Raises:
+            OutputError: the extra ``geo`` is not installed.
+            UsageError: the filter cannot be applied, or the limit is negative.
+        """
+        require("geo", "make a GeoDataFrame")
+        columns, footprints = chips.chips(self.connection, self.name, filter, limit=limit)
+        return geo_frame(columns, chips.COLUMNS, footprints).set_index("id")
+
+    def tile(
+        self,
+        z: int,
+        x: int,
+        y: int,
+        query: CodeQuery | ChipQuery | None = None,
+        *,
+        k: int | None = None,
+        filter: Filter = Filter(),
+    ) -> bytes:
+        """A vector tile of the chips or of a query's hits: :func:`dcsh_pg.database.search.tiles.tile`."""
+        return tiles.tile(self.connection, self.name, z, x, y, query, k=k, filter=filter)
+
+    def to_stac(
+        self,
+        folder: Path | str,
+        *,
+        codes: bool = False,
+        model_href: str | None = None,
+        license: str = "other",
+        source_data: Sequence[str] = (),
+    ) -> Path:
+        """Writes the archive as a STAC collection and its model as an item with the MLM extension.
+
+        The arguments are those of :func:`dcsh_pg.catalog.stac.write_stac`.  Returns the path of the
+        collection.
+
+        Raises:
+            OutputError: a file cannot be written, or ``codes`` and the extra ``geo`` is missing.
+        """
+        return stac.write_stac(
+            self.connection,
+            self.name,
+            folder,
+            codes=codes,
+            model_href=model_href,
+            license=license,
+            source_data=source_data,
+        )
+
+    def to_qgis(
+        self,
+        path: Path | str,
+        query: Query | None = None,
+        *,
+        k: int = 50,
+        filter: Filter = Filter(),
+        password: bool = False,
+    ) -> list[Path]:
+        """Writes a QGIS project: the chips, and the hits of a search coloured by distance.
+
+        Without a query it searches for chips similar to the first.  ``path`` ends in .qgz or .qgs;
+        ``password`` writes that of the connection into the project.  Returns the files written.
+
+        Raises:
+            NotFound: the archive is empty.
+            OutputError: a file cannot be written.
+            UsageError: ``path`` has another ending.
+        """
+        qgis.check_project(path)
+        if query is None:
+            ids = chips.chips(self.connection, self.name, limit=1)[0]["id"]
+            if not ids:
+                raise NotFound(f"archive '{self.name}' has no chips", hint="ingest scenes first")
+            query = self.query_chip(ids[0])
+        return qgis.write_qgis(
+            self.connection, self.name, path, query, filter, k=k, password=password
+        )

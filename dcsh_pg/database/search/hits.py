@@ -1,0 +1,136 @@
+"""The search: one statement for every query, exact, ordered by (distance, id)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from dcsh_pg import codes
+from dcsh_pg.database.archives import spatial
+from dcsh_pg.database.search.call import area_of, call, filter_arguments
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query
+from dcsh_pg.database.server.pg_errors import sql_errors
+from dcsh_pg.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chip that was found.
+
+    Attributes:
+        id: key of the chip in its archive.
+        distance: Hamming distance to the query in bits.
+        scene_id: scene it was cut from.
+        uri: of that scene.
+        window: col_off, row_off, width, height in pixels of the scene.
+        footprint: GeoJSON geometry in longitude and latitude, or None.
+        acquired: when the picture was taken, UTC, or None.
+        valid_fraction: share of its pixels that are valid.
+        properties: of the scene.
+        collection: STAC collection id of the scene, or None.
+        item_id: STAC item id of the scene, or None.
+    """
+
+    id: int
+    distance: int
+    scene_id: int
+    uri: str
+    window: tuple[int, int, int, int]
+    footprint: dict[str, Any] | None
+    acquired: datetime | None
+    valid_fraction: float
+    properties: dict[str, Any]
+    collection: str | None = None
+    item_id: str | None = None
+
+
+HIT_COLUMNS = """
+    h.id, h.distance, h.scene_id, s.uri, h.col_off, h.row_off, h.width, h.height, h.geom::text,
+    h.acquired, h.valid_fraction, s.properties, s.collection, s.item_id
+"""
+"""What :func:`hit_of` takes of a chip ``h`` and its scene ``s``."""
+
+
+def hits(
+    conn: psycopg.Connection,
+    archive_name: str,
+    query: Query,
+    filter: Filter = Filter(),
+    k: int | None = 10,
+) -> list[Hit]:
+    """The ``k`` chips of an archive that are most similar to a query, of those that pass a filter.
+
+    Chips that the query names are left out.  ``k`` None, with a :class:`CodeQuery`, is all chips
+    within ``filter.max_distance``: ``dcsh.within``.
+
+    Raises:
+        NotFound: no such archive or chip, or no chip covers the region.
+        UsageError: the code has another length than the archive's, k is not positive, a chip is
+            among both likes and unlikes, or the filter cannot be applied.
+        ServerError: ``filter.stac`` is given and the database has no pgstac.
+    """
+    with sql_errors():
+        rows = conn.execute(
+            sql.SQL(
+                "SELECT " + HIT_COLUMNS + " FROM {} h JOIN dcsh.scene s ON s.id = h.scene_id "
+                "ORDER BY h.distance, h.id"
+            ).format(_call(conn, archive_name, query, filter, k))
+        ).fetchall()
+    return [hit_of(row) for row in rows]
+
+
+def layer_call(
+    conn: psycopg.Connection, archive_name: str, query: Query, filter: Filter, k: int
+) -> sql.Composed:
+    """The same search as a layer of a GIS: a query with key ``id``, footprint ``geom`` and ``rank``."""
+    return sql.SQL(
+        "SELECT h.*, s.uri, s.collection, s.item_id, "
+        "(row_number() OVER (ORDER BY h.distance, h.id))::integer AS rank "
+        "FROM {} h JOIN dcsh.scene s ON s.id = h.scene_id"
+    ).format(_call(conn, archive_name, query, filter, k))
+
+
+def _call(
+    conn: psycopg.Connection, archive_name: str, query: Query, filter: Filter, k: int | None
+) -> sql.Composed:
+    """The SQL function that answers a query; its rows are of type ``dcsh.hit``."""
+    arguments = {"archive": archive_name, **filter_arguments(conn, archive_name, filter)}
+    if isinstance(query, CodeQuery):
+        arguments["code"] = codes.to_text(np.frombuffer(query.code, np.uint8))
+        if k is None:
+            if filter.max_distance is None:
+                raise UsageError(
+                    "neither k nor max_distance is given", hint="k=10, or Filter(max_distance=8)"
+                )
+            arguments["radius"] = arguments.pop("max_distance")
+            return call("within", **arguments)
+        return call("similar", k=k, **arguments)
+    arguments["k"] = sql.NULL if k is None else k
+    if isinstance(query, ChipQuery):
+        return call("similar_to", id=query.chip, **arguments)
+    if isinstance(query, ExamplesQuery):
+        examples = {"likes": list(query.likes), "unlikes": list(query.unlikes)}
+        return call("similar_to_examples", rule=query.rule, **examples, **arguments)
+    return call(
+        "similar_region",
+        region=area_of(conn, query.region),
+        rule=query.rule,
+        min_share=query.min_share,
+        **arguments,
+    )
+
+
+def hit_of(row: tuple[Any, ...]) -> Hit:
+    """A hit from ``HIT_COLUMNS``."""
+    id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row[:-2]
+    col_off, row_off, width, height = window
+    return Hit(
+        id, distance, scene_id, uri, (col_off, row_off, width, height), spatial.footprint(geom),
+        acquired, valid_fraction, properties, *row[-2:],
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""What a search looks for: a code, a chip, several chips or a region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from dcsh_pg.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from shapely.geometry.base import BaseGeometry
+
+Rule = Literal["min", "mean"]
+"""Distance to several chips: to the nearest of them, or the mean to all in whole bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """How outputs show a query.
+
+    Attributes:
+        caption: its name for people.
+        pixels: its picture, uint8 (H, W, C), or None.
+        footprint: GeoJSON geometry in longitude and latitude, or None.
+        resolution: ground size of a pixel of the picture in metres, or None.
+    """
+
+    caption: str = "query"
+    pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    footprint: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    resolution: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class CodeQuery(_Shown):
+    """Chips similar to a packed code of K/8 bytes, for example that of an image: ``dcsh.similar``."""
+
+    code: bytes
+
+
+@dataclass(frozen=True)
+class ChipQuery(_Shown):
+    """Chips similar to a chip of the archive, which is left out: ``dcsh.similar_to``."""
+
+    chip: int
+
+
+@dataclass(frozen=True)
+class ExamplesQuery(_Shown):
+    """Chips similar to several chips, all of them left out: ``dcsh.similar_to_examples``.
+
+    Attributes:
+        likes: ids of the chips to be similar to, at least one.
+        unlikes: ids of chips; what is nearer to these than to ``likes``, by ``rule``, is no hit.
+        rule: distance to several chips.
+    """
+
+    likes: Sequence[int]
+    unlikes: Sequence[int] = ()
+    rule: Rule = "min"
+
+    def __post_init__(self) -> None:
+        if not self.likes:
+            raise UsageError("likes must not be empty", hint="give the id of at least one chip")
+
+
+@dataclass(frozen=True)
+class RegionQuery(_Shown):
+    """Chips similar to those that cover a region, which are left out: ``dcsh.similar_region``.
+
+    Attributes:
+        region: geometry in EPSG:4326.
+        rule: distance to several chips.
+        min_share: a chip covers the region if its overlap is at least this share, 0 to 1, of the
+            greatest overlap.
+    """
+
+    region: BaseGeometry
+    rule: Rule = "min"
+    min_share: float = 0.6
+
+
+Query = CodeQuery | ChipQuery | ExamplesQuery | RegionQuery
