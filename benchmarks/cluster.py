@@ -32,7 +32,7 @@ from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
 from dcsh_pg.ingest import HashedScene, Pipeline, hash_scenes, store_scenes
-from dcsh_pg.learning.encoders import NAMES
+from dcsh_pg.plugins import ENCODERS
 from dcsh_pg.synthetic.archive import make_archive
 
 NAME = "cluster_benchmark"
@@ -41,7 +41,9 @@ STORED_CHIPS = 100_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", choices=NAMES, nargs="+", default=["small", "resnet18"])
+    parser.add_argument(
+        "--encoder", choices=ENCODERS.names(), nargs="+", default=["small", "resnet18"]
+    )
     parser.add_argument("--locations", type=int, default=40, help="scenes are twice as many")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--repeats", type=int, default=3)

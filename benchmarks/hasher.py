@@ -21,9 +21,10 @@ import torch
 from dcsh_pg.export import export
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
-from dcsh_pg.learning.encoders import NAMES, Encoder
+from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.plugins import ENCODERS
 
 
 def rate(run: Callable, batch: np.ndarray | torch.Tensor, seconds: float) -> float:
@@ -41,7 +42,7 @@ def cell(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", choices=NAMES, default="resnet18")
+    parser.add_argument("--encoder", choices=ENCODERS.names(), default="resnet18")
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], metavar="N")
     parser.add_argument("--threads", type=int, default=2)

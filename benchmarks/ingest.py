@@ -24,9 +24,10 @@ from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery import Reading, find_scenes
 from dcsh_pg.ingest import Pipeline
-from dcsh_pg.learning.encoders import NAMES, Encoder
+from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.plugins import ENCODERS
 from dcsh_pg.synthetic.archive import make_archive
 
 CHIP_SIZE = 128
@@ -34,7 +35,9 @@ CHIP_SIZE = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", choices=NAMES, nargs="+", default=["small", "resnet18"])
+    parser.add_argument(
+        "--encoder", choices=ENCODERS.names(), nargs="+", default=["small", "resnet18"]
+    )
     parser.add_argument("--locations", type=int, default=12, help="scenes are twice as many")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=4, help="that read ahead")

@@ -30,13 +30,14 @@ import torch
 from dcsh_pg.learning.data.augment import Augmentation
 from dcsh_pg.learning.data.image_pairs import ImagePairs
 from dcsh_pg.learning.data.training_set import WHOLE_SIZE
-from dcsh_pg.learning.encoders import NAMES, Encoder
+from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.model import device as devices
 from dcsh_pg.learning.model.hash_function import HashFunction
 from dcsh_pg.learning.training.optimizer import adam
 from dcsh_pg.learning.training.precision import mixed_precision
 from dcsh_pg.learning.training.trainer import Loop, train
 from dcsh_pg.methods import dcsh
+from dcsh_pg.plugins import ENCODERS
 from dcsh_pg.progress import Progress
 
 
@@ -83,7 +84,7 @@ class Training:
         self.options, self.device = dcsh.Options(), device
         self.encoder = Encoder(name)
         self.head = dcsh.hash_layer(self.encoder.dim, bits, self.options)
-        function = HashFunction(self.encoder, self.head, method=dcsh.METHOD)
+        function = HashFunction(self.encoder, self.head, method=self.options.method)
         function.to(device, memory_format=devices.memory_format(device))
         self.preprocess = function.preprocess()
         self.optimizer = adam(
@@ -104,7 +105,7 @@ class Training:
         )
 
     def objective(self, *views):
-        return dcsh.objective(*views, self.options)
+        return dcsh.objective(*views, options=self.options)
 
 
 def now(device: torch.device) -> float:
@@ -146,7 +147,7 @@ def library(name: str, images: np.ndarray, options: argparse.Namespace, epochs: 
             training.optimizer,
             Loop(epochs, options.batch_size, seed=0, beta=lambda epoch: 1.0),
             identity={},
-            run=Path(folder),
+            folder=Path(folder),
             progress=steps,
         )
         return steps.rate, epochs * len(images) / (now(options.device) - began)
@@ -183,7 +184,7 @@ def machine(device: torch.device) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--encoder", choices=NAMES, nargs="+", default=["small"])
+    parser.add_argument("--encoder", choices=ENCODERS.names(), nargs="+", default=["small"])
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch-size", type=int, default=64, help="pairs in a step")
     parser.add_argument("--images", type=int, default=2048, help="a multiple of the batch size")

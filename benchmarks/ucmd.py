@@ -39,8 +39,11 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 from dcsh_pg.ingest import Pipeline
 from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
-from dcsh_pg.methods.run import choose_options, train
+from dcsh_pg.learning.model.device import choose
+from dcsh_pg.learning.training.run import Run
+from dcsh_pg.methods import choose_options
 from dcsh_pg.progress import Progress
+from dcsh_pg.train import train
 
 QUERY_SHARE = 0.2
 LABEL = "class"
@@ -127,17 +130,19 @@ def measure(
     scenes = find_scenes([str(database)], reading=Reading(), bands=3)
     train(
         gather(scenes, size=WHOLE_SIZE, progress=shown),
-        run,
+        Run(
+            bits=outcome.bits,
+            seed=outcome.seed,
+            device=choose(arguments.device),
+            cache=arguments.work / "features",
+            folder=run,
+            progress=shown,
+        ),
         method=outcome.method,
-        bits=outcome.bits,
         encoder=arguments.encoder,
         weights=arguments.weights,
         options=choose_options(outcome.method, weights=arguments.weights, freeze=True, **options),
-        seed=outcome.seed,
-        device=arguments.device,
-        cache=arguments.work / "features",
         overwrite=True,
-        progress=shown,
     )
     lap("train")
     export_run(run, model, name=name)

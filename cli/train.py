@@ -1,62 +1,68 @@
-"""``dcsh-pg train``: imagery -> a hash function.  Library: :func:`dcsh_pg.methods.run.train`."""
+"""``dcsh-pg train``: imagery -> a hash function.  Library: :func:`dcsh_pg.train.train`."""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.expand import Parsed, expanded
+from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache, requires
+from dcsh_pg.errors import PartialSuccess, UsageError
 
-_WHAT = "What is trained"
-_HOW = "How it is trained (each default depends on the way of training)"
-_RUN = "Running"
+if TYPE_CHECKING:
+    from dcsh_pg.imagery.reading import Reading
+    from dcsh_pg.learning.training.options import MethodOptions
+    from dcsh_pg.learning.training.run import Run
+else:  # typer evaluates the annotations, and these imports take numpy and torch
+    Reading = Run = Any
+
+_MODEL = "Model"
+_TRAINING = "Training (defaults depend on the method and the weights)"
+_RUN = "Run"
 
 
-@app.command()
-def train(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Imagery to learn from, without labels: files, folders (searched through), globs, "
-            "or anything GDAL opens.",
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of this training run.")
-    ],
+@dataclass(frozen=True)
+class Choice:
+    """A method with its options, and an encoder with its weights."""
+
+    method: str
+    encoder: str
+    weights: str
+    options: MethodOptions
+
+
+def choose(
     method: Annotated[
-        Literal["dcsh", "spl_udh", "psch", "itq", "lsh", "dsh", "kulsh", "prh", "plsh"],
+        str,
         typer.Option(
-            metavar="METHOD",
-            help="dcsh: deep and contrastive. spl_udh, psch: deep, from pseudo-labels (our "
-            "reconstructions). itq, lsh, dsh, kulsh, prh, plsh: classic, seconds. All but dcsh "
-            "leave the encoder as it is and need one with weights, or gist.",
-            rich_help_panel=_WHAT,
+            metavar="NAME",
+            help="Hashing method: {methods}. All but dcsh leave the encoder as it is, and need one "
+            "with weights, or gist.",
+            rich_help_panel=_MODEL,
         ),
     ] = "dcsh",
-    bits: Annotated[
-        int, typer.Option(help="Length of a code: a multiple of 8.", rich_help_panel=_WHAT)
-    ] = 64,
     encoder: Annotated[
         str,
         typer.Option(
-            help="small (trains from nothing on a CPU), resnet18, resnet50 (the paper's), "
-            "resnet50-layer3, resnet50-v1-layer3, densenet169, vgg16-fc6, vgg16-fc7, gist (needs "
-            "no weights), dinov2_vits14, dinov2_vitb14, or timm:NAME.",
-            rich_help_panel=_WHAT,
+            metavar="NAME",
+            help="Network that turns an image into features: {encoders}. small trains from random "
+            "weights on a CPU, gist needs no weights, resnet50 is the paper's.",
+            rich_help_panel=_MODEL,
         ),
     ] = "small",
     weights: Annotated[
         str | None,
         typer.Option(
             metavar="none|pretrained|FILE",
-            help="What the encoder starts from: random weights, the published ones (downloaded), "
-            "or a PyTorch state dict. Default: none for small and gist, pretrained for the others.",
-            rich_help_panel=_WHAT,
+            help="Initial weights of the encoder: random, published (downloaded), or a PyTorch "
+            "state dict. Default: none for small and gist, pretrained for the others.",
+            rich_help_panel=_MODEL,
             show_default=False,
         ),
     ] = None,
@@ -64,65 +70,36 @@ def train(
         bool | None,
         typer.Option(
             "--freeze/--fine-tune",
-            help="Leave the encoder as it is and train the hash layer on its features: minutes on "
-            "a CPU; or train it too, as the paper does: wants a GPU. Default: --freeze where it "
-            "has weights. The classic methods always leave it as it is.",
-            rich_help_panel=_WHAT,
+            help="Train the hash layer alone on features of the encoder, minutes on a CPU; or "
+            "train the encoder too, as the paper does, which needs a GPU. Default: --freeze if the "
+            "encoder has weights. Only dcsh can fine-tune.",
+            rich_help_panel=_MODEL,
             show_default=False,
         ),
     ] = None,
     orientations: Annotated[
         int | None,
         typer.Option(
-            help="Average z over 1, 4 or 8 orientations of an image: codes that depend less on "
-            "where north is, for as many times the work to hash. Default: 1.",
-            rich_help_panel=_WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    chip_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Width and height of a chip. Default: 128 of rasters, whole pictures.",
-            rich_help_panel=options.READING,
-            show_default=False,
-        ),
-    ] = None,
-    bands: options.Bands = None,
-    scale: options.Scale = None,
-    raw_values: options.RawValues = False,
-    min_valid: Annotated[
-        float,
-        typer.Option(
-            metavar="FRACTION",
-            help="Leave out chips with fewer valid pixels than this.",
-            rich_help_panel=options.READING,
-        ),
-    ] = 0.5,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            metavar="CHIPS",
-            help="Learn from at most so many chips, drawn by --seed. Default: all.",
-            rich_help_panel=options.READING,
+            metavar="1|4|8",
+            help="Average z over so many orientations of an image: codes depend less on where "
+            "north is, and hashing takes as many times longer. Default: 1.",
+            rich_help_panel=_MODEL,
             show_default=False,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the chips. Default: 100, or 30 without weights.",
-            rich_help_panel=_HOW,
+            help="Passes over the chips. Default of dcsh: 100, or 30 without weights.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="Chips in a step, each with two views. Default: 64.",
-            rich_help_panel=_HOW,
+            help="Chips in a step, two views of each. Default of dcsh: 64.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
@@ -130,7 +107,7 @@ def train(
         float | None,
         typer.Option(
             help="Learning rate of the encoder. Default: 1e-5, or 1e-3 without weights.",
-            rich_help_panel=_HOW,
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
@@ -139,30 +116,33 @@ def train(
         typer.Option(
             help="Learning rate of the hash layer. Default: 1e-4, or 1e-3 without weights or with "
             "--freeze.",
-            rich_help_panel=_HOW,
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
-            help="Of the contrastive loss. Default: 0.3.", rich_help_panel=_HOW, show_default=False
+            help="Temperature of the contrastive loss. Default: 0.3.",
+            rich_help_panel=_TRAINING,
+            show_default=False,
         ),
     ] = None,
     alpha: Annotated[
         float | None,
         typer.Option(
-            help="Weight of the quantization loss. Default: 1.",
-            rich_help_panel=_HOW,
+            help="Weight of the quantization loss. Default of dcsh: 1.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
     quantization: Annotated[
-        Literal["mean", "sum"] | None,
+        str | None,
         typer.Option(
-            help="How the quantization loss adds up over the bits; sum is the paper's formula as "
+            metavar="mean|sum",
+            help="Reduction of the quantization loss over the bits; sum is the paper's formula as "
             "printed, and collapses. Default: mean.",
-            rich_help_panel=_HOW,
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
@@ -171,7 +151,7 @@ def train(
         typer.Option(
             "--batch-norm/--no-batch-norm",
             help="BatchNorm before tanh; the paper has none.",
-            rich_help_panel=_HOW,
+            rich_help_panel=_TRAINING,
         ),
     ] = True,
     rotations: Annotated[
@@ -179,16 +159,17 @@ def train(
         typer.Option(
             "--rotations/--no-rotations",
             help="Right-angle rotations and vertical flips among the views; the paper has none.",
-            rich_help_panel=_HOW,
+            rich_help_panel=_TRAINING,
         ),
     ] = True,
     positives: Annotated[
-        Literal["views", "neighbours", "clusters"] | None,
+        str | None,
         typer.Option(
-            help="What is to get like codes: an image's own views, or also the images most like "
-            "it, or all of its k-means cluster, as the encoder sees them at the start. Default: "
-            "views, or neighbours with --freeze.",
-            rich_help_panel=_HOW,
+            metavar="views|neighbours|clusters",
+            help="Pairs trained towards similar codes: views of one image; also the images most "
+            "similar to it; or also its k-means cluster; by the encoder's initial features. "
+            "Default: views, or neighbours with --freeze.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
@@ -196,8 +177,8 @@ def train(
         int | None,
         typer.Option(
             min=1,
-            help="How many, with --positives neighbours. Default: 20.",
-            rich_help_panel=_HOW,
+            help="Number of neighbours, with --positives neighbours. Default: 20.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
@@ -206,82 +187,23 @@ def train(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Any other option of the method, repeatable; a wrong name lists those that there "
-            "are.",
-            rich_help_panel=_HOW,
+            help="Any other option of the method, repeatable; an unknown name lists them.",
+            rich_help_panel=_TRAINING,
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn.", rich_help_panel=_RUN)] = 0,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the run in RUN after its last whole epoch; the weights end as if it "
-            "had never stopped.",
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run in RUN.", rich_help_panel=_RUN),
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where features of frozen encoders are kept. Default: the user's cache folder.",
-            rich_help_panel=_RUN,
-            show_default=False,
-        ),
-    ] = None,
-    device: options.Device = "auto",
-    quiet: options.Quiet = False,
-) -> None:
-    """Learn a hash function from unlabelled imagery.
-
-    Writes RUN/hash_function.pt, which 'dcsh-pg export' makes a model of, RUN/log.jsonl with the
-    losses and bit balance of each epoch, and RUN/checkpoint.pt.
-
-    [dim]dcsh-pg train /data/naip --out runs/naip[/dim]
-
-    [dim]dcsh-pg train /data/naip --out runs/naip --encoder densenet169[/dim] (better codes, by far)
-    """
-    import tempfile
-
-    from dcsh_pg.errors import DcshError, PartialSuccess, UsageError
-
-    try:
-        from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
+) -> Choice:
+    """The options of a method and of its encoder."""
+    with requires("training", "train"):
+        from dcsh_pg import methods
         from dcsh_pg.learning.encoders import find
-        from dcsh_pg.methods import settings
-        from dcsh_pg.methods.run import check_run, choose_options
-        from dcsh_pg.methods.run import train as run_training
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"training needs {error.name}, which is not installed",
-            hint="pip install 'dcsh-pg[train]'",
-        ) from error
-    import platformdirs
 
-    from dcsh_pg.imagery.metadata.options import SceneOptions
-    from dcsh_pg.imagery.reading import Reading
-    from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
-
-    if resume and overwrite:
-        raise UsageError(
-            "--resume and --overwrite cannot be combined",
-            hint="--resume goes on with the run, --overwrite begins it anew",
-        )
-    check_run(out, resume=resume, overwrite=overwrite)
-    architecture = find(encoder)
+        kind = methods.get(method).Options
+        architecture = find(encoder)
     weights = weights or architecture.default_weights
     if freeze is None:
         freeze = weights != "none" or not architecture.learned
-    named = {
-        "freeze": freeze,
+    given = {
         "orientations": orientations,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -294,27 +216,143 @@ def train(
         "rotations": None if rotations else False,
         "positives": positives,
         "neighbours": neighbours,
+        **kind.parse(setting or []),
     }
-    chosen = choose_options(
-        method, weights=weights, **{**named, **settings.parse(method, setting or [])}
-    )
-    if weights == "none" and architecture.learned and (freeze or method != "dcsh"):
+    chosen = methods.choose_options(method, weights=weights, freeze=freeze, **given)
+    if weights == "none" and architecture.learned and not chosen.trains_encoder:
         say("the encoder keeps random weights, and its codes will be poor: give --weights")
-    if chip_size is None and not are_plain_pictures(sources):
-        chip_size = 128
-    channels = options.parse_integers(bands, "--bands")
-    reading = Reading(
+    return Choice(method, encoder, weights, chosen)
+
+
+def read(
+    chip_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Width and height of a chip. Default: 128 for rasters, whole pictures.",
+            rich_help_panel=options.READING,
+            show_default=False,
+        ),
+    ] = None,
+    bands: options.Bands = None,
+    scale: options.Scale = None,
+    raw_values: options.RawValues = False,
+    min_valid: Annotated[
+        float,
+        typer.Option(
+            metavar="FRACTION",
+            help="Skip chips with a smaller fraction of valid pixels.",
+            rich_help_panel=options.READING,
+        ),
+    ] = 0.5,
+) -> Reading:
+    """How scenes are cut into chips."""
+    from dcsh_pg.imagery.reading import Reading
+
+    return Reading(
         chip_size=chip_size,
-        bands=channels,
+        bands=options.parse_integers(bands, "--bands"),
         scale=options.parse_scale(scale),
         raw_values=raw_values,
         min_valid=min_valid,
     )
+
+
+def start(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="RUN", help="Output folder of this training run."),
+    ],
+    bits: Annotated[
+        int, typer.Option(help="Code length: a multiple of 8.", rich_help_panel=_MODEL)
+    ] = 64,
+    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=_RUN)] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the run in RUN after its last complete epoch; the weights end as those of "
+            "an uninterrupted run.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the run in RUN.", rich_help_panel=_RUN),
+    ] = False,
+    cache: Cache = None,
+    device: options.Device = "auto",
+) -> Run:
+    """A run in a folder that may be written to."""
+    if resume and overwrite:
+        raise UsageError(
+            "--resume and --overwrite cannot be combined",
+            hint="--resume continues the run, --overwrite starts a new one",
+        )
+    with requires("training", "train"):
+        from dcsh_pg.learning.model.device import choose as choose_device
+        from dcsh_pg.learning.training.run import Run
+        from dcsh_pg.train import check_folder
+
+    check_folder(out, resume=resume, overwrite=overwrite)
+    return Run(
+        bits=bits,
+        seed=seed,
+        device=choose_device(device),
+        cache=feature_cache(cache),
+        folder=out,
+        resume=resume,
+    )
+
+
+@app.command(cls=NamesInHelp)
+@expanded
+def train(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Unlabelled imagery: files, folders (searched recursively), globs, or anything "
+            "GDAL opens.",
+        ),
+    ],
+    *,
+    choice: Annotated[Choice, Parsed(choose)],
+    reading: Annotated[Reading, Parsed(read)],
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="CHIPS",
+            help="Learn from at most this many chips, drawn at random. Default: all.",
+            rich_help_panel=options.READING,
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[Run, Parsed(start)],
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a hash function on unlabelled imagery.
+
+    Writes RUN/hash_function.pt, the input of 'dcsh-pg export', RUN/log.jsonl with the losses and
+    bit balance of each epoch, and RUN/checkpoint.pt.
+
+    [dim]dcsh-pg train /data/naip --out runs/naip[/dim]
+
+    [dim]dcsh-pg train /data/naip --out runs/naip --encoder densenet169[/dim] (far better codes)
+    """
+    import tempfile
+
+    from dcsh_pg.imagery.metadata.options import SceneOptions
+    from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
+    from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
+    from dcsh_pg.train import train as run_training
+
+    if reading.chip_size is None and not are_plain_pictures(sources):
+        reading = dataclasses.replace(reading, chip_size=128)
+    bands = len(reading.bands) if reading.bands else 3
     scenes = find_scenes(
-        sources,
-        reading=reading,
-        bands=len(channels) if channels else 3,
-        options=SceneOptions(georeference=False),
+        sources, reading=reading, bands=bands, options=SceneOptions(georeference=False)
     )
     with (
         tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
@@ -322,26 +360,20 @@ def train(
     ):
         training_set = gather(
             scenes,
-            size=chip_size or WHOLE_SIZE,
+            size=reading.chip_size or WHOLE_SIZE,
             limit=limit,
-            seed=seed,
+            seed=run.seed,
             scratch=Path(scratch),
             progress=shown,
         )
         run_training(
             training_set,
-            out,
-            method=method,
-            bits=bits,
-            encoder=encoder,
-            weights=weights,
-            options=chosen,
-            seed=seed,
-            device=device,
-            cache=cache or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features",
-            resume=resume,
-            overwrite=overwrite,
-            progress=shown,
+            dataclasses.replace(run, progress=shown),
+            method=choice.method,
+            encoder=choice.encoder,
+            weights=choice.weights,
+            options=choice.options,
+            overwrite=True,
         )
     say(f"learned from {len(training_set.images)} chips of {training_set.scenes} scenes")
     if training_set.skipped or training_set.failed:
@@ -349,8 +381,8 @@ def train(
             f"skipped {training_set.skipped} chips with too few valid pixels, "
             f"{len(training_set.failed)} scenes that could not be read"
         )
-    say(f"wrote {out / 'hash_function.pt'}")
-    say(f"next: dcsh-pg export {out} model.onnx")
+    say(f"wrote {run.folder}/hash_function.pt")
+    say(f"next: dcsh-pg export {run.folder} model.onnx")
     if training_set.failed:
         raise PartialSuccess(
             f"{len(training_set.failed)} of {len(scenes)} scenes could not be read; the first: "

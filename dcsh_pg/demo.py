@@ -120,8 +120,7 @@ def archive_name(imagery: Path | None) -> str:
 def _check_training() -> None:
     """Tells before any work that what it takes to train is not installed."""
     try:
-        from dcsh_pg import export  # noqa: F401
-        from dcsh_pg.methods import run  # noqa: F401
+        from dcsh_pg import export, train  # noqa: F401
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dcsh_pg"):
             raise
@@ -134,7 +133,11 @@ def _check_training() -> None:
 def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:
     from dcsh_pg.export import export_run
     from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
-    from dcsh_pg.methods.run import HASH_FUNCTION, choose_options, train
+    from dcsh_pg.learning.model.device import choose
+    from dcsh_pg.learning.model.hash_function import HASH_FUNCTION
+    from dcsh_pg.learning.training.run import Run
+    from dcsh_pg.methods import choose_options
+    from dcsh_pg.train import train
 
     if not (run / HASH_FUNCTION).exists():
         size = None if are_plain_pictures([str(source)]) else CHIP_SIZE
@@ -146,7 +149,10 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
         )
         chips = gather(scenes, size=size or WHOLE_SIZE, limit=MOST_CHIPS, progress=progress)
         options = choose_options("dcsh", epochs=EPOCHS)
-        train(chips, run, options=options, resume=True, progress=progress)
+        device = choose("auto")
+        train(
+            chips, Run(folder=run, device=device, resume=True, progress=progress), options=options
+        )
     card = export_run(run, model, name=name)
     progress.note(
         f"exported {model}: {card.parity['bits']} bits compared with PyTorch, "

@@ -21,8 +21,7 @@ from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.model import hash_function as hash_functions
-from dcsh_pg.learning.model.hash_function import HashFunction
-from dcsh_pg.methods.run import HASH_FUNCTION
+from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
 from dcsh_pg.progress import SILENT, Progress
 
 

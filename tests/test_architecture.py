@@ -13,6 +13,7 @@ LEVELS = {
     "cli": 6,
     "demo": 5,
     "benchmark": 5,
+    "train": 3,
     "archive": 4,
     "ingest": 3,
     "cluster": 3,
@@ -32,6 +33,7 @@ LEVELS = {
     "card": 0,
     "codes": 0,
     "files": 0,
+    "plugins": 0,
     "progress": 0,
     "terminal": 0,
     "strict_json": 0,
@@ -48,12 +50,12 @@ SAME_LEVEL = {
     ("strict_json", "errors"),
     ("codes", "errors"),
     ("files", "errors"),
-    ("files", "errors"),
+    ("plugins", "errors"),
     ("database", "sql"),
     ("catalog", "results"),  # a project without PostGIS shows hits as a file
     ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
-TORCH_ROOMS = {"methods", "learning", "export", "benchmark"}
+TORCH_ROOMS = {"methods", "learning", "export", "benchmark", "train"}
 ROOMS_OF_LEARNING = {
     "encoders": set(),
     "heads": set(),

@@ -20,6 +20,7 @@ from dcsh_pg.evaluation import evaluate
 from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.learning.training.run import Run
 
 PRECISION_AT = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 _BATCH = 64
@@ -94,15 +95,9 @@ def fit(
     Args:
         database: indices of the images, int64 (N,).
     """
-    return methods.get(row.method).fit(
-        setting.images[database],
-        encoder,
-        bits=bits,
-        seed=seed,
-        options=row.method_options(),
-        device=setting.device,
-        cache=setting.cache,
-    )
+    run = Run(bits=bits, seed=seed, device=torch.device(setting.device), cache=setting.cache)
+    method = methods.get(row.method)
+    return method.fit(setting.images[database], encoder, row.method_options(), run)
 
 
 @torch.no_grad()

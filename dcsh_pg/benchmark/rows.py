@@ -11,8 +11,8 @@ from typing import Any
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import DcshError, InputError, UsageError
 from dcsh_pg.learning.encoders import find
-from dcsh_pg.methods import NAMES
-from dcsh_pg.methods.run import choose_options
+from dcsh_pg.methods import choose_options
+from dcsh_pg.plugins import METHODS
 
 COSINE = "cosine"
 """Not a method: the features themselves, real-valued, ranked by cosine; the same for all bits."""
@@ -25,7 +25,7 @@ class Row:
 
     Attributes:
         name: as the report calls it.
-        method: one of ``methods.NAMES``, or 'cosine'.
+        method: see ``methods.get``, or 'cosine'.
         encoder: as ``dcsh-pg train`` takes it.
         weights: 'none', 'pretrained', 'imagenet' or a file; '' before ``complete``.
         freeze: train the head alone; all methods but DCSH always do.
@@ -67,9 +67,10 @@ class Row:
         """
         if self.method == COSINE:
             return None
-        freeze = self.freeze and self.method == "dcsh"
         try:
-            return choose_options(self.method, weights=self.weights, freeze=freeze, **self.options)
+            return choose_options(
+                self.method, weights=self.weights, freeze=self.freeze, **self.options
+            )
         except (DcshError, TypeError, ValueError) as error:
             raise UsageError(
                 f"row {self.name!r}: {getattr(error, 'message', error)}",
@@ -180,7 +181,7 @@ def check(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
     for row in rows:
         if names.count(row.name) > 1:
             raise UsageError(f"two rows are called {row.name!r}", hint="give each its own name")
-        _check_choice(row, "method", row.method, (*NAMES, COSINE))
+        _check_choice(row, "method", row.method, (*METHODS.names(), COSINE))
         _check_choice(row, "track", row.track, TRACKS)
         for bits in row.bits:
             check_bits(bits)

@@ -1,42 +1,74 @@
-"""Hashing methods, one a file; each ends in the same kind of hash function.
+"""Hashing methods, one a file: a module with ``Options``, a dataclass, and ``fit``.
 
-A method's module has ``Options``, a dataclass, and ``fit``:
-
-    fit(images, encoder, *, bits, seed, options, device, cache, run, resume, progress)
-        -> HashFunction
-
-with images uint8 (N, S, S, C) and no labels anywhere.
+Every module of this package is the method of its name, so that a new file is a new method.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.plugins import METHODS
 
-SUMMARIES = {
-    "dcsh": "deep, contrastive: views and neighbours of an image get like codes",
-    "spl_udh": "deep, soft pseudo-labels of an auto-encoder (our reconstruction)",
-    "psch": "deep, pseudo-labels of k-means and likeness of parts (our reconstruction)",
-    "itq": "principal components, rotated towards the corners of the cube",
-    "lsh": "random hyperplanes",
-    "dsh": "hyperplanes between neighbouring clusters",
-    "kulsh": "random hyperplanes in kernel space",
-    "prh": "decoder of a random layer (our reconstruction)",
-    "plsh": "shares of latent topics (our reconstruction)",
-}
-NAMES = tuple(SUMMARIES)
-DEEP = ("dcsh", "spl_udh", "psch")
-"""Methods that train in epochs; the others fit a head to features in one go."""
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dcsh_pg.learning.encoders import Encoder
+    from dcsh_pg.learning.model.hash_function import HashFunction
+    from dcsh_pg.learning.training.options import MethodOptions
+    from dcsh_pg.learning.training.run import Run
 
 
-def get(name: str) -> ModuleType:
-    """The module of a method; imported only now, because it needs torch.
+class Method(Protocol):
+    """What a method's module has.
+
+    Attributes:
+        Options: the dataclass of its options.
+    """
+
+    Options: type[MethodOptions]
+
+    def fit(self, images: np.ndarray, encoder: Encoder, options: Any, run: Run) -> HashFunction:
+        """Fits a hash function to unlabelled images.
+
+        Args:
+            images: uint8 (N, S, S, C).
+            encoder: with the weights to start from.
+            options: an instance of ``Options``.
+        """
+
+
+def get(name: str) -> Method:
+    """A method: built in, of an installed package, or MODULE:NAME; imports torch.
 
     Raises:
-        UsageError: no method has that name.
+        UsageError: no method has that name, or it is not one.
+        DcshError: the package that adds it cannot be imported.
     """
-    if name not in NAMES:
-        raise UsageError(f"no method is called {name!r}", hint=f"one of: {', '.join(NAMES)}")
-    return import_module(f"dcsh_pg.methods.{name}")
+    method = METHODS.load(name)
+    if not (hasattr(method, "Options") and hasattr(method, "fit")):
+        raise UsageError(
+            f"the method {name!r} lacks Options or fit", hint="see 'A method' in CONTRIBUTING.md"
+        )
+    return cast(Method, method)
+
+
+def choose_options(
+    method: str, *, weights: str = "none", freeze: bool | None = None, **given: Any
+) -> MethodOptions:
+    """A method's options: its defaults for an encoder with these weights, and what is given.
+
+    Args:
+        freeze: whether the encoder stays as it is; None lets the method choose.
+        given: fields of the options; None leaves the default.
+
+    Raises:
+        UsageError: the method has no such option, or a value is out of range.
+    """
+    kind = get(method).Options
+    changes = {name: value for name, value in given.items() if value is not None}
+    kind.check_names([*changes])
+    options = dataclasses.replace(kind.defaults(weights=weights, freeze=freeze), **changes)
+    options.check()
+    return options

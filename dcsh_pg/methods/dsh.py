@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
-from dcsh_pg.learning.training.closed_form import check_orientations, fit_head, unit_mean
-from dcsh_pg.progress import SILENT, Progress
-
-METHOD = "dsh"
+from dcsh_pg.learning.training.closed_form import fit_head, unit_mean
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.run import Run
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Density sensitive hashing (Jin, Li, Lin and Cai, IEEE Transactions on Cybernetics 2014).
 
     Features of a frozen encoder, scaled to unit length, are quantized by a few iterations of
@@ -37,77 +33,49 @@ class Options:
         alpha: groups for each bit; the paper's 1.5.
         adjacent: nearest centroids of each centroid, r; the paper's 3.
         iterations: of k-means, p; the paper's 3.
-        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
     """
 
+    method: ClassVar[str] = "dsh"
     alpha: float = 1.5
     adjacent: int = 3
     iterations: int = 3
-    orientations: int = 1
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if self.alpha <= 1 or self.adjacent < 2 or self.iterations < 1:
-            raise UsageError(
-                f"alpha={self.alpha}, adjacent={self.adjacent}, iterations={self.iterations} "
-                "cannot give enough hyperplanes",
-                hint="take alpha above 1, adjacent of 2 or more and iterations of 1 or more",
-            )
-        check_orientations(self.orientations)
+        super().check()
+        if not self.alpha > 1:
+            raise UsageError(f"--alpha must be above 1, not {self.alpha}")
+        self.require_at_least(2, "adjacent")
+        self.require_at_least(1, "iterations")
 
 
-def fit(
-    images: np.ndarray,
-    encoder: Encoder,
-    *,
-    bits: int,
-    seed: int = 0,
-    options: Options | None = None,
-    device: torch.device | str = "cpu",
-    cache: FeatureCache | Path | None = None,
-    run: Path | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> HashFunction:
-    """Fits a hash function without labels; see ``itq.fit`` for the arguments.
+def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
+    """Fits a hash function without labels, on features of a frozen encoder.
 
     Raises:
-        UsageError: fewer images than groups, or as many bits as images.
-        OutputError: ``cache`` or ``run`` cannot be written.
+        UsageError: too few or too similar images for that many bits.
+        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
     """
-    options = options or Options()
     options.check()
-    groups = round(options.alpha * bits)
+    groups = round(options.alpha * run.bits)
     if groups > len(images):
         raise UsageError(
-            f"DSH needs {groups} images or more for {bits} bits, not {len(images)}",
+            f"DSH needs at least {groups} images for {run.bits} bits, not {len(images)}",
             hint="give more images or fewer --bits",
         )
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
         unit = unit_mean(features)
         kmeans = KMeans(
-            groups, init="random", n_init=1, max_iter=options.iterations, random_state=seed
+            groups, init="random", n_init=1, max_iter=options.iterations, random_state=run.seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             kmeans.fit(unit)
         sizes = np.bincount(kmeans.labels_, minlength=groups)
-        normals, offsets = hyperplanes(kmeans.cluster_centers_, sizes, bits, options.adjacent)
+        normals, offsets = hyperplanes(kmeans.cluster_centers_, sizes, run.bits, options.adjacent)
         return MLPHead.linear(normals, -offsets, l2_normalize=True), {"groups": groups}
 
-    return fit_head(
-        images,
-        encoder,
-        make,
-        method=METHOD,
-        bits=bits,
-        orientations=options.orientations,
-        device=device,
-        cache=cache,
-        run=run,
-        progress=progress,
-    )
+    return fit_head(images, encoder, make, options, run)
 
 
 def hyperplanes(

@@ -1,28 +1,23 @@
-"""ITQ, iterative quantization: a classic method on the same path as the deep one."""
+"""ITQ, iterative quantization: principal components, rotated towards the corners of the cube."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
-from dcsh_pg.learning.training.closed_form import check_orientations, fit_head, unit_mean
-from dcsh_pg.progress import SILENT, Progress
-
-METHOD = "itq"
+from dcsh_pg.learning.training.closed_form import fit_head, require_features, unit_mean
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.run import Run
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Iterative quantization (Gong and Lazebnik, CVPR 2011; with Gordo and Perronnin, TPAMI 2013).
 
     Features of a frozen encoder are scaled to unit length, centred and projected on their first K
@@ -31,71 +26,40 @@ class Options:
 
     Attributes:
         iterations: alternations between codes and rotation; the paper's 50.
-        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
     """
 
+    method: ClassVar[str] = "itq"
     iterations: int = 50
-    orientations: int = 1
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if self.iterations < 1:
-            raise UsageError("--iterations must be 1 or more")
-        check_orientations(self.orientations)
+        super().check()
+        self.require_at_least(1, "iterations")
 
 
-def fit(
-    images: np.ndarray,
-    encoder: Encoder,
-    *,
-    bits: int,
-    seed: int = 0,
-    options: Options | None = None,
-    device: torch.device | str = "cpu",
-    cache: FeatureCache | Path | None = None,
-    run: Path | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> HashFunction:
-    """Fits a hash function without labels.
+def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
+    """Fits a hash function without labels, on features of a frozen encoder.
 
     Args:
         images: uint8 (N, S, S, C).
-        bits: K, at most the features' length and less than the number of images.
-        cache: folder for features.
-        run: folder for log.jsonl, or None.
-        resume: features in the cache are used in any case, and the rest takes seconds: no meaning.
+        run: its ``bits`` are at most the features' length and fewer than the images; there is
+            nothing to resume.
 
     Raises:
         UsageError: too few images or features for that many bits.
-        OutputError: ``cache`` or ``run`` cannot be written.
+        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
     """
-    options = options or Options()
     options.check()
-    if bits > encoder.dim:
-        raise UsageError(
-            f"ITQ cannot make {bits} bits from {encoder.dim} features",
-            hint="give fewer --bits or a larger --encoder",
-        )
+    require_features(encoder, options, run.bits)
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
-        mean, projection, rotation, errors = quantize(unit_mean(features), bits, options, seed)
+        mean, projection, rotation, errors = quantize(
+            unit_mean(features), run.bits, options, run.seed
+        )
         weight = (projection @ rotation).T
         head = MLPHead.linear(weight, -weight @ mean, l2_normalize=True)
         return head, {"iterations": options.iterations, "quantization": errors[-1]}
 
-    return fit_head(
-        images,
-        encoder,
-        make,
-        method=METHOD,
-        bits=bits,
-        orientations=options.orientations,
-        device=device,
-        cache=cache,
-        run=run,
-        progress=progress,
-    )
+    return fit_head(images, encoder, make, options, run)
 
 
 def quantize(

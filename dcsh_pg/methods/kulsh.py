@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,23 +11,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import KernelHead
 from dcsh_pg.learning.model.hash_function import HashFunction
-from dcsh_pg.learning.training.closed_form import check_orientations, fit_head
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.learning.training.closed_form import fit_head
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.run import Run
 
-METHOD = "kulsh"
 _SMALLEST = 1e-8
-"""Eigenvalues of the kernel matrix below this are taken as 0."""
+"""Eigenvalues of the kernel matrix below this count as 0."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Kernel-based unsupervised LSH (Demir and Bruzzone, IEEE TGRS 54(2), 2016).
 
-    It is Kulis and Grauman's kernelized LSH (ICCV 2009) on features of remote-sensing images.
+    Kulis and Grauman's kernelized LSH (ICCV 2009) on features of remote-sensing images.
     ``anchors`` images give a kernel matrix, centred in kernel space; each bit is the side of a
     hyperplane whose normal is, in the whitened span of the anchors, the sum of a random ``drawn``
     of them, which approaches a Gaussian direction.
@@ -39,79 +37,53 @@ class Options:
     Attributes:
         anchors: p; Kulis and Grauman's 300.
         drawn: anchors in the sum of each bit, t; their 30.  At most half of the anchors, because
-            the sum of all anchors is 0, and so the sum of t is minus that of the others; where
-            there are few images, half of them are drawn.
-        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
+            the sum of all anchors is 0, so that the sum of t is minus that of the others.  With
+            fewer than 2 t images, half of the images are drawn.
     """
 
+    method: ClassVar[str] = "kulsh"
     anchors: int = 300
     drawn: int = 30
-    orientations: int = 1
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if not 1 <= self.drawn <= self.anchors // 2:
+        super().check()
+        self.require_at_least(1, "drawn")
+        if self.drawn > self.anchors // 2:
             raise UsageError(
-                f"drawn={self.drawn} of anchors={self.anchors} is no random draw",
-                hint="take at most half as many drawn as anchors",
+                f"--drawn must be at most half of --anchors {self.anchors}, not {self.drawn}"
             )
-        check_orientations(self.orientations)
 
 
-def fit(
-    images: np.ndarray,
-    encoder: Encoder,
-    *,
-    bits: int,
-    seed: int = 0,
-    options: Options | None = None,
-    device: torch.device | str = "cpu",
-    cache: FeatureCache | Path | None = None,
-    run: Path | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> HashFunction:
-    """Fits a hash function without labels; see ``itq.fit`` for the arguments.
+def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
+    """Fits a hash function without labels, on features of a frozen encoder.
 
     Raises:
         UsageError: as many bits as images, or more.
-        OutputError: ``cache`` or ``run`` cannot be written.
+        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
     """
-    options = options or Options()
     options.check()
     anchors = min(options.anchors, len(images))
     drawn = min(options.drawn, anchors // 2)
 
     def make(features: Tensor) -> tuple[KernelHead, dict[str, Any]]:
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(run.seed)
         unit = functional.normalize(features[:, 0].double(), dim=1)
         points = unit[np.sort(random.choice(len(unit), anchors, replace=False))]
-        # As the head keeps them: else the kernel matrix is not symmetric, and anchors that are alike
-        # get eigenvalues that are rounding alone.
+        # Rounded as the head stores them: otherwise the kernel matrix is not symmetric, and similar
+        # anchors get eigenvalues of rounding errors.
         points = points.float().double()
-        head = KernelHead(encoder.dim, bits, anchors=anchors, l2_normalize=True)
+        head = KernelHead(encoder.dim, run.bits, anchors=anchors, l2_normalize=True)
         with torch.no_grad():
             head.points.copy_(points)
             head.sigma.copy_(functional.pdist(points).mean().clamp(min=1e-6))
             kernel = head.kernel(points).numpy()
             head.centre.copy_(torch.from_numpy(kernel.mean(axis=0)))
-            head.linear.weight.copy_(torch.from_numpy(directions(kernel, bits, drawn, random)))
+            head.linear.weight.copy_(torch.from_numpy(directions(kernel, run.bits, drawn, random)))
             head.linear.bias.zero_()
         record = {"anchors": anchors, "drawn": drawn, "sigma": round(head.sigma.item(), 4)}
         return head, record
 
-    return fit_head(
-        images,
-        encoder,
-        make,
-        method=METHOD,
-        bits=bits,
-        orientations=options.orientations,
-        device=device,
-        cache=cache,
-        run=run,
-        progress=progress,
-    )
+    return fit_head(images, encoder, make, options, run)
 
 
 def directions(

@@ -1,36 +1,32 @@
-"""PRH, partial randomness hashing: a random encoder, its decoder learned in closed form."""
+"""PRH, partial randomness hashing: the decoder of a random layer, in closed form (our reconstruction)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from scipy.special import expit
 from torch import Tensor
 
-from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
-from dcsh_pg.learning.training.closed_form import check_orientations, fit_head, unit_mean
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.learning.training.closed_form import fit_head, require_features, unit_mean
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.run import Run
 
-METHOD = "prh"
 _SMALLEST = 1e-6
 """Floor of a feature's standard deviation."""
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(MethodOptions):
     """Partial randomness hashing (Li and Ren, IEEE GRSL 14(3), 2017): our reconstruction.
 
-    The paper's text is not at hand; this follows what the DCSH paper and the authors' online
-    variant (Remote Sensing 2018, 10(5), 709, Algorithm 1) say of it: an extreme learning machine's
-    auto-encoder.  Standardised features x of a frozen encoder go through a random layer
+    The paper's text is not at hand.  This follows the DCSH paper's account of it and the authors'
+    online variant (Remote Sensing 2018, 10(5), 709, Algorithm 1): the auto-encoder of an extreme
+    learning machine.  Standardised features x of a frozen encoder go through a random layer
     h = sigmoid(x A + a) of K units that is never trained; the decoder alone is fitted, by ridge
     regression beta = (H^T H + lambda I)^-1 H^T X, and its transpose projects: z = x beta^T - m.
 
@@ -39,74 +35,44 @@ class Options:
 
     Attributes:
         ridge: lambda.
-        orientations: 1, 4 or 8 orientations of the image over which z is averaged.
     """
 
+    method: ClassVar[str] = "prh"
     ridge: float = 1.0
-    orientations: int = 1
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
-        if self.ridge <= 0:
-            raise UsageError(f"ridge={self.ridge} is no weight", hint="take a ridge above 0")
-        check_orientations(self.orientations)
+        super().check()
+        self.require_positive("ridge")
 
 
-def fit(
-    images: np.ndarray,
-    encoder: Encoder,
-    *,
-    bits: int,
-    seed: int = 0,
-    options: Options | None = None,
-    device: torch.device | str = "cpu",
-    cache: FeatureCache | Path | None = None,
-    run: Path | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> HashFunction:
-    """Fits a hash function without labels; see ``itq.fit`` for the arguments.
+def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
+    """Fits a hash function without labels, on features of a frozen encoder.
 
     Raises:
         UsageError: more bits than features, or as many as images.
-        OutputError: ``cache`` or ``run`` cannot be written.
+        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
     """
-    options = options or Options()
     options.check()
-    if bits > encoder.dim:
-        raise UsageError(
-            f"PRH cannot make {bits} bits from {encoder.dim} features",
-            hint="give fewer --bits or a larger --encoder",
-        )
+    require_features(encoder, options, run.bits)
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
         unit = unit_mean(features)
         mean, scale = unit.mean(axis=0), np.maximum(unit.std(axis=0), _SMALLEST)
         standardised = (unit - mean) / scale
-        decoder = fit_decoder(standardised, bits, options.ridge, np.random.default_rng(seed))
+        random = np.random.default_rng(run.seed)
+        decoder = fit_decoder(standardised, run.bits, options.ridge, random)
         weight = decoder / scale
         threshold = np.median(standardised @ decoder.T, axis=0)
         head = MLPHead.linear(weight, -weight @ mean - threshold, l2_normalize=True)
         return head, {"ridge": options.ridge}
 
-    return fit_head(
-        images,
-        encoder,
-        make,
-        method=METHOD,
-        bits=bits,
-        orientations=options.orientations,
-        device=device,
-        cache=cache,
-        run=run,
-        progress=progress,
-    )
+    return fit_head(images, encoder, make, options, run)
 
 
 def fit_decoder(
     features: np.ndarray, bits: int, ridge: float, random: np.random.Generator
 ) -> np.ndarray:
-    """The decoder behind a random layer of ``bits`` sigmoid units.
+    """The decoder of a random layer of ``bits`` sigmoid units.
 
     Args:
         features: standardised, float64 (N, D).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,38 +12,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache
+from dcsh_pg.learning.data.feature_pairs import FeaturePairs
+from dcsh_pg.learning.data.features import ALL_ORIENTATIONS, fixed_views
 from dcsh_pg.learning.data.pairs import Pairs
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.learning.losses import pair_likelihood, quantization
+from dcsh_pg.learning.losses.pairwise import pair_likelihood
+from dcsh_pg.learning.losses.quantization import quantization
 from dcsh_pg.learning.model.hash_function import HashFunction
 from dcsh_pg.learning.training.autoencoder import fit_autoencoder
-from dcsh_pg.learning.training.head_training import HeadTraining, check_weights, train_head
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.learning.training.hash_layer import EpochOptions, train_hash_layer
+from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.run import Run
+from dcsh_pg.learning.training.trainer import require_images
 
-METHOD = "spl_udh"
 _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Options(HeadTraining):
+class Options(EpochOptions):
     """Soft pseudo-label based unsupervised deep hashing (Sun et al., Knowledge-Based Systems 2022).
 
-    Our reconstruction: only the abstract was to be had.  Certain from it: a deep auto-encoder gives
-    soft pseudo-labels, which are binary vectors, and a matrix of local similarities; a deep
-    hashing network learns the similarity between and within clusters from both, with an objective
-    derived by Bayes' rule.  Every formula is ours; docs/methods.md and ``Objective`` have them.
+    Our reconstruction from the abstract alone, which says: a deep auto-encoder gives soft
+    pseudo-labels, which are binary vectors, and a matrix of local similarities; a deep hashing
+    network learns the similarity between and within clusters from both, with an objective derived
+    by Bayes' rule.  Every formula is ours; docs/methods.md and ``Objective`` have them.
 
     Attributes:
         soft_bits: c, length of the soft labels.
         autoencoder_epochs: passes over the images that train the auto-encoder.
         radius: images are of one cluster where their labels differ in at most this share of bits.
-        sharpness: gamma, of the probability that two images are alike; with 4 it is to first order
-            (1 + h_i . h_j / K) / 2, so that h can be as alike as it shall be.
-        local: weight of likeness within clusters.
-        inter: weight of likeness between clusters.
+        sharpness: gamma, of the probability that two images are similar; with 4 it is to first
+            order (1 + h_i . h_j / K) / 2, which can reach every target.
+        local: weight of the similarity within clusters.
+        inter: weight of the similarity between clusters.
     """
 
+    method: ClassVar[str] = "spl_udh"
     soft_bits: int = 64
     autoencoder_epochs: int = 60
     radius: float = 0.1
@@ -52,43 +56,21 @@ class Options(HeadTraining):
     inter: float = 1.0
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
         super().check()
-        check_weights(local=self.local, inter=self.inter)
-        if self.soft_bits < 2 or self.autoencoder_epochs < 1:
-            raise UsageError(
-                f"soft_bits={self.soft_bits} with autoencoder_epochs={self.autoencoder_epochs} "
-                "gives no labels",
-                hint="give soft_bits of 2 or more and autoencoder_epochs of 1 or more",
-            )
-        if not 0 <= self.radius <= 1 or not self.sharpness > 0:
-            raise UsageError(
-                f"radius={self.radius} with sharpness={self.sharpness} is no likeness",
-                hint="give radius from 0 to 1 and sharpness above 0",
-            )
+        self.require_at_least(0, "local", "inter")
+        self.require_at_least(1, "autoencoder_epochs")
+        self.require_at_least(2, "soft_bits")
+        self.require_positive("sharpness")
+        if not 0 <= self.radius <= 1:
+            raise UsageError(f"--radius must be from 0 to 1, not {self.radius}")
 
 
-def fit(
-    images: np.ndarray,
-    encoder: Encoder,
-    *,
-    bits: int,
-    seed: int = 0,
-    options: Options | None = None,
-    device: torch.device | str = "cpu",
-    cache: FeatureCache | Path | None = None,
-    run: Path | None = None,
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> HashFunction:
+def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
     """Trains a hash layer without labels, on features of a frozen encoder.
 
     Args:
         images: uint8 (N, S, S, C).
-        bits: K.
-        cache: of features, or its folder.
-        run: folder for checkpoint and log, or None.
-        resume: go on from the checkpoint in ``run``; the auto-encoder is trained again, alike.
+        run: on resume the auto-encoder is trained again, with the same result.
 
     Returns:
         The hash function, on the CPU and in evaluation mode.
@@ -97,33 +79,22 @@ def fit(
         UsageError, TrainingError, InputError, OutputError: see ``Options.check`` and
             ``trainer.train``.
     """
-    options = options or Options()
-
-    def make_objective(features: Tensor) -> Objective:
+    options.check()
+    require_images(len(images))
+    features = run.features(images, encoder, fixed_views(ALL_ORIENTATIONS)).to(run.device)
+    with seeded(run.seed):
+        head = options.hash_layer(encoder.dim, run.bits).to(run.device)
         labels, latents = fit_autoencoder(
             features,
             latent=options.soft_bits,
             epochs=options.autoencoder_epochs,
             batch_size=options.batch_size,
-            seed=seed,
-            progress=progress,
+            seed=run.seed,
+            progress=run.progress,
         )
-        return Objective(labels, latents, bits, options)
-
-    return train_head(
-        images,
-        encoder,
-        make_objective,
-        method=METHOD,
-        bits=bits,
-        seed=seed,
-        options=options,
-        device=device,
-        cache=cache,
-        run=run,
-        resume=resume,
-        progress=progress,
-    )
+        objective = Objective(labels, latents, run.bits, options).to(run.device)
+    source = FeaturePairs(features)
+    return train_hash_layer(images, encoder, head, source, objective, options, run)
 
 
 class Objective(nn.Module):
@@ -147,6 +118,9 @@ class Objective(nn.Module):
         latents: u, float32 (N, m).
         bits: K.
     """
+
+    labels: Tensor
+    unit: Tensor
 
     def __init__(self, labels: Tensor, latents: Tensor, bits: int, options: Options):
         super().__init__()

@@ -15,6 +15,7 @@ from dcsh_pg.errors import InputError, ModelError, OutputError, TrainingError
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.learning.data.features import FeatureCache, encoder_digest, extract
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.plugins import METHODS
 
 BITS = 16
 BRIEF = {"epochs": 2, "autoencoder_epochs": 2}
@@ -53,7 +54,7 @@ def codes_of(setting, split, one, encoder):
     return [hash_images(setting, hash_function, part) for part in (split.database, split.queries)]
 
 
-@pytest.mark.parametrize("method", methods.NAMES)
+@pytest.mark.parametrize("method", METHODS.names())
 def test_labels_score_codes_and_take_no_other_part(setting, split, encoder, method):
     """Codes are bit-identical when the labels are shuffled and the split is not."""
     shuffled = np.random.default_rng(0).permutation(setting.labels)

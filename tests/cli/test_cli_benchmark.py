@@ -10,9 +10,9 @@ import labelled
 import pytest
 from typer.testing import CliRunner
 
-from dcsh_pg import methods
 from dcsh_pg.cli.main import app
 from dcsh_pg.errors import InputError, OutputError, UsageError
+from dcsh_pg.plugins import METHODS
 
 USAGE, INPUT, OUTPUT = (e.exit_code for e in (UsageError, InputError, OutputError))
 LINE = "benchmark --dataset tiny --encoder small --methods itq,lsh --bits 16 --splits 2 -o out"
@@ -102,7 +102,7 @@ def test_without_a_choice_all_methods_are_measured(place, tmp_path):
     done = invoke(f"benchmark --dataset tiny --encoder small --bits 64 --splits 1 -o {tmp_path}")
     assert done.exit_code == 0, done.output
     rows = json.loads((tmp_path / "report.json").read_text())[0]["rows"]
-    assert [row["name"] for row in rows] == ["cosine", *methods.NAMES]
+    assert [row["name"] for row in rows] == ["cosine", *METHODS.names()]
     assert "failed" in (tmp_path / "report.md").read_text()  # 64 bits from 32 images
 
 

@@ -242,11 +242,11 @@ CASES = [
     ("train one.tif -o run -q", INPUT, "one.tif has 1 band"),
     ("train pictures -o file/run -q", OUTPUT, "file/run"),
     ("train pictures -o run --bits 20 -q", USAGE, "20 bits", "multiple of 8"),
-    ("train pictures -o run --method magic -q", USAGE, "--method", "'dcsh', 'spl_udh'"),
+    ("train pictures -o run --method magic -q", USAGE, "'magic'", "dcsh, dsh, itq"),
     ("train pictures -o run --encoder magic -q", USAGE, "'magic'", "resnet50"),
     ("train pictures -o run --weights file -q", INPUT, "file is not a file of PyTorch weights"),
-    ("train pictures -o run --epochs 0 -q", USAGE, "--epochs 0"),
-    ("train pictures -o run --temperature 0 -q", USAGE, "--temperature 0"),
+    ("train pictures -o run --epochs 0 -q", USAGE, "--epochs must be at least 1, not 0"),
+    ("train pictures -o run --temperature 0 -q", USAGE, "--temperature must be positive"),
     ("train pictures -o run --resume --overwrite -q", USAGE, "--resume and --overwrite"),
     ("train pictures", USAGE, "--out"),
     ("export text run.onnx -q", INPUT, "text/hash_function.pt", "dcsh-pg train"),
@@ -359,8 +359,8 @@ def test_the_help_lists_the_choices():
         ("search", "<table|json|geojson|geojsonseq|csv>"),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
-        ("train", "<views|neighbours|clusters>"),
-        ("train", "dcsh: deep and contrastive"),
+        ("train", "views|neighbours|clusters"),
+        ("train", "dcsh, dsh, itq, kulsh, lsh"),
     ):
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
         assert choices in shown.stdout

@@ -62,10 +62,10 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 
 def check_resume(fit, folder, stop: int) -> None:
     """A run stopped after so many images and resumed ends like one that was not stopped."""
-    whole = fit(run=folder / "whole")
+    whole = fit(folder=folder / "whole")
     with pytest.raises(KeyboardInterrupt):
-        fit(run=folder / "parts", progress=_StopAfter(stop))
-    assert same(whole, fit(run=folder / "parts", resume=True))
+        fit(folder=folder / "parts", progress=_StopAfter(stop))
+    assert same(whole, fit(folder=folder / "parts", resume=True))
     logs = [(folder / run / "log.jsonl").read_text() for run in ("whole", "parts")]
     assert logs[0] == logs[1]
 

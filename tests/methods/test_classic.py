@@ -1,6 +1,7 @@
 """What every method without epochs promises: seeds, scale, bit balance, the exported file."""
 
 import by_hand
+import fitting
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,12 @@ from dcsh_pg.export import export
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.data.features import extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.training.hash_layer import EpochOptions
+from dcsh_pg.plugins import METHODS
 
-CLASSIC = [name for name in methods.NAMES if name not in methods.DEEP]
+CLASSIC = [
+    name for name in METHODS.names() if not issubclass(methods.get(name).Options, EpochOptions)
+]
 
 IMBALANCE = {"lsh": 0.2, "itq": 0.2, "dsh": 0.4, "kulsh": 0.2, "prh": 0.02, "plsh": 0.02}
 """Mean over the bits of |share of ones - share of zeros|, at most.  PRH and PLSH put their
@@ -22,7 +27,8 @@ by their sizes."""
 
 
 def fit(name, images, encoder=None, **arguments):
-    return methods.get(name).fit(images, encoder or PixelEncoder(), bits=16, **arguments)
+    method = methods.get(name)
+    return fitting.fit(method, images, encoder or PixelEncoder(), bits=16, **arguments)
 
 
 @pytest.mark.parametrize("name", CLASSIC)

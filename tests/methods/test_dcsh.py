@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from fitting import fit
 
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.data.feature_pairs import FeaturePairs
@@ -33,7 +34,7 @@ def train_head(features, options, bits=16, neighbours=None):
         torch.nn.Identity(),
         head,
         FeaturePairs(features, neighbours),
-        lambda *views: dcsh.objective(*views, options),
+        lambda *views: dcsh.objective(*views, options=options),
         torch.optim.Adam(head.parameters(), lr=options.head_lr),
         Loop(options.epochs, options.batch_size, seed=0, beta=lambda e: beta(e, options.epochs)),
         identity={},
@@ -91,7 +92,7 @@ def test_freezing_leaves_the_encoder_alone():
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     images = np.random.default_rng(0).integers(0, 256, (12, 24, 24, 3), np.uint8)
     options = dataclasses.replace(dcsh.Options.frozen(), epochs=1, hidden=8)
-    hash_function = dcsh.fit(images, encoder, bits=16, options=options)
+    hash_function = fit(dcsh, images, encoder, bits=16, options=options)
     after = hash_function.encoder.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -123,7 +124,7 @@ def test_switches_work_with_the_encoder_frozen_or_not(change, freeze):
     images = np.random.default_rng(0).integers(0, 256, (24, 24, 24, 3), np.uint8)
     kind = dcsh.Options.frozen() if freeze else dcsh.Options.from_scratch()
     options = dataclasses.replace(kind, epochs=2, hidden=32, **change)
-    hash_function = dcsh.fit(images, encoder, bits=16, options=options)
+    hash_function = fit(dcsh, images, encoder, bits=16, options=options)
     after = hash_function.encoder.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before) == freeze
 

@@ -4,6 +4,7 @@ from math import log
 
 import numpy as np
 import pytest
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, rotation, tiny, unit, z_of
@@ -63,15 +64,15 @@ def test_hash_function_is_the_planes_between_groups():
     kmeans = KMeans(24, init="random", n_init=1, random_state=2).fit(features)
     sizes = np.bincount(kmeans.labels_, minlength=24)
     normals, offsets = dsh.hyperplanes(kmeans.cluster_centers_, sizes, 16, 3)
-    z = z_of(dsh.fit(images, PixelEncoder(), bits=16, seed=2, options=options), images)
+    z = z_of(fit(dsh, images, PixelEncoder(), bits=16, seed=2, options=options), images)
     assert np.allclose(z, features @ normals.T - offsets, atol=1e-5)
 
 
 def test_rotated_features_give_the_same_codes():
     """Everything hangs on distances."""
     images = tiny(80)
-    plain = dsh.fit(images, PixelEncoder(), bits=16)
-    turned = dsh.fit(images, PixelEncoder(rotation()), bits=16)
+    plain = fit(dsh, images, PixelEncoder(), bits=16)
+    turned = fit(dsh, images, PixelEncoder(rotation()), bits=16)
     assert np.allclose(z_of(plain, images), z_of(turned, images), atol=1e-4)
 
 
@@ -94,6 +95,6 @@ def test_options_without_meaning_are_refused(change, named):
 
 def test_too_few_or_too_like_images_are_refused():
     with pytest.raises(UsageError, match="24 images or more for 16 bits, not 20"):
-        dsh.fit(tiny(20), PixelEncoder(), bits=16)
+        fit(dsh, tiny(20), PixelEncoder(), bits=16)
     with pytest.raises(UsageError, match="pairs of adjacent groups for 16 bits"):
-        dsh.fit(np.repeat(tiny(4), 10, axis=0), PixelEncoder(), bits=16)
+        fit(dsh, np.repeat(tiny(4), 10, axis=0), PixelEncoder(), bits=16)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, tiny, unit, z_of
@@ -40,7 +41,7 @@ def test_hash_function_applies_what_was_found(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 24, 24, 3), np.uint8)
     torch.manual_seed(0)
     encoder = Encoder("small")
-    hash_function = itq.fit(images, encoder, bits=16, seed=3, run=tmp_path)
+    hash_function = fit(itq, images, encoder, bits=16, seed=3, folder=tmp_path)
     seen = extract(images, encoder)[:, 0].astype(np.float64)
     unit = seen / np.linalg.norm(seen, axis=1, keepdims=True)
     mean, projection, rotation, errors = itq.quantize(unit, 16, itq.Options(), seed=3)
@@ -54,7 +55,7 @@ def test_hash_function_applies_what_was_found(tmp_path):
 def test_more_bits_than_images_are_refused():
     images = np.zeros((10, 24, 24, 3), np.uint8)
     with pytest.raises(UsageError, match="16 bits from 10 images"):
-        itq.fit(images, Encoder("small"), bits=16)
+        fit(itq, images, Encoder("small"), bits=16)
 
 
 @settings(max_examples=10, deadline=None)
@@ -84,7 +85,7 @@ def test_shift_and_scale_of_the_features_do_not_matter(scale, shift):
 def test_order_of_the_training_images_does_not_matter():
     images = tiny()
     mixed = images[np.random.default_rng(0).permutation(len(images))]
-    one, other = (itq.fit(given, PixelEncoder(), bits=16) for given in (images, mixed))
+    one, other = (fit(itq, given, PixelEncoder(), bits=16) for given in (images, mixed))
     assert np.allclose(z_of(one, images), z_of(other, images), atol=1e-5)
 
 
@@ -93,7 +94,7 @@ def test_z_is_as_far_apart_as_the_principal_components():
     images = tiny()
     seen = unit(images)
     left, spectrum, _ = np.linalg.svd(seen - seen.mean(axis=0), full_matrices=False)
-    z = z_of(itq.fit(images, PixelEncoder(), bits=16), images)
+    z = z_of(fit(itq, images, PixelEncoder(), bits=16), images)
     assert np.allclose(pdist(z), pdist(left[:, :16] * spectrum[:16]), atol=1e-5)
     assert np.allclose(z.mean(axis=0), 0, atol=1e-6)
 

@@ -3,6 +3,7 @@ import dataclasses
 import by_hand
 import numpy as np
 import pytest
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, ones, rotation, tiny, unit, z_of
@@ -48,7 +49,7 @@ def test_no_direction_is_preferred():
 def test_z_is_the_centred_kernel_row_times_the_direction():
     """With as many anchors as images they are all images; the new row is centred in full."""
     images, unseen = tiny(40), tiny(9, seed=1)
-    hash_function = kulsh.fit(images, PixelEncoder(), bits=16, seed=5)
+    hash_function = fit(kulsh, images, PixelEncoder(), bits=16, seed=5)
     points = unit(images)
     sigma = pdist(points).mean()
     kernel = gaussian(points, points, sigma)
@@ -78,15 +79,15 @@ def test_what_all_anchors_share_does_not_matter(seed):
 
 def test_rotated_features_give_the_same_codes():
     images = tiny()
-    plain = kulsh.fit(images, PixelEncoder(), bits=16)
-    turned = kulsh.fit(images, PixelEncoder(rotation()), bits=16)
+    plain = fit(kulsh, images, PixelEncoder(), bits=16)
+    turned = fit(kulsh, images, PixelEncoder(rotation()), bits=16)
     assert np.allclose(z_of(plain, images), z_of(turned, images), atol=1e-3)
 
 
 def test_no_bit_is_rounding_where_images_are_there_twice():
     """Anchors that are alike leave the kernel matrix without full rank."""
     images = np.concatenate([tiny(75)] * 2)
-    hash_function = kulsh.fit(images, PixelEncoder(), bits=16)
+    hash_function = fit(kulsh, images, PixelEncoder(), bits=16)
     z = z_of(hash_function, images)
     assert 0.1 < np.sqrt(np.mean(z**2)) < 10
     exact = by_hand.z_of(hash_function.head, unit(images))
@@ -95,7 +96,7 @@ def test_no_bit_is_rounding_where_images_are_there_twice():
 
 def test_an_archive_may_be_smaller_than_the_draw():
     images = tiny(24)
-    share = ones(kulsh.fit(images, PixelEncoder(), bits=16), images)
+    share = ones(fit(kulsh, images, PixelEncoder(), bits=16), images)
     assert share.min() > 0.1 and share.max() < 0.9
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, tiny, unit, z_of
@@ -12,7 +13,7 @@ def test_z_is_the_side_of_random_planes_through_the_mean():
     images = tiny()
     normals = np.random.default_rng(4).standard_normal((16, 48))
     features = unit(images)
-    z = z_of(lsh.fit(images, PixelEncoder(), bits=16, seed=4), images)
+    z = z_of(fit(lsh, images, PixelEncoder(), bits=16, seed=4), images)
     assert np.allclose(z, (features - features.mean(axis=0)) @ normals.T, atol=1e-5)
     assert np.allclose(z.mean(axis=0), 0, atol=1e-5)
 
@@ -22,7 +23,7 @@ def test_z_is_the_side_of_random_planes_through_the_mean():
 def test_bits_differ_as_often_as_the_angle_says(seed):
     """Charikar: P[bits differ] = angle / pi."""
     images = tiny(20)
-    planes = lsh.fit(tiny(1100), PixelEncoder(), bits=1024, seed=seed)
+    planes = fit(lsh, tiny(1100), PixelEncoder(), bits=1024, seed=seed)
     bits = z_of(planes, images) >= 0
     centred = unit(images) - unit(tiny(1100)).mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
@@ -34,12 +35,12 @@ def test_bits_differ_as_often_as_the_angle_says(seed):
 def test_order_of_the_training_images_does_not_matter():
     images = tiny()
     mixed = images[np.random.default_rng(0).permutation(len(images))]
-    one, other = (lsh.fit(given, PixelEncoder(), bits=16) for given in (images, mixed))
+    one, other = (fit(lsh, given, PixelEncoder(), bits=16) for given in (images, mixed))
     assert np.allclose(z_of(one, images), z_of(other, images), atol=1e-6)
 
 
 def test_bits_may_be_more_than_features():
     images = tiny(100)
-    assert z_of(lsh.fit(images, PixelEncoder(), bits=64), images).shape == (100, 64)
+    assert z_of(fit(lsh, images, PixelEncoder(), bits=64), images).shape == (100, 64)
     with pytest.raises(UsageError, match="20 bits"):
-        lsh.fit(images, PixelEncoder(), bits=20)
+        fit(lsh, images, PixelEncoder(), bits=20)

@@ -3,6 +3,7 @@ import dataclasses
 import by_hand
 import numpy as np
 import pytest
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, tiny, unit, z_of
@@ -92,13 +93,13 @@ def test_z_is_the_share_of_a_topic_above_its_median():
 
     median = np.median(shares(counts), axis=0)
     encoder = PixelEncoder(np.diag(signs))
-    z = z_of(plsh.fit(images, encoder, bits=16, seed=3, options=options), unseen)
+    z = z_of(fit(plsh, images, encoder, bits=16, seed=3, options=options), unseen)
     assert np.allclose(z, shares(np.maximum(others, 0)) - median, atol=1e-3)
 
 
 def test_each_bit_halves_the_training_images():
     images = tiny(80)
-    z = z_of(plsh.fit(images, PixelEncoder(), bits=16), images)
+    z = z_of(fit(plsh, images, PixelEncoder(), bits=16), images)
     ones = (z >= 0).sum(axis=0)
     assert (np.abs(ones - 40) <= 1).all()
 
@@ -121,9 +122,9 @@ def test_options_without_meaning_are_refused(change, named):
 @pytest.mark.parametrize("groups", [3, 16])
 def test_bits_that_cannot_be_shared_are_refused(groups):
     with pytest.raises(UsageError, match=f"16 bits among {groups} groups"):
-        plsh.fit(tiny(), PixelEncoder(), bits=16, options=plsh.Options(groups=groups))
+        fit(plsh, tiny(), PixelEncoder(), bits=16, options=plsh.Options(groups=groups))
 
 
 def test_images_of_fewer_kinds_than_groups_are_refused():
     with pytest.raises(UsageError, match="2 kinds of images for 4 groups"):
-        plsh.fit(np.repeat(tiny(2), 20, axis=0), PixelEncoder(), bits=16)
+        fit(plsh, np.repeat(tiny(2), 20, axis=0), PixelEncoder(), bits=16)

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import PixelEncoder, tiny, unit, z_of
@@ -34,13 +35,13 @@ def test_z_is_the_decoded_feature_above_its_median():
     mean, scale = features.mean(axis=0), features.std(axis=0)
     decoder = prh.fit_decoder((features - mean) / scale, 16, 1.0, np.random.default_rng(7))
     median = np.median((features - mean) / scale @ decoder.T, axis=0)
-    z = z_of(prh.fit(images, PixelEncoder(), bits=16, seed=7), unseen)
+    z = z_of(fit(prh, images, PixelEncoder(), bits=16, seed=7), unseen)
     assert np.allclose(z, (others - mean) / scale @ decoder.T - median, atol=1e-3)
 
 
 def test_each_bit_halves_the_training_images():
     images = tiny(61)
-    z = z_of(prh.fit(images, PixelEncoder(), bits=16), images)
+    z = z_of(fit(prh, images, PixelEncoder(), bits=16), images)
     ones = (z >= 0).sum(axis=0)
     assert ((ones >= 30) & (ones <= 31)).all()  # the median image is on either side
 
@@ -48,7 +49,7 @@ def test_each_bit_halves_the_training_images():
 def test_order_of_the_training_images_does_not_matter():
     images = tiny()
     mixed = images[np.random.default_rng(0).permutation(len(images))]
-    one, other = (prh.fit(given, PixelEncoder(), bits=16) for given in (images, mixed))
+    one, other = (fit(prh, given, PixelEncoder(), bits=16) for given in (images, mixed))
     assert np.allclose(z_of(one, images), z_of(other, images), atol=1e-4)
 
 
@@ -56,7 +57,7 @@ def test_a_feature_that_never_changes_does_no_harm():
     images = tiny()
     matrix = np.eye(48)
     matrix[:, 5] = 0
-    z = z_of(prh.fit(images, PixelEncoder(matrix), bits=16), images)
+    z = z_of(fit(prh, images, PixelEncoder(matrix), bits=16), images)
     assert np.isfinite(z).all() and np.sqrt(np.mean(z**2)) < 1e3
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import fitting
 import pytest
 import torch
 from soft_targets import (
@@ -29,7 +30,7 @@ QUICK = psch.Options(epochs=12, batch_size=8, hidden=32, clusters=6)
 def fit(*, seed=0, **further):
     with seeded(0):
         encoder = Encoder("small")
-    return psch.fit(scenes()[0], encoder, bits=16, seed=seed, options=QUICK, **further)
+    return fitting.fit(psch, scenes()[0], encoder, bits=16, seed=seed, options=QUICK, **further)
 
 
 def case(seed=0, bits=16):
@@ -126,12 +127,12 @@ def test_features_and_parts_come_from_the_cache(tmp_path):
 
 def test_an_encoder_without_maps_will_do():
     images, options = scenes(each=1)[0], dataclasses.replace(QUICK, epochs=2)
-    assert psch.fit(images, Encoder("gist"), bits=16, options=options).bits == 16
+    assert fitting.fit(psch, images, Encoder("gist"), bits=16, options=options).bits == 16
 
 
 def test_one_image_is_too_few():
     with pytest.raises(TrainingError, match="too few images"):
-        psch.fit(scenes()[0][:1], Encoder("small"), bits=16, options=QUICK)
+        fitting.fit(psch, scenes()[0][:1], Encoder("small"), bits=16, options=QUICK)
 
 
 def test_exported_file_gives_the_codes_of_the_network(tmp_path):

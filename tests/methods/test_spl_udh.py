@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import fitting
 import pytest
 import torch
 from soft_targets import (
@@ -30,7 +31,7 @@ QUICK = spl_udh.Options(
 def fit(*, seed=0, **further):
     with seeded(0):
         encoder = Encoder("small")
-    return spl_udh.fit(scenes()[0], encoder, bits=16, seed=seed, options=QUICK, **further)
+    return fitting.fit(spl_udh, scenes()[0], encoder, bits=16, seed=seed, options=QUICK, **further)
 
 
 def case(seed=0, bits=16, images=7, length=10):

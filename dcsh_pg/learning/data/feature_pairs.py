@@ -1,4 +1,4 @@
-"""Positive pairs in feature space: views of an image that a frozen encoder has seen."""
+"""Positive pairs of features: views of an image, encoded by a frozen encoder."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dcsh_pg.learning.data.pairs import Pairs, draw_partners
 
 
 class FeaturePairs:
-    """Two views of each image among those that a frozen encoder has seen.
+    """Two of the encoded views of each image.
 
     Args:
-        features: float32 (N, V, D), view 0 being the image as it lies.
+        features: float32 (N, V, D); view 0 is the image as it is.
         neighbours: int64 (N, k), or None.  With them the second view is one of the image itself
-            or of one of its neighbours, each as likely, and views of neighbours are no negatives.
-        dropout: share of the features that are 0 in a drawn view, the others scaled up for it.
+            or of one of its neighbours, all equally likely, and views of neighbours are not
+            negatives.
+        dropout: fraction of the features that are 0 in a drawn view; the others are scaled up.
     """
 
     def __init__(self, features: Tensor, neighbours: Tensor | None = None, *, dropout: float = 0.0):
@@ -34,7 +35,7 @@ class FeaturePairs:
             for images, view in zip((rows, partners), views, strict=True)
         )
         images = torch.cat([rows, partners]).to(self.features.device)
-        return Pairs(first, second, ignored, images)
+        return Pairs(first, second, images, ignored)
 
     def plain(self, rows: Tensor) -> Tensor:
         return self.features[rows, 0]

@@ -1,4 +1,4 @@
-"""Features of a frozen encoder, computed once for each image and view and kept on disk."""
+"""Features of a frozen encoder, computed once for each image and view and cached on disk."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import torch
 from torch import Tensor
 
 from dcsh_pg.errors import OutputError
-from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.encoders.encoder import ImageEncoder
 from dcsh_pg.learning.model.hash_function import orient
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.progress import SILENT, Progress
 
 Precision = Literal["float32", "bfloat16"]
+ALL_ORIENTATIONS = range(8)
+"""The image as it is, its right-angle rotations, and their mirror images."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One fixed way of looking at an image.
+    """A fixed view of an image.
 
     Attributes:
         orientation: 0 to 7, as in ``hash_function.orient``.
@@ -49,8 +51,8 @@ def fixed_views(orientations: Sequence[int], scales: Sequence[float] = (1.0,)) -
     return [View(orientation, scale) for scale in scales for orientation in orientations]
 
 
-def encoder_digest(encoder: Encoder) -> str:
-    """SHA-256 over what the encoder is and over its weights, in hexadecimal."""
+def encoder_digest(encoder: ImageEncoder) -> str:
+    """SHA-256 over the encoder's ``config`` and weights, in hexadecimal."""
     digest = hashlib.sha256(repr(sorted(encoder.config.items())).encode())
     for key, value in encoder.state_dict().items():
         digest.update(key.encode())
@@ -59,16 +61,15 @@ def encoder_digest(encoder: Encoder) -> str:
 
 
 class FeatureCache:
-    """Where features are kept, and in which precision the encoder computes them.
+    """Features on disk, and the precision in which encoders compute them.
 
-    Rows lie in an SQLite file, one for each image, encoder, view and precision.  With ``memory``
-    what was read or computed also stays in memory, for a program that fits many hash functions
-    to the same images.
+    An SQLite file has a row for each image, encoder, view and precision.  With ``memory`` rows are
+    also kept in memory, for a program that fits many hash functions to the same images.
 
     Attributes:
         precision: 'float32', or 'bfloat16' for the encoder's convolutions and matrix products:
-            several times faster on processors and GPUs with units for it, features then differ
-            by about one per cent.
+            several times faster on processors and GPUs that support it; features differ by about
+            one per cent.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class FeatureCache:
         """Opens the cache.
 
         Args:
-            folder: where the file is or will be made; None keeps nothing on disk.
+            folder: of the file, created if missing; None keeps nothing on disk.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -105,11 +106,11 @@ class FeatureCache:
 
     @property
     def keeps(self) -> bool:
-        """Whether anything is kept at all."""
+        """Whether rows are kept on disk or in memory."""
         return self._connection is not None or self._rows is not None
 
     def key(self, encoder: str, view: View, image: bytes) -> bytes:
-        """Name of one row.
+        """The key of one row.
 
         Args:
             encoder: its ``encoder_digest``.
@@ -119,7 +120,7 @@ class FeatureCache:
         return hashlib.sha256(f"{encoder} {view}{suffix}".encode() + image).digest()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """Those of these rows that are there, float32 (dim,) each."""
+        """The rows with these keys that exist, float32 (dim,) each."""
         found = {key: self._rows[key] for key in keys if key in self._rows} if self._rows else {}
         asked = [key for key in keys if key not in found]
         if self._connection is None or not asked:
@@ -134,7 +135,7 @@ class FeatureCache:
         return found | read
 
     def put(self, keys: Sequence[bytes], features: np.ndarray) -> None:
-        """Keeps rows float32 (N, dim)."""
+        """Stores rows float32 (N, dim)."""
         if self._rows is not None:
             self._rows.update(zip(keys, features, strict=True))
         if self._connection is None:
@@ -149,7 +150,7 @@ class FeatureCache:
 @torch.no_grad()
 def extract(
     images: np.ndarray,
-    encoder: Encoder,
+    encoder: ImageEncoder,
     *,
     views: Sequence[View] = (View(),),
     cache: FeatureCache | Path | None = None,
@@ -159,15 +160,12 @@ def extract(
 ) -> np.ndarray:
     """Features of every view of every image.
 
-    What is computed is kept in ``cache`` as it comes, by the content of the image, the encoder
-    and the view: a run that was interrupted goes on, and another selection of the same images
-    costs nothing.
+    Features are stored in ``cache`` batch by batch, by the content of the image, the encoder and
+    the view, so that an interrupted run resumes, and another selection of the same images is free.
 
     Args:
-        images: uint8 (N, S, S, C); a memory map will do.
-        encoder: or any module like one, with ``name``, ``config``, ``input_size``, ``mean``,
-            ``std`` and ``dim``.
-        cache: the cache or its folder, or None for none.
+        images: uint8 (N, S, S, C), or a memory map.
+        cache: the cache, or its folder; None keeps nothing.
 
     Returns:
         float32 (N, len(views), dim).
@@ -220,15 +218,15 @@ def image_digest(image: np.ndarray) -> bytes:
 class _Compute:
     """uint8 images (N, S, S, C) -> features float32 (N, dim), by a frozen encoder."""
 
-    def __init__(self, encoder: Encoder, precision: Precision, device: torch.device | str):
-        self.preprocess = Preprocess(encoder.input_size, encoder.mean, encoder.std).to(device)
+    def __init__(self, encoder: ImageEncoder, precision: Precision, device: torch.device | str):
+        self.preprocess = Preprocess.of(encoder).to(device)
         self.encoder, self.precision = encoder, precision
         self.device_type = torch.device(device).type
 
     def __call__(self, images: Tensor) -> np.ndarray:
         inputs = self.preprocess(images).contiguous(memory_format=torch.channels_last)
-        # Autocast knows for every operator where bfloat16 is safe; norms stay in float32.
-        is_rough = self.precision == "bfloat16"
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=is_rough):
+        # Autocast picks the operators for which bfloat16 is safe; norms stay in float32.
+        is_reduced = self.precision == "bfloat16"
+        with torch.autocast(self.device_type, torch.bfloat16, enabled=is_reduced):
             features = self.encoder(inputs)
         return features.float().cpu().numpy()

@@ -13,17 +13,17 @@ from dcsh_pg.learning.model.device import send
 from dcsh_pg.learning.model.preprocess import Preprocess
 
 _CACHED_IMAGES = 4
-"""A CPU resizes so many at a time, because they stay in its caches: half the time of a batch."""
+"""Images resized at a time on a CPU: few enough to stay in its caches, which halves the time."""
 
 
 class ImagePairs:
-    """Two random views of each image (DCSH eq. 1), or of an image and its like.
+    """Two random views of each image (DCSH eq. 1), or of an image and a neighbour.
 
     Args:
-        images: uint8 (N, S, S, C); a memory map will do.
+        images: uint8 (N, S, S, C), or a memory map.
         neighbours: int64 (N, k) on the CPU, or None.  With them the second view is of the image
-            itself or of one of its neighbours, each as likely, and views of neighbours are no
-            negatives.
+            itself or of one of its neighbours, all equally likely, and views of neighbours are
+            not negatives.
     """
 
     def __init__(
@@ -35,11 +35,8 @@ class ImagePairs:
         memory_format: torch.memory_format = torch.contiguous_format,
         neighbours: Tensor | None = None,
     ):
-        self.images, self.device, self.memory_format = (
-            ImageStore(images, device),
-            device,
-            memory_format,
-        )
+        self.images, self.device = ImageStore(images, device), device
+        self.memory_format = memory_format
         self.preprocess, self.augmentation = preprocess.to(device), augmentation
         self.neighbours = neighbours
 
@@ -52,7 +49,8 @@ class ImagePairs:
         others = scaled if partners is rows else self._scaled(partners)
         views = self.augmentation(torch.cat([scaled, others]), generator)
         first, second = self._standardised(views).chunk(2)
-        return Pairs(first, second, None if ignored is None else send(ignored, self.device))
+        images = send(torch.cat([rows, partners]), self.device)
+        return Pairs(first, second, images, None if ignored is None else send(ignored, self.device))
 
     def plain(self, rows: Tensor) -> Tensor:
         return self._standardised(self._scaled(rows))

@@ -1,4 +1,4 @@
-"""What training takes its positive pairs from; ``image_pairs`` and ``feature_pairs`` are two such."""
+"""Positive pairs, and the sources that draw them: ``image_pairs`` and ``feature_pairs``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ class Pairs:
 
     Attributes:
         first, second: what the model takes, each (M, ...).
-        ignored: bool (2M, 2M), pairs of views that are no negatives, or None; see ``nt_xent``.
-        images: int64 (2M,), the image that each view is of, ``first`` before ``second``; None
-            from a source that no objective asks for it.
+        images: int64 (2M,), the image that each view is of, ``first`` before ``second``.
+        ignored: bool (2M, 2M), pairs of views that are not negatives, or None; see ``nt_xent``.
     """
 
     first: Tensor
     second: Tensor
+    images: Tensor
     ignored: Tensor | None = None
-    images: Tensor | None = None
 
 
 class PairSource(Protocol):
-    """Something that a model can be trained on without labels."""
+    """Draws positive pairs of images without labels."""
 
     def __len__(self) -> int: ...
 
@@ -35,22 +34,22 @@ class PairSource(Protocol):
         """A random positive pair for each of these rows, int64 (M,)."""
 
     def plain(self, rows: Tensor) -> Tensor:
-        """The same rows as they are when they get their code."""
+        """The same rows as they are when they are hashed: not augmented."""
 
 
 def draw_partners(
     rows: Tensor, neighbours: Tensor | None, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """Of which images the second views shall be, and which pairs are then no negatives.
+    """Draws the images of the second views, and finds the pairs that are not negatives.
 
     Args:
         rows: int64 (M,), the images of the first views.
         neighbours: int64 (N, k), or None: each image is its own partner and nothing is ignored.
 
     Returns:
-        int64 (M,), for each image itself or one of its neighbours, each as likely; and
-        ``Pairs.ignored``, true for views of one image, or of two of which one is a neighbour of
-        the other.
+        int64 (M,), for each image itself or one of its neighbours, all equally likely; and
+        ``Pairs.ignored``, true for views of one image, or of two images of which one is a
+        neighbour of the other.
     """
     if neighbours is None:
         return rows, None

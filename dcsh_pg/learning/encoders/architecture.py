@@ -1,9 +1,10 @@
-"""What there is to know of an encoder's network before it is built."""
+"""What is known of an encoder's network before it is built."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,22 +18,22 @@ class Architecture:
 
     Attributes:
         build: number of bands -> the network with random weights, images -> features.
-        dim: length of the features; None where the built network tells, as ``head_hidden_size``.
+        dim: length of the features; None for the built network's own ``head_hidden_size``.
         input_size: width and height of the images in pixels.
         maps: network, images -> its last feature map (N, C, h, w) before global pooling; None
             where it has none.
-        learned: whether there are weights at all; without, images are taken as they are, in 0..1.
-        default_weights: what it starts from where nothing else is said, 'pretrained' or 'none'.
+        learned: whether there are weights to learn; otherwise images are not standardised.
+        default_weights: default of ``--weights``, 'pretrained' or 'none'.
         imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
         timm: name of the timm model whose weights fit, if there is one.
-        cut: prefixes of weights that a file may hold and this network does without.
-        mean, std: of red, green and blue in 0..1, as its published weights have seen them.
+        cut: prefixes of weights that a file may have and this network has not.
+        mean, std: of red, green and blue in 0..1, in the training of its published weights.
     """
 
     build: Callable[[int], nn.Module]
     dim: int | None
     input_size: int = 224
-    maps: Callable[[nn.Module, Tensor], Tensor] | None = None
+    maps: Callable[[Any, Tensor], Tensor] | None = None
     learned: bool = True
     default_weights: str = "pretrained"
     imagenet: str | None = None

@@ -18,14 +18,16 @@ def _densenet169() -> DenseNet:
 
 
 def _maps(network: DenseNet, images: Tensor) -> Tensor:
-    """What is pooled: the last block behind its BatchNorm and ReLU."""
+    """The last block after its BatchNorm and ReLU, which is then pooled."""
     return functional.relu(network.features(images))
 
 
-DENSENET169 = Architecture(
-    lambda bands: with_bands(_densenet169(), bands),
-    dim=1664,
-    maps=_maps,
-    imagenet="densenet169",
-    cut=("classifier.",),
-)
+ENCODERS = {
+    "densenet169": Architecture(
+        lambda bands: with_bands(_densenet169(), bands),
+        dim=1664,
+        maps=_maps,
+        imagenet="densenet169",
+        cut=("classifier.",),
+    )
+}

@@ -1,25 +1,45 @@
-"""The module that every encoder is."""
+"""The torch module that every encoder is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.encoders import registry
+from dcsh_pg.learning.encoders.registry import find
 
 
-class Encoder(nn.Module):
+class ImageEncoder(nn.Module):
     """Float32 (N, bands, S, S), standardised -> features float32 (N, dim).
 
     Attributes:
-        name: one of ``NAMES``, or ``timm:`` and the name of a model of timm.
-        bands: bands of the images it takes.
+        name: the encoder's name.
+        bands: number of bands of the images.
         input_size: S, in pixels.
-        mean, std: per band, of images scaled to 0..1; what its input is standardised with.
+        mean, std: per band, of images scaled to 0..1; its input is standardised with them.
         dim: length of its features.
+    """
+
+    name: str
+    bands: int
+    input_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dim: int
+    __call__: Callable[[Tensor], Tensor]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain values that its features depend on, besides its weights."""
+        raise NotImplementedError
+
+
+class Encoder(ImageEncoder):
+    """An encoder by its name, see ``registry.find``.
+
+    Attributes:
         weights: where its weights came from: 'none', 'imagenet', 'pretrained' (published ones
             that are not of ImageNet alone) or a file's name.
     """
@@ -35,15 +55,16 @@ class Encoder(nn.Module):
         """Builds the network with random weights.
 
         Args:
-            mean, std: default to what the published weights have seen for three bands, else to
-                0.5 and 0.25.
+            mean, std: default to those of the published weights for three bands, else to 0.5
+                and 0.25.
 
         Raises:
-            UsageError: no encoder has that name, there is no band, or timm is needed and not
-                installed.
+            UsageError: there is no encoder of that name, ``bands`` is below 1, or the encoder
+                needs timm, which is not installed.
+            DcshError: the package that adds the encoder cannot be imported.
         """
         super().__init__()
-        architecture = registry.find(name)
+        architecture = find(name)
         if bands < 1:
             raise UsageError(f"an encoder cannot take {bands} bands")
         self.name, self.bands = name, bands
@@ -51,10 +72,10 @@ class Encoder(nn.Module):
         default_mean, default_std = architecture.standardisation(bands)
         self.mean, self.std = tuple(mean or default_mean), tuple(std or default_std)
         self.weights = "none"
-        self.body = architecture.build(bands)
+        self.body: Any = architecture.build(bands)
         self.dim = self.body.head_hidden_size if architecture.dim is None else architecture.dim
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         return self.body(images)
 
     def maps(self, images: Tensor) -> Tensor:
@@ -63,7 +84,7 @@ class Encoder(nn.Module):
         Raises:
             UsageError: this encoder has none.
         """
-        maps = registry.find(self.name).maps
+        maps = find(self.name).maps
         if maps is None:
             raise UsageError(
                 f"the encoder {self.name} has no feature maps",

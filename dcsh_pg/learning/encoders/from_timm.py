@@ -89,5 +89,7 @@ def _dinov2(name: str, model: str, dim: int) -> Architecture:
     return Architecture(build, dim=dim, timm=model)
 
 
-DINOV2_VITS14 = _dinov2("dinov2_vits14", "vit_small_patch14_dinov2", dim=384)
-DINOV2_VITB14 = _dinov2("dinov2_vitb14", "vit_base_patch14_dinov2", dim=768)
+ENCODERS = {
+    "dinov2_vits14": _dinov2("dinov2_vits14", "vit_small_patch14_dinov2", dim=384),
+    "dinov2_vitb14": _dinov2("dinov2_vitb14", "vit_base_patch14_dinov2", dim=768),
+}

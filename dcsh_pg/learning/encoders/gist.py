@@ -157,10 +157,12 @@ def _blur(n: int) -> np.ndarray:
     return np.fft.ifft(np.fft.fft(np.eye(n)) * gain).real
 
 
-GIST = Architecture(
-    lambda bands: Gist(),
-    dim=SCALES * ORIENTATIONS * GRID * GRID,
-    input_size=SIZE,
-    learned=False,
-    default_weights="none",
-)
+ENCODERS = {
+    "gist": Architecture(
+        lambda bands: Gist(),
+        dim=SCALES * ORIENTATIONS * GRID * GRID,
+        input_size=SIZE,
+        learned=False,
+        default_weights="none",
+    )
+}

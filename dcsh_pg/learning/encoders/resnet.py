@@ -42,30 +42,32 @@ def _maps(network: ResNet, images: Tensor) -> Tensor:
     return network.layer4(network.layer3(network.layer2(network.layer1(x))))
 
 
-RESNET18 = Architecture(
-    lambda bands: with_bands(_resnet18(), bands),
-    dim=512,
-    maps=_maps,
-    imagenet="resnet18",
-    cut=("fc.",),
-)
-RESNET50 = Architecture(
-    lambda bands: with_bands(_resnet50(), bands),
-    dim=2048,
-    maps=_maps,
-    imagenet="resnet50",
-    cut=("fc.",),
-)
-RESNET50_LAYER3 = Architecture(
-    lambda bands: with_bands(_resnet50_layer3(), bands),
-    dim=1024,
-    maps=_maps,
-    imagenet="resnet50",
-    cut=("fc.", "layer4."),
-)
-RESNET50_V1_LAYER3 = Architecture(
-    lambda bands: with_bands(_resnet50_v1_layer3(), bands),
-    dim=1024,
-    maps=_maps,
-    cut=("fc.", "layer4."),
-)
+ENCODERS = {
+    "resnet18": Architecture(
+        lambda bands: with_bands(_resnet18(), bands),
+        dim=512,
+        maps=_maps,
+        imagenet="resnet18",
+        cut=("fc.",),
+    ),
+    "resnet50": Architecture(
+        lambda bands: with_bands(_resnet50(), bands),
+        dim=2048,
+        maps=_maps,
+        imagenet="resnet50",
+        cut=("fc.",),
+    ),
+    "resnet50-layer3": Architecture(
+        lambda bands: with_bands(_resnet50_layer3(), bands),
+        dim=1024,
+        maps=_maps,
+        imagenet="resnet50",
+        cut=("fc.", "layer4."),
+    ),
+    "resnet50-v1-layer3": Architecture(
+        lambda bands: with_bands(_resnet50_v1_layer3(), bands),
+        dim=1024,
+        maps=_maps,
+        cut=("fc.", "layer4."),
+    ),
+}

@@ -50,10 +50,12 @@ def _convolution(before: int, width: int, *, kernel: int = 3, stride: int = 1) -
     )
 
 
-SMALL = Architecture(
-    lambda bands: with_bands(SmallNet(), bands),
-    dim=sum(SmallNet.WIDTHS),
-    input_size=64,
-    maps=SmallNet.maps,
-    default_weights="none",
-)
+ENCODERS = {
+    "small": Architecture(
+        lambda bands: with_bands(SmallNet(), bands),
+        dim=sum(SmallNet.WIDTHS),
+        input_size=64,
+        maps=lambda network, images: network.maps(images),
+        default_weights="none",
+    )
+}

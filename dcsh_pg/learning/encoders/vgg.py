@@ -25,17 +25,19 @@ def _maps(network: VGG, images: Tensor) -> Tensor:
     return network.features(images)
 
 
-VGG16_FC6 = Architecture(
-    lambda bands: with_bands(_vgg16(layers=2), bands),
-    dim=4096,
-    maps=_maps,
-    imagenet="vgg16",
-    cut=("classifier.3.", "classifier.6."),
-)
-VGG16_FC7 = Architecture(
-    lambda bands: with_bands(_vgg16(layers=5), bands),
-    dim=4096,
-    maps=_maps,
-    imagenet="vgg16",
-    cut=("classifier.6.",),
-)
+ENCODERS = {
+    "vgg16-fc6": Architecture(
+        lambda bands: with_bands(_vgg16(layers=2), bands),
+        dim=4096,
+        maps=_maps,
+        imagenet="vgg16",
+        cut=("classifier.3.", "classifier.6."),
+    ),
+    "vgg16-fc7": Architecture(
+        lambda bands: with_bands(_vgg16(layers=5), bands),
+        dim=4096,
+        maps=_maps,
+        imagenet="vgg16",
+        cut=("classifier.6.",),
+    ),
+}

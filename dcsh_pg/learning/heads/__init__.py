@@ -1,40 +1,35 @@
-"""Heads: features float32 (N, dim) -> z float32 (N, bits), one kind a file.
-
-A head is a torch module with
-
-    KIND      its name in files
-    dim       length of the features
-    bits      K
-    config    the arguments that build it again, without its weights
-    fold()    makes it ready for export, in place: the same z in fewer steps
-"""
+"""Heads: features float32 (N, dim) -> z float32 (N, bits), one kind a file."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from dcsh_pg.errors import ModelError
+from dcsh_pg.learning.heads.head import Head
 from dcsh_pg.learning.heads.kernel import KernelHead
 from dcsh_pg.learning.heads.mlp import MLPHead
 from dcsh_pg.learning.heads.topics import TopicHead
+from dcsh_pg.plugins import import_address
 
-_KINDS = {kind.KIND: kind for kind in (MLPHead, KernelHead, TopicHead)}
+_KINDS: dict[str, type[Head]] = {kind.KIND: kind for kind in (MLPHead, KernelHead, TopicHead)}
 
 
-def build(kind: str, config: dict[str, Any]) -> nn.Module:
+def build(kind: str, config: dict[str, Any]) -> Head:
     """A head with random or empty weights.
 
+    Args:
+        kind: its class's ``KIND``.
+
     Raises:
-        ModelError: no head is of that kind.
+        ModelError: there is no such class.
     """
-    if kind not in _KINDS:
+    made = _KINDS.get(kind) or import_address(kind)
+    if not (isinstance(made, type) and issubclass(made, Head)):
         raise ModelError(
-            f"a head of kind {kind!r} is not known",
-            hint="the file was written by another version of dcsh-pg",
+            f"unknown kind of head {kind!r}",
+            hint="install the package that adds the method, or the dcsh-pg that wrote the file",
         )
-    return _KINDS[kind](**config)
+    return made(**config)
 
 
-__all__ = ["KernelHead", "MLPHead", "TopicHead", "build"]
+__all__ = ["Head", "KernelHead", "MLPHead", "TopicHead", "build"]

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.codes import check_bits
+from dcsh_pg.learning.heads.head import Head
 
 
-class KernelHead(nn.Module):
+class KernelHead(Head):
     """Features (N, dim) -> z (N, bits) = W (kappa(x, anchors) - centre) - threshold.
 
     kappa is the Gaussian kernel exp(-|x - a|² / (2 sigma²)).  Kernels are computed in double
@@ -25,11 +26,14 @@ class KernelHead(nn.Module):
         l2_normalize: whether features are first scaled to unit length.
         points: the anchors, float32 (p, dim).
         sigma: float32 scalar, the kernel's width.
-        centre: what is taken off each kernel row, float32 (p,).
+        centre: subtracted from each kernel row, float32 (p,).
         linear: W and minus the thresholds.
     """
 
     KIND = "kernel"
+    points: Tensor
+    sigma: Tensor
+    centre: Tensor
 
     def __init__(self, dim: int, bits: int, *, anchors: int, l2_normalize: bool = False):
         super().__init__()
@@ -53,9 +57,6 @@ class KernelHead(nn.Module):
         squares = features.square().sum(dim=1, keepdim=True) + points.square().sum(dim=1)
         distances = (squares - 2 * features @ points.T).clamp(min=0)
         return torch.exp(-distances / (2 * self.sigma.double().square()))
-
-    def fold(self) -> None:
-        """Nothing to fold."""
 
     @property
     def config(self) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.codes import check_bits
+from dcsh_pg.learning.heads.head import Head
 
 
-class MLPHead(nn.Module):
+class MLPHead(Head):
     """Features (N, dim) -> z (N, bits): Linear layers with ReLU between.
 
     Attributes:
@@ -45,31 +46,41 @@ class MLPHead(nn.Module):
         for before, width in itertools.pairwise(widths):
             layers += [nn.Linear(before, width), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        self.norm = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
+        self.norm: nn.Module = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.norm(self.project(features))
+        z: Tensor = self.norm(self.project(features))
+        return z
 
     def project(self, features: Tensor) -> Tensor:
         """z before BatchNorm."""
         if self.l2_normalize:
             features = functional.normalize(features, dim=1)
-        return self.layers(features)
+        z: Tensor = self.layers(features)
+        return z
 
     @torch.no_grad()
     def calibrate(self, projected: Tensor) -> None:
-        """Sets BatchNorm's statistics to those of z before it, (N, bits).
+        """Sets BatchNorm's statistics to those of its inputs, (N, bits).
 
         Running averages over augmented batches lag behind in short trainings, and then bits that
-        are balanced in training are not when images get their code.
+        are balanced in training are unbalanced when images are hashed.
         """
-        if self.batch_norm:
-            self.norm.running_mean.copy_(projected.mean(dim=0))
-            self.norm.running_var.copy_(projected.var(dim=0))
+        if isinstance(self.norm, nn.BatchNorm1d):
+            _, _, running_mean, running_var = _statistics(self.norm)
+            running_mean.copy_(projected.mean(dim=0))
+            running_var.copy_(projected.var(dim=0))
+
+    @property
+    def last(self) -> nn.Linear:
+        """The last Linear layer."""
+        layer = self.layers[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
 
     @property
     def batch_norm(self) -> bool:
-        """Whether BatchNorm stands after the last Linear."""
+        """Whether BatchNorm follows the last Linear."""
         return isinstance(self.norm, nn.BatchNorm1d)
 
     @property
@@ -85,12 +96,12 @@ class MLPHead(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Puts BatchNorm into the last Linear, in place; z stays the same up to rounding."""
-        if self.batch_norm:
-            linear, norm = self.layers[-1], self.norm
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            linear.weight.mul_(scale[:, None])
-            linear.bias.copy_((linear.bias - norm.running_mean) * scale + norm.bias)
+        """Merges BatchNorm into the last Linear, in place; z stays the same up to rounding."""
+        if isinstance(self.norm, nn.BatchNorm1d):
+            weight, bias, mean, variance = _statistics(self.norm)
+            scale = weight / torch.sqrt(variance + self.norm.eps)
+            self.last.weight.mul_(scale[:, None])
+            self.last.bias.copy_((self.last.bias - mean) * scale + bias)
             self.norm = nn.Identity()
 
     @classmethod
@@ -98,6 +109,12 @@ class MLPHead(nn.Module):
         """One Linear layer with these weights (bits, dim) and biases (bits,)."""
         head = cls(weight.shape[1], weight.shape[0], l2_normalize=l2_normalize)
         with torch.no_grad():
-            head.layers[0].weight.copy_(torch.from_numpy(weight))
-            head.layers[0].bias.copy_(torch.from_numpy(bias))
+            head.last.weight.copy_(torch.from_numpy(weight))
+            head.last.bias.copy_(torch.from_numpy(bias))
         return head
+
+
+def _statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weight, bias, running mean and variance of a BatchNorm that keeps them, as ours does."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.weight, norm.bias, norm.running_mean, norm.running_var

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dcsh_pg.codes import check_bits
+from dcsh_pg.learning.heads.head import Head
 
 _TINY = 1e-12
-"""Floor of divisors.  Not added to them: torch's exporter takes such a sum for its first term, and an
-image without features would be 0 / 0."""
+"""Floor of divisors.  It is not added to them: torch's exporter simplifies such a sum to its first
+term, and an image without features would give 0 / 0."""
 
 
-class TopicHead(nn.Module):
+class TopicHead(Head):
     """Features (N, dim) >= 0 -> z (N, bits): shares of topics above their thresholds.
 
     The features count as frequencies n(w) of ``dim`` words.  In each of ``groups`` independent
@@ -34,6 +35,8 @@ class TopicHead(nn.Module):
     """
 
     KIND = "topics"
+    words: Tensor
+    thresholds: Tensor
 
     def __init__(self, dim: int, bits: int, *, groups: int, steps: int):
         super().__init__()
@@ -57,9 +60,6 @@ class TopicHead(nn.Module):
                 share = share / share.sum(dim=1, keepdim=True).clamp(min=_TINY)
             shares.append(share)
         return torch.cat(shares, dim=1)
-
-    def fold(self) -> None:
-        """Nothing to fold."""
 
     @property
     def config(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""The hash function: what every method, deep or classic, ends in, and its file."""
+"""The hash function, which every method ends in, and its file."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, ModelError
 from dcsh_pg.learning import heads
 from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.heads import Head
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.learning.model.saving import save_whole
 
+HASH_FUNCTION = "hash_function.pt"
+"""Its file in the folder of a training run."""
 FORMAT = 1
-"""Version of the file; one with another is refused."""
+"""Version of the file; any other is refused."""
 
 
 class HashFunction(nn.Module):
@@ -25,14 +29,16 @@ class HashFunction(nn.Module):
     Attributes:
         encoder: image -> features.
         head: features -> z; see ``dcsh_pg.learning.heads``.
-        method: the method that made it; see ``dcsh_pg.methods.NAMES``.
+        method: name of the method that made it.
         bits: K.
         orientations: z is the mean over this many orientations of the image: 1 (as it lies),
-            4 (right-angle rotations) or 8 (and their mirror images).  Encoding costs as many
-            times more.
+            4 (right-angle rotations) or 8 (and their mirror images).  Hashing takes as many times
+            longer.
     """
 
-    def __init__(self, encoder: Encoder, head: nn.Module, *, method: str, orientations: int = 1):
+    __call__: Callable[[Tensor], Tensor]
+
+    def __init__(self, encoder: Encoder, head: Head, *, method: str, orientations: int = 1):
         super().__init__()
         if head.dim != encoder.dim:
             raise ModelError(f"a head for {head.dim} features behind an encoder of {encoder.dim}")
@@ -49,13 +55,13 @@ class HashFunction(nn.Module):
         return self._mean(self.head(features))
 
     def from_features(self, features: Tensor) -> Tensor:
-        """z of images whose features are already known.
+        """z of images from their features.
 
         Args:
             features: float32 (N, orientations, dim), of the orientations 0, 1, ... in this order.
 
         Returns:
-            float32 (N, bits), what ``forward`` gives for those images.
+            float32 (N, bits), as ``forward`` gives for those images.
         """
         return self._mean(self.head(features.transpose(0, 1).flatten(0, 1)))
 
@@ -66,11 +72,11 @@ class HashFunction(nn.Module):
         return z.reshape(self.orientations, -1, self.bits).mean(dim=0)
 
     def preprocess(self) -> Preprocess:
-        """What turns uint8 images into this function's input."""
-        return Preprocess(self.encoder.input_size, self.encoder.mean, self.encoder.std)
+        """The module that turns uint8 images into this function's input."""
+        return Preprocess.of(self.encoder)
 
     def fold(self) -> HashFunction:
-        """A copy in evaluation mode, ready for export: BatchNorm behind the head is folded away."""
+        """A copy in evaluation mode, ready for export: its head is folded."""
         folded = copy.deepcopy(self).eval()
         folded.head.fold()
         return folded
@@ -87,7 +93,7 @@ def orient(images: Tensor, view: int) -> Tensor:
 
 
 def save(path: Path, hash_function: HashFunction, training: dict[str, Any]) -> None:
-    """Writes one file with the hash function and what is known of its training, atomically.
+    """Writes one file with the hash function and the facts of its training, atomically.
 
     Args:
         training: plain values only: numbers, strings, lists and dicts of them.

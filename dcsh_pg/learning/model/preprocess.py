@@ -1,16 +1,18 @@
-"""Images as they lie in a raster -> the encoder's input.
+"""Images as a raster stores them -> the encoder's input.
 
-The one module for this: training runs it, and the exported ONNX graph contains it, so that a
-query, an archive and the training set are all prepared alike.
+Training runs this module and the exported ONNX graph contains it, so that a query, an archive and
+the training set are all preprocessed alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from dcsh_pg.learning.encoders.encoder import ImageEncoder
 
 
 class Preprocess(nn.Module):
@@ -23,11 +25,20 @@ class Preprocess(nn.Module):
         mean, std: per band, of images scaled to 0..1.
     """
 
+    mean: Tensor
+    std: Tensor
+    __call__: Callable[[Tensor], Tensor]
+
     def __init__(self, input_size: int, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
         self.input_size = input_size
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+
+    @classmethod
+    def of(cls, encoder: ImageEncoder) -> Preprocess:
+        """The preprocessing that gives this encoder's input."""
+        return cls(encoder.input_size, encoder.mean, encoder.std)
 
     def scale(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, C) -> float32 (N, C, S, S) in 0..1: what augmentations work on."""

@@ -1,75 +1,64 @@
-"""Parts: what groups of an encoder's channels look at, and what they see there."""
+"""Similarity of image parts: what groups of an encoder's channels attend to."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.data.features import FeatureCache, extract
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.learning.encoders.encoder import ImageEncoder
+from dcsh_pg.learning.training.run import Run
 
 
 def part_vectors(
-    images: np.ndarray,
-    encoder: Encoder,
-    features: Tensor,
-    parts: int,
-    *,
-    cache: FeatureCache | Path | None = None,
-    device: torch.device | str = "cpu",
-    progress: Progress = SILENT,
+    images: np.ndarray, encoder: Encoder, features: Tensor, parts: int, run: Run
 ) -> Tensor:
-    """Vectors whose inner product is the mean over the parts of the cosine of like parts.
+    """Vectors whose inner product is the mean over the parts of their cosines.
 
-    Parts are those of ``PartEncoder``.  Where the encoder has no feature maps they are contiguous
-    groups of the feature vector itself: which entries are on, not where in the image.
+    Parts are those of ``PartEncoder``.  Of an encoder without feature maps they are contiguous
+    groups of the feature vector itself.
 
     Args:
-        images: uint8 (N, S, S, C), as they lie.
-        features: their features, float32 (N, dim).
+        images: uint8 (N, S, S, C).
+        features: of these images, float32 (N, dim).
         parts: G, number of groups.
 
     Returns:
         float32 (N, D), of length 1 where no part is all zeros.
 
     Raises:
-        OutputError: ``cache`` cannot be written.
+        OutputError: ``run.cache`` cannot be written.
     """
     try:
-        seeing = PartEncoder(encoder, parts)
+        part_encoder = PartEncoder(encoder, parts)
     except UsageError:
         seen = features
     else:
-        found = extract(images, seeing, cache=cache, device=device, progress=progress)
-        seen = torch.from_numpy(found[:, 0])
+        seen = run.features(images, part_encoder)[:, 0]
     groups = [functional.normalize(group, dim=1) for group in seen.tensor_split(parts, dim=1)]
     return torch.cat(groups, dim=1) / parts**0.5
 
 
-class PartEncoder(nn.Module):
-    """Standardised images float32 (N, bands, S, S) -> what each group of channels sees (N, C).
+class PartEncoder(ImageEncoder):
+    """Standardised images float32 (N, bands, S, S) -> features of the parts (N, C).
 
     The C channels of the last feature map F fall into G contiguous groups.  Group g attends to
 
         A_g(x, y) = softmax over (x, y) of the mean over its channels of F_c(x, y)
 
-    and sees p_c = sum over (x, y) of A_g(x, y) F_c(x, y) in each of its channels c.
-
-    It has what ``features.extract`` asks of an encoder, so its output is cached alike.
+    and its features are p_c = sum over (x, y) of A_g(x, y) F_c(x, y) in each of its channels c.
     """
 
     def __init__(self, encoder: Encoder, parts: int):
         """Raises UsageError where the encoder has no feature maps."""
         super().__init__()
         self.encoder, self.parts = encoder.eval(), parts
-        self.name = f"{encoder.name}, parts"
+        self.name, self.bands = f"{encoder.name}, parts", encoder.bands
         self.input_size, self.mean, self.std = encoder.input_size, encoder.mean, encoder.std
         device = next(encoder.parameters(), torch.empty(0)).device
         blank = torch.zeros(1, encoder.bands, encoder.input_size, encoder.input_size, device=device)
@@ -78,7 +67,6 @@ class PartEncoder(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What tells its output from that of others."""
         return {**self.encoder.config, "parts": self.parts}
 
     def forward(self, images: Tensor) -> Tensor:

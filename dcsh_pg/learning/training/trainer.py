@@ -65,13 +65,13 @@ def train(
     loop: Loop,
     *,
     identity: Mapping[str, Any],
-    run: Path | None = None,
+    folder: Path | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
 ) -> list[dict[str, Any]]:
     """Trains encoder and head in place and leaves them in evaluation mode.
 
-    After every epoch ``run`` gets a line of log.jsonl, and a checkpoint, written atomically:
+    After every epoch ``folder`` gets a line of log.jsonl, and a checkpoint, written atomically:
     after the first epoch, the last, and those between that keep it to ``CHECKPOINT_SHARE`` of the
     time.  A run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that
     is drawn comes from one generator.  On CUDA, and on processors with AMX, the forward pass runs in
@@ -90,23 +90,19 @@ def train(
         TrainingError: fewer than two images, a loss that is not finite, collapsed codes.
         UsageError: the checkpoint is of another training.
         InputError: the checkpoint cannot be read.
-        OutputError: ``run`` cannot be written.
+        OutputError: ``folder`` cannot be written.
     """
-    if len(source) < 2:
-        raise TrainingError(
-            f"too few images to train on: {len(source)}",
-            hint="give more imagery, or smaller chips with --chip-size",
-        )
+    require_images(len(source))
     log: list[dict[str, Any]] = []
     model = nn.ModuleDict({"encoder": encoder, "head": head})
     if isinstance(objective, nn.Module):
         model["objective"] = objective
     generator = torch.Generator().manual_seed(loop.seed)
     state = _State(model, optimizer, generator, identity)
-    if run is not None and resume:
-        log = state.restore(run / CHECKPOINT)
-    if run is not None:
-        write_log(run / LOG, log)
+    if folder is not None and resume:
+        log = state.restore(folder / CHECKPOINT)
+    if folder is not None:
+        write_log(folder / LOG, log)
     progress.start("training", loop.epochs * len(source))
     progress.advance(len(log) * len(source))
     for epoch in range(len(log), loop.epochs):
@@ -117,14 +113,23 @@ def train(
             terms = _epoch(model, source, objective, optimizer, loop, epoch, generator, progress)
         balance = _calibrate(model, source, loop.batch_size, final=last)
         log.append({"epoch": epoch + 1, "beta": loop.beta(epoch), **terms, **vars(balance)})
-        if run is not None:
+        if folder is not None:
             if last or state.is_due():
-                state.save(run / CHECKPOINT, log)
-            write_log(run / LOG, log)
+                state.save(folder / CHECKPOINT, log)
+            write_log(folder / LOG, log)
         if epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
             balance.check()
     model.eval()
     return log
+
+
+def require_images(count: int) -> None:
+    """Raises TrainingError where there are fewer than two images."""
+    if count < 2:
+        raise TrainingError(
+            f"too few images to train on: {count}",
+            hint="give more imagery, or smaller chips with --chip-size",
+        )
 
 
 def _epoch(

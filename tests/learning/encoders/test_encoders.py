@@ -5,12 +5,13 @@ import torch
 from torch.nn import functional
 
 from dcsh_pg.errors import UsageError
-from dcsh_pg.learning.encoders import NAMES, Encoder, find
+from dcsh_pg.learning.encoders import Encoder, find
+from dcsh_pg.plugins import ENCODERS
 
 POOLED = ["resnet18", "resnet50", "resnet50-layer3", "resnet50-v1-layer3", "densenet169"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ENCODERS.names())
 def test_encoder_gives_features_of_its_length(name):
     if name.startswith("dinov2"):
         pytest.importorskip("timm")
@@ -32,7 +33,7 @@ def test_other_band_counts(name, bands):
 def test_unknown_encoder_is_refused_with_the_names():
     with pytest.raises(UsageError, match="alexnet") as raised:
         Encoder("alexnet")
-    assert all(name in raised.value.hint for name in NAMES)
+    assert all(name in raised.value.hint for name in ENCODERS.names())
 
 
 def test_maps_are_refused_where_there_are_none():
@@ -40,7 +41,7 @@ def test_maps_are_refused_where_there_are_none():
         Encoder("gist").maps(torch.zeros(1, 3, 256, 256))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ENCODERS.names())
 def test_what_is_known_beforehand_fits_together(name):
     architecture = find(name)
     published = architecture.imagenet or architecture.timm

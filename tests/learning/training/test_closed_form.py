@@ -1,4 +1,6 @@
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,9 +10,16 @@ from dcsh_pg.errors import OutputError, UsageError
 from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
-from dcsh_pg.learning.training.closed_form import check_orientations, fit_head, unit_mean
+from dcsh_pg.learning.training.closed_form import fit_head, unit_mean
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.run import Run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 24, 24, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Options(MethodOptions):
+    method: ClassVar[str] = "test"
 
 
 def small():
@@ -18,7 +27,7 @@ def small():
     return Encoder("small")
 
 
-def fit(encoder=None, seen=None, **arguments):
+def fit(encoder=None, seen=None, *, orientations=1, bits=16, **run):
     """A head of random planes; ``seen`` gets the features that it was made of."""
 
     def make(features):
@@ -28,7 +37,8 @@ def fit(encoder=None, seen=None, **arguments):
         mean = unit_mean(features).mean(axis=0)
         return MLPHead.linear(weight, -weight @ mean, l2_normalize=True), {"planes": "random"}
 
-    return fit_head(IMAGES, encoder or small(), make, method="test", **{"bits": 16, **arguments})
+    options = Options(orientations=orientations)
+    return fit_head(IMAGES, encoder or small(), make, options, Run(bits=bits, **run))
 
 
 @pytest.mark.parametrize("orientations", [1, 4, 8])
@@ -54,7 +64,7 @@ def test_the_encoder_stays_as_it_was():
 
 
 def test_log_has_the_record_and_the_balance(tmp_path):
-    hash_function = fit(run=tmp_path)
+    hash_function = fit(folder=tmp_path)
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
     record = json.loads(line)
     with torch.no_grad():
@@ -74,7 +84,7 @@ def test_features_are_taken_from_the_cache(tmp_path):
 
 def test_unwritable_places_are_told(tmp_path):
     (tmp_path / "file").write_text("")
-    for place in ({"run": tmp_path / "file" / "run"}, {"cache": tmp_path / "file" / "cache"}):
+    for place in ({"folder": tmp_path / "file" / "run"}, {"cache": tmp_path / "file" / "cache"}):
         with pytest.raises(OutputError, match="file"):
             fit(**place)
 
@@ -89,15 +99,15 @@ def test_lengths_that_cannot_be_are_refused(bits, told):
 
 def test_as_many_bits_as_images_are_refused():
     with pytest.raises(UsageError, match="test cannot make 16 bits from 16 images"):
-        fit_head(IMAGES[:16], small(), lambda features: None, method="test", bits=16)
+        fit_head(IMAGES[:16], small(), lambda features: None, Options(), Run(bits=16))
 
 
 def test_only_whole_sets_of_orientations_are_averaged():
     for orientations in (1, 4, 8):
-        check_orientations(orientations)
+        Options(orientations=orientations).check()
     for orientations in (0, 2, 3, 16):
         with pytest.raises(UsageError, match=f"orientations {orientations}"):
-            check_orientations(orientations)
+            Options(orientations=orientations).check()
 
 
 def test_unit_mean_weighs_views_alike():

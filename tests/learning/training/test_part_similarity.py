@@ -7,6 +7,7 @@ from dcsh_pg.learning.data.features import encoder_digest, extract
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.learning.training.part_similarity import PartEncoder, part_vectors
+from dcsh_pg.learning.training.run import Run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
 
@@ -41,7 +42,7 @@ def directly(encoder, images, parts):
 
 def test_inner_product_is_the_mean_cosine_of_like_parts(encoder):
     features = torch.from_numpy(extract(IMAGES, encoder)[:, 0])
-    vectors = part_vectors(IMAGES, encoder, features, 4)
+    vectors = part_vectors(IMAGES, encoder, features, 4, Run())
     expected = directly(encoder, IMAGES, 4)
     for a in range(len(IMAGES)):
         for b in range(len(IMAGES)):
@@ -52,7 +53,7 @@ def test_inner_product_is_the_mean_cosine_of_like_parts(encoder):
 def test_without_maps_parts_are_groups_of_the_features():
     gist = Encoder("gist")
     features = torch.rand(5, gist.dim, generator=torch.Generator().manual_seed(0))
-    vectors = part_vectors(IMAGES, gist, features, 4)
+    vectors = part_vectors(IMAGES, gist, features, 4, Run())
     groups = [functional.normalize(group, dim=1) for group in features.chunk(4, dim=1)]
     expected = torch.stack([group @ group.T for group in groups]).mean(dim=0)
     assert torch.allclose(vectors @ vectors.T, expected, atol=1e-6)
@@ -60,9 +61,9 @@ def test_without_maps_parts_are_groups_of_the_features():
 
 def test_cache_keeps_parts_apart_from_features_and_from_other_parts(encoder, tmp_path):
     features = torch.from_numpy(extract(IMAGES, encoder, cache=tmp_path)[:, 0])
-    wanted = {parts: part_vectors(IMAGES, encoder, features, parts) for parts in (2, 3)}
+    wanted = {parts: part_vectors(IMAGES, encoder, features, parts, Run()) for parts in (2, 3)}
     for _ in range(2):
         for parts, vectors in wanted.items():
-            got = part_vectors(IMAGES, encoder, features, parts, cache=tmp_path)
+            got = part_vectors(IMAGES, encoder, features, parts, Run(cache=tmp_path))
             assert torch.allclose(got, vectors, atol=1e-6)
     assert encoder_digest(PartEncoder(encoder, 2)) != encoder_digest(PartEncoder(encoder, 3))

@@ -5,6 +5,7 @@ import json
 import math
 from functools import partial
 
+import fitting
 import numpy as np
 import pytest
 import torch
@@ -32,7 +33,9 @@ def images(count=24, seed=0):
 def fit(run=None, *, seed=0, options=OPTIONS, **further):
     with seeded(seed):
         encoder = Encoder("small")
-    return dcsh.fit(images(), encoder, bits=16, seed=seed, options=options, run=run, **further)
+    return fitting.fit(
+        dcsh, images(), encoder, bits=16, seed=seed, options=options, folder=run, **further
+    )
 
 
 def same(first, second):
@@ -150,7 +153,7 @@ def test_loss_that_is_not_finite_stops_the_run():
 
 def test_one_image_is_too_few():
     with pytest.raises(TrainingError, match="too few"):
-        dcsh.fit(images(1), Encoder("small"), bits=16, options=OPTIONS)
+        fitting.fit(dcsh, images(1), Encoder("small"), bits=16, options=OPTIONS)
 
 
 def test_beta_grows_from_1_to_10_in_equal_stages():

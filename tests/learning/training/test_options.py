@@ -2,12 +2,13 @@ import pytest
 
 from dcsh_pg import methods
 from dcsh_pg.errors import UsageError
-from dcsh_pg.methods import settings
+from dcsh_pg.methods import dcsh
+from dcsh_pg.plugins import METHODS
 
 
 def test_values_get_the_type_of_their_option():
     texts = ["epochs=7", "head-lr=1e-2", "batch_norm=no", "scales=1,0.7", "init=itq"]
-    assert settings.parse("dcsh", texts) == {
+    assert dcsh.Options.parse(texts) == {
         "epochs": 7,
         "head_lr": 0.01,
         "batch_norm": False,
@@ -29,13 +30,13 @@ def test_values_get_the_type_of_their_option():
 )
 def test_what_makes_no_sense_is_refused(text, told):
     with pytest.raises(UsageError, match=told) as raised:
-        settings.parse("dcsh", [text])
+        dcsh.Options.parse([text])
     assert raised.value.hint
 
 
-@pytest.mark.parametrize("method", methods.NAMES)
+@pytest.mark.parametrize("method", METHODS.names())
 def test_every_option_of_every_method_can_be_given(method):
-    options = methods.get(method).Options()
-    for name, value in vars(options).items():
+    kind = methods.get(method).Options
+    for name, value in vars(kind()).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        assert settings.parse(method, [f"{name}={text}"]) == {name: value}
+        assert kind.parse([f"{name}={text}"]) == {name: value}

@@ -1,0 +1,60 @@
+"""What the commands share that train, export and compare models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from dcsh_pg.errors import DcshError
+from dcsh_pg.plugins import ENCODERS, METHODS
+
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of cached features. Default: the user's cache folder.",
+        rich_help_panel="Run",
+        show_default=False,
+    ),
+]
+
+
+def feature_cache(given: Path | None) -> Path:
+    """--cache or its default."""
+    import platformdirs
+
+    return given or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features"
+
+
+@contextmanager
+def requires(what: str, extra: str) -> Iterator[None]:
+    """Raises DcshError with the extra to install where an import in the block fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dcsh_pg"):
+            raise
+        raise DcshError(
+            f"{what} needs {error.name}, which is not installed",
+            hint=f"pip install 'dcsh-pg[{extra}]'",
+        ) from error
+
+
+class NamesInHelp(TyperCommand):
+    """A command whose help lists methods and encoders, which are looked up only then."""
+
+    def format_help(self, *arguments: Any) -> None:
+        listed = {
+            "{methods}": ", ".join(METHODS.names()),
+            "{encoders}": ", ".join([*ENCODERS.names(), *ENCODERS.patterns]),
+        }
+        for parameter in self.params:
+            for mark, names in listed.items():
+                if mark in (getattr(parameter, "help", None) or ""):
+                    parameter.help = parameter.help.replace(mark, names)
+        super().format_help(*arguments)

@@ -1,0 +1,101 @@
+"""A training run: from a training set to a folder with a hash function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from dcsh_pg import __version__, methods
+from dcsh_pg.errors import UsageError
+from dcsh_pg.files import check_writable
+from dcsh_pg.learning.data.training_set import TrainingSet, band_statistics, digest
+from dcsh_pg.learning.encoders import Encoder, find, load_weights
+from dcsh_pg.learning.model import hash_function as files
+from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
+from dcsh_pg.learning.training.options import MethodOptions
+from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.run import Run
+from dcsh_pg.learning.training.trainer import CHECKPOINT, LOG
+
+
+def train(
+    training_set: TrainingSet,
+    run: Run,
+    *,
+    method: str = "dcsh",
+    encoder: str = "small",
+    weights: str = "none",
+    options: MethodOptions | None = None,
+    overwrite: bool = False,
+) -> HashFunction:
+    """Fits a method to a training set and writes hash_function.pt to the run's folder.
+
+    The folder also gets log.jsonl and, from methods that train in epochs, checkpoint.pt.
+
+    Args:
+        method: see ``methods.get``.
+        encoder, weights: see ``encoders.find`` and ``encoders.load_weights``.  An encoder that
+            learns from random weights standardises with the training set's own band statistics.
+        options: the method's ``Options``; None is what ``methods.choose_options`` gives.
+        overwrite: replace a run that the folder already has.
+
+    Raises:
+        UsageError: the run has no folder, or one that already has a run; see ``check_folder``.
+        DcshError: as the method does.
+    """
+    folder = run.folder
+    if folder is None:
+        raise UsageError("a training run needs a folder", hint="give Run(folder=...)")
+    check_folder(folder, resume=run.resume, overwrite=overwrite)
+    options = options or methods.choose_options(method, weights=weights)
+    images = training_set.images
+    from_nothing = weights == "none" and find(encoder).learned
+    mean, std = band_statistics(images) if from_nothing else (None, None)
+    with seeded(run.seed):
+        network = Encoder(encoder, bands=images.shape[3], mean=mean, std=std)
+    load_weights(network, weights)
+    began = time.monotonic()
+    hash_function = methods.get(method).fit(images, network, options, run)
+    training = {
+        "images": len(images),
+        "scenes": training_set.scenes,
+        "digest": digest(images),
+        "chip_size": images.shape[1],
+        "resolution": training_set.resolution,
+        "encoder_weights": network.weights,
+        "options": dataclasses.asdict(options),
+        "seed": run.seed,
+        "result": json.loads((folder / LOG).read_text().splitlines()[-1]),
+        "seconds": round(time.monotonic() - began, 1),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "dcsh-pg": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+    files.save(folder / HASH_FUNCTION, hash_function, training)
+    return hash_function
+
+
+def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Checks that ``train`` may write to a folder.
+
+    Raises:
+        UsageError: it already has a run, and neither ``resume`` nor ``overwrite`` is given.
+        OutputError: it cannot be written to.
+    """
+    if not (resume or overwrite) and any(
+        (folder / name).exists() for name in (HASH_FUNCTION, CHECKPOINT)
+    ):
+        raise UsageError(
+            f"{folder} already has a training run",
+            hint="resume it (--resume), replace it (--overwrite) or choose another --out",
+        )
+    check_writable(folder / HASH_FUNCTION)
