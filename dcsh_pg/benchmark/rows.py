@@ -1,4 +1,4 @@
-"""Rows of a benchmark: a method with its features and options."""
+"""Rows of a benchmark: a method, its encoder and its options."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import DcshError, InputError, UsageError
 from dcsh_pg.learning.encoders import find
 from dcsh_pg.methods import choose_options
-from dcsh_pg.plugins import METHODS
 
 COSINE = "cosine"
-"""Not a method: the features themselves, real-valued, ranked by cosine; the same for all bits."""
+"""The features themselves, real-valued, ranked by cosine; the same for all code lengths."""
 TRACKS = ("paper", "A", "B", "ablation")
 
 
@@ -24,17 +23,17 @@ class Row:
     """One row of the table.
 
     Attributes:
-        name: as the report calls it.
+        name: its name in the report.
         method: see ``methods.get``, or 'cosine'.
-        encoder: as ``dcsh-pg train`` takes it.
+        encoder: see ``encoders.find``.
         weights: 'none', 'pretrained', 'imagenet' or a file; '' before ``complete``.
-        freeze: train the head alone; all methods but DCSH always do.
+        freeze: leave the encoder as it is; all methods but DCSH always do.
         options: fields of the method's Options.
-        track: one of ``TRACKS``; what the row is there for.
+        track: one of ``TRACKS``: the section of the report.
         base: in an ablation, the name of the row that it is compared with.
-        bits: only these lengths, or empty for all that are asked.
-        splits: only the first so many, or 0 for all that are asked.
-        note: a remark for the report.
+        bits: only these code lengths; empty for all of the benchmark.
+        splits: only so many of the first splits; 0 for all of the benchmark.
+        note: a remark in the report.
     """
 
     name: str
@@ -49,21 +48,21 @@ class Row:
     splits: int = 0
     note: str = ""
 
-    def repeats(self, asked: int) -> int:
-        """On how many of the asked splits this row is measured."""
-        return min(asked, self.splits) if self.splits > 0 else asked
+    def repeats(self, splits: int) -> int:
+        """How many of the benchmark's splits this row is measured on."""
+        return min(splits, self.splits) if self.splits > 0 else splits
 
-    def lengths(self, asked: Sequence[int]) -> tuple[int, ...]:
-        """Those of the asked lengths that this row is measured at."""
+    def lengths(self, bits: Sequence[int]) -> tuple[int, ...]:
+        """The benchmark's code lengths that this row is measured at."""
         if self.method == COSINE:
-            return tuple(asked[:1])
-        return tuple(bits for bits in asked if not self.bits or bits in self.bits)
+            return tuple(bits[:1])
+        return tuple(one for one in bits if not self.bits or one in self.bits)
 
     def method_options(self) -> Any:
-        """The method's ``Options``, or None for the features themselves.
+        """The method's options, or None for the features themselves.
 
         Raises:
-            UsageError: an option is not known or makes no sense; names the row.
+            UsageError: the method or an option is unknown or out of range; names the row.
         """
         if self.method == COSINE:
             return None
@@ -78,11 +77,11 @@ class Row:
             ) from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; of a file of weights the name alone, without its folder."""
+        """Plain values; of a weights file its name without the folder."""
         return {**asdict(self), "weights": Path(self.weights).name}
 
 
-_TYPES = {
+_TYPES: dict[str, tuple[type, str]] = {
     "freeze": (bool, "true or false"),
     "options": (dict, "an object"),
     "bits": (list, "a list of whole numbers"),
@@ -95,39 +94,40 @@ def read(path: Path, weights: Mapping[str, str]) -> list[Row]:
     """Rows from a JSON list of objects with the fields of ``Row``.
 
     Args:
-        weights: encoder -> weights, for rows that name none.
+        weights: encoder -> weights, for rows without their own.
 
     Raises:
-        InputError: the file cannot be read or is not such a list.
+        InputError: the file cannot be read, or is not a list of rows.
         UsageError: see ``check``.
     """
     hint = f"write a JSON list of objects with {', '.join(f.name for f in fields(Row))}"
     try:
         content = json.loads(path.read_text())
         if not isinstance(content, list) or not content:
-            raise ValueError("it is no list with a row in it")
+            raise ValueError("it is not a list of at least one row")
         rows = [_row(item, number) for number, item in enumerate(content, 1)]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path} holds no benchmark rows: {reason}", hint=hint) from error
+        raise InputError(f"{path} does not contain benchmark rows: {reason}", hint=hint) from error
     return check(rows, weights)
 
 
 def _row(item: Any, number: int) -> Row:
-    """Raises ValueError where an object is no row."""
+    """Raises ValueError where an object is not a row."""
     if not isinstance(item, dict):
-        raise ValueError(f"row {number} is no object")
+        raise ValueError(f"row {number} is not an object")
     for name in ("name", "method", "encoder"):
         if name not in item:
             raise ValueError(f"row {number} has no {name}")
     for name, value in item.items():
         if name not in {f.name for f in fields(Row)}:
             raise ValueError(f"row {number} has an unknown field '{name}'")
-        kind, told = _TYPES.get(name, (str, "text"))
-        if not isinstance(value, kind) or (
-            kind is list and not all(type(one) is int for one in value)
-        ):
-            raise ValueError(f"{name} of row {number} is not {told}")
+        kind, expected = _TYPES.get(name, (str, "text"))
+        is_valid = isinstance(value, kind)
+        if name == "bits" and isinstance(value, list):
+            is_valid = all(type(one) is int for one in value)
+        if not is_valid:
+            raise ValueError(f"{name} of row {number} is not {expected}")
     options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in item.get("options", {}).items()
@@ -169,35 +169,31 @@ def check(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
     """The rows, each ``complete``, if they can be measured.
 
     Raises:
-        UsageError: a row has no name of its own, or names a method, encoder, option, length, track
-            or base that is not there; or weights are given for an encoder that no row has.
+        UsageError: a row's name is not unique, its method, encoder, option, code length, track or
+            base is unknown, or weights are given for an encoder that no row has.
     """
     names = [row.name for row in rows]
     for encoder in weights.keys() - {row.encoder for row in rows}:
         raise UsageError(
             f"--weights {encoder}=...: no row has that encoder",
-            hint=f"there are: {', '.join(sorted({row.encoder for row in rows}))}",
+            hint=f"the rows have {', '.join(sorted({row.encoder for row in rows}))}",
         )
     for row in rows:
         if names.count(row.name) > 1:
-            raise UsageError(f"two rows are called {row.name!r}", hint="give each its own name")
-        _check_choice(row, "method", row.method, (*METHODS.names(), COSINE))
-        _check_choice(row, "track", row.track, TRACKS)
+            raise UsageError(f"two rows are named {row.name!r}", hint="give each its own name")
+        if row.track not in TRACKS:
+            raise UsageError(
+                f"row {row.name!r}: unknown track {row.track!r}",
+                hint=f"one of: {', '.join(TRACKS)}",
+            )
         for bits in row.bits:
             check_bits(bits)
         if (row.track == "ablation" or row.base) and row.base not in names:
             raise UsageError(
-                f"row {row.name!r} is compared with {row.base!r}, which is no row",
+                f"row {row.name!r} has the base {row.base!r}, but there is no such row",
                 hint="name another row as its base",
             )
     complete_rows = [complete(row, weights) for row in rows]
     for row in complete_rows:
         row.method_options()
     return complete_rows
-
-
-def _check_choice(row: Row, what: str, given: str, choices: Sequence[str]) -> None:
-    if given not in choices:
-        raise UsageError(
-            f"row {row.name!r}: no {what} is called {given!r}", hint=f"one of: {', '.join(choices)}"
-        )

@@ -57,7 +57,7 @@ def test_splits():
     assert [Row("A", "itq", "small", splits=n).repeats(3) for n in (0, 2, 5)] == [3, 2, 3]
 
 
-def test_a_report_tells_weights_by_name_alone():
+def test_a_report_shows_weights_by_file_name():
     assert Row("a", "itq", "small", "/home/me/w.pth").to_dict()["weights"] == "w.pth"
 
 
@@ -65,9 +65,9 @@ def test_a_report_tells_weights_by_name_alone():
     ("content", "words"),
     [
         ("not json", "Expecting value"),
-        ({"rows": []}, "no list"),
-        ([], "no list with a row"),
-        (["itq"], "row 1 is no object"),
+        ({"rows": []}, "not a list"),
+        ([], "not a list of at least one row"),
+        (["itq"], "row 1 is not an object"),
         ([ROW, {"name": "a", "method": "itq"}], "row 2 has no encoder"),
         ([{**ROW, "epochs": 3}], "row 1 has an unknown field 'epochs'"),
         ([{**ROW, "options": 3}], "options of row 1 is not an object"),
@@ -77,38 +77,40 @@ def test_a_report_tells_weights_by_name_alone():
         ([{**ROW, "name": 3}], "name of row 1 is not text"),
     ],
 )
-def test_what_is_no_list_of_rows_is_told(tmp_path, content, words):
+def test_a_file_without_rows_is_refused(tmp_path, content, words):
     with pytest.raises(InputError, match=words) as told:
         read(write(tmp_path, content), {})
     assert "rows.json" in told.value.message and "encoder" in told.value.hint
 
 
-def test_absent_file_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"absent\.json holds no benchmark rows: No such file"):
+def test_an_absent_file_is_refused(tmp_path):
+    with pytest.raises(
+        InputError, match=r"absent\.json does not contain benchmark rows: No such file"
+    ):
         read(tmp_path / "absent.json", {})
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"method": "hash"}, "no method is called 'hash'"),
-        ({"encoder": "alexnet"}, "no encoder is called 'alexnet'"),
-        ({"track": "C"}, "no track is called 'C'"),
+        ({"method": "hash"}, "row 'ITQ': unknown method 'hash'"),
+        ({"encoder": "alexnet"}, "unknown encoder 'alexnet'"),
+        ({"track": "C"}, "unknown track 'C'"),
         ({"bits": [60]}, "60 bits"),
-        ({"base": "DCSH"}, "compared with 'DCSH', which is no row"),
-        ({"track": "ablation"}, "compared with '', which is no row"),
+        ({"base": "DCSH"}, "base 'DCSH', but there is no such row"),
+        ({"track": "ablation"}, "base '', but there is no such row"),
         ({"options": {"epochs": 3}}, "row 'ITQ'.*no option epochs"),
         ({"options": {"iterations": 0}}, "row 'ITQ'.*--iterations"),
         ({"options": {"iterations": "many"}}, "row 'ITQ'"),
     ],
 )
-def test_rows_that_cannot_be_measured_are_told_before_any_is(tmp_path, changes, words):
+def test_invalid_rows_are_refused_before_any_is_measured(tmp_path, changes, words):
     with pytest.raises(UsageError, match=words):
         read(write(tmp_path, [{**ROW, **changes}]), {})
 
 
-def test_two_rows_of_one_name_and_weights_of_no_row_are_told(tmp_path):
-    with pytest.raises(UsageError, match="two rows are called 'ITQ'"):
+def test_duplicate_names_and_weights_of_no_row_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="two rows are named 'ITQ'"):
         read(write(tmp_path, [ROW, ROW]), {})
     with pytest.raises(UsageError, match=r"--weights smal=.*no row has that encoder"):
         read(write(tmp_path, [ROW]), {"smal": "w.pth"})

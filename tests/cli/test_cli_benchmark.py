@@ -136,7 +136,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         # rows
         (f"{ROWS} absent.json", INPUT, ("absent.json", "JSON")),
         (f"{TINY} --rows method.json", USAGE, ("--rows", "--methods")),
-        (f"{ROWS} file", INPUT, ("file holds no benchmark rows", "JSON")),
+        (f"{ROWS} file", INPUT, ("file does not contain benchmark rows", "JSON")),
         (f"{ROWS} no-list.json", INPUT, ("no-list.json", "no list")),
         (f"{ROWS} no-name.json", INPUT, ("no-name.json", "row 1 has no name")),
         (f"{ROWS} field.json", INPUT, ("field.json", "'epochs'")),

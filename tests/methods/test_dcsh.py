@@ -110,7 +110,7 @@ def test_freezing_leaves_the_encoder_alone():
         {"orientations": 3},
     ],
 )
-def test_senseless_options_are_refused(change):
+def test_options_out_of_range_are_refused(change):
     with pytest.raises(UsageError):
         dataclasses.replace(dcsh.Options(), **change).check()
 

@@ -86,15 +86,19 @@ def test_most_even_plane_comes_first():
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"alpha": 1.0}, "alpha=1"), ({"adjacent": 1}, "adjacent=1"), ({"iterations": 0}, "ations=0")],
+    [
+        ({"alpha": 1.0}, "--alpha must be above 1, not 1.0"),
+        ({"adjacent": 1}, "--adjacent must be at least 2, not 1"),
+        ({"iterations": 0}, "--iterations must be at least 1, not 0"),
+    ],
 )
-def test_options_without_meaning_are_refused(change, named):
+def test_options_out_of_range_are_refused(change, named):
     with pytest.raises(UsageError, match=named):
         dataclasses.replace(dsh.Options(), **change).check()
 
 
-def test_too_few_or_too_like_images_are_refused():
-    with pytest.raises(UsageError, match="24 images or more for 16 bits, not 20"):
+def test_too_few_or_too_similar_images_are_refused():
+    with pytest.raises(UsageError, match="at least 24 images for 16 bits, not 20"):
         fit(dsh, tiny(20), PixelEncoder(), bits=16)
     with pytest.raises(UsageError, match="pairs of adjacent groups for 16 bits"):
         fit(dsh, np.repeat(tiny(4), 10, axis=0), PixelEncoder(), bits=16)

@@ -99,6 +99,6 @@ def test_z_is_as_far_apart_as_the_principal_components():
     assert np.allclose(z.mean(axis=0), 0, atol=1e-6)
 
 
-def test_options_without_meaning_are_refused():
-    with pytest.raises(UsageError, match="iterations"):
+def test_options_out_of_range_are_refused():
+    with pytest.raises(UsageError, match="--iterations must be at least 1, not 0"):
         itq.Options(iterations=0).check()

@@ -107,14 +107,14 @@ def test_each_bit_halves_the_training_images():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"groups": 0}, "groups=0"),
-        ({"iterations": 0}, "iterations=0"),
-        ({"steps": 0}, "steps=0"),
-        ({"tolerance": -1.0}, "tolerance=-1"),
-        ({"smoothing": 0.0}, "smoothing=0"),
+        ({"groups": 0}, "--groups must be at least 1, not 0"),
+        ({"iterations": 0}, "--iterations must be at least 1, not 0"),
+        ({"steps": 0}, "--steps must be at least 1, not 0"),
+        ({"tolerance": -1.0}, "--tolerance must be at least 0, not -1"),
+        ({"smoothing": 0.0}, "--smoothing must be positive, not 0"),
     ],
 )
-def test_options_without_meaning_are_refused(change, named):
+def test_options_out_of_range_are_refused(change, named):
     with pytest.raises(UsageError, match=named):
         dataclasses.replace(plsh.Options(), **change).check()
 
@@ -125,6 +125,6 @@ def test_bits_that_cannot_be_shared_are_refused(groups):
         fit(plsh, tiny(), PixelEncoder(), bits=16, options=plsh.Options(groups=groups))
 
 
-def test_images_of_fewer_kinds_than_groups_are_refused():
-    with pytest.raises(UsageError, match="2 kinds of images for 4 groups"):
+def test_images_of_fewer_clusters_than_groups_are_refused():
+    with pytest.raises(UsageError, match="2 clusters of images for 4 groups"):
         fit(plsh, np.repeat(tiny(2), 20, axis=0), PixelEncoder(), bits=16)

@@ -152,6 +152,6 @@ def test_exported_file_gives_the_codes_of_the_network(tmp_path):
         {"head_lr": 0.0},
     ],
 )
-def test_senseless_options_are_refused(change):
+def test_options_out_of_range_are_refused(change):
     with pytest.raises(UsageError):
         dataclasses.replace(QUICK, **change).check()

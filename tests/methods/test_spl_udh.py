@@ -113,6 +113,6 @@ def test_exported_file_gives_the_codes_of_the_network(tmp_path):
         {"lr_decay": "linear"},
     ],
 )
-def test_senseless_options_are_refused(change):
+def test_options_out_of_range_are_refused(change):
     with pytest.raises(UsageError):
         dataclasses.replace(QUICK, **change).check()
