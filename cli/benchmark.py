@@ -8,17 +8,20 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from dcsh_pg.cli import app, console, options
+from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache, requires
+from dcsh_pg.errors import UsageError
+from dcsh_pg.plugins import METHODS
 
-_TABLE = "The table"
-_RUN = "Running"
+_TABLE = "Table"
+_RUN = "Run"
 
 
-@app.command()
+@app.command(cls=NamesInHelp)
 def benchmark(
     dataset: Annotated[
         str,
@@ -34,7 +37,7 @@ def benchmark(
             "--out",
             "-o",
             metavar="DIR",
-            help="Folder of this benchmark; what is already measured there is kept.",
+            help="Output folder; results that it already has are kept.",
             show_default=False,
         ),
     ],
@@ -43,7 +46,7 @@ def benchmark(
         typer.Option(
             metavar="DIR",
             envvar="DCSH_PG_DATASETS",
-            help="Folder in which ucmd and aid are looked for. Default: the current one.",
+            help="Folder of ucmd and aid. Default: the current one.",
             show_default=False,
         ),
     ] = Path(),
@@ -51,9 +54,8 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="Methods out of dcsh, spl_udh, psch, itq, lsh, dsh, kulsh, prh and plsh, each "
-            "fitted to features of the encoder as it is. Default: all. The features themselves "
-            "(cosine) are always measured too.",
+            help="Methods to fit to features of the encoder as it is: {methods}. Default: all. "
+            "The features themselves (cosine) are always measured too.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -62,8 +64,7 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME,NAME,...",
-            help="Encoders whose features the methods are fitted to, as 'dcsh-pg train' takes "
-            "them. Default: vgg16-fc7, the paper's.",
+            help="Encoders: {encoders}. Default: vgg16-fc7, the paper's.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -72,8 +73,8 @@ def benchmark(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows with options of their own, or with an encoder to train, as JSON, in place "
-            "of --methods and --encoder; docs/evaluation.md tells their fields.",
+            help="JSON file of rows, instead of --methods and --encoder; rows can set options and "
+            "train the encoder. docs/evaluation.md lists their fields.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -82,32 +83,35 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="ENCODER=FILE",
-            help="Weights of an encoder: none, pretrained, imagenet or a file. May be given "
-            "several times. Default: the published ones, which are downloaded.",
+            help="Weights of an encoder: none, pretrained, imagenet or a file; repeatable. "
+            "Default: published ones, which are downloaded.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
     ] = None,
     bits: Annotated[
         str,
-        typer.Option(metavar="K,K,...", help="Lengths of code.", rich_help_panel=_TABLE),
+        typer.Option(metavar="K,K,...", help="Code lengths.", rich_help_panel=_TABLE),
     ] = "16,32,48,64",
-    splits: Annotated[int, typer.Option(min=1, help="Random splits.", rich_help_panel=_TABLE)] = 5,
+    splits: Annotated[
+        int, typer.Option(min=1, help="Number of random splits.", rich_help_panel=_TABLE)
+    ] = 5,
     share: Annotated[
         float | None,
         typer.Option(
             metavar="FRACTION",
-            help="Share of each class that is the database. Default: the papers', 0.8 of ucmd "
-            "and 0.5 of aid; 0.8 of a folder.",
+            help="Fraction of each class that is the database. Default: the papers', 0.8 for ucmd "
+            "and 0.5 for aid; 0.8 for a folder.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
     ] = None,
     precision: Annotated[
-        Literal["float32", "bfloat16"],
+        str,
         typer.Option(
-            help="Of the encoders' features; bfloat16 is several times faster on processors with "
-            "units for it.",
+            metavar="float32|bfloat16",
+            help="Precision of the encoders' features; bfloat16 is several times faster on "
+            "processors that support it.",
             rich_help_panel=_RUN,
         ),
     ] = "float32",
@@ -117,72 +121,50 @@ def benchmark(
             "--jobs",
             "-j",
             min=1,
-            help="Cells measured side by side, each in a process; they change the times and "
-            "nothing else.",
+            help="Parallel processes; only times depend on them.",
             rich_help_panel=_RUN,
         ),
     ] = 1,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where features are kept. Default: the user's cache folder.",
-            rich_help_panel=_RUN,
-            show_default=False,
-        ),
-    ] = None,
+    cache: Cache = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Compare hashing methods on random splits of a labelled data set, as the papers do.
 
-    Measures mAP@all, precision and recall of every method, length of code and split, and writes
-    DIR/report.md, .json and pictures, with the papers' numbers beside ours. A run that was
-    stopped goes on when it is given again. No label takes part in training. docs/evaluation.md
-    tells the protocol and where to get the data sets.
+    Measures mAP@all, precision and recall of every method, code length and split, and writes
+    DIR/report.md, .json and figures, with the papers' numbers beside ours. Rerun the command to
+    resume. Labels are not used in training. docs/evaluation.md describes the protocol and the
+    data sets.
 
     [dim]dcsh-pg benchmark --dataset ucmd --data /data --encoder gist --out results/ucmd[/dim]
     """
-    from dcsh_pg.errors import DcshError, UsageError
-    from dcsh_pg.methods import NAMES
-
-    try:
+    with requires("the benchmark", "train,plot"):
         from dcsh_pg.benchmark import datasets, page, runner, summary
         from dcsh_pg.benchmark import rows as table
         from dcsh_pg.learning.model import device as devices
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"the benchmark needs {error.name}, which is not installed",
-            hint="pip install 'dcsh-pg[train,plot]'",
-        ) from error
-    import platformdirs
-
     from dcsh_pg.evaluation import check_plots
 
-    lengths = options.parse_integers(bits, "--bits")
     given = _parse_weights(weights or [])
     if rows:
         if methods or encoder:
             raise UsageError(
-                "--rows and --methods or --encoder: both say what the rows are",
-                hint="leave one of them out",
+                "--rows cannot be combined with --methods or --encoder",
+                hint="give the methods and encoders in the file of --rows",
             )
         chosen = table.read(rows, given)
     else:
-        names = NAMES if methods is None else _names(methods)
+        names = METHODS.names() if methods is None else _names(methods)
         chosen = table.simple(names, _names(encoder or "vgg16-fc7"), given)
     check_plots(out)
     with console.progress(quiet=quiet) as shown:
         share = datasets.database_share(dataset) if share is None else share
         plan = runner.Plan(
             rows=chosen,
-            bits=tuple(dict.fromkeys(lengths)),
+            bits=tuple(dict.fromkeys(options.parse_integers(bits, "--bits") or ())),
             splits=splits,
             share=share,
             precision=precision,
-            cache=cache or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features",
+            cache=feature_cache(cache),
             device=str(devices.choose(device)),
             jobs=jobs,
         )
@@ -199,19 +181,17 @@ def _names(text: str) -> list[str]:
 
 
 def _parse_weights(given: list[str]) -> dict[str, str]:
-    from dcsh_pg.errors import UsageError
-
     for item in given:
         if "=" not in item:
             raise UsageError(
-                f"--weights {item} names no encoder",
-                hint="write --weights densenet169=FILE for example",
+                f"--weights {item} lacks the encoder",
+                hint="write --weights ENCODER=FILE, for example --weights densenet169=FILE",
             )
     return dict(item.split("=", 1) for item in given)
 
 
 def _command() -> str:
-    """The command line as it was given, with absolute paths by their last name."""
+    """The command line, with only the last part of absolute paths."""
     words = ["dcsh-pg", *sys.argv[1:]]
     return shlex.join(_short(word) for word in words)
 

@@ -9,7 +9,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
-from dcsh_pg.errors import DcshError
+from dcsh_pg.cli.learning import requires
 
 
 @app.command()
@@ -18,30 +18,25 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
     name: Annotated[
         str | None,
-        typer.Option(help="What to call the model. Default: the run's folder.", show_default=False),
+        typer.Option(
+            help="Name of the model. Default: the name of the run's folder.", show_default=False
+        ),
     ] = None,
     float16: Annotated[
         bool,
         typer.Option(
             "--float16",
-            help="Half-precision encoder: half the size, faster on a GPU, not on a CPU.",
+            help="Half-precision encoder: half the size, and faster on a GPU but not on a CPU.",
         ),
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a trained hash function as one ONNX file, checked against PyTorch.
+    """Export a trained hash function to one ONNX file, checked against PyTorch.
 
     [dim]dcsh-pg export runs/naip naip.onnx[/dim]
     """
-    try:
+    with requires("export", "train"):
         from dcsh_pg.export import export_run
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"export needs {error.name}, which is not installed",
-            hint="pip install 'dcsh-pg[train]'",
-        ) from None
 
     with progress(quiet=quiet) as shown:
         card = export_run(run, file, name=name, float16=float16, progress=shown)
@@ -49,7 +44,7 @@ def export(
     say(
         f"parity: {parity['differing']} of {parity['bits']} bits differ from PyTorch "
         f"on {parity['images']} images ({parity['near_zero']} have |z| < "
-        f"{parity['tolerance']:.2g}, where they may)"
+        f"{parity['tolerance']:.2g} and may differ)"
     )
     say(f"wrote {file}: {card.method}, {card.bits} bits, {card.encoder}, {card.precision}")
     say(f"next: dcsh-pg ingest ARCHIVE SOURCE --model {file}")

@@ -1,9 +1,9 @@
-"""``dcsh-pg model``: what a model file says about itself, and an archive's model as a file."""
+"""``dcsh-pg model``: show a model file, and save the model of an archive."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,16 +14,18 @@ from dcsh_pg.cli.console import show as show_line
 if TYPE_CHECKING:
     from dcsh_pg.hasher import Hasher
 
-commands = typer.Typer(no_args_is_help=True, help="Look at model files.")
+commands = typer.Typer(no_args_is_help=True, help="Show and save model files.")
 app.add_typer(commands, name="model")
 
 
 @commands.command()
 def show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file of dcsh-pg.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An ONNX file that 'dcsh-pg export' wrote.")
+    ],
     json: options.Json = False,
 ) -> None:
-    """Print what a model file says about itself.
+    """Show a model file's card.
 
     [dim]dcsh-pg model show naip.onnx[/dim]
     """
@@ -49,7 +51,7 @@ def save(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Write the model of an archive, as the database keeps it, to a file.
+    """Save the model that the database stores for an archive.
 
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
@@ -69,7 +71,7 @@ def save(
 
 def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
     card, parity = hasher.card, hasher.card.parity
-    ground = f", {card.resolution:g} m a pixel" if card.resolution else ""
+    ground = f", {card.resolution:g} m per pixel" if card.resolution else ""
     rows = [
         ("name", card.name),
         ("method", card.method),
@@ -98,8 +100,8 @@ def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(training: dict, prefix: str = "") -> list[str]:
-    """Nested facts as lines 'options.epochs: 100'; a long list as its length only."""
+def _facts(training: dict[str, Any], prefix: str = "") -> list[str]:
+    """Nested facts as lines 'options.epochs: 100'; of a long list, its length."""
     lines = []
     for key, value in training.items():
         if isinstance(value, dict):

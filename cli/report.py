@@ -1,4 +1,4 @@
-"""``dcsh-pg report``: one page of several benchmarks.
+"""``dcsh-pg report``: several benchmarks on one page.
 
 Library: :func:`dcsh_pg.benchmark.page.write`.
 """
@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, console
+from dcsh_pg.cli.learning import requires
 
 
 @app.command()
@@ -19,7 +20,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="DIR...",
-            help="Folders that 'dcsh-pg benchmark' wrote.",
+            help="Output folders of 'dcsh-pg benchmark'.",
             show_default=False,
         ),
     ],
@@ -29,29 +30,20 @@ def report(
             "--out",
             "-o",
             metavar="FILE.md",
-            help="The page. Beside it come its numbers, FILE.json, and its pictures, FILE/*.png.",
+            help="Output page; its numbers go to FILE.json and its figures to FILE/*.png.",
             show_default=False,
         ),
     ],
-    title: Annotated[str, typer.Option(help="Its heading.")] = "Results",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Results",
 ) -> None:
-    """Put several benchmarks into one page.
+    """Write one page from several benchmarks.
 
-    Works from what 'dcsh-pg benchmark' measured, finished or not, and needs no imagery.
+    Reads the results of 'dcsh-pg benchmark', complete or not, and needs no imagery.
 
     [dim]dcsh-pg report results/ucmd results/aid --out docs/results.md[/dim]
     """
-    from dcsh_pg.errors import DcshError
-
-    try:
+    with requires("the report", "train,plot"):
         from dcsh_pg.benchmark import page, summary
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"the report needs {error.name}, which is not installed",
-            hint="pip install 'dcsh-pg[train,plot]'",
-        ) from error
 
     for path in page.write([summary.read(folder) for folder in benchmarks], out, title=title):
         console.say(f"wrote {path}")

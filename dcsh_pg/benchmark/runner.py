@@ -25,7 +25,7 @@ from dcsh_pg.benchmark.rows import Row
 from dcsh_pg.benchmark.splits import Split, stratified
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import DcshError, InputError, OutputError, UsageError
-from dcsh_pg.learning.data.features import FeatureCache, Precision, encoder_digest
+from dcsh_pg.learning.data.features import PRECISIONS, FeatureCache, encoder_digest
 from dcsh_pg.learning.data.training_set import digest
 from dcsh_pg.learning.encoders import Encoder, load_weights
 from dcsh_pg.learning.training.randomness import seeded
@@ -54,7 +54,7 @@ class Plan:
     bits: Sequence[int] = (16, 32, 48, 64)
     splits: int = 5
     share: float = 0.8
-    precision: Precision = "float32"
+    precision: str = "float32"
     cache: Path | None = None
     device: str = "cpu"
     jobs: int = 1
@@ -63,6 +63,11 @@ class Plan:
         """Raises UsageError where a value cannot mean anything; the message names the option."""
         for bits in self.bits:
             check_bits(bits)
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"--precision {self.precision} is invalid",
+                hint=f"one of: {', '.join(PRECISIONS)}",
+            )
         if not 0 < self.share < 1:
             raise UsageError(
                 f"--share {self.share:g} leaves nothing on one side of the split",

@@ -130,7 +130,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         (f"{TINY} --share 1.5", USAGE, ("--share 1.5",)),
         (f"{TINY} --share 0.99", INPUT, ("'beach'", "--share 0.99")),
         (f"{TINY} --precision float16", USAGE, ("--precision", "bfloat16")),
-        (f"{TINY} --weights small", USAGE, ("--weights small", "names no encoder")),
+        (f"{TINY} --weights small", USAGE, ("--weights small", "lacks the encoder")),
         (f"{TINY} --weights smal=w.pth", USAGE, ("--weights smal=", "small")),
         (f"{TINY} --weights small=w.pth", INPUT, ("w.pth", "--weights")),
         # rows

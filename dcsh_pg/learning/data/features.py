@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from dcsh_pg.learning.model.hash_function import orient
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.progress import SILENT, Progress
 
-Precision = Literal["float32", "bfloat16"]
+PRECISIONS = ("float32", "bfloat16")
 ALL_ORIENTATIONS = range(8)
 """The image as it is, its right-angle rotations, and their mirror images."""
 
@@ -72,9 +71,7 @@ class FeatureCache:
             one per cent.
     """
 
-    def __init__(
-        self, folder: Path | None, *, precision: Precision = "float32", memory: bool = False
-    ):
+    def __init__(self, folder: Path | None, *, precision: str = "float32", memory: bool = False):
         """Opens the cache.
 
         Args:
@@ -218,7 +215,7 @@ def image_digest(image: np.ndarray) -> bytes:
 class _Compute:
     """uint8 images (N, S, S, C) -> features float32 (N, dim), by a frozen encoder."""
 
-    def __init__(self, encoder: ImageEncoder, precision: Precision, device: torch.device | str):
+    def __init__(self, encoder: ImageEncoder, precision: str, device: torch.device | str):
         self.preprocess = Preprocess.of(encoder).to(device)
         self.encoder, self.precision = encoder, precision
         self.device_type = torch.device(device).type
