@@ -1,9 +1,9 @@
--- Nothing that others have made is called by an upgrade.
+-- An upgrade calls no object that another role created.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 
--- The schema and pgvector, if they are not there yet; a plain owner needs no more rights.  One upgrade at
--- a time: anybody could hold the advisory lock, so it only serves where there is no table to lock.
+-- Create the schema and pgvector if they do not exist; a plain owner needs no more rights. One upgrade at a
+-- time: any role could hold the advisory lock, so it is used only before there is a table to lock.
 DO $$
 BEGIN
     IF to_regclass('dcsh.alembic_version') IS NULL THEN

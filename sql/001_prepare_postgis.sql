@@ -1,4 +1,4 @@
--- PostGIS, if it is not in this database yet.
+-- Create PostGIS if this database does not have it.
 
 DO $$
 BEGIN

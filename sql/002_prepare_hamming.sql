@@ -1,6 +1,6 @@
--- The native index, where the server has it and this role may make it.  All works without it, so
--- nothing that goes wrong here is an error.  Its functions take arguments of any type, so they belong into
--- a schema where only the owner creates objects.
+-- Create or update the native index if the server has it and this role may. Everything works without it,
+-- so a failure here is not an error. Its functions take arguments of any type, so they belong in a schema
+-- where only the owner creates objects.
 
 DO $$
 DECLARE
@@ -23,8 +23,8 @@ BEGIN
     END IF;
 EXCEPTION WHEN OTHERS THEN
     IF in_place IS NOT NULL THEN
-        RAISE WARNING 'extension dcsh_hamming stays as it is: %', SQLERRM
-            USING HINT = 'as its owner: ALTER EXTENSION dcsh_hamming UPDATE; ALTER EXTENSION dcsh_hamming SET SCHEMA dcsh';
+        RAISE WARNING 'extension dcsh_hamming was not updated: %', SQLERRM
+            USING HINT = 'run as its owner: ALTER EXTENSION dcsh_hamming UPDATE; ALTER EXTENSION dcsh_hamming SET SCHEMA dcsh';
     END IF;
 END
 $$;

@@ -1,5 +1,5 @@
--- All that follows belongs to the owner of what is in the schema, whoever runs the upgrade: so the owner
--- can run the next one, and a superuser calls nothing of what is in the schema.
+-- Everything that follows belongs to the owner of the schema's objects, whoever runs the upgrade: so the
+-- owner can run the next one, and a superuser calls no function of the schema.
 
 DO $$
 DECLARE

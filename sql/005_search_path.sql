@@ -1,7 +1,7 @@
--- What every function is pinned to (SET search_path FROM CURRENT).  The schemas of the extensions are
--- left out, because others may create objects in them: a function or operator there that fits the
--- types of a call better than one of pg_catalog would be chosen.  Files put the schemas
--- before what the extensions have (migrations/run.py), and give it arguments of exactly its types.
+-- The search_path that every function is pinned to (SET search_path FROM CURRENT). It leaves out the
+-- schemas of the extensions, because other roles may create objects in them: a function or operator there
+-- that matches the types of a call better than one of pg_catalog would be chosen. The files qualify the
+-- extensions' objects (migrations/run.py) and pass them arguments of exactly their types.
 
 DO $$
 DECLARE
@@ -14,9 +14,9 @@ BEGIN
         WHERE e.extname IN ('vector', 'postgis')
     LOOP
         IF home ~ '[''$%\\]' THEN
-            RAISE EXCEPTION 'extension "%" is in schema "%", which dcsh cannot name', extension, home
+            RAISE EXCEPTION 'extension "%" is in schema "%", whose name dcsh does not support', extension, home
                 USING ERRCODE = 'invalid_schema_name',
-                      HINT = 'rename the schema without quote, dollar, percent sign and backslash';
+                      HINT = 'rename the schema to a name without quote, dollar, percent sign and backslash';
         END IF;
         PERFORM set_config('dcsh.' || extension, quote_ident(home), true);
     END LOOP;

@@ -1,7 +1,6 @@
--- Who may do what in a schema.
+-- Rights in a schema.
 
--- Roles that bypass all rights are nobody's others.  From PostgreSQL 14 on the owner of a database is a
--- member of pg_database_owner.
+-- The owner of a database is a member of pg_database_owner.
 CREATE OR REPLACE FUNCTION dcsh._creators(schema oid) RETURNS SETOF oid
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
@@ -26,11 +25,11 @@ AS $$
 $$;
 COMMENT ON FUNCTION dcsh._is_shared IS 'Whether roles other than superusers and the owner of schema dcsh may create objects in a schema';
 
--- Row-level security, and rights that are revoked, hold for whoever reads a view only when it runs with the
--- rights of its reader.
+-- Row-level security and revoked rights apply to the reader of a view only if the view runs with the
+-- reader's rights.
 CREATE OR REPLACE FUNCTION dcsh._view_options() RETURNS text
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
     RETURN CASE WHEN current_setting('server_version_num')::integer >= 150000
                 THEN 'WITH (security_invoker = true)' ELSE '' END;
-COMMENT ON FUNCTION dcsh._view_options IS 'Options with which a view has the rights of its reader; none before PostgreSQL 15, which cannot do that';
+COMMENT ON FUNCTION dcsh._view_options IS 'Options that let a view run with its reader''s rights; none before PostgreSQL 15, which lacks them';

@@ -1,4 +1,4 @@
--- Archives: their names, making and dropping them.
+-- Archives: look up, create and drop them.
 
 CREATE OR REPLACE FUNCTION dcsh._archive(name text) RETURNS dcsh.archive
     LANGUAGE plpgsql STABLE
@@ -10,7 +10,7 @@ BEGIN
     SELECT a.* INTO found_archive FROM dcsh.archive a WHERE a.name = _archive.name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'archive "%" does not exist', name
-            USING ERRCODE = 'undefined_table', HINT = 'SELECT name FROM dcsh.archive tells which there are';
+            USING ERRCODE = 'undefined_table', HINT = 'SELECT name FROM dcsh.archive lists all';
     END IF;
     RETURN found_archive;
 END
@@ -67,7 +67,7 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
         COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
         COMMENT ON COLUMN dcsh.%1$I.geom IS 'Footprint, longitude and latitude (EPSG:4326)';
-        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
+        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the image was acquired';
         COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
         COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %2$s bits; compare with dcsh.hamming';
     $ddl$, archive, used.bits);
@@ -88,7 +88,7 @@ DECLARE
     new_id bigint;
 BEGIN
     IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
-        RAISE EXCEPTION '"%" is not a name for an archive', coalesce(name, 'NULL')
+        RAISE EXCEPTION '"%" is not a valid archive name', coalesce(name, 'NULL')
             USING ERRCODE = 'invalid_name',
                   HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
     END IF;
@@ -98,7 +98,7 @@ BEGIN
             USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
     END IF;
 
-    -- First of all, because it waits for another session that is making this very archive.
+    -- First, because it waits for another session that is creating the same archive.
     INSERT INTO dcsh.archive (name, model_id, reading)
         VALUES (name, used.id, reading)
         ON CONFLICT ON CONSTRAINT archive_name_key DO NOTHING
@@ -121,7 +121,7 @@ BEGIN
     RETURN new_id;
 END
 $$;
-COMMENT ON FUNCTION dcsh.create_archive IS 'Makes an archive for the codes of a stored model; returns its id';
+COMMENT ON FUNCTION dcsh.create_archive IS 'Create an archive for the codes of a stored model; returns its id';
 
 CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
     LANGUAGE plpgsql
@@ -130,7 +130,7 @@ AS $$
 DECLARE
     target dcsh.archive := dcsh._archive(name);
 BEGIN
-    -- Another session may drop it first, and a third one make another of that name.
+    -- Another session may drop it first, and a third one create another of that name.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'archive "%" was dropped by another session', name
@@ -142,7 +142,7 @@ BEGIN
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;
-COMMENT ON FUNCTION dcsh.drop_archive IS 'Drops an archive with its chips, scenes and errors; its model stays';
+COMMENT ON FUNCTION dcsh.drop_archive IS 'Drop an archive with its chips, scenes and errors; its model stays';
 
 CREATE OR REPLACE FUNCTION dcsh._drop_empty_archive(archive_id bigint) RETURNS boolean
     LANGUAGE plpgsql
@@ -159,4 +159,4 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION dcsh._drop_empty_archive IS 'Drops the archive of that id if it holds no scene; false when it does or is no longer there';
+COMMENT ON FUNCTION dcsh._drop_empty_archive IS 'Drop the archive of that id if it has no scene; false if it has one or no longer exists';

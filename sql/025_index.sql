@@ -5,8 +5,8 @@ CREATE OR REPLACE FUNCTION dcsh._has_hamming() RETURNS boolean
     RETURN EXISTS (SELECT FROM pg_am WHERE amname = 'hamming');
 COMMENT ON FUNCTION dcsh._has_hamming IS 'Whether this database has the access method hamming';
 
--- The functions of the extension take arguments of any type, so one that others put into its schema
--- could fit a call better.
+-- The functions of the extension take arguments of any type, so a function that another role creates in
+-- its schema could match a call better.
 CREATE OR REPLACE FUNCTION dcsh._hamming_function(name text) RETURNS regproc
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
@@ -20,10 +20,10 @@ AS $$
         AND NOT dcsh._is_shared(p.pronamespace)
         AND has_schema_privilege(p.pronamespace, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
 $$;
-COMMENT ON FUNCTION dcsh._hamming_function IS 'A function of extension dcsh_hamming; NULL where it has none of that name or they are out of reach, or in a schema that others may write to';
+COMMENT ON FUNCTION dcsh._hamming_function IS 'A function of extension dcsh_hamming; NULL if it has none of that name, if the caller may not execute it, or if other roles may create objects in its schema';
 
--- An approximate index for the same operator (hnsw, ivfflat) could be chosen in its stead, so with
--- one beside it none is used.
+-- The planner could choose an approximate index for the same operator (hnsw, ivfflat) instead, so beside
+-- one of these no index is used.
 CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
@@ -50,7 +50,7 @@ AS $$
         AND i.indpred IS NULL AND i.indexprs IS NULL
     ORDER BY i.indisvalid DESC, i.indexrelid
 $$;
-COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, whole or left by a failed CREATE INDEX CONCURRENTLY';
+COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, valid or left by a failed CREATE INDEX CONCURRENTLY';
 
 CREATE OR REPLACE FUNCTION dcsh._stale_indexes()
     RETURNS TABLE (index regclass, page_format bigint, supported bigint)
@@ -84,7 +84,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION dcsh._stale_indexes IS 'The indexes in schema dcsh whose page format the installed dcsh_hamming refuses (page_format is NULL where the metapage is damaged), and the format that it reads; of tables that the caller may read';
+COMMENT ON FUNCTION dcsh._stale_indexes IS 'The indexes in schema dcsh whose page format the installed dcsh_hamming refuses (page_format is NULL if the metapage is damaged), and the format that it reads; only of tables that the caller may read';
 
 CREATE OR REPLACE FUNCTION dcsh.create_code_index(archive text) RETURNS regclass
     LANGUAGE plpgsql
@@ -107,7 +107,7 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = format('have it run ''dcsh-pg archive index %s''; searches are exact without it, and slower', archive);
     ELSIF made.indexrelid IS NULL THEN
-        -- Another session may be making it.
+        -- Another session may be creating it.
         PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
         SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
         IF NOT FOUND THEN
@@ -137,4 +137,4 @@ BEGIN
     RETURN FOUND;
 END
 $$;
-COMMENT ON FUNCTION dcsh.drop_code_index IS 'Drops the index that create_code_index makes; false where there is none';
+COMMENT ON FUNCTION dcsh.drop_code_index IS 'Drop the index that create_code_index creates; false if there is none';

@@ -1,4 +1,4 @@
--- Indexes on codes that the installed dcsh_hamming refuses, because another one wrote them.
+-- Rebuild indexes on codes that the installed dcsh_hamming refuses, because another version wrote them.
 
 DO $$
 DECLARE

@@ -29,15 +29,15 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'connect to the coordinator of a Citus cluster, or run CREATE EXTENSION citus as superuser';
     END IF;
-    -- No load may run meanwhile; end_load takes the same two locks in this order.
+    -- Blocks loads: end_load takes the same two locks in this order.
     LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
 END
 $$;
 COMMENT ON FUNCTION dcsh._lock_to_move IS 'Lock an archive against loads while its table is distributed or undistributed; an error without Citus';
 
--- Between the phases of a commit its chips are not visible on a worker, and whoever deletes or moves
--- chips would pass them over. dcsh.scene, which is local, says how many there must be.
+-- Between the phases of a commit its chips are not visible on a worker, and a session that deletes or moves
+-- chips would skip them. dcsh.scene, which is local, has their number.
 CREATE OR REPLACE FUNCTION dcsh._check_settled(archive text, scenes bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -95,7 +95,7 @@ BEGIN
             RAISE EXCEPTION 'archive "%" has the view dcsh.%, which Citus cannot answer',
                     archive, archive || '_items'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = format('SELECT dcsh.drop_pgstac_view(%L) first; dcsh.similar_in_stac works without it', archive);
+                      HINT = format('SELECT dcsh.drop_pgstac_view(%L) first; dcsh.scenes_in_stac works without it', archive);
         END IF;
         IF workers = 0 THEN
             RAISE EXCEPTION 'this Citus cluster has no worker'
@@ -119,7 +119,7 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.distribute_archive IS 'Distribute the chips of an archive over the workers of a Citus cluster, by default one shard per worker; returns the number of shards. Harmless to repeat';
 
--- Citus makes the table and its views anew: comments and the privileges on views are restored here.
+-- Citus recreates the table and its views: comments and the privileges on views are restored here.
 CREATE OR REPLACE FUNCTION dcsh.undistribute_archive(archive text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path FROM CURRENT

@@ -1,5 +1,5 @@
--- Loading: begin_load, COPY into two temporary tables, end_load, all in one transaction.  The tables go
--- with it: behind a pooler the next transaction of this session may be another client's.
+-- Loading: begin_load, COPY into two temporary tables, end_load, all in one transaction. It drops the tables
+-- at its end: behind a pooler the next transaction of this session may be another client's.
 
 CREATE OR REPLACE FUNCTION dcsh.begin_load() RETURNS void
     LANGUAGE plpgsql
@@ -35,10 +35,10 @@ BEGIN
     TRUNCATE pg_temp.dcsh_batch_scene, pg_temp.dcsh_batch_chip;
 END
 $$;
-COMMENT ON FUNCTION dcsh.begin_load IS 'Makes the empty temporary tables dcsh_batch_scene and dcsh_batch_chip';
+COMMENT ON FUNCTION dcsh.begin_load IS 'Create the empty temporary tables dcsh_batch_scene and dcsh_batch_chip';
 
 -- Codes of one model must never enter an archive of another, so a load names the archive and the model
--- that it hashed for: the name alone can have passed to another archive meanwhile.
+-- that it hashed for: another archive may have the name by now.
 CREATE OR REPLACE FUNCTION dcsh._lock_for_load(archive text, archive_id bigint, model_sha256 text)
     RETURNS dcsh.archive
     LANGUAGE plpgsql
@@ -54,12 +54,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'archive "%" was dropped or replaced while it was being loaded', archive
             USING ERRCODE = 'undefined_table',
-                  HINT = 'rerun the command; nothing of this load is in an archive of that name made since';
+                  HINT = 'rerun the command; no chip of this load is in a newer archive of that name';
     END IF;
     RETURN target;
 END
 $$;
-COMMENT ON FUNCTION dcsh._lock_for_load IS 'Locks the archive that a load is for until the end of the transaction, or raises an error when the name belongs to another archive or model';
+COMMENT ON FUNCTION dcsh._lock_for_load IS 'Lock the archive that a load is for until the end of the transaction; an error if the name belongs to another archive or model';
 
 DROP FUNCTION IF EXISTS dcsh.end_load(text);
 CREATE OR REPLACE FUNCTION dcsh.end_load(
@@ -71,12 +71,12 @@ AS $$
 DECLARE
     target dcsh.archive;
 BEGIN
-    -- One load at a time: scene ids are drawn for all archives alike.  Anybody could hold an advisory
-    -- lock; to lock a table in this mode takes a right to write to it.
+    -- One load at a time: all archives share the scene ids. Any role could hold an advisory lock; locking
+    -- a table in this mode requires a right to write to it.
     LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     target := dcsh._lock_for_load(archive, archive_id, model_sha256);
 
-    -- What another load has stored meanwhile stays as it is.
+    -- Scenes that another load has stored meanwhile are left unchanged.
     DELETE FROM pg_temp.dcsh_batch_scene b USING dcsh.scene s
         WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;
 
@@ -123,7 +123,7 @@ BEGIN
         WHERE e.archive_id = target.id AND e.uri = b.uri;
 END
 $$;
-COMMENT ON FUNCTION dcsh.end_load IS 'Moves the batch in the temporary tables into the archive of that name, id and model, or raises an error if it is no longer the same; returns the scenes and chips stored';
+COMMENT ON FUNCTION dcsh.end_load IS 'Move the batch in the temporary tables into the archive of that name, id and model; an error if it is no longer the same; returns the scenes and chips stored';
 
 CREATE OR REPLACE FUNCTION dcsh.rename_scenes(archive text, archive_id bigint, model_sha256 text)
     RETURNS bigint
@@ -141,12 +141,12 @@ BEGIN
     DELETE FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NULL;
     PERFORM dcsh._check_settled(archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b));
 
-    -- A file that has the content of another scene now no longer has that of its own.
+    -- A file that now has the content of another scene no longer has its own.
     PERFORM dcsh.remove_scene(archive, s.uri)
         FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.uri = s.uri
         WHERE s.archive_id = target.id
             AND NOT EXISTS (SELECT FROM pg_temp.dcsh_batch_scene o WHERE o.id = s.id);
-    -- Files may have changed names with each other.
+    -- Files may have swapped names.
     UPDATE dcsh.scene s SET uri = format('%s (being renamed)', s.content_hash)
         FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
     UPDATE dcsh.scene s SET
@@ -163,7 +163,7 @@ BEGIN
     RETURN renamed;
 END
 $$;
-COMMENT ON FUNCTION dcsh.rename_scenes IS 'Gives stored scenes, found by content hash, the URIs and metadata of the batch in the temporary table; a scene that had one of these URIs is removed; returns the number of renamed scenes';
+COMMENT ON FUNCTION dcsh.rename_scenes IS 'Give stored scenes, found by content hash, the URIs and metadata of the batch in the temporary table, and remove scenes that had one of these URIs; returns the number of renamed scenes';
 
 CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS bigint
     LANGUAGE plpgsql
@@ -174,7 +174,7 @@ DECLARE
     gone bigint;
     removed bigint;
 BEGIN
-    -- As a load does, which locks chips before scenes: otherwise the two could wait for each other.
+    -- Like a load, lock chips before scenes: otherwise the two could deadlock.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
     PERFORM dcsh._check_settled(archive, ARRAY(
         SELECT s.id FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri));
@@ -188,4 +188,4 @@ BEGIN
     RETURN removed;
 END
 $$;
-COMMENT ON FUNCTION dcsh.remove_scene IS 'Removes a scene and its chips from an archive; returns the number of chips';
+COMMENT ON FUNCTION dcsh.remove_scene IS 'Remove a scene and its chips from an archive; returns the number of chips';

@@ -1,4 +1,4 @@
--- Tables of the user's own that list images: their rows as scenes can be made of them.
+-- A user's tables that list images, as rows to create scenes from.
 
 CREATE OR REPLACE FUNCTION dcsh.source_rows(
     table_name text,
@@ -31,7 +31,7 @@ BEGIN
         parts := '{}';
     END;
     IF cardinality(parts) <> 2 THEN
-        RAISE EXCEPTION '"%" is not a table of a schema', table_name
+        RAISE EXCEPTION '"%" is not a schema-qualified table name', table_name
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'write SCHEMA.TABLE, public.tiles for example';
     END IF;
@@ -64,7 +64,7 @@ BEGIN
     IF geometry_column IS NOT NULL THEN
         footprint_of := format('dcsh_row.%I::text', geometry_column);
     END IF;
-    -- What PostGIS keeps has a CRS.  A type of that name that is not PostGIS's calls nobody's functions.
+    -- PostGIS types have a CRS. No function is called for a type of that name that is not PostGIS's.
     SELECT n.nspname INTO spatial
     FROM pg_attribute a
         JOIN pg_type t ON t.oid = a.atttypid
@@ -82,7 +82,7 @@ BEGIN
             spatial, geometry_column);
     END IF;
     IF acquired_column IS NOT NULL THEN
-        -- As JSON a time is ISO 8601 whatever DateStyle says.
+        -- In JSON a time is ISO 8601 whatever DateStyle is.
         acquired_of := format('to_jsonb(dcsh_row.%I) #>> ''{}''', acquired_column);
     END IF;
     RETURN QUERY EXECUTE format(
@@ -92,7 +92,7 @@ BEGIN
         location_column, footprint_of, crs_of, acquired_of, columns, target);
 END
 $$;
-COMMENT ON FUNCTION dcsh.source_rows IS 'The rows of a table that lists images: location, footprint and its CRS, time as ISO 8601, all other columns; in the order of the locations';
+COMMENT ON FUNCTION dcsh.source_rows IS 'The rows of a table that lists images, by location: location, footprint and its CRS, time as ISO 8601, all other columns';
 
 CREATE OR REPLACE FUNCTION dcsh._tables_of(schema_name text) RETURNS text
     LANGUAGE sql STABLE
@@ -100,9 +100,9 @@ CREATE OR REPLACE FUNCTION dcsh._tables_of(schema_name text) RETURNS text
 AS $$
     SELECT coalesce(
         format('schema "%s" has ', schema_name) || string_agg(c.relname, ', ' ORDER BY c.relname),
-        format('there is no schema "%s" with tables that you may use', schema_name))
+        format('schema "%s" does not exist or has no table that you may use', schema_name))
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = schema_name AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
         AND has_schema_privilege(n.oid, 'USAGE')
 $$;
-COMMENT ON FUNCTION dcsh._tables_of IS 'A hint that names the tables of a schema';
+COMMENT ON FUNCTION dcsh._tables_of IS 'A hint that lists the tables of a schema';

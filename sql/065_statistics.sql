@@ -1,10 +1,10 @@
--- What an archive holds: how its codes use their bits, which codes are frequent, where and when.
+-- Statistics of an archive: use of bits, frequent codes, coverage in space and time.
 
 CREATE OR REPLACE FUNCTION dcsh._entropy(share double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE WHEN share <= 0 OR share >= 1 THEN 0
                 ELSE -(share * ln(share) + (1 - share) * ln(1 - share)) / ln(2) END;
-COMMENT ON FUNCTION dcsh._entropy IS 'Entropy in bits of a bit that is 1 in such a share';
+COMMENT ON FUNCTION dcsh._entropy IS 'Entropy in bits of a bit that is 1 in this share of the codes';
 
 CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
     RETURNS TABLE (bit_number integer, ones bigint, share double precision, entropy double precision)
@@ -30,7 +30,7 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, counted from 0 at the left as get_bit does: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
+COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, numbered from 0 at the left like get_bit: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
 
 CREATE OR REPLACE FUNCTION dcsh.code_statistics(
     archive text, OUT chips bigint, OUT distinct_codes bigint, OUT most_frequent bigint,
@@ -58,7 +58,7 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits as their frequencies tell it, log2(chips) where all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
+COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits, computed from their frequencies, log2(chips) if all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
 
 CREATE OR REPLACE FUNCTION dcsh.frequent_codes(archive text, most integer DEFAULT 10)
     RETURNS TABLE (
@@ -74,7 +74,7 @@ DECLARE
 BEGIN
     IF most IS NULL OR most < 1 THEN
         RAISE EXCEPTION 'most must be positive, not %', coalesce(most::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is how many codes to tell';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is the number of codes to return';
     END IF;
     RETURN QUERY EXECUTE format($query$
         WITH counted AS (
@@ -95,10 +95,10 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.frequent_codes IS 'The codes that most chips of an archive have, by (chips DESC, first_id): black pictures, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
+COMMENT ON FUNCTION dcsh.frequent_codes IS 'The most frequent codes of an archive, by (chips DESC, first_id): black images, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
 
--- Chips at even steps of the ids, which are in the order of ingestion: neighbours in a scene, which
--- are more similar than other chips, do not come together. Removed scenes leave gaps in the ids.
+-- Chips at even steps of the ids, which follow the order of ingestion: so neighbours in a scene, which are
+-- more similar than other chips, are rarely compared. Removed scenes leave gaps in the ids.
 CREATE OR REPLACE FUNCTION dcsh.pair_distances(archive text, sample integer DEFAULT 256)
     RETURNS TABLE (distance integer, pairs bigint)
     LANGUAGE plpgsql STABLE
@@ -112,7 +112,7 @@ DECLARE
 BEGIN
     IF sample IS NULL OR sample NOT BETWEEN 2 AND 10000 THEN
         RAISE EXCEPTION 'sample must be from 2 to 10000, not %', coalesce(sample::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is how many chips to compare';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is the number of chips to compare';
     END IF;
     EXECUTE format('SELECT min(c.id), max(c.id) - min(c.id) + 1 FROM dcsh.%I c', archive)
         INTO first, length;
@@ -129,7 +129,7 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most so many chips spread evenly over an archive, or among all where it has fewer; the same sample every time. What a distance means: one that many random pairs have is not near';
+COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most this many chips spread evenly over an archive, or among all if it has fewer; the same sample every time. A distance that many random pairs have is not near';
 
 CREATE OR REPLACE FUNCTION dcsh._round_cell(span double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT
@@ -138,7 +138,7 @@ CREATE OR REPLACE FUNCTION dcsh._round_cell(span double precision) RETURNS doubl
         FROM unnest(ARRAY[1, 2, 5]) digit, generate_series(-12, 2) exponent
         WHERE digit * 10::numeric ^ exponent * 50 >= span::numeric
     );
-COMMENT ON FUNCTION dcsh._round_cell IS 'The least of 1, 2 and 5 times a power of ten that spans so much in at most 50 cells';
+COMMENT ON FUNCTION dcsh._round_cell IS 'The least of 1, 2 and 5 times a power of ten that covers a span in at most 50 cells';
 
 CREATE OR REPLACE FUNCTION dcsh.coverage(
     archive text, cell double precision DEFAULT NULL, every text DEFAULT NULL,
@@ -160,12 +160,12 @@ DECLARE
         FROM dcsh.extent(archive) e));
 BEGIN
     IF side <= 0 OR side > 360 THEN
-        RAISE EXCEPTION 'cell must lie above 0 and not above 360 degrees, not at %', side
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL takes a round size';
+        RAISE EXCEPTION 'cell must be above 0 and at most 360 degrees, not %', side
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL chooses a round size';
     END IF;
     IF every NOT IN ('hour', 'day', 'week', 'month', 'quarter', 'year') THEN
         RAISE EXCEPTION 'every must be hour, day, week, month, quarter or year, not "%"', every
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL takes all times as one period';
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL counts all times as one period';
     END IF;
     RETURN QUERY EXECUTE format($query$
         WITH chip AS MATERIALIZED (
@@ -190,4 +190,4 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.coverage IS 'Where and when an archive has chips: on a grid of square cells of so many degrees (NULL: a round size, at most 50 a side), and with every (hour, day, week, month, quarter or year) in each such period, in UTC. A chip counts in the cell of the centre of its bounds; those without footprint or time have a row of their own. By id, which counts by (period, south, west); area, since and until as in dcsh.similar';
+COMMENT ON FUNCTION dcsh.coverage IS 'Where and when an archive has chips: on a grid of square cells of this many degrees (NULL: a round size, at most 50 a side), and with every (hour, day, week, month, quarter or year) in each period, in UTC. A chip counts in the cell of the centre of its bounds; chips without footprint or time have rows of their own. By id, numbered by (period, south, west). Filtered like dcsh.similar';

@@ -1,4 +1,4 @@
--- What a layer shows of a footprint. Same names as in 070_layers_core.sql.
+-- The footprint column of a layer. Same names as in 070_layers_core.sql.
 
 CREATE OR REPLACE FUNCTION dcsh._layer_geometry() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -8,5 +8,5 @@ CREATE OR REPLACE FUNCTION dcsh._layer_footprint() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'c.geom';
 
-COMMENT ON FUNCTION dcsh._layer_geometry IS 'Name of the footprint in a layer';
+COMMENT ON FUNCTION dcsh._layer_geometry IS 'Name of the footprint column in a layer';
 COMMENT ON FUNCTION dcsh._layer_footprint IS 'Expression for the footprint of chip c in a layer';

@@ -1,7 +1,7 @@
--- The layer of an archive x: the view dcsh.x_layer, in types that every GIS program knows.
+-- The layer of archive x: the view dcsh.x_layer, in types that every GIS program supports.
 
--- A left join on the key of scenes is not carried out for a query that asks nothing of them, so that
--- counting, looking for the extent and testing the key cost what they cost on the archive itself.
+-- The planner removes a left join on the key of scenes from a query that uses none of their columns, so
+-- that the count, the extent and a lookup by key cost the same as on the archive itself.
 CREATE OR REPLACE FUNCTION dcsh._create_layer(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -16,7 +16,7 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip';
         COMMENT ON COLUMN dcsh.%1$I.%4$I IS 'Footprint, longitude and latitude (EPSG:4326)';
         COMMENT ON COLUMN dcsh.%1$I.code IS 'Hash code of %5$s bits, hexadecimal';
-        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the picture was taken';
+        COMMENT ON COLUMN dcsh.%1$I.acquired IS 'When the image was acquired';
         COMMENT ON COLUMN dcsh.%1$I.valid_fraction IS 'Share of its pixels that are valid';
         COMMENT ON COLUMN dcsh.%1$I.scene_id IS 'Scene it was cut from: dcsh.scene.id';
         COMMENT ON COLUMN dcsh.%1$I.uri IS 'Path, URL or GDAL name of the scene';
@@ -32,7 +32,7 @@ BEGIN
         format('Chips of archive %s with their scenes, as a layer for GIS programs', archive));
 END
 $$;
-COMMENT ON FUNCTION dcsh._create_layer IS 'Makes the layer of an archive, or makes it anew with what depends on it left in place';
+COMMENT ON FUNCTION dcsh._create_layer IS 'Create or replace the layer of an archive; objects that depend on it stay';
 
 CREATE OR REPLACE FUNCTION dcsh._drop_layer(archive text) RETURNS void
     LANGUAGE plpgsql
@@ -46,9 +46,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._drop_layer IS 'Drops the layer of an archive, if it has one';
+COMMENT ON FUNCTION dcsh._drop_layer IS 'Drop the layer of an archive if it has one';
 
--- Archives that are older than layers may have a neighbour that has the name.
+-- Another relation may have the layer's name, if the archive is older than layers.
 DO $$
 DECLARE
     archive text;
@@ -57,7 +57,7 @@ BEGIN
         BEGIN
             PERFORM dcsh._create_layer(archive);
         EXCEPTION WHEN wrong_object_type OR invalid_table_definition THEN
-            RAISE WARNING 'archive "%" gets no layer: %', archive, SQLERRM;
+            RAISE WARNING 'no layer was created for archive "%": %', archive, SQLERRM;
         END;
     END LOOP;
 END

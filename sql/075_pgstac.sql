@@ -1,5 +1,5 @@
 -- pgstac: the STAC items that scenes came from, in the same database, joined on (collection, item id).
--- All of this can be made without pgstac; it is looked for when a function is called.
+-- These functions can be created without pgstac; they look it up when they are called.
 
 CREATE OR REPLACE FUNCTION dcsh._require_pgstac() RETURNS void
     LANGUAGE plpgsql STABLE
@@ -17,10 +17,10 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._require_pgstac IS 'Passes where pgstac is in this database and may be read, or raises an error';
+COMMENT ON FUNCTION dcsh._require_pgstac IS 'An error unless this database has pgstac and the caller may read it';
 
--- The condition is pgstac's own, so that its settings, queryables and indexes count.  What it names of
--- its own and of PostGIS it names without a schema; the path is this function's alone and ends with it.
+-- The condition is pgstac's own, so that its settings, queryables and indexes apply. It has unqualified
+-- names of pgstac and PostGIS; the search_path for them ends with this function.
 CREATE OR REPLACE FUNCTION dcsh.scenes_in_stac(archive text, filter jsonb) RETURNS SETOF bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -36,7 +36,7 @@ DECLARE
 BEGIN
     PERFORM dcsh._require_pgstac();
     IF dcsh._is_shared(postgis) THEN
-        RAISE EXCEPTION 'pgstac looks for functions in schema %, where others may create them', postgis::regnamespace
+        RAISE EXCEPTION 'pgstac finds functions in schema %, where other roles may create them', postgis::regnamespace
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('have its owner run: REVOKE CREATE ON SCHEMA %s FROM PUBLIC', postgis::regnamespace);
     END IF;
@@ -63,13 +63,13 @@ BEGIN
         WHEN insufficient_privilege THEN
             RAISE;
         WHEN raise_exception OR data_exception OR syntax_error_or_access_rule_violation THEN
-            RAISE EXCEPTION 'pgstac does not take the filter: %', SQLERRM
+            RAISE EXCEPTION 'pgstac rejected the filter: %', SQLERRM
                 USING ERRCODE = 'invalid_parameter_value',
-                      HINT = 'pgstac speaks CQL2-JSON; properties are named as in the items';
+                      HINT = 'write CQL2-JSON with the property names of the items';
     END;
 END
 $$;
-COMMENT ON FUNCTION dcsh.scenes_in_stac IS 'The scenes of an archive whose STAC item in pgstac meets a CQL2-JSON filter, by id';
+COMMENT ON FUNCTION dcsh.scenes_in_stac IS 'The scenes of an archive whose STAC item in pgstac satisfies a CQL2-JSON filter, by id; pass them to a search as scenes';
 
 CREATE OR REPLACE FUNCTION dcsh.similar_in_stac(
     archive text, code bit, filter jsonb, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
@@ -99,13 +99,13 @@ BEGIN
     IF dcsh._is_distributed(archive) THEN
         RAISE EXCEPTION 'archive "%" is distributed: its chips cannot be joined to pgstac in a view', archive
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'dcsh.similar_in_stac and dcsh.scenes_in_stac work';
+                  HINT = 'search with scenes => ARRAY(SELECT dcsh.scenes_in_stac(...))';
     END IF;
     PERFORM dcsh._require_pgstac();
     IF EXISTS (SELECT FROM pg_class
                WHERE oid = to_regclass(format('dcsh.%I', name)) AND relkind <> 'v')
     THEN
-        RAISE EXCEPTION 'dcsh.% is there already, and it is not a view', name
+        RAISE EXCEPTION 'dcsh.% already exists and is not a view', name
             USING ERRCODE = 'duplicate_table', HINT = 'rename or drop it first';
     END IF;
     EXECUTE format($ddl$
@@ -120,15 +120,15 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.id IS 'Key of the chip: dcsh.%2$I.id';
         COMMENT ON COLUMN dcsh.%1$I.collection IS 'STAC collection of the item';
         COMMENT ON COLUMN dcsh.%1$I.item_id IS 'STAC item that its scene came from';
-        COMMENT ON COLUMN dcsh.%1$I.datetime IS 'When the item begins, as pgstac keeps it';
-        COMMENT ON COLUMN dcsh.%1$I.end_datetime IS 'When the item ends; datetime where it is an instant';
-        COMMENT ON COLUMN dcsh.%1$I.properties IS 'Properties of the item, from pgstac.get_item for each row asked for';
+        COMMENT ON COLUMN dcsh.%1$I.datetime IS 'When the item begins, as pgstac stores it';
+        COMMENT ON COLUMN dcsh.%1$I.end_datetime IS 'When the item ends; equal to datetime if it is an instant';
+        COMMENT ON COLUMN dcsh.%1$I.properties IS 'Properties of the item; pgstac.get_item runs for each row that returns them';
     $ddl$, name, archive, format('Chips of archive %s with their STAC items in pgstac', archive),
         dcsh._view_options());
     RETURN format('dcsh.%I', name)::regclass;
 END
 $$;
-COMMENT ON FUNCTION dcsh.create_pgstac_view IS 'Makes the view dcsh.<archive>_items: chips with the collection, id, time and properties of their STAC item in pgstac; returns it';
+COMMENT ON FUNCTION dcsh.create_pgstac_view IS 'Create the view dcsh.<archive>_items: chips with the collection, id, time and properties of their STAC item in pgstac; returns it';
 
 CREATE OR REPLACE FUNCTION dcsh.drop_pgstac_view(archive text) RETURNS boolean
     LANGUAGE plpgsql
@@ -146,4 +146,4 @@ BEGIN
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION dcsh.drop_pgstac_view IS 'Drops the view that create_pgstac_view makes; false where there is none';
+COMMENT ON FUNCTION dcsh.drop_pgstac_view IS 'Drop the view that create_pgstac_view creates; false if there is none';

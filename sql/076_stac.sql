@@ -1,11 +1,11 @@
--- What the scenes of an archive have in common, for its STAC collection.
+-- Summaries of the scenes of an archive, for its STAC collection.
 
 CREATE OR REPLACE FUNCTION dcsh._scene_summaries(archive text) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT coalesce(jsonb_object_agg(summary.name, summary.told ORDER BY summary.name)
-                    FILTER (WHERE summary.told IS NOT NULL), '{}')
+    SELECT coalesce(jsonb_object_agg(summary.name, summary.content ORDER BY summary.name)
+                    FILTER (WHERE summary.content IS NOT NULL), '{}')
     FROM (
         SELECT p.key AS name,
             CASE
@@ -14,7 +14,7 @@ AS $$
                     'minimum', min(CASE jsonb_typeof(p.value) WHEN 'number' THEN p.value::numeric END),
                     'maximum', max(CASE jsonb_typeof(p.value) WHEN 'number' THEN p.value::numeric END))
                 WHEN count(DISTINCT p.value) <= 20 THEN jsonb_agg(DISTINCT p.value)
-            END AS told
+            END AS content
         FROM dcsh.scene s,
             LATERAL jsonb_each(
                 s.properties - ARRAY['datetime', 'start_datetime', 'end_datetime', 'proj:epsg']

@@ -1,6 +1,6 @@
--- What an upgrade mends in the rights of what is there, and what it can only warn of.
+-- Rights that an upgrade corrects on existing objects, and rights that it can only warn of.
 
--- Views of pgstac items that were made when they had the rights of their owner.
+-- Views of pgstac items that were created to run with the rights of their owner.
 DO $$
 DECLARE
     name text;
@@ -14,13 +14,13 @@ BEGIN
         EXECUTE format('ALTER VIEW dcsh.%I SET (security_invoker = true)', name);
     END LOOP;
     IF dcsh._view_options() = '' AND EXISTS (SELECT FROM dcsh.archive) THEN
-        RAISE WARNING 'layers show all rows of their archives, whatever row-level security says'
+        RAISE WARNING 'layers show all rows of their archives and ignore row-level security'
             USING HINT = 'PostgreSQL 15 and newer have views with the rights of their reader; until then grant dcsh.<archive>_layer only to roles that may read all rows';
     END IF;
 END
 $$;
 
--- What writes or locks is for roles that were granted it: 'dcsh-pg db grant'.
+-- Only roles with a grant ('dcsh-pg db grant') execute functions that write or lock.
 DO $$
 DECLARE
     writes regprocedure;
@@ -51,7 +51,7 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = c.role AND r.rolsuper)
         GROUP BY n.nspname ORDER BY n.nspname
     LOOP
-        RAISE WARNING 'others may create objects in schema "%", which searches use: %', home, roles
+        RAISE WARNING 'other roles may create objects in schema "%", which searches use: %', home, roles
             USING HINT = format('REVOKE CREATE ON SCHEMA %I FROM %s', home, roles);
     END LOOP;
 END

@@ -1,12 +1,11 @@
-"""Everything that PostgreSQL runs, as SQL files numbered by topic.
+"""The SQL that PostgreSQL runs, in files numbered by topic.
 
-Two kinds.  ``migrations/versions/NNNN_*.sql`` changes what is stored (tables, types); such a file
-is frozen once released.  The numbered files here are run at every upgrade: those below 010 prepare
-the database before the migrations, the others (re)make the functions after them, so each function
-stands in one place only.
+``migrations/versions/NNNN_*.sql`` change what is stored (tables, types); such a file is frozen once
+released.  Every upgrade runs the numbered files here: those below 010 prepare the database before the
+migrations, the others create or replace the functions after them, so each function has one definition.
 
-Where PostGIS and plain PostgreSQL differ there are two files, ``*_postgis.sql`` and ``*_core.sql``,
-with the same names in them.
+Where PostGIS and plain PostgreSQL differ, two files, ``*_postgis.sql`` and ``*_core.sql``, define the
+same names.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def functions(layer: Layer) -> list[Path]:
 
 
 def digest(layer: Layer) -> str:
-    """SHA-256 of the numbered files, hexadecimal: which functions an upgrade makes."""
+    """SHA-256 of the numbered files, hexadecimal; it identifies the functions of an upgrade."""
     files = preparing(layer) + functions(layer)
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

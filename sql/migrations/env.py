@@ -10,16 +10,16 @@ from alembic import context
 from dcsh_pg import sql
 from dcsh_pg.sql.migrations.run import create_signatures, run_sql, run_statements, spatial_layer
 
-# The functions are their own record of what they are: it is replaced, dumped and restored with them.
+# Kept as a function, so that it is replaced, dumped and restored with the others.
 DIGEST = """
 CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '{}';
 COMMENT ON FUNCTION dcsh._functions_digest IS
-    'SHA-256 of the SQL files that ''dcsh-pg db upgrade'' made the functions of';
+    'SHA-256 of the SQL files from which ''dcsh-pg db upgrade'' created the functions';
 """
 
-# Hands over what is there already; the rest is made by the owner (004_owner.sql).
+# Transfers existing objects; the owner creates the others (004_owner.sql).
 OWNER = """
 DO $dcsh_owner$
 DECLARE

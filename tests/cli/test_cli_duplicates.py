@@ -122,7 +122,7 @@ def test_what_cannot_be_asked(run):
         (
             ("archive", "coverage", "places", "--cell", 0),
             UsageError.exit_code,
-            "cell must lie above",
+            "cell must be above",
         ),
         (("archive", "statistics", "nowhere"), NotFound.exit_code, "no archive 'nowhere'"),
     ]:

@@ -56,7 +56,8 @@ def test_the_examples_of_the_document_run(any_deployment):
             loader = Loader(conn, new_archive(conn, name))
             boxes = [box(-86.5 + n / 50, 30.4, -86.48 + n / 50, 30.45) for n in range(50)]
             for year in (2019, 2021):
-                scene = Scene(f"{name}/{year}", acquired=datetime(year, 6, 1))
+                acquired, properties = datetime(year, 6, 1), {"gsd": 0.3}
+                scene = Scene(f"{name}/{year}", acquired=acquired, properties=properties)
                 add(loader, scene, np.arange(400, dtype=np.uint8).reshape(50, 8), boxes)
             loader.flush()
         conn.execute("CREATE TABLE ponds AS SELECT 'a' AS name, -86.3 AS lon, 30.42 AS lat")

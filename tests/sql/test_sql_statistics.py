@@ -204,7 +204,7 @@ def test_cells_have_a_round_size(conn, span, cell):
 
 def test_what_cannot_be_asked(conn, world):
     for cell in (0, -1, 361, float("nan")):
-        with pytest.raises(UsageError, match="cell must lie above 0"):
+        with pytest.raises(UsageError, match="cell must be above 0"):
             statistics.coverage(conn, "places", cell=cell)
     with pytest.raises(UsageError, match='not "fortnight"'):
         statistics.coverage(conn, "places", every="fortnight")

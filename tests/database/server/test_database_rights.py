@@ -305,8 +305,8 @@ def test_an_upgrade_warns_of_a_schema_that_others_may_write_to(database):
     notes = Notes()
     migrate.upgrade(database, progress=notes)
     assert [line for line in notes.lines if line.startswith("warning")] == [
-        'warning: others may create objects in schema "dcsh", which searches use: pg_monitor '
+        'warning: other roles may create objects in schema "dcsh", which searches use: pg_monitor '
         "(REVOKE CREATE ON SCHEMA dcsh FROM pg_monitor)",
-        'warning: others may create objects in schema "public", which searches use: PUBLIC '
+        'warning: other roles may create objects in schema "public", which searches use: PUBLIC '
         "(REVOKE CREATE ON SCHEMA public FROM PUBLIC)",
     ]
