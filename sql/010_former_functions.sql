@@ -16,7 +16,7 @@ BEGIN
             AND (p.proname ^@ '_'
                 OR p.proname IN (SELECT n.proname FROM pg_proc n WHERE n.pronamespace = pg_my_temp_schema())
                 OR p.proname IN ('create_shard_server', 'drop_former_shards', 'shard_archive',
-                                 'shards', 'unshard_archive'))
+                                 'shards', 'similar_in_stac', 'unshard_archive'))
             AND NOT EXISTS (
                 SELECT FROM pg_proc n
                 WHERE n.pronamespace = pg_my_temp_schema()

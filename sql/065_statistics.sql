@@ -167,19 +167,22 @@ BEGIN
         RAISE EXCEPTION 'every must be hour, day, week, month, quarter or year, not "%"', every
             USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL counts all times as one period';
     END IF;
+    -- Grouped by scene first: Citus groups on the shards and returns only the parts.
     RETURN QUERY EXECUTE format($query$
-        WITH chip AS MATERIALIZED (
-            SELECT dcsh._bounds(c.geom) AS bounds, date_trunc($2, c.acquired, 'UTC') AS period,
-                   c.scene_id, c.acquired, c.valid_fraction
-            FROM dcsh.%I c WHERE %s
+        WITH part AS (
+            SELECT floor((b[1] + b[3]) / 2 / $1) AS x, floor((b[2] + b[4]) / 2 / $1) AS y,
+                   date_trunc($2, c.acquired, 'UTC') AS period, c.scene_id, count(*) AS chips,
+                   min(c.acquired) AS first_acquired, max(c.acquired) AS last_acquired,
+                   sum(c.valid_fraction::numeric) AS valid_fractions
+            FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+            WHERE %s
+            GROUP BY 1, 2, 3, 4
         ), cell AS (
-            SELECT floor((p.bounds[1] + p.bounds[3]) / 2 / $1) AS x,
-                   floor((p.bounds[2] + p.bounds[4]) / 2 / $1) AS y,
-                   p.period, count(*) AS chips, count(DISTINCT p.scene_id) AS scene_count,
-                   min(p.acquired) AS first_acquired, max(p.acquired) AS last_acquired,
-                   avg(p.valid_fraction::numeric)::real AS valid_fraction
-            FROM chip p
-            GROUP BY x, y, p.period
+            SELECT p.x, p.y, p.period, sum(p.chips)::bigint AS chips, count(*) AS scene_count,
+                   min(p.first_acquired) AS first_acquired, max(p.last_acquired) AS last_acquired,
+                   (sum(p.valid_fractions) / sum(p.chips))::real AS valid_fraction
+            FROM part p
+            GROUP BY p.x, p.y, p.period
         )
         SELECT row_number() OVER (ORDER BY n.period, n.y, n.x),
                dcsh._rectangle(n.x * $1, n.y * $1, (n.x + 1) * $1, (n.y + 1) * $1),

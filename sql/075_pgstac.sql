@@ -71,22 +71,6 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.scenes_in_stac IS 'The scenes of an archive whose STAC item in pgstac satisfies a CQL2-JSON filter, by id; pass them to a search as scenes';
 
-CREATE OR REPLACE FUNCTION dcsh.similar_in_stac(
-    archive text, code bit, filter jsonb, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
-    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL, other_than bigint DEFAULT NULL
-) RETURNS SETOF dcsh.hit
-    LANGUAGE plpgsql STABLE
-    SET search_path FROM CURRENT
-AS $$
-BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(archive, code, dcsh._check_k(k),
-        dcsh._checked_filter(archive, area, since, until, max_distance,
-                             ARRAY(SELECT dcsh.scenes_in_stac(archive, filter)), ARRAY[other_than]));
-END
-$$;
-COMMENT ON FUNCTION dcsh.similar_in_stac IS 'As dcsh.similar, of the chips whose STAC item in pgstac meets a CQL2-JSON filter; chip other_than left out';
-
 CREATE OR REPLACE FUNCTION dcsh.create_pgstac_view(archive text) RETURNS regclass
     LANGUAGE plpgsql
     SET search_path FROM CURRENT

@@ -245,7 +245,8 @@ def test_psql_python_and_the_command_line_give_the_same_rows(archive, naip, tmp_
     rows = archive.connection.execute(
         """
         SELECT h.distance, h.id
-        FROM dcsh.similar_in_stac('naip', dcsh.code_of('naip', 7), %s, k => 5, other_than => 7) h
+        FROM dcsh.similar_to('naip', 7, k => 5,
+                             scenes => ARRAY(SELECT dcsh.scenes_in_stac('naip', %s))) h
         """,
         [Jsonb(FINE)],
     ).fetchall()
@@ -388,7 +389,10 @@ def test_a_reader_of_both_schemas_may_search_whatever_its_search_path(naip, chip
         conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {role}")
         conn.execute(f"SET ROLE {role}")
         conn.execute("SET search_path = nowhere")
-        ask = sql.SQL("SELECT id FROM dcsh.similar_in_stac('naip', dcsh.code_of('naip', 1), {}, 1)")
+        ask = sql.SQL(
+            "SELECT id FROM dcsh.similar('naip', dcsh.code_of('naip', 1), 1, "
+            "scenes => ARRAY(SELECT dcsh.scenes_in_stac('naip', {})))"
+        )
         ask = ask.format(sql.Literal(json.dumps(FINE)))
         with (
             pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema pgstac") as refused,

@@ -10,8 +10,8 @@ from psycopg.types.json import Jsonb
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.server import connection
-from dcsh_pg.database.server.connection import sql_errors
+from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import NotFound, UsageError
 
 NAMES = ["gsd", "eo:cloud_cover", 'it\'s "here" %s', "when"]
@@ -153,7 +153,7 @@ def scenes_where(conn, filter, archive="places"):
 
 @pytest.fixture
 def conn(any_database):
-    with connection.connect(any_database) as opened:
+    with connect(any_database) as opened:
         yield opened
 
 
@@ -225,7 +225,7 @@ def test_depth_is_bounded_and_the_archive_must_exist(conn):
 
 def test_every_search_takes_scenes(any_deployment):
     """Of 30 scenes, one a year, with two chips each of the same code; every third one is fine."""
-    with connection.connect(any_deployment) as conn:
+    with connect(any_deployment) as conn:
         loader = Loader(conn, new_archive(conn, "places"))
         for n in range(30):
             acquired = datetime(1990 + n, 6, 1, tzinfo=timezone.utc)
