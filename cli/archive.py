@@ -1,4 +1,4 @@
-"""``dcsh-pg archive``: what is in the database, its index, distributing and dropping it.
+"""``dcsh-pg archive``: list, show, index, distribute and drop archives.
 
 Library: :mod:`dcsh_pg.database.archives.registry`, :mod:`dcsh_pg.database.search.statistics`;
 SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
@@ -45,7 +45,7 @@ def list_archives(
         typer.echo(json.dumps([record.summary() for record in records], indent=2))
         return
     if not records:
-        say("no archive yet; 'dcsh-pg ingest' makes one")
+        say("no archive yet; create one with 'dcsh-pg ingest'")
         return
     from rich.console import Console
     from rich.table import Table
@@ -66,17 +66,17 @@ def show(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Tell all about an archive: model, reading, counts, extent, times, properties."""
+    """Show an archive's details: model, reading, counts, extent, times, properties."""
     from dcsh_pg.database.archives import distributed, registry
 
     with _opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
-        told = record.summary() | registry.extent(conn, name)
-        told["shards"] = distributed.workers(conn, name) or None
+        details = record.summary() | registry.extent(conn, name)
+        details["shards"] = distributed.workers(conn, name) or None
     if as_json:
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(details, indent=2))
         return
-    for key, value in told.items():
+    for key, value in details.items():
         if isinstance(value, (dict, list)):
             value = json.dumps(value, ensure_ascii=False)
         show_line(f"{key.replace('_', ' '):<13}{'-' if value is None else value}")
@@ -92,8 +92,8 @@ def errors(
 ) -> None:
     """List the scenes that could not be ingested, and why.
 
-    A scene leaves the list when it is stored; --clear empties the list, of files that are gone
-    for example.
+    A scene leaves the list when it is stored. --clear empties the list, for example of files that
+    are gone.
     """
     from dcsh_pg.database.archives import registry
 
@@ -118,15 +118,15 @@ def errors(
 @archive.command()
 def statistics(
     name: options.ArchiveName,
-    most: Annotated[int, typer.Option(min=1, help="How many of the most frequent codes.")] = 10,
+    most: Annotated[int, typer.Option(min=1, help="Number of most frequent codes.")] = 10,
     as_json: options.Json = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Tell how the codes of an archive use their bits, and which are the most frequent.
+    """Show how the codes of an archive use their bits, and which are the most frequent.
 
-    A code that many chips have is what black pictures, clouds or calm water became; search for the
-    first of these chips to see. A bit that is nearly constant tells nothing.
+    Many chips with one code are often black pictures, clouds or calm water; search for the first of
+    them to see. A bit that is nearly constant does not help to tell chips apart.
 
     [dim]dcsh-pg archive statistics naip --most 3[/dim]
     """
@@ -137,11 +137,11 @@ def statistics(
         bits = bit_statistics(conn, name)
         frequent = frequent_codes(conn, name, most)
     if as_json:
-        told = asdict(summary) | {
+        details = asdict(summary) | {
             "frequent_codes": [asdict(code) | {"code": code.code.hex()} for code in frequent],
             "bit_statistics": [asdict(bit) for bit in bits],
         }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(details, indent=2))
         return
     for key, value in asdict(summary).items():
         shown = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
@@ -184,7 +184,7 @@ def coverage(
     ] = None,
     every: Annotated[
         Every | None,
-        typer.Option(help="A row for each such period, in UTC.", show_default=False),
+        typer.Option(help="Also a row for each period of this length, in UTC.", show_default=False),
     ] = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
@@ -213,14 +213,14 @@ def coverage(
 @archive.command()
 def index(
     name: options.ArchiveName,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the index.")] = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Make the exact index on an archive's codes, which searches then use by themselves.
+    """Create the exact index on an archive's codes; searches then use it.
 
-    Ingesting does so at its end where the server has the access method (dcsh-pg native install);
-    this is for archives that were there before.
+    'dcsh-pg ingest' creates it where the server has the access method (dcsh-pg native install). Use
+    this command for older archives.
 
     [dim]dcsh-pg archive index naip[/dim]
     """
@@ -280,7 +280,7 @@ def undistribute(
 @archive.command()
 def drop(
     name: options.ArchiveName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Drop without asking.")] = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:

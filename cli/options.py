@@ -46,7 +46,7 @@ AnyDriver = Annotated[
     bool,
     typer.Option(
         "--any-driver",
-        help="Open what folders, STAC items and tables lead to with every driver of GDAL, also those "
+        help="Open the files of folders, STAC items and tables with every GDAL driver, including those "
         "that read other files and URLs (VRT, WMS). Only for sources that you trust.",
         rich_help_panel="Trust",
     ),

@@ -1,4 +1,4 @@
-"""``dcsh-pg pgstac``: chips with the STAC items that pgstac keeps of their scenes.
+"""``dcsh-pg pgstac``: chips joined with the STAC items of their scenes in pgstac.
 
 Library: :func:`dcsh_pg.database.search.pgstac.create_view`; SQL: ``dcsh.create_pgstac_view``,
 ``dcsh.drop_pgstac_view``.
@@ -17,15 +17,15 @@ from dcsh_pg.cli.console import say
 @app.command()
 def pgstac(
     archive: options.ArchiveName,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop it instead.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the view.")] = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Make a view that joins an archive with pgstac in the same database.
+    """Create a view that joins an archive with pgstac in the same database.
 
-    dcsh.ARCHIVE_items has a row for each chip whose scene is a STAC item that pgstac knows, with
-    collection, id, time and properties of the item. Prints its name. To search by what items tell:
-    dcsh-pg search ARCHIVE --cql2 FILTER.
+    dcsh.ARCHIVE_items has a row for each chip whose scene is a STAC item in pgstac, with the item's
+    collection, id, time and properties. Prints the view's name. To search by properties of items:
+    dcsh-pg search ARCHIVE --cql2 CQL2.
 
     [dim]dcsh-pg pgstac naip[/dim]
     """

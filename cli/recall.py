@@ -1,4 +1,4 @@
-"""``dcsh-pg recall``: what an index on codes finds of the exact answer, and how fast.
+"""``dcsh-pg recall``: recall and latency of an index on codes.
 
 Library: :func:`dcsh_pg.evaluation.recall.measure_recall`.
 """
@@ -18,11 +18,11 @@ def recall(
     archive: options.ArchiveName,
     index: Annotated[
         Literal["hnsw", "ivfflat", "hamming"],
-        typer.Option("--index", help="The index to try; hamming is the exact one."),
+        typer.Option("--index", help="Index to measure; hamming is the exact one."),
     ],
-    k: Annotated[int, typer.Option("-k", "--k", help="Neighbours asked for.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", help="Number of neighbours.")] = 10,
     queries: Annotated[
-        int, typer.Option("--queries", help="Codes of the archive to ask for.")
+        int, typer.Option("--queries", help="Number of queries, codes of the archive.")
     ] = 100,
     sweep: Annotated[
         str | None,
@@ -32,7 +32,7 @@ def recall(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample of queries.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample of queries.")] = 0,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     dsn: options.Dsn = None,
@@ -40,8 +40,8 @@ def recall(
 ) -> None:
     """Measure an index on an archive's codes: recall, latency, size and time to build.
 
-    Recall counts an item as found when it is as near as the k-th of the exact answer, so ties cost
-    nothing. The index is built on a copy that is gone afterwards; the archive stays as it is.
+    An item counts as found if it is as near as the k-th of the exact answer, so ties cost nothing.
+    The index is built on a temporary copy; the archive is not changed.
 
     [dim]dcsh-pg recall naip --index hnsw --sweep 40,100,400[/dim]
     """

@@ -16,7 +16,7 @@ def stac(
     archive: options.ArchiveName,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder to write into; made if need be."),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder to write into; created if missing."),
     ],
     codes: Annotated[
         bool,
@@ -41,7 +41,7 @@ def stac(
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="STAC collection that the scenes are from. May be given several times.",
+            help="STAC collection of the scenes. May be given several times.",
             show_default=False,
         ),
     ] = None,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from shapely.geometry import mapping
 
-from dcsh_pg.archive.ingestion import Ingestion
+from dcsh_pg.archive import ingestion
+from dcsh_pg.archive.opened import OpenArchive
 from dcsh_pg.catalog import qgis, stac
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search import chips, tiles
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 
-class Archive(Ingestion):
+class Archive(OpenArchive):
     """An archive in the database: :meth:`open` it, or :meth:`create` it, then ingest and search.
 
     Its statistics are functions of ``dcsh_pg.database.search`` that take ``connection`` and ``name``.
@@ -49,6 +50,12 @@ class Archive(Ingestion):
         options: how scenes are opened, dated and georeferenced, in ingestion and when the chips of
             hits are read.
     """
+
+    ingest = ingestion.ingest
+    ingest_stac = ingestion.ingest_stac
+    ingest_table = ingestion.ingest_table
+    ingest_listed = ingestion.ingest_listed
+    hash_images = ingestion.hash_images
 
     # -- search ------------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""Scenes in."""
+"""Ingests files, STAC items and tables of footprints, and hashes images; methods of an archive.
+
+What ingests takes ``options``, how the scenes are opened, dated and georeferenced (None: as
+``archive.options`` says), and ``pipeline``, how the run goes.
+"""
 
 from __future__ import annotations
 
@@ -20,154 +24,153 @@ from dcsh_pg.imagery.sources.files import files_listing, find_scenes
 from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
 from dcsh_pg.imagery.sources.stac import stac_listing
 from dcsh_pg.imagery.sources.table import table_listing
-from dcsh_pg.ingest import IngestReport, Pipeline, hash_scenes, ingest
+from dcsh_pg.ingest import IngestReport, Pipeline, hash_scenes
+from dcsh_pg.ingest import ingest as store
 from dcsh_pg.progress import SILENT, Progress
 
 
-class Ingestion(OpenArchive):
-    """Ingests files, STAC items and tables of footprints; hashes images.
+def ingest(
+    archive: OpenArchive,
+    sources: Sequence[str],
+    *,
+    sidecar: Path | None = None,
+    options: SceneOptions | None = None,
+    pipeline: Pipeline | None = None,
+) -> IngestReport:
+    """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
 
-    Every method that ingests takes ``options``, how the scenes are opened, dated and georeferenced
-    (None: as :attr:`options` says), and ``pipeline``, how the run goes.
+    Args:
+        sources: files, folders, globs, URLs or GDAL names.
+        sidecar: CSV or GeoJSON file with the footprints, dates and properties of pictures.
+
+    Raises:
+        InputError: a source does not exist or holds no image.
+        ServerError: no Dask scheduler answers at the pipeline's address, or it was lost, has no
+            workers or other versions.
     """
+    return ingest_listed(archive, files_listing(sources, sidecar=sidecar), options, pipeline)
 
-    def ingest(
-        self,
-        sources: Sequence[str],
-        *,
-        sidecar: Path | None = None,
-        options: SceneOptions | None = None,
-        pipeline: Pipeline | None = None,
-    ) -> IngestReport:
-        """Hashes the scenes of ``sources`` that are not in the archive yet, and stores them.
 
-        Args:
-            sources: files, folders, globs, URLs or GDAL names.
-            sidecar: CSV or GeoJSON file with the footprints, dates and properties of pictures.
+def ingest_stac(
+    archive: OpenArchive,
+    source: str,
+    *,
+    asset: str | None = None,
+    collection: str | None = None,
+    options: SceneOptions | None = None,
+    pipeline: Pipeline | None = None,
+) -> IngestReport:
+    """:func:`ingest` of STAC items: one scene each, with collection, item id and properties.
 
-        Raises:
-            InputError: a source does not exist or holds no image.
-            ServerError: no Dask scheduler answers at the pipeline's address, or it was lost, has no
-                workers or other versions.
-        """
-        return self.ingest_listed(files_listing(sources, sidecar=sidecar), options, pipeline)
+    Args:
+        source: file or URL of an item, an item collection, newline-delimited items, a catalogue
+            or a collection; or a folder.
+        asset: key of the asset to read; None takes the only one with the role 'data', else
+            'visual', else the only image with that role.
+        collection: only the items of the collection with that id.
 
-    def ingest_stac(
-        self,
-        source: str,
-        *,
-        asset: str | None = None,
-        collection: str | None = None,
-        options: SceneOptions | None = None,
-        pipeline: Pipeline | None = None,
-    ) -> IngestReport:
-        """:meth:`ingest` of STAC items: one scene each, with collection, item id and properties.
+    Assets are opened by their signed hrefs; the hrefs themselves are stored.
 
-        Args:
-            source: file or URL of an item, an item collection, newline-delimited items, a catalogue
-                or a collection; or a folder.
-            asset: key of the asset to read; None takes the only one with the role 'data', else
-                'visual', else the only image with that role.
-            collection: only the items of the collection with that id.
+    Raises:
+        InputError: the source cannot be read, is not STAC, or has no such item.
+        ServerError: as :func:`ingest`.
+    """
+    progress = pipeline.progress if pipeline else SILENT
+    listed = stac_listing(source, asset=asset, collection=collection, progress=progress)
+    return ingest_listed(archive, listed, options, pipeline)
 
-        Assets are opened by their signed hrefs; the hrefs themselves are stored.
 
-        Raises:
-            InputError: the source cannot be read, is not STAC, or has no such item.
-            ServerError: as :meth:`ingest`.
-        """
-        progress = pipeline.progress if pipeline else SILENT
-        listed = stac_listing(source, asset=asset, collection=collection, progress=progress)
-        return self.ingest_listed(listed, options, pipeline)
+def ingest_table(
+    archive: OpenArchive,
+    table: str,
+    *,
+    location: str = "location",
+    geometry: str | None = None,
+    acquired_column: str | None = None,
+    root: Path | None = None,
+    options: SceneOptions | None = None,
+    pipeline: Pipeline | None = None,
+) -> IngestReport:
+    """:func:`ingest` of the images that a table of the same database lists: each row a scene.
 
-    def ingest_table(
-        self,
-        table: str,
-        *,
-        location: str = "location",
-        geometry: str | None = None,
-        acquired_column: str | None = None,
-        root: Path | None = None,
-        options: SceneOptions | None = None,
-        pipeline: Pipeline | None = None,
-    ) -> IngestReport:
-        """:meth:`ingest` of the images that a table of the same database lists: each row a scene.
+    Args:
+        table: SCHEMA.TABLE, or a view; gdaltindex with ogr2ogr makes one.
+        location: column of the path, URL or GDAL name.
+        geometry: column of the footprint, for images that are not georeferenced: PostGIS's
+            geometry, PostgreSQL's polygon, or WKT; the last two in EPSG:4326.
+        acquired_column: column of the acquisition time.
+        root: folder that relative locations start from; None is the current one.
 
-        Args:
-            table: SCHEMA.TABLE, or a view; gdaltindex with ogr2ogr makes one.
-            location: column of the path, URL or GDAL name.
-            geometry: column of the footprint, for images that are not georeferenced: PostGIS's
-                geometry, PostgreSQL's polygon, or WKT; the last two in EPSG:4326.
-            acquired_column: column of the acquisition time.
-            root: folder that relative locations start from; None is the current one.
+    The other columns become properties of the scenes.  Scenes come in the order of their
+    locations.
 
-        The other columns become properties of the scenes.  Scenes come in the order of their
-        locations.
+    Raises:
+        NotFound: no such table.
+        InputError: it has no rows.
+        UsageError: it has no such column.
+        ServerError: this role may not read it, or as :func:`ingest`.
+    """
+    rows = source_rows(
+        archive.connection, table, location=location, geometry=geometry, acquired=acquired_column
+    )
+    listed = list(table_listing(rows, table=table, root=root))
+    if not listed:
+        raise InputError(f"table {table} has no rows", hint="fill it, or name another")
+    return ingest_listed(archive, listed, options, pipeline)
 
-        Raises:
-            NotFound: no such table.
-            InputError: it has no rows.
-            UsageError: it has no such column.
-            ServerError: this role may not read it, or as :meth:`ingest`.
-        """
-        rows = source_rows(
-            self.connection, table, location=location, geometry=geometry, acquired=acquired_column
-        )
-        listed = list(table_listing(rows, table=table, root=root))
-        if not listed:
-            raise InputError(f"table {table} has no rows", hint="fill it, or name another")
-        return self.ingest_listed(listed, options, pipeline)
 
-    def ingest_listed(
-        self,
-        listed: Iterable[Listed],
-        options: SceneOptions | None = None,
-        pipeline: Pipeline | None = None,
-    ) -> IngestReport:
-        """:meth:`ingest` of the entries of any source.
+def ingest_listed(
+    archive: OpenArchive,
+    listed: Iterable[Listed],
+    options: SceneOptions | None = None,
+    pipeline: Pipeline | None = None,
+) -> IngestReport:
+    """:func:`ingest` of the entries of any source.
 
-        Raises:
-            ServerError: as :meth:`ingest`.
-        """
-        pipeline, entries = pipeline or Pipeline(), list(listed)
-        scenes = listed_scenes(
-            entries,
-            reading=self.reading,
-            bands=self.record.card.bands,
-            options=options or self.options,
-        )
-        # An entry that failed may have become a scene, which has another address.
-        stale = [entry.address for entry in entries if entry.address != entry.uri]
-        if self.record.id and stale:
-            Loader(self.connection, self.record).forget_errors(stale)
-        self._make()
-        loader = Loader(self.connection, self.record)
-        if pipeline.scheduler is None:
-            return ingest(scenes, self.hasher, loader, pipeline)
-        model = Model(self.record.model_sha256, self._model_file().read_bytes())
-        return ingest_on_cluster(scenes, model, loader, pipeline, device=self.device)
+    Raises:
+        ServerError: as :func:`ingest`.
+    """
+    pipeline, entries = pipeline or Pipeline(), list(listed)
+    scenes = listed_scenes(
+        entries,
+        reading=archive.reading,
+        bands=archive.record.card.bands,
+        options=options or archive.options,
+    )
+    # An entry that failed may have become a scene, which has another address.
+    stale = [entry.address for entry in entries if entry.address != entry.uri]
+    if archive.record.id and stale:
+        Loader(archive.connection, archive.record).forget_errors(stale)
+    archive.make()
+    loader = Loader(archive.connection, archive.record)
+    if pipeline.scheduler is None:
+        return store(scenes, archive.hasher, loader, pipeline)
+    model = Model(archive.record.model_sha256, archive.model_file().read_bytes())
+    return ingest_on_cluster(scenes, model, loader, pipeline, device=archive.device)
 
-    def hash_images(
-        self, sources: Sequence[str], *, progress: Progress = SILENT
-    ) -> tuple[np.ndarray, list[SceneRecord]]:
-        """Hashes images without storing them: codes uint8 (N, K/8) and a record for each code.
 
-        Raises:
-            InputError: one of them cannot be read.
-        """
-        scenes = find_scenes(
-            sources,
-            reading=dataclasses.replace(self.reading, min_valid=0.0),
-            bands=self.record.card.bands,
-            options=SceneOptions(georeference=False),
-        )
-        codes: list[np.ndarray] = []
-        records: list[SceneRecord] = []
-        progress.start("hashing queries")
-        for done in hash_scenes(scenes, self.hasher, pipeline=Pipeline(progress=progress)):
-            if done.error is not None:
-                raise done.error
-            for part in done.codes:
-                codes.append(part)
-                records.extend([done.record] * len(part))
-        return np.concatenate(codes), records
+def hash_images(
+    archive: OpenArchive, sources: Sequence[str], *, progress: Progress = SILENT
+) -> tuple[np.ndarray, list[SceneRecord]]:
+    """Hashes images without storing them: codes uint8 (N, K/8) and a record for each code.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    scenes = find_scenes(
+        sources,
+        reading=dataclasses.replace(archive.reading, min_valid=0.0),
+        bands=archive.record.card.bands,
+        options=SceneOptions(georeference=False),
+    )
+    codes: list[np.ndarray] = []
+    records: list[SceneRecord] = []
+    progress.start("hashing queries")
+    for done in hash_scenes(scenes, archive.hasher, pipeline=Pipeline(progress=progress)):
+        if done.error is not None:
+            raise done.error
+        assert done.record is not None  # it has no error
+        for part in done.codes:
+            codes.append(part)
+            records.extend([done.record] * len(part))
+    return np.concatenate(codes), records

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Deferred:
-    """What an archive that is not made yet will be made of.
+    """What a deferred archive will be created from.
 
     Attributes:
         content: the model's ONNX file.
-        asked: the reading, as far as it was asked for.
+        asked: the fields of its reading that were given.
     """
 
     content: bytes
@@ -46,7 +46,7 @@ class _Deferred:
 
 
 class OpenArchive:
-    """What all doors share; :class:`dcsh_pg.Archive` tells the attributes."""
+    """Connection, model and reading of an archive; the base of :class:`dcsh_pg.Archive`."""
 
     def __init__(
         self,
@@ -117,16 +117,16 @@ class OpenArchive:
         pg_bin: Path | None = None,
         device: str = "auto",
     ) -> Self:
-        """Opens the archive, or makes it on first use.
+        """Opens the archive, or creates it.
 
         An archive has one model and one reading: what is given for one that exists must be what it
         was made with.  What is None is taken from the archive, or from the model for a new one.
-        A new archive for ``sources`` that are plain pictures takes each whole, unless
-        ``chip_size`` tells otherwise.  An archive all of whose scenes failed is made anew
-        when something else is asked than what it was made with.
+        A new archive for ``sources`` that are plain pictures makes each one chip, unless
+        ``chip_size`` is given.  An archive whose scenes all failed is created again when it is
+        opened with another model or reading.
 
-        With ``at_once=False`` a new archive is made by the first ingestion, when its scenes are found,
-        so that a source of no use leaves no archive behind.
+        With ``at_once=False`` a new archive is created by the first ingestion that finds scenes, so that
+        an unusable source leaves no archive behind.
 
         Raises:
             ModelError: the archive holds codes of another model.
@@ -178,11 +178,11 @@ class OpenArchive:
         archive.__dict__["hasher"] = hasher
         archive._deferred = _Deferred(Path(model).read_bytes(), asked)
         if at_once:
-            archive._make()
+            archive.make()
         return archive
 
-    def _make(self) -> None:
-        """Makes the archive that :meth:`create` has put off, or opens what another session made."""
+    def make(self) -> None:
+        """Creates the archive that :meth:`create` has deferred, or opens what another session created."""
         if self._deferred is None:
             return
         content, asked = self._deferred.content, self._deferred.asked
@@ -201,7 +201,7 @@ class OpenArchive:
                 f"archive '{name}' holds codes of model {self.record.card.name} "
                 f"({self.record.model_sha256[:12]}), not of {hasher.card.name} "
                 f"({hasher.sha256[:12]})",
-                hint="codes of two models cannot be compared: leave out --model to go on with the "
+                hint="codes of two models cannot be compared: leave out --model to use the "
                 "archive's own, or ingest into a new archive",
             )
         for key, value in asked.items():
@@ -219,10 +219,10 @@ class OpenArchive:
 
     @cached_property
     def hasher(self) -> Hasher:
-        """The very model of this archive, from the database, checked by its SHA-256."""
-        return Hasher(self._model_file(), device=self.device)
+        """The archive's model, from the database, checked by its SHA-256."""
+        return Hasher(self.model_file(), device=self.device)
 
-    def _model_file(self) -> Path:
+    def model_file(self) -> Path:
         """The model's ONNX file in the user's cache, fetched from the database when missing."""
         import platformdirs
 

@@ -1,1 +1,1 @@
-"""What an archive tells other programs about itself: STAC, a QGIS project."""
+"""Descriptions of an archive for other programs: STAC, a QGIS project."""

@@ -105,9 +105,9 @@ def _link(rel: str, file: str, to: pystac.Item | pystac.Collection) -> pystac.Li
 
 
 def _write(made: pystac.STACObject, path: Path) -> None:
-    told: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
+    fields: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
     with replacing(path) as temporary:
-        text = json.dumps(told, indent=2, ensure_ascii=False)
+        text = json.dumps(fields, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ CODES = "embeddings"
 """Key of the asset that holds the codes; the embedding extension asks for this one."""
 
 CODES_ASSETS = {CODES: {"title": "Codes and footprints", "type": PARQUET, "roles": ["data"]}}
-"""What the collection tells of the assets of its items."""
+"""Assets of the collection's items."""
 
 _EARTH = [-180.0, -90.0, 180.0, 90.0]
 
@@ -149,8 +149,8 @@ def _chip_layout(reading: dict[str, Any]) -> dict[str, Any]:
 
 
 def _runtime_parameters(record: ArchiveRecord) -> dict[str, Any]:
-    told = {name: value for name, value in record.reading.items() if value is not None}
-    return told | {"channels": band_names(record.card.bands)}
+    reading = {name: value for name, value in record.reading.items() if value is not None}
+    return reading | {"channels": band_names(record.card.bands)}
 
 
 def _source_links(source_data: Sequence[str]) -> list[pystac.Link]:

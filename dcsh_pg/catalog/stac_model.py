@@ -23,7 +23,7 @@ from pystac.extensions.raster import DataType
 from dcsh_pg.card import ModelCard
 
 ONNX = "application/octet-stream; framework=onnx"
-"""Media type of a model file; there is no registered one."""
+"""Media type of a model file; none is registered."""
 
 ASSET = "model"
 """Key of the asset that is the ONNX file."""
@@ -38,7 +38,7 @@ def model_item(
 ) -> pystac.Item:
     """The model as an item without links, its ONNX file the asset ``model``.
 
-    What the graph does by itself (resizing, scaling, standardization) is told among the
+    What the graph does by itself (resizing, scaling, standardization) is listed among the
     hyperparameters, not as what a user has to do to the input.
 
     Args:

@@ -128,7 +128,7 @@ def evaluate(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Report:
-    """Ranks the database for each query by Hamming distance and tells how well classes are found.
+    """Ranks the database for each query by Hamming distance and measures how well classes are found.
 
     Args:
         database_codes: packed, uint8 (N, K/8).
@@ -136,7 +136,7 @@ def evaluate(
         query_codes: packed, uint8 (Q, K/8).  Without them each database item queries all others,
             itself left out.
         query_labels: the class of each query.
-        precision_at: ranks to tell the precision at; those beyond the database are left out.
+        precision_at: ranks of precision@n; those beyond the database are left out.
         seed: of the random order of ties behind ``Report.shuffled``.
 
     Raises:

@@ -1,7 +1,7 @@
-"""How much of the exact answer an index on codes finds, how fast, and what it costs.
+"""Recall of an index on codes, its latency, size and time to build.
 
-Many items lie at one distance, and which of them an index returns is no merit or fault: returned
-items count as found when they are as near as the k-th of the exact answer.
+Many items have the same distance, and an index may return any of them: a returned item counts as found
+if it is as near as the k-th of the exact answer.
 
     recall@k = |{returned items with distance <= d_k}| / k,   d_k the k-th smallest distance
 

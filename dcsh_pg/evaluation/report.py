@@ -14,7 +14,7 @@ from rich.table import Table
 from dcsh_pg.evaluation.evaluate import Report
 
 PIPED_WIDTH = 120
-"""Columns to use where there is no terminal to ask."""
+"""Width in columns without a terminal."""
 
 
 def to_json(report: Report) -> str:

@@ -14,11 +14,11 @@ LIBRARIES = {
 
 
 def require(extra: str, what: str) -> None:
-    """Tells before any work whether the libraries of an extra are there.
+    """Checks before any work that the libraries of an extra are installed.
 
     Args:
         extra: 'geo' or 'plot'.
-        what: is not possible without them, 'write hits.fgb' for example.
+        what: the task that needs them, 'write hits.fgb' for example.
 
     Raises:
         OutputError: one is not installed; names it and the extra.

@@ -40,7 +40,7 @@ APART = 15.0
 PAPER, LAND, INK, GREY, HAIRLINE = "#ffffff", "#f6f7f8", "#1d1f24", "#6c727d", "#e3e5e9"
 AREA, QUERY, PLAIN, UNKNOWN = "#d55e00", "#cc2a8b", "#0072b2", "#b9bec6"
 COLOURS = "viridis"
-"""Even in lightness, and told apart by the colour-blind: near is dark, far is light."""
+"""Even in lightness and safe for the colour-blind: near is dark, far is light."""
 
 
 def draw_map(table: Table, picture: Picture = Picture()) -> Figure:

@@ -145,7 +145,7 @@ def _declared(columns: type | Mapping[str, type]) -> dict[str, type]:
 
 
 def _scalar_type(hint: Any) -> type:
-    """``int | None`` -> int, ``Literal['a', 'b']`` -> str; what is no scalar -> str."""
+    """``int | None`` -> int, ``Literal['a', 'b']`` -> str; anything else -> str."""
     if get_origin(hint) in (Union, types.UnionType):
         inner = [_scalar_type(part) for part in get_args(hint) if part is not type(None)]
         return inner[0] if len(set(inner)) == 1 else str

@@ -11,7 +11,7 @@ from dcsh_pg.results.record import Table, place, scene_name
 from dcsh_pg.terminal import printable
 
 PIPED_WIDTH = 160
-"""Columns to use where there is no terminal to ask."""
+"""Width in columns without a terminal."""
 
 HITS_SHOWN = ("rank", "distance", "id", "acquired", "collection", "item_id", "uri")
 """Columns of a table of hits; the others are for programs."""

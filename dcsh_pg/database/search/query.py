@@ -54,7 +54,7 @@ class ExamplesQuery(_Shown):
 
     Attributes:
         likes: ids of the chips to be similar to, at least one.
-        unlikes: ids of chips; what is nearer to these than to ``likes``, by ``rule``, is no hit.
+        unlikes: ids of chips; chips nearer to these than to ``likes``, by ``rule``, are left out.
         rule: distance to several chips.
     """
 
