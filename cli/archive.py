@@ -130,9 +130,11 @@ def statistics(
 
     [dim]dcsh-pg archive statistics naip --most 3[/dim]
     """
+    from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search.statistics import bit_statistics, code_statistics, frequent_codes
 
     with _opened(dsn, pg_bin) as conn:
+        registry.get_archive(conn, name)
         summary = code_statistics(conn, name)
         bits = bit_statistics(conn, name)
         frequent = frequent_codes(conn, name, most)
@@ -193,10 +195,12 @@ def coverage(
 
     [dim]dcsh-pg archive coverage naip --cell 0.1 --every year -o coverage.geojson[/dim]
     """
+    from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search.statistics import CoverageCell
     from dcsh_pg.database.search.statistics import coverage as find_coverage
 
     with _opened(dsn, pg_bin) as conn:
+        registry.get_archive(conn, name)
         cells = find_coverage(conn, name, filter, cell=cell, every=every)
     period = () if every is None else ("period",)
     output.put(

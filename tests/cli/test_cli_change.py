@@ -133,7 +133,7 @@ def test_only_some(run):
     assert [int(row["id"]) for row in csv.DictReader(io.StringIO(inside.stdout))] == [4]
     nothing = run("--from", "2018", "--to", "2021", "-f", "csv")
     assert nothing.exit_code == 0 and len(nothing.stdout.splitlines()) == 1
-    assert "no place was seen in both periods" in nothing.stderr
+    assert "no place has chips in both periods" in nothing.stderr
 
 
 @pytest.mark.parametrize(
