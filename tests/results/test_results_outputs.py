@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from shapely.geometry import shape
@@ -197,3 +199,34 @@ def test_import_needs_no_optional_library():
         "assert not {'geopandas', 'pandas', 'pyarrow', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+NEW_OUTPUT = '''
+from dcsh_pg.results.outputs import text_output
+
+
+@text_output("lines", ".lines")
+def to_lines(table):
+    return "".join(f"{record['id']}\\n" for record in table.records)
+'''
+
+
+def test_a_new_output_is_one_file(tmp_path):
+    """It is printed and written, and the command line offers it."""
+    shutil.copytree(Path(results.__file__).parent, tmp_path / "results")
+    (tmp_path / "results" / "to_lines.py").write_text(NEW_OUTPUT)
+    code = f"""
+import dcsh_pg
+dcsh_pg.__path__.insert(0, {str(tmp_path)!r})
+from typer.testing import CliRunner
+from dcsh_pg import results
+from dcsh_pg.cli.main import app
+rows = [{{"id": 7, "footprint": None}}]
+assert results.dumps(rows, "lines", columns={{"id": int}}) == "7\\n"
+results.write(rows, {str(tmp_path / "rows.lines")!r}, columns={{"id": int}})
+for command in ("search", "duplicates"):
+    shown = CliRunner().invoke(app, [command, "--help"], env={{"COLUMNS": "300"}}).stdout
+    assert "|lines]" in shown and ".lines" in shown, shown
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "rows.lines").read_text() == "7\n"
