@@ -6,6 +6,7 @@ A new filter is a field of ``dcsh_pg.database.search.filter.Filter`` and an opti
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,62 +21,35 @@ from dcsh_pg.errors import UsageError
 if TYPE_CHECKING:
     from dcsh_pg.archive import Archive
 
-_FILTER = "Filter"
-_QUERY = "Query (one of these)"
+_filter_option = partial(typer.Option, rich_help_panel="Filter", show_default=False)
+_query_option = partial(typer.Option, rich_help_panel="Query (one of these)", show_default=False)
 
 Area = Annotated[
     str | None,
-    typer.Option(
+    _filter_option(
         metavar="AREA",
         help="Only chips that intersect this area: a GeoJSON file, WKT, or minlon,minlat,maxlon,maxlat.",
-        rich_help_panel=_FILTER,
-        show_default=False,
     ),
 ]
 Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Acquired at this time or later.",
-        rich_help_panel=_FILTER,
-        show_default=False,
-    ),
+    str | None, _filter_option(metavar="TIME", help="Acquired at this time or later.")
 ]
-Until = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Acquired before this time.",
-        rich_help_panel=_FILTER,
-        show_default=False,
-    ),
-]
+Until = Annotated[str | None, _filter_option(metavar="TIME", help="Acquired before this time.")]
 MaxDistance = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="BITS",
-        help="At most this Hamming distance.",
-        rich_help_panel=_FILTER,
-        show_default=False,
-    ),
+    int | None, _filter_option(min=0, metavar="BITS", help="At most this Hamming distance.")
 ]
 Where = Annotated[
     str | None,
-    typer.Option(
+    _filter_option(
         metavar="CQL2",
         help="Condition on the properties of the scene: \"gsd <= 0.5 AND platform = 'a'\".",
-        rich_help_panel=_FILTER,
-        show_default=False,
     ),
 ]
 Cql2 = Annotated[
     str | None,
-    typer.Option(
+    _filter_option(
         metavar="CQL2",
         help="Condition on the scene's STAC item in pgstac: CQL2 as text, as JSON, or a file of JSON.",
-        rich_help_panel=_FILTER,
-        show_default=False,
     ),
 ]
 
@@ -132,83 +106,52 @@ SearchFilter = Annotated[Filter, Parsed(_search_filter)]
 def _query(
     image: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="An image of any size, hashed with the archive's own model.",
-            rich_help_panel=_QUERY,
-            show_default=False,
+        _query_option(
+            metavar="FILE", help="An image of any size, hashed with the archive's own model."
         ),
     ] = None,
     window: Annotated[
         str | None,
-        typer.Option(
-            metavar="COL,ROW,WIDTH,HEIGHT",
-            help="Only this window of --image, in pixels.",
-            rich_help_panel=_QUERY,
-            show_default=False,
+        _query_option(
+            metavar="COL,ROW,WIDTH,HEIGHT", help="Only this window of --image, in pixels."
         ),
     ] = None,
     chip: Annotated[
         int | None,
-        typer.Option(
-            metavar="ID",
-            help="A chip of the archive; it is left out of the hits.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
+        _query_option(metavar="ID", help="A chip of the archive; it is left out of the hits."),
     ] = None,
     at: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar="LON LAT",
-            help="The chip at a place, in degrees.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
+        _query_option(metavar="LON LAT", help="The chip at a place, in degrees."),
     ] = None,
     code: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CODE",
-            help="A code, as bits or hexadecimal.",
-            rich_help_panel=_QUERY,
-            show_default=False,
-        ),
+        str | None, _query_option(metavar="CODE", help="A code, as bits or hexadecimal.")
     ] = None,
     like: Annotated[
         list[str] | None,
-        typer.Option(
+        _query_option(
             metavar="ID,...",
             help="Several chips of the archive, left out of the hits. May be given several times.",
-            rich_help_panel=_QUERY,
-            show_default=False,
         ),
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ID,...",
-            help="With --like: refuse hits that are nearer to these chips.",
-            rich_help_panel=_QUERY,
-            show_default=False,
+        _query_option(
+            metavar="ID,...", help="With --like: refuse hits that are nearer to these chips."
         ),
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(
+        _query_option(
             metavar="AREA",
             help="The chips that cover an area, written as for --area; they are left out of the hits.",
-            rich_help_panel=_QUERY,
-            show_default=False,
         ),
     ] = None,
     rule: Annotated[
         Rule | None,
-        typer.Option(
+        _query_option(
             help="Distance to several chips (--like, --region): to the nearest of them, or the mean "
-            "to all in whole bits. Default: min.",
-            rich_help_panel=_QUERY,
-            show_default=False,
+            "to all in whole bits. Default: min."
         ),
     ] = None,
 ) -> Asked | None:
