@@ -1,4 +1,4 @@
-"""How a library call tells that it gets on; what is shown is the caller's business."""
+"""Progress reporting; the caller decides what is shown."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class Progress:
     """Counts towards a total that may grow or be unknown.  This one shows nothing.
 
-    Library calls take one as ``progress`` and call ``start`` once for each phase, ``advance`` as
-    things get done and ``note`` for a line that people should see.
+    Library calls take one as ``progress``.  They call ``start`` once for each phase, ``advance`` for
+    things done and ``note`` for a line to show.
     """
 
     def start(self, text: str, total: int | None = None) -> None: ...

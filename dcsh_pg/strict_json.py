@@ -1,10 +1,9 @@
-"""JSON from outside, read without surprises; everything that reads such JSON reads it here.
+"""JSON from outside.  All of it is read here.
 
-Python's own reader takes what PostgreSQL and GeoJSON refuse (NaN, 1e999, NUL, lone surrogates), fails
-with RecursionError on a hundred thousand brackets, and with an error of another class on integers of
-5,000 digits.  Often one item of thousands is to blame, and must not take the others with it.  So
-:func:`loads` puts a :class:`Refused` in the place of a value that cannot be kept, and :func:`check` finds
-it in the item that holds it.
+Python's own parser accepts what PostgreSQL and GeoJSON refuse (NaN, 1e999, NUL, lone surrogates), raises
+RecursionError on a hundred thousand brackets, and another error on integers of 5,000 digits.  One bad
+item of thousands must not fail the others.  So :func:`loads` replaces a value that cannot be stored by a
+:class:`Refused`, and :func:`check` finds it in its item.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ _TOO_DEEP = "9e999999999"
 
 @dataclass(frozen=True)
 class Refused:
-    """Stands for a value that cannot be kept; ``reason`` says why."""
+    """Stands for a value that cannot be stored; ``reason`` says why."""
 
     reason: str
 
 
 def loads(text: str) -> Any:
-    """The value of a JSON text; NaN and Infinity, which are no JSON but common, become None.
+    """The value of a JSON text; NaN and Infinity, which are common but not JSON, become None.
 
-    A number out of range, and what is nested too deep, becomes :class:`Refused`.
+    A number out of range or a value nested too deep becomes :class:`Refused`.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     try:
         return _parse(text)
@@ -52,7 +51,7 @@ def loads(text: str) -> Any:
 
 
 def check(value: Any) -> None:
-    """Refuses a value that PostgreSQL cannot store as JSON.
+    """Checks that PostgreSQL can store a value as JSON.
 
     Raises:
         ValueError: it holds NaN, a number out of range, NUL or a lone surrogate, or is nested deeper than
@@ -70,7 +69,7 @@ def check(value: Any) -> None:
             elif isinstance(part, Refused):
                 raise ValueError(part.reason)
             elif isinstance(part, float) and not math.isfinite(part):
-                raise ValueError(f"{part} is no number that JSON has")
+                raise ValueError(f"{part}, which is not a JSON number")
             elif isinstance(part, str) and storable(part) != part:
                 raise ValueError("a NUL character or a lone surrogate, which cannot be stored")
         if not deeper:
@@ -80,10 +79,10 @@ def check(value: Any) -> None:
 
 
 def loads_checked(text: str) -> Any:
-    """:func:`loads` and :func:`check` of a text that is of one piece.
+    """:func:`loads` and :func:`check` of a whole text.
 
     Raises:
-        ValueError: it is no JSON, or PostgreSQL cannot store it.
+        ValueError: it is not JSON, or PostgreSQL cannot store it.
     """
     value = loads(text)
     check(value)
@@ -110,7 +109,7 @@ def _integer(text: str) -> int | Refused:
 
 
 def _cut(text: str) -> str:
-    """The text with what lies deeper than ``MAX_DEPTH`` levels replaced by a number out of range."""
+    """The text with everything deeper than ``MAX_DEPTH`` levels replaced by a number out of range."""
     kept: list[str] = []
     depth = start = 0
     for token in _TOKEN.finditer(text):

@@ -1,4 +1,4 @@
-"""WKT from outside: the one place that reads it, because GEOS overflows the stack on deep nesting."""
+"""WKT from outside.  All of it is read here, because GEOS overflows the stack on deep nesting."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 
 import shapely
 from shapely.errors import ShapelyError
+from shapely.geometry.base import BaseGeometry
 
 MAX_DEPTH = 16
-"""Parentheses within parentheses; a multipolygon has three."""
+"""Nested parentheses; a multipolygon has three."""
 
 _BRACKET = re.compile(r"[()]")
 
 
-def loads(text: str) -> shapely.Geometry:
+def loads(text: str) -> BaseGeometry:
     """The geometry of a WKT.
 
     Raises:
-        ValueError: it is no WKT, or nested too deep.
+        ValueError: it is not WKT, or nested too deep.
     """
     depth = 0
     for bracket in _BRACKET.finditer(text):

@@ -174,7 +174,7 @@ def test_pictures_of_many_sizes_wait_within_a_bound(database, model_file, tmp_pa
     wide.ingest([str(tmp_path)])
     monkeypatch.setattr(batches, "BATCH_BYTES", 20_000)
     monkeypatch.setattr(batches, "WAITING_BYTES", 30_000)
-    monkeypatch.setattr(hashing, "ASKED_BYTES", 20_000)
+    monkeypatch.setattr(hashing, "REQUESTED_BYTES", 20_000)
     most = []
     add = batches.Batches.add
 

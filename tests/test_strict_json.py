@@ -58,7 +58,7 @@ def test_what_cannot_be_kept_is_a_value_error_and_spoils_nothing_beside_it(text,
 
 def test_nan_becomes_null_and_is_refused_where_it_comes_from_elsewhere():
     assert strict_json.loads_checked("[NaN, -Infinity]") == [None, None]
-    with pytest.raises(ValueError, match="nan is no number"):
+    with pytest.raises(ValueError, match="nan, which is not a JSON number"):
         strict_json.check({"a": math.nan})
 
 

@@ -1,4 +1,4 @@
-"""A Dask client that is known to be good enough: reachable, of our versions, quiet."""
+"""A checked Dask client: reachable, of our versions, quiet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 
 _SETTINGS = {
-    # The code that calls us, which Dask can show on its dashboard, may have a password in it.
+    # The calling code, which Dask can show on its dashboard, may contain a password.
     "distributed.diagnostics.computations.nframes": 0,
     "distributed.admin.large-graph-warning-threshold": "4 GiB",  # a model is one task
 }
@@ -30,13 +30,13 @@ _LOGGERS = ("distributed", "distributed.client", "distributed.core", "tornado.ap
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """A client of the scheduler at ``address`` for the time of the block.
+    """A client of the scheduler at ``address`` for the block.
 
-    Leaving the block, in whatever way, cancels what the client still has on the cluster.  TLS and
-    all else that Dask can be told come from Dask's own configuration.
+    Leaving the block cancels the client's tasks on the cluster.  TLS and other settings come from
+    Dask's own configuration.
 
     Raises:
-        UsageError: ``address`` is none.
+        UsageError: ``address`` is invalid.
         ServerError: no scheduler answers there, it was lost, or the cluster has other versions.
         DcshError: Dask is not installed.
     """
@@ -49,19 +49,19 @@ def connected(address: str) -> Iterator[Client]:
         ) from None
     with _quiet(), dask.config.set(_SETTINGS):
         try:
-            with ThreadPoolExecutor(1) as thread:  # that of a notebook has a loop
+            with ThreadPoolExecutor(1) as thread:  # a notebook's thread has an event loop
                 thread.submit(asyncio.run, _greet(address)).result()
             client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="dcsh-pg")
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"--scheduler {address}: {_first_line(error)}",
-                hint="write tcp://HOST:8786; tls:// wants certificates in Dask's configuration",
+                hint="write tcp://HOST:8786; tls:// needs certificates in Dask's configuration",
             ) from None
         except (OSError, asyncio.TimeoutError):
             raise ServerError(
                 f"no Dask scheduler answers at {address}",
-                hint="start one with 'dask scheduler'; its port is 8786 unless told otherwise, "
-                "8787 is its dashboard's",
+                hint="start one with 'dask scheduler'; its default port is 8786, and 8787 is its "
+                "dashboard",
             ) from None
         try:
             _check_versions(client, address)
@@ -87,10 +87,10 @@ async def _greet(address: str) -> None:
 
 
 def lost(address: str) -> ServerError:
-    """The error that tells that the scheduler went away."""
+    """The error for a scheduler that went away."""
     return ServerError(
         f"lost the Dask scheduler at {address}; what was committed is kept",
-        hint="run the same command again when it is back",
+        hint="rerun the command when it is back",
     )
 
 
@@ -102,7 +102,7 @@ def _is_lost(error: OSError) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Dask from telling on stderr what is told by errors here, and what is none of it."""
+    """Silences Dask on stderr, because errors here report the same."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -117,24 +117,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_versions(client: Client, address: str) -> None:
-    told = client.get_versions()
-    here = told["client"]["packages"]
-    cluster = {f"the scheduler at {address}": told["scheduler"]["packages"]}
-    cluster |= {f"worker {name}": worker["packages"] for name, worker in told["workers"].items()}
+    versions = client.get_versions()
+    here = versions["client"]["packages"]
+    cluster = {f"the scheduler at {address}": versions["scheduler"]["packages"]}
+    for name, worker in versions["workers"].items():
+        cluster[f"worker {name}"] = worker["packages"]
     for who, packages in cluster.items():
         for package in _MUST_AGREE:
             theirs, ours = _release(package, packages), _release(package, here)
             if theirs != ours:
                 raise _other_version(who, package, theirs, ours)
-    ours = client.run(importlib.metadata.version, "dcsh-pg", on_error="return")
-    for worker, version in ours.items():
+    installed = client.run(importlib.metadata.version, "dcsh-pg", on_error="return")
+    for worker, version in installed.items():
         if version != __version__:
             theirs = version if isinstance(version, str) else "no"
             raise _other_version(f"worker {worker}", "dcsh-pg", theirs, __version__)
 
 
 def _release(package: str, packages: dict[str, str | None]) -> str:
-    """The part of a version that must agree: of Python the minor version."""
+    """The part of a version that must agree; for Python the minor version."""
     version = packages.get(package) or "no"
     return ".".join(version.split(".")[:2]) if package == "python" else version
 

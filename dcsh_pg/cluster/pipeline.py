@@ -3,9 +3,8 @@
     scenes -> groups -> tasks on workers -> results as they come -> scenes in order -> rows
               (a bounded number underway)                           (database.load.Loader, here)
 
-Only this process writes.  Ids follow the order of the scenes without gaps, so commits come one after
-the other whoever makes them; the codes are a thousandth of the pixels; and the database's password
-stays here.
+Only this process writes.  Ids follow the order of the scenes without gaps, so commits are sequential
+in any case; the codes are a thousandth of the pixels; and the database's password stays here.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from __future__ import annotations
 import queue
 import uuid
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -31,22 +30,22 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 GROUPS_A_THREAD = 4
-"""So many groups for each thread of the cluster are underway, from the first not yet stored."""
+"""Groups underway for each thread of the cluster, from the first not yet stored."""
 
 BATCHES_A_GROUP = 4
-"""A group has about so many batches of chips, guessed from the scenes before it."""
+"""Batches of chips in a group, estimated from the scenes before it."""
 
 WAITING_CHIPS = 500_000
-"""While so many hashed chips wait for a scene before them, nothing new is begun: 0.1 GB."""
+"""Hashed chips that may wait for a scene before them, about 0.1 GB; then no group is submitted."""
 
 WORKERLESS_SECONDS = 300.0
-"""How long a run waits for a first or another worker."""
+"""How long a run waits for a worker."""
 
 TICK_SECONDS = 2.0
-"""How often the cluster is asked for its workers."""
+"""How often the workers are counted."""
 
 DEADLY_IN_A_ROW = 10
-"""When so many scenes kill their workers one after the other, it is not the scenes."""
+"""Scenes that kill their workers one after the other before the run fails."""
 
 
 @dataclass(eq=False)
@@ -56,11 +55,11 @@ class _Group:
     Attributes:
         scenes: at least one.
         future: of the task.
-        results: one for each scene, None until they are there.
+        results: one for each scene, None until the task ends.
     """
 
     scenes: Sequence[Scene]
-    future: Future
+    future: Future[list[Result]]
     results: list[Result] | None = None
 
 
@@ -86,9 +85,11 @@ def ingest_on_cluster(
         ServerError: no scheduler answers, it was lost, it has no workers, or other versions.
         DcshError: Dask is not installed.
     """
-    with connected(pipeline.scheduler or "") as client:
+    with connected(str(pipeline.scheduler)) as client:
 
-        def hash_them(some: Sequence[Scene], known: Collection[str]) -> Iterator[HashedScene]:
+        def hash_them(
+            some: Sequence[Scene], known: Collection[str]
+        ) -> Generator[HashedScene, None, None]:
             run = _Run(client, model, KnownScenes(known), pipeline, device)
             return run.hash(some)
 
@@ -101,25 +102,29 @@ class _Run:
     def __init__(
         self, client: Client, model: Model, known: KnownScenes, pipeline: Pipeline, device: str
     ):
-        self._client, self._address, self._progress = client, pipeline.scheduler, pipeline.progress
+        self._client, self._address, self._progress = (
+            client,
+            str(pipeline.scheduler),
+            pipeline.progress,
+        )
         self._pipeline, self._device = replace(pipeline, progress=SILENT), device
         self._name = f"dcsh-{uuid.uuid4().hex[:8]}"
-        # Tasks and no scattered data, so that Dask makes them anew when their worker dies.
+        # Tasks, not scattered data, so that Dask recomputes them when their worker dies.
         self._model = client.submit(_itself, model, key=f"{self._name}-model")
         self._known = client.submit(_itself, known, key=f"{self._name}-known")
         self._submitted = 0
-        self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Future[list[Result]]] = queue.SimpleQueue()
         self._threads, self._asked, self._last_worker = 0, 0.0, monotonic()
         self._deadly = 0
 
-    def hash(self, scenes: Sequence[Scene]) -> Iterator[HashedScene]:
+    def hash(self, scenes: Sequence[Scene]) -> Generator[HashedScene, None, None]:
         """Hashes scenes on the workers; yields them as :func:`dcsh_pg.ingest.hash_scenes` does.
 
-        When workers died under a group again and again, the run holds back new groups, lets those
-        underway end and tries each suspect with nothing else on the cluster, first whole, then
-        scene by scene.  So only a scene that kills workers alone fails.
+        When a group has killed several workers, the run submits no new groups, lets those underway
+        end, and retries each suspect alone on the cluster, first whole, then scene by scene.  So
+        only a scene that kills workers on its own fails.
         """
-        self._progress.start(f"hashing chips on {self._workers_told()}")
+        self._progress.start(f"hashing chips on {self._workers()}")
         expected = ExpectedChips(len(scenes))
         underway: deque[_Group] = deque()
         suspects: list[_Group] = []
@@ -148,11 +153,10 @@ class _Run:
                 group.results = self._try_alone(group.scenes)
             for result in group.results or ():
                 waiting += result.chips
-                new = len(result.record.windows) if result.codes is not None else 0
+                new = len(result.record.windows) if result.record and result.chips else 0
                 self._progress.advance(result.chips, total=expected.after(new))
-            while underway and underway[0].results is not None:
-                first = underway.popleft()
-                for scene, result in zip(first.scenes, first.results, strict=True):
+            while underway and (results := underway[0].results) is not None:
+                for scene, result in zip(underway.popleft().scenes, results, strict=True):
                     waiting -= result.chips
                     yield result.to_hashed(scene)
 
@@ -168,8 +172,8 @@ class _Run:
         future.add_done_callback(self._ended.put)
         return _Group(scenes, future)
 
-    def _next_ended(self) -> Future:
-        """Waits for a task to end, as long as the scheduler is there and has workers."""
+    def _next_ended(self) -> Future[list[Result]]:
+        """Waits for a task to end, as long as the scheduler answers and has workers."""
         while True:
             try:
                 return self._ended.get(timeout=TICK_SECONDS)
@@ -177,12 +181,12 @@ class _Run:
                 self._count_threads()
 
     def _results(self, group: _Group) -> list[Result] | None:
-        """What came of a group that ended; None if workers died under it too often."""
+        """The results of a group that ended; None if it killed too many workers."""
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
         try:
-            results = group.future.result(timeout=WORKERLESS_SECONDS)
+            results: list[Result] = group.future.result(timeout=WORKERLESS_SECONDS)
         except KilledWorker:
             return None
         except CancelledError:
@@ -192,7 +196,7 @@ class _Run:
         except Exception as error:
             raise ServerError(
                 f"a worker failed: {type(error).__name__}: {error}",
-                hint="look into the log of the workers",
+                hint="see the workers' log",
             ) from error
         finally:
             group.future.release()
@@ -212,14 +216,13 @@ class _Run:
         if self._deadly == DEADLY_IN_A_ROW:
             raise ServerError(
                 f"{message}, as did the {self._deadly - 1} before it",
-                hint="give the workers more memory, or take a smaller --batch-size; the log of the "
-                "workers tells more",
+                hint="give the workers more memory, or use a smaller --batch-size; see the workers' log",
             )
-        hint = "look at it with gdalinfo -checksum; the log of the workers tells more"
+        hint = "check it with gdalinfo -checksum, and see the workers' log"
         return [Result(error=InputError(message, hint=hint))]
 
     def _count_threads(self) -> int:
-        """The threads of the cluster, asked for every ``TICK_SECONDS``."""
+        """The threads of the cluster, counted every ``TICK_SECONDS``."""
         now = monotonic()
         if now - self._asked > TICK_SECONDS:
             self._threads, self._asked = sum(self._client.nthreads().values()), now
@@ -232,16 +235,16 @@ class _Run:
                 )
         return self._threads
 
-    def _workers_told(self) -> str:
+    def _workers(self) -> str:
         workers = self._client.nthreads()
         if not workers:
-            return "a cluster that has no workers yet"
+            return "a cluster without workers yet"
         many = "s" if len(workers) > 1 else ""
         return f"{len(workers)} worker{many} with {sum(workers.values())} threads"
 
 
 def _group_size(expected: ExpectedChips, batch: int) -> int:
-    """How many scenes make a group: one until it is known how many chips a scene has."""
+    """Number of scenes in a group: one until the chips of a scene are known."""
     if not expected.described:
         return 1
     chips = max(1.0, expected.chips / expected.described)

@@ -1,6 +1,6 @@
-"""What runs on a worker: a few scenes in, their codes out.
+"""Runs on a worker: a few scenes in, their codes out.
 
-What comes back is small, about 170 bytes a chip.  A worker knows nothing of the database.
+A result is about 170 bytes per chip.  A worker does not use the database.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,19 +21,19 @@ from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest import HashedScene, Pipeline, hash_scenes
 
 MODELS_KEPT = 2
-"""A worker process keeps the sessions of so many models, the last ones used."""
+"""Sessions of models that a worker process keeps, the last ones used."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """An ONNX file on its way to the workers."""
+    """An ONNX file for the workers."""
 
     sha256: str
     content: bytes = field(repr=False)
 
 
-class KnownScenes:
-    """The content hashes that an archive has, 32 bytes each, to be asked with ``in``."""
+class KnownScenes(Container[str]):
+    """The content hashes that an archive has, 32 bytes each, for ``in``."""
 
     def __init__(self, content_hashes: Iterable[str]):
         self._digests = b"".join(sorted(map(bytes.fromhex, content_hashes)))
@@ -41,8 +41,8 @@ class KnownScenes:
     def __len__(self) -> int:
         return len(self._digests) // 32
 
-    def __contains__(self, content_hash: str) -> bool:
-        digest = bytes.fromhex(content_hash)
+    def __contains__(self, content_hash: object) -> bool:
+        digest = bytes.fromhex(str(content_hash))
         place = bisect_left(range(len(self)), digest, key=self._at)
         return place < len(self) and self._at(place) == digest
 
@@ -56,9 +56,9 @@ class Task:
 
     Attributes:
         scenes: consecutive scenes of the run.
-        pipeline: its batch and its threads count.
+        pipeline: of which batch and threads are used.
         device: where the model runs, as :class:`dcsh_pg.hasher.Hasher` takes it.
-        version: of the dcsh-pg that asks.
+        version: of the dcsh-pg that submits the task.
     """
 
     scenes: Sequence[Scene]
@@ -72,24 +72,24 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a scene, as :class:`dcsh_pg.ingest.HashedScene` but fit for the way back.
+    """The result of a scene: a :class:`dcsh_pg.ingest.HashedScene` that can be pickled.
 
     Attributes:
         record: its description, None if that failed.
-        is_known: it was not read, because its content is known.
-        codes: uint8 (N, K/8), or None for a scene without chips, a known one and one that failed.
+        is_known: it was not read, because its content is already stored.
+        codes: uint8 (N, K/8), or None for a scene without chips, a known one, or one that failed.
         windows: int32 (N, 4).
-        footprints: N polygons as WKB, or None for a scene that has no place.
+        footprints: N polygons as WKB, or None if the scene is not georeferenced.
         valid_fraction: float32 (N,).
-        error: what made it fail, or None.
+        error: why it failed, or None.
     """
 
     record: SceneRecord | None = None
     is_known: bool = False
     codes: np.ndarray | None = None
-    windows: np.ndarray | None = None
+    windows: np.ndarray = field(default_factory=lambda: np.empty((0, 4), np.int32))
     footprints: list[bytes] | None = None
-    valid_fraction: np.ndarray | None = None
+    valid_fraction: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     error: DcshError | None = None
 
     @property
@@ -99,7 +99,7 @@ class Result:
     @classmethod
     def of(cls, done: HashedScene) -> Result:
         if done.error is not None:
-            return cls(done.record, error=_told(done.scene.uri, done.error))
+            return cls(done.record, error=_portable(done.scene.uri, done.error))
         if not done.codes:
             return cls(done.record, done.is_known)
         footprints = None if done.footprints is None else shapely.to_wkb(done.footprints).tolist()
@@ -124,7 +124,7 @@ class Result:
 
 
 def hash_on_worker(task: Task, model: Model, known: KnownScenes) -> list[Result]:
-    """Hashes the scenes of a task; a result for each, in their order.
+    """Hashes the scenes of a task; returns a result for each, in their order.
 
     Raises:
         ServerError: this worker has another dcsh-pg, or cannot run the model.
@@ -164,7 +164,7 @@ def _open(model: Model, device: str, threads: int) -> Hasher:
         return Hasher(model.content, device=device, threads=threads)
     except DcshError as error:
         failure = ServerError(f"worker {name()}: {error.message}", hint=error.hint)
-    raise failure  # here, where it carries no other error that cannot be pickled
+    raise failure  # outside the except block, so that it carries no error that cannot be pickled
 
 
 _hashers: dict[tuple[str, str, int], Hasher] = {}
@@ -172,7 +172,7 @@ _opening = threading.Lock()
 
 
 def name() -> str:
-    """This worker for people: host and Dask's address."""
+    """This worker's host and Dask address, for messages."""
     from distributed import get_worker
 
     return f"{socket.gethostname()} ({get_worker().address})"
@@ -181,16 +181,16 @@ def name() -> str:
 def _threads() -> int:
     from distributed import get_worker
 
-    return get_worker().state.nthreads
+    return int(get_worker().state.nthreads)
 
 
-def _told(uri: str, error: Exception) -> DcshError:
-    """An error as it goes back; that of a file that is not on this machine names the machine."""
+def _portable(uri: str, error: Exception) -> DcshError:
+    """An error that can be pickled; that of a missing file names this machine."""
     if not isinstance(error, DcshError):
         return InputError(f"{uri}: {error}")
     if error.message == f"no such file: {uri}":
         return InputError(
             f"no such file on worker {name()}: {uri}",
-            hint="give the workers the paths of this machine: a shared file system, or URLs",
+            hint="give the workers the same paths: a shared file system, or URLs",
         )
     return error.alone()

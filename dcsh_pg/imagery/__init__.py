@@ -1,4 +1,4 @@
-"""What there is to hash, and where on Earth it lies: scenes, chip grids, queries and areas."""
+"""Scenes, the chips that are cut from them, query images and areas."""
 
 from dcsh_pg.imagery.area import parse_area
 from dcsh_pg.imagery.metadata.options import SceneOptions

@@ -1,4 +1,4 @@
-"""Addresses of scenes, as far as the database can hold them."""
+"""Addresses of scenes that the database can store."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import hashlib
 from dcsh_pg.errors import InputError, storable
 
 MAX_ADDRESS = 2000
-"""Bytes of a path, URL or GDAL name; a row of a PostgreSQL index holds some 2,700."""
+"""Bytes of a path, URL or GDAL name; a PostgreSQL index row holds about 2,700."""
 
 _KEPT = 500
 
 
 def address_error(uri: str) -> InputError | None:
-    """Why the database cannot hold an address, or None."""
+    """Why the database cannot store an address, or None."""
     if storable(uri) != uri:
         return InputError(
             f"{shortened(uri)}: the name is not UTF-8 and cannot be stored",
@@ -29,7 +29,7 @@ def address_error(uri: str) -> InputError | None:
 
 
 def shortened(address: str) -> str:
-    """An address under which a failure can be recorded: a long one ends with its digest."""
+    """An address to record a failure under: a long one is cut and ends with its digest."""
     address = storable(address)
     if len(address.encode()) <= MAX_ADDRESS:
         return address

@@ -1,4 +1,4 @@
-"""An area of interest, as people write it: GeoJSON, WKT or a bounding box."""
+"""An area of interest, written as GeoJSON, WKT or a bounding box."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import MultiPolygon, Polygon, box, shape
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from dcsh_pg import strict_json, strict_wkt
@@ -31,8 +32,8 @@ def parse_area(text: str, option: str = "--area") -> Polygon | MultiPolygon:
         option: what gave the text, for messages.
 
     Raises:
-        InputError: the file is not there or is no GeoJSON.
-        UsageError: the text is none of these, is no area, or its coordinates are no degrees.
+        InputError: the file does not exist or is not GeoJSON.
+        UsageError: the text is none of these, has no area, or its coordinates are out of range.
     """
     text = text.strip()
     if text.startswith("{"):
@@ -66,13 +67,13 @@ def _from_bounds(
         return _checked(MultiPolygon(parts), option)
     if west >= east or south >= north:
         raise UsageError(
-            f"{option} {west:g},{south:g},{east:g},{north:g} is no box",
+            f"{option} {west:g},{south:g},{east:g},{north:g} is not a box",
             hint="the order is west,south,east,north (minx,miny,maxx,maxy)",
         )
     return _checked(box(west, south, east, north), option)
 
 
-def _from_wkt(text: str, option: str) -> shapely.Geometry:
+def _from_wkt(text: str, option: str) -> BaseGeometry:
     srid = re.match(r"SRID\s*=\s*(\d+)\s*;", text, re.IGNORECASE)
     if srid and srid[1] != "4326":
         raise UsageError(
@@ -85,7 +86,7 @@ def _from_wkt(text: str, option: str) -> shapely.Geometry:
         raise UsageError(f"{option} {_short(text)} cannot be read", hint=_HINT) from None
 
 
-def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geometry:
+def _from_geojson(text: str, what: str, error: type[DcshError]) -> BaseGeometry:
     try:
         content = strict_json.loads_checked(text)
         named = (content.get("crs") or {}).get("properties", {}).get("name", "CRS84")
@@ -93,11 +94,13 @@ def _from_geojson(text: str, what: str, error: type[DcshError]) -> shapely.Geome
         is_finite = not any(_holds_null(part.get("coordinates", [])) for part in parts)
         geometries = [shape(part) for part in parts] if is_finite else []
     except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, ShapelyError):
-        raise error(f"{what} is no GeoJSON", hint=_HINT) from None
+        raise error(f"{what} is not GeoJSON", hint=_HINT) from None
     if not is_finite:
         raise error(f"{what} has coordinates that are not finite numbers", hint=_HINT)
     if not _LONLAT_CRS.search(str(named)):
-        raise error(f"{what} is in {named}", hint="bring it to EPSG:4326: ogr2ogr -t_srs EPSG:4326")
+        raise error(
+            f"{what} is in {named}", hint="transform it to EPSG:4326: ogr2ogr -t_srs EPSG:4326"
+        )
     return unary_union(geometries)
 
 
@@ -110,13 +113,13 @@ def _geometries(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _holds_null(coordinates: Any) -> bool:
-    """True if one is null, as which JSON with NaN or Infinity is read."""
+    """True if one is null, as NaN and Infinity are parsed."""
     if isinstance(coordinates, list):
         return any(map(_holds_null, coordinates))
     return coordinates is None
 
 
-def _checked(geometry: shapely.Geometry, what: str) -> Polygon | MultiPolygon:
+def _checked(geometry: BaseGeometry, what: str) -> Polygon | MultiPolygon:
     geometry = shapely.force_2d(geometry)
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         raise UsageError(f"{what} has coordinates that are not finite numbers", hint=_HINT)
@@ -129,7 +132,7 @@ def _checked(geometry: shapely.Geometry, what: str) -> Polygon | MultiPolygon:
     ]
     if not surfaces:
         raise UsageError(
-            f"{what} is no area but {geometry.geom_type}",
+            f"{what} has no area: it is a {geometry.geom_type}",
             hint="draw a polygon, or give a box: west,south,east,north",
         )
     west, south, east, north = geometry.bounds

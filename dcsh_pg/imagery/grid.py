@@ -1,18 +1,20 @@
-"""Where the chips of a scene lie: a fixed grid, by formula, in row-major order.
+"""The grid of a scene's chips: fixed, by formula, in row-major order.
 
 The edge policies, for a side of L pixels, chips of s pixels and a stride of t:
 
 - ``shift``: the last chip is moved inward to end at L, so that every pixel is covered (if t <= s)
-  and no padding is ever hashed.  A scene smaller than a chip is padded, for there is nowhere to move.
-- ``pad``: the last chip keeps its place on the grid and runs over the edge; what lies outside is
-  filled with 0 and counts as invalid.
+  without padding.  A scene smaller than a chip is padded.
+- ``pad``: the last chip keeps its position on the grid and extends beyond the edge; pixels outside are
+  0 and count as invalid.
 - ``drop``: chips that do not fit are left out; a scene smaller than a chip has none.
 
-An anchored grid has one of its corners at a given pixel position, which may lie far outside of the
-scene, and does not fit at the left and upper edge either.  ``pad`` and ``drop`` do there as elsewhere.
+An anchored grid has a corner at a given pixel position, which may lie far outside the scene.  Then
+``pad`` and ``drop`` apply to the left and upper edge as well.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +22,14 @@ from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.reading import Edge, Reading
 
 MAX_CHIPS = 10_000_000
-"""Chips of one scene: 1.6e11 pixels in chips of 128, side by side."""
+"""Most chips of one scene: 1.6e11 pixels in adjacent chips of 128."""
 
 
 class Windows:
-    """Chip windows of a scene, made as they are asked for, int32, row-major.
+    """Chip windows of a scene, row-major, computed when indexed.
 
-    Has a length, is indexed like an array (N, 4), and becomes that array by ``np.asarray``.  Takes the memory of its rows and columns only.
+    Indexed like an int32 array (N, 4); ``np.asarray`` makes that array.  Takes the memory of its rows
+    and columns only.
 
     Args:
         columns, rows: offsets of the chips, int32.
@@ -43,10 +46,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self._columns) * len(self._rows)
 
-    def __getitem__(self, index: int | slice | tuple | np.ndarray) -> np.ndarray:
+    def __getitem__(self, index: int | slice | tuple[Any, ...] | np.ndarray) -> np.ndarray:
         """int32 (4,) for an integer, (n, 4) for a slice or for n integers."""
         if isinstance(index, tuple):
-            return np.asarray(self)[index]
+            part: np.ndarray = np.asarray(self)[index]
+            return part
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         chosen = np.asarray(index)
@@ -59,16 +63,20 @@ class Windows:
         return windows
 
     def tolist(self) -> list[list[int]]:
-        return self[:].tolist()
+        rows: list[list[int]] = self[:].tolist()
+        return rows
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.int32, copy=False)
+
+
+NO_WINDOWS = Windows(np.empty(0, np.int32), np.empty(0, np.int32), 0, 0)
 
 
 def offsets(length: int, size: int, stride: int, edge: Edge, anchor: float = 0) -> np.ndarray:
     """Offsets of the chips along one side of ``length`` pixels -> int32 (n,), ascending.
 
-    ``anchor`` is where the grid has a line; to the nearest pixel.
+    ``anchor`` is the position of a grid line, rounded to a pixel.
     """
     first, count = _first_and_count(length, size, stride, edge, anchor)
     starts = first + np.arange(count, dtype=np.int32) * stride
@@ -80,7 +88,7 @@ def offsets(length: int, size: int, stride: int, edge: Edge, anchor: float = 0) 
 def _first_and_count(
     length: int, size: int, stride: int, edge: Edge, anchor: float
 ) -> tuple[int, int]:
-    """The first offset, and how many there are; some of the first may lie outside."""
+    """The first offset, and how many there are; the first may lie outside."""
     first = round(anchor) % stride
     if edge == "pad" and first > 0:
         first -= stride
@@ -111,11 +119,11 @@ def windows(
     Raises:
         InputError: there would be more than ``MAX_CHIPS``.
     """
-    size, zero = reading.chip_size, np.zeros(1, np.int32)
-    if size is None:
+    size, step, zero = reading.chip_size, reading.step, np.zeros(1, np.int32)
+    if size is None or step is None:
         return Windows(zero, zero, width, height)
     sides = [
-        (side, size, reading.step, reading.edge, at)
+        (side, size, step, reading.edge, at)
         for side, at in zip((width, height), anchor, strict=True)
     ]
     counts = [_first_and_count(*side)[1] for side in sides]
@@ -123,7 +131,7 @@ def windows(
     if count > MAX_CHIPS:
         raise InputError(
             f"{uri} would give {count:,} chips, more than {MAX_CHIPS:,}",
-            hint="take a larger chip size or stride, or divide it: gdal_retile.py",
+            hint="use a larger chip size or stride, or divide it with gdal_retile.py",
         )
     columns, rows = (offsets(*side) for side in sides)
     return Windows(columns, rows, size, size)

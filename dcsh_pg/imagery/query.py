@@ -1,4 +1,4 @@
-"""Reading a query image the way the scenes of an archive were read."""
+"""Reading a query image as the scenes of an archive are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 
 MAX_PIXELS = 64_000_000
-"""A query image larger than this needs a window."""
+"""A larger query image needs a window."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class QueryImage:
 
     Attributes:
         pixels: uint8 (1, H, W, C).
-        resolution: ground size of a pixel in metres, or None where the image is not georeferenced.
+        resolution: metres per pixel, or None if the image is not georeferenced.
     """
 
     pixels: np.ndarray
@@ -31,7 +31,7 @@ class QueryImage:
 def read_query(
     path: str, *, reading: Reading, bands: int, window: tuple[int, int, int, int] | None = None
 ) -> QueryImage:
-    """A query image as one chip, whatever its size and place.
+    """A query image as one chip, whatever its size and position.
 
     Args:
         path: picture or raster, file, URL or GDAL name.
@@ -41,30 +41,32 @@ def read_query(
 
     Raises:
         InputError: the image cannot be read, is too large, or holds no valid pixel.
-        UsageError: the window is empty or reaches out of the image.
+        UsageError: the window is empty or not inside the image.
     """
     whole = dataclasses.replace(reading, chip_size=None, stride=None)
     scenes = find_scenes(
         [path], reading=whole, bands=bands, options=SceneOptions(georeference=False)
     )
     if len(scenes) > 1:
-        raise UsageError(f"{path} holds {len(scenes)} images", hint="name one image as the query")
+        raise UsageError(
+            f"{path} contains {len(scenes)} images", hint="give one image as the query"
+        )
     with scenes[0] as scene:
         record = scene.describe()
         left, top, width, height = window or (0, 0, record.width, record.height)
         fits = left >= 0 and top >= 0 and width > 0 and height > 0
         if not (fits and left + width <= record.width and top + height <= record.height):
             raise UsageError(
-                f"--window {left},{top},{width},{height} reaches out of {path}",
+                f"--window {left},{top},{width},{height} is outside {path}",
                 hint=f"the image is {record.width} pixels wide and {record.height} high; "
                 "give col,row,width,height",
             )
         if width * height > MAX_PIXELS:
             raise InputError(
                 f"{path} is too large for a query: {width} x {height} pixels",
-                hint="show the place that you mean with --window col,row,width,height",
+                hint="select a part of it with --window col,row,width,height",
             )
         chips = scene.read(np.array([[left, top, width, height]]))
     if chips.valid_fraction[0] == 0:
-        raise InputError(f"{path} holds no valid pixel there", hint="choose another --window")
+        raise InputError(f"{path} has no valid pixel there", hint="choose another --window")
     return QueryImage(chips.pixels, record.resolution)

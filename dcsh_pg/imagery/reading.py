@@ -22,24 +22,23 @@ class Reading:
     Attributes:
         chip_size: width and height of a chip in pixels; None makes the whole image one chip.
         stride: pixels from one chip to the next; None is ``chip_size``, no overlap.
-        edge: what happens where the grid does not fit, see :mod:`dcsh_pg.imagery.grid`.
+        edge: how chips at the edges are placed, see :mod:`dcsh_pg.imagery.grid`.
         anchor: the grid starts at the origin of the scene's coordinate reference system instead of
-            at the scene's corner, so that scenes of one place are cut alike; with edge 'drop' or
-            'pad'.  A scene without an affine transform keeps the grid of its corner.
+            the scene's corner, so that scenes of one place share a grid; with edge 'drop' or 'pad'.
+            A scene without an affine transform keeps the grid of its corner.
         bands: which bands become the model's channels, counted from 1, in the model's order, a
             band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.pixels.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
-            and 98th percentile of each band of the scene; None leaves 8-bit data without scale
-            and offset as it is and treats all other data as 'auto'.
-        raw_values: the values are taken as they are stored; else GDAL's scale and offset of each
-            band are applied first.
-        by_colour: of a file whose bands are marked red, green and blue a model of three takes
-            these, in this order, also where the file has no others; False takes all in order
-            then, as archives do that were made before this choice.
-        min_valid: least share of valid pixels, 0..1, that a chip must have to be hashed.
+            and 98th percentile of each band of the scene; None keeps 8-bit data without scale
+            and offset and treats all other data as 'auto'.
+        raw_values: read stored values; else GDAL's scale and offset of each band are applied first.
+        by_colour: a model of three bands reads the bands marked red, green and blue, in this order,
+            even if the file has no others; False reads all in order then, as archives do that are
+            older than this option.
+        min_valid: smallest fraction of valid pixels, 0..1, of a chip that is hashed.
 
     Raises:
-        UsageError: a value that cannot mean anything; the message names the option.
+        UsageError: an invalid value; the message names the option.
     """
 
     chip_size: int | None = None
@@ -55,20 +54,20 @@ class Reading:
     def __post_init__(self) -> None:
         if self.chip_size is not None and self.chip_size < 8:
             raise UsageError(
-                f"--chip-size {self.chip_size}: a chip has at least 8 pixels a side",
+                f"--chip-size {self.chip_size}: must be at least 8 pixels",
                 hint="use the size that the model was trained on, 128 for example",
             )
         if self.stride is not None and self.chip_size is None:
-            raise UsageError("--stride without --chip-size", hint="give --chip-size as well")
+            raise UsageError("--stride without --chip-size", hint="add --chip-size")
         if self.stride is not None and self.stride < 1:
             raise UsageError(
-                f"--stride {self.stride}: must be 1 pixel or more",
-                hint="leave it out for chips side by side",
+                f"--stride {self.stride}: must be at least 1 pixel",
+                hint="leave it out for adjacent chips",
             )
         if self.edge not in get_args(Edge):
             raise UsageError(f"--edge {self.edge!r}", hint="use shift, pad or drop")
         if self.anchor and self.chip_size is None:
-            raise UsageError("--anchor without --chip-size", hint="give --chip-size as well")
+            raise UsageError("--anchor without --chip-size", hint="add --chip-size")
         if self.anchor and self.edge == "shift":
             raise UsageError(
                 "--edge shift moves chips off the grid of --anchor", hint="use --edge drop or pad"
@@ -92,20 +91,20 @@ class Reading:
         if not 0.0 <= self.min_valid <= 1.0:
             raise UsageError(
                 f"--min-valid {self.min_valid}: must lie between 0 and 1",
-                hint="0 takes every chip, 1 only those without a hole",
+                hint="0 keeps every chip, 1 only those without invalid pixels",
             )
 
     def check_bands(self, taken: int) -> None:
-        """Raises UsageError where ``bands`` are not as many as the model takes."""
+        """Raises UsageError if ``bands`` are not as many as the model takes."""
         if self.bands is not None and len(self.bands) != taken:
             raise UsageError(
                 f"--bands {','.join(map(str, self.bands))}: the model takes {taken} bands",
-                hint="name one band for each, in the model's order; a band may be repeated",
+                hint="give one band for each, in the model's order; a band may be repeated",
             )
 
     @property
     def step(self) -> int | None:
-        """Pixels from one chip to the next, or None where the whole image is one chip."""
+        """Pixels from one chip to the next, or None if the whole image is one chip."""
         return self.stride or self.chip_size
 
     def to_json(self) -> dict[str, Any]:
@@ -115,10 +114,13 @@ class Reading:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Reading:
-        """The inverse of :meth:`to_json`; what an older version stored is read as it was then."""
-        fields = _BEFORE_CHOICES | fields
-        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()})
+        """The inverse of :meth:`to_json`; older archives keep the defaults that they were made with."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in (_OLD_DEFAULTS | fields).items()
+        }
+        return cls(**values)
 
 
-_BEFORE_CHOICES = {"raw_values": True, "by_colour": False}
-"""How archives read that were made before there was a choice."""
+_OLD_DEFAULTS = {"raw_values": True, "by_colour": False}
+"""Of archives older than these options."""

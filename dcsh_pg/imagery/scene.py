@@ -23,20 +23,20 @@ from dcsh_pg.imagery.reading import Reading
 
 @dataclass(frozen=True, eq=False)
 class SceneRecord:
-    """What the header of a scene tells.
+    """The description of a scene, from its header.
 
     Attributes:
         uri: absolute path, URL or GDAL name.
         content_hash: identity of the scene, 64 hexadecimal characters; docs/imagery.md, "Identity".
         width, height: in pixels.
         windows: N windows, each col_off, row_off, width, height; indexed like int32 (N, 4).
-        acquired: when the picture was taken, UTC, or None where nothing tells.
+        acquired: acquisition time, UTC, or None.
         proj_code: authority and code of the raster's own CRS, 'EPSG:26913', or None.
-        resolution: ground size of a pixel at the centre of the scene in metres, or None.
+        resolution: metres per pixel at the centre of the scene, or None.
         bands: which of the raster's bands are the model's channels, counted from 1, or empty for a
             plain picture.
         collection, item_id: of the STAC item that the scene came from, or None.
-        properties: all else worth keeping; JSON can carry it.
+        properties: everything else that is stored, as JSON.
     """
 
     uri: str
@@ -53,7 +53,7 @@ class SceneRecord:
     properties: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses what the database cannot store, so that it fails this scene and no other.
+        """Refuses what the database cannot store, so that only this scene fails.
 
         Raises:
             InputError: a text with NUL or a lone surrogate, or a property that JSON cannot carry.
@@ -62,7 +62,7 @@ class SceneRecord:
             texts = (self.uri, self.proj_code, self.collection, self.item_id)
             strict_json.check([*texts, self.properties])
         except ValueError as error:
-            raise InputError(f"{self.uri}: its properties hold {error}") from None
+            raise InputError(f"{self.uri}: its properties contain {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +72,9 @@ class Chips:
     Attributes:
         pixels: uint8 (N, H, W, C); invalid pixels are 0.
         windows: int32 (N, 4), as in :class:`SceneRecord`.
-        footprints: N polygons in EPSG:4326, (lon, lat), exterior counter-clockwise, or None where
-            the scene does not tell its place.
-        valid_fraction: float32 (N,), share of the window's pixels that are valid; padding is not.
+        footprints: N polygons in EPSG:4326, (lon, lat), exterior counter-clockwise, or None if
+            the scene is not georeferenced.
+        valid_fraction: float32 (N,), fraction of the window's pixels that are valid; padding is not.
     """
 
     pixels: np.ndarray
@@ -96,9 +96,9 @@ class Chips:
 
 
 class Scene(ABC):
-    """One source image, bound to the reading of its archive.  Making one opens nothing.
+    """One source image, bound to the reading of its archive.  Creating one opens nothing.
 
-    A scene can be pickled: it arrives in another process, or on another machine, as new.
+    A scene can be pickled for another process or machine; its open files stay behind.
 
     Attributes:
         uri: absolute path, URL or GDAL name.
@@ -114,7 +114,8 @@ class Scene(ABC):
         """Reads the header and hashes the content.
 
         Raises:
-            InputError: the file cannot be read, has other bands than the model, or tells no place.
+            InputError: the file cannot be read, has other bands than the model, or is not
+                georeferenced.
         """
 
     @abstractmethod
@@ -130,7 +131,7 @@ class Scene(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Lets go of open files.  No ``read`` may be running; a later one opens them again."""
+        """Closes open files.  No ``read`` may be running; a later one opens them again."""
 
     def __enter__(self) -> Scene:
         return self
@@ -143,13 +144,13 @@ class Scene(ABC):
 
 
 class UnreadableScene(Scene):
-    """A scene of which it is known before it is opened that it cannot be: ``describe`` tells why."""
+    """A scene that is known to be unreadable before it is opened: ``describe`` raises its error."""
 
     def __init__(self, uri: str, reading: Reading, error: DcshError):
         super().__init__(shortened(uri), reading)
         self._error = error
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_error": self._error.alone()}
 
     def describe(self) -> SceneRecord:

@@ -5,14 +5,14 @@
     hashing.py           hashing.py          batches.py        storing.py
 
 Threads read ahead of the model, never more than a bounded number of bytes.  Scenes are stored in
-the order in which they were given, each whole or not at all, so a run that was killed and is run
-again ends with the rows of one clean run.  A scene that cannot be read or stored is recorded and
+the order in which they are given, each whole or not at all, so a run that was killed and is rerun
+ends with the rows of one clean run.  A scene that cannot be read or stored is recorded and
 skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
@@ -48,7 +48,9 @@ def ingest(
     device = "the CPU" if hasher.provider == "cpu" else "CUDA"
     pipeline.progress.start(f"hashing chips on {device}")
 
-    def hash_them(some: Sequence[Scene], known: Collection[str]) -> Iterator[HashedScene]:
+    def hash_them(
+        some: Sequence[Scene], known: Collection[str]
+    ) -> Generator[HashedScene, None, None]:
         return hash_scenes(some, hasher, known=known, pipeline=pipeline)
 
     return store_scenes(scenes, hash_them, loader, progress=pipeline.progress)

@@ -11,25 +11,25 @@ from dcsh_pg.ingest.hashed_scene import HashedScene
 from dcsh_pg.progress import Progress
 
 BATCH_BYTES = 32 << 20
-"""Of the pixels that the model gets at once; the graph needs some ten times as much for a while."""
+"""Most bytes of pixels in a batch; the graph needs about ten times as much meanwhile."""
 
 WAITING_BYTES = 64 << 20
-"""Of the pixels that wait for others of their size."""
+"""Most bytes of pixels that wait for others of their size."""
 
 Part = tuple[HashedScene, np.ndarray]
 
 
 class Batches:
-    """Gathers chips of equal size into batches, hashes them, hands the codes back in order.
+    """Collects chips of equal size into batches, hashes them, and returns the codes in order.
 
-    All chips of a scene have one size and each size has one queue, so the codes of a scene come
-    back in the order of its chips.  Many different sizes do not pile up: when too many bytes wait,
-    the queue that holds most is hashed though its batch is not full.
+    All chips of a scene have one size and each size has one queue, so the codes of a scene return
+    in the order of its chips.  When too many bytes wait, the queue with most of them is hashed
+    before its batch is full.
 
     Args:
         hasher: the model.
         size: most chips in a batch.
-        progress: is advanced by the chips hashed.
+        progress: advanced by the chips hashed.
     """
 
     def __init__(self, hasher: Hasher, size: int, progress: Progress):
@@ -38,7 +38,7 @@ class Batches:
         self.waiting = 0
 
     def add(self, hashed: HashedScene, pixels: np.ndarray) -> None:
-        """Takes chips of a scene, uint8 (n, H, W, C)."""
+        """Adds chips of a scene, uint8 (n, H, W, C)."""
         queue = self.queues.setdefault(pixels.shape[1:], deque())
         queue.append((hashed, pixels))
         self.waiting += pixels.nbytes
@@ -82,12 +82,12 @@ class Batches:
         self.progress.advance(len(images))
 
     def _forget_empty(self) -> None:
-        """Sizes of pictures are many; only those that wait are kept."""
+        """Drops empty queues, because pictures have many sizes."""
         self.queues = {shape: queue for shape, queue in self.queues.items() if queue}
 
 
 def chips_at_once(most: int, chip_bytes: int) -> int:
-    """How many chips of ``chip_bytes`` make a batch: at most ``most``, at least one."""
+    """Number of chips of ``chip_bytes`` in a batch: at most ``most``, at least one."""
     return max(1, min(most, BATCH_BYTES // max(1, chip_bytes)))
 
 

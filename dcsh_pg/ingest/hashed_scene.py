@@ -14,7 +14,7 @@ from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 @dataclass(frozen=True)
 class Read:
-    """Chips that a thread reads: how many, of how many bytes of pixels."""
+    """Chips that a thread reads: their number and bytes of pixels."""
 
     count: int
     size: int
@@ -23,17 +23,17 @@ class Read:
 
 @dataclass
 class HashedScene:
-    """A scene on its way through the pipeline, and what came of it.
+    """A scene in the pipeline, and its result.
 
     Attributes:
         scene: the scene.
         record: its description, None if that failed.
         codes: packed codes, uint8 arrays (n, K/8), in the order of the windows.
-        windows: int32 arrays (n, 4), of the chips that were hashed.
-        footprints: polygons of those chips, or None for a scene that has no place.
+        windows: int32 arrays (n, 4), of the hashed chips.
+        footprints: polygons of those chips, or None if the scene is not georeferenced.
         valid_fractions: float32 arrays (n,).
-        error: what made it fail, or None.
-        is_known: it was not read, because its content is known.
+        error: why it failed, or None.
+        is_known: it was not read, because its content is already stored.
     """
 
     scene: Scene
@@ -48,7 +48,7 @@ class HashedScene:
     unhashed: int = 0
 
     def take(self, chips: Chips) -> None:
-        """Keeps what will become rows; the pixels go on to the model and are let go."""
+        """Keeps what becomes rows, without the pixels."""
         self.windows.append(chips.windows)
         self.valid_fractions.append(chips.valid_fraction)
         if chips.footprints is not None:

@@ -1,16 +1,17 @@
-"""Hashed scenes -> rows, in order, and files that have got other names since."""
+"""Hashed scenes -> rows, in order, and files that were renamed."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from time import monotonic
 
 import numpy as np
 
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, ServerError, storable
+from dcsh_pg.imagery.grid import NO_WINDOWS
 from dcsh_pg.imagery.pixels.bands import listed
 from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
@@ -20,10 +21,10 @@ from dcsh_pg.progress import SILENT, Progress
 
 FLUSH_CHIPS = 20_000
 FLUSH_SECONDS = 5.0
-"""A transaction is written when this many chips wait, or this much time went by."""
+"""A transaction is written when this many chips wait, or after this time."""
 
-HashScenes = Callable[[Sequence[Scene], Collection[str]], Iterator[HashedScene]]
-"""Scenes and the content hashes that need not be read -> as :func:`hash_scenes` yields them."""
+HashScenes = Callable[[Sequence[Scene], Collection[str]], Generator[HashedScene, None, None]]
+"""Scenes and the content hashes already stored -> hashed scenes, as of :func:`hash_scenes`."""
 
 
 def store_scenes(
@@ -35,7 +36,7 @@ def store_scenes(
 ) -> IngestReport:
     """Hashes scenes and stores them in their order; returns what was done.
 
-    A URI is one scene, the first that has it, so that a second run finds what the first one stored.
+    The first scene of each URI counts, so that a second run finds what the first one stored.
     """
     began = monotonic()
     scenes = _first_of_each_uri(scenes)
@@ -50,7 +51,7 @@ def store_scenes(
     try:
         loader.finish()
     except ServerError as error:
-        progress.note(f"searches will compare every code: {error.message}")
+        progress.note(f"no index on the codes, searches compare every code: {error.message}")
     storing.report.seconds = monotonic() - began
     return storing.report
 
@@ -63,16 +64,16 @@ def _first_of_each_uri(scenes: Sequence[Scene]) -> list[Scene]:
 
 
 class _Storing:
-    """Stores scenes and follows which content the archive has under which URI.
+    """Stores scenes and tracks which content the archive has under which URI.
 
     A scene whose content the archive has under another URI is a copy of that file, or that file
-    under a new name.  Which of both can be known only after the last scene: the other file may
-    have got other content, which replaces what the archive had, and come before or after.
+    renamed.  Which of the two is known only after the last scene: the other file may have new
+    content, which replaces what the archive had, and come before or after.
 
     Attributes:
-        report: what was done so far.
-        known: the content hashes that the archive had at first.
-        again: scenes that were not read because their content was known, and no longer is.
+        report: the result so far.
+        known: the content hashes that the archive had at the start.
+        again: scenes that were skipped as known and whose content was replaced since.
     """
 
     def __init__(self, loader: Loader, scenes: int, progress: Progress):
@@ -87,8 +88,8 @@ class _Storing:
         self._left: set[str] = set()
         self._elsewhere: list[tuple[Scene, SceneRecord]] = []
 
-    def store(self, hashed: Iterator[HashedScene]) -> None:
-        """Stores scenes in the order in which they come."""
+    def store(self, hashed: Generator[HashedScene, None, None]) -> None:
+        """Stores scenes in their order."""
         flushed = monotonic()
         try:
             for done in hashed:
@@ -118,22 +119,22 @@ class _Storing:
         try:
             self.report.renamed = self._loader.rename(list(moves.values()))
         except ServerError as error:
-            self._progress.note(f"renamed files keep their former names: {error.message}")
+            self._progress.note(f"renamed files keep their old names: {error.message}")
 
     def remove_stale(self) -> None:
-        """Removes what the archive has under names whose files have the content of other scenes now."""
+        """Removes the scenes of files that now have the content of other scenes."""
         stale = [uri for uri in self._left if self._uri_of.get(self._hash_at[uri]) == uri]
         if stale:
             self._loader.remove(stale)
 
     def _holds(self, record: SceneRecord) -> None:
-        """Notes that the archive has, or will have, a scene under its name."""
+        """Records that the archive has, or will have, a scene under its URI."""
         self._uri_of[record.content_hash] = record.uri
         self._hash_at[record.uri] = record.content_hash
         self._left.discard(record.uri)
 
     def _is_gone(self, uri: str) -> bool:
-        """Whether a file that the archive knows is no longer there, or has other content."""
+        """Whether a file in the archive no longer exists, or has other content."""
         if uri in self._left:
             return True
         is_file = os.path.isabs(uri) and not is_gdal_name(uri)
@@ -141,11 +142,12 @@ class _Storing:
 
     def _take(self, done: HashedScene) -> None:
         uri = done.scene.uri
-        if done.error is not None:
+        record = done.record
+        if done.error is not None or record is None:
             self._unchanged.add(uri)
-            self._fail(uri, done.error)
+            self._fail(uri, done.error or InputError(f"{uri} was not described"))
             return
-        content = done.record.content_hash
+        content = record.content_hash
         former = self._uri_of.get(content)
         if (former or done.is_known) and self._hash_at.get(uri, content) != content:
             self._left.add(uri)
@@ -153,7 +155,7 @@ class _Storing:
             self.report.known += 1
             self.again.append(done.scene)
         elif former is None:
-            self._add(done)
+            self._add(done, record)
         else:
             self.report.known += 1
             if uri in self._failed_before:
@@ -161,11 +163,11 @@ class _Storing:
             if former == uri:
                 self._unchanged.add(uri)
             else:
-                bare = dataclasses.replace(done.record, windows=np.empty((0, 4), np.int32))
+                bare = dataclasses.replace(record, windows=NO_WINDOWS)
                 self._elsewhere.append((done.scene, bare))
 
-    def _add(self, done: HashedScene) -> None:
-        record, width = done.record, self._loader.archive.bits // 8
+    def _add(self, done: HashedScene, record: SceneRecord) -> None:
+        width = self._loader.archive.bits // 8
         codes = np.concatenate([np.empty((0, width), np.uint8), *done.codes])
         windows = np.concatenate([np.empty((0, 4), np.int32), *done.windows])
         valid = np.concatenate([np.empty(0, np.float32), *done.valid_fractions])

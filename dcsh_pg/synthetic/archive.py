@@ -1,9 +1,8 @@
-"""A small georeferenced archive that is made, not taken: for the demo and for tests.
+"""A small synthetic archive, georeferenced near Valencia.
 
-Each scene is a mosaic of land covers in regions that a chip of up to 128 pixels fits into: farmland
-and woods in the west, houses in the middle, the coast in the east, near Valencia.  Each place is
-seen at two dates that differ in season, light and parked cars; at every third place a field has
-been built over by the second date.
+Each scene is a mosaic of land covers in regions larger than a chip of 128 pixels: farmland and woods in
+the west, houses in the middle, the coast in the east.  Each location has scenes of two dates that differ
+in season, light and parked cars; at every third location a field is built over by the second date.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -28,7 +28,7 @@ from dcsh_pg.synthetic.landcover import PAINTERS, noise
 
 CRS = rasterio.CRS.from_epsg(32630)
 RESOLUTION = 0.6
-"""Metres a pixel."""
+"""Metres per pixel."""
 
 REGION = 256
 SIDE = 3 * REGION
@@ -51,7 +51,7 @@ _ROAD = np.array([150, 144, 134], np.float32)
 
 @dataclass(frozen=True)
 class SyntheticArchive:
-    """What :func:`make_archive` has written.
+    """The files of :func:`make_archive`.
 
     Attributes:
         scenes: the GeoTIFF files.
@@ -72,12 +72,12 @@ def make_archive(
     chip_size: int = 128,
     progress: Progress = SILENT,
 ) -> SyntheticArchive:
-    """Makes ``locations`` places at two dates: GeoTIFF, uint8 RGB, 768 x 768, 0.6 m, EPSG:32630.
+    """Makes scenes of ``locations`` at two dates: GeoTIFF, uint8 RGB, 768 x 768, 0.6 m, EPSG:32630.
 
     The same arguments give the same pixels; files of an earlier run are written anew.
 
     Args:
-        folder: made if it is not there.
+        folder: created if needed.
         seed: of all shapes and colours.
         locations: how many places, with two scenes each.
         chip_size: of the chips that the labels are for, no overlap, edge policy 'shift'.
@@ -87,7 +87,7 @@ def make_archive(
     """
     progress.start("making scenes", total=2 * locations)
     scenes: list[Path] = []
-    features: list[dict] = []
+    features: list[dict[str, Any]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for location in range(locations):
@@ -154,7 +154,7 @@ def _paint(
 def _photograph(rng: np.random.Generator, picture: np.ndarray, season: int) -> np.ndarray:
     """Light, haze, the blur of the lens and the noise of the sensor."""
     gain, haze = [(0.94, (10, 13, 18)), (1.0, (13, 13, 12))][season]
-    lit = np.clip(picture * np.float32(gain) + np.float32(haze), 0, 255).astype(np.uint8)
+    lit = np.clip(picture * np.float32(gain) + np.array(haze, np.float32), 0, 255).astype(np.uint8)
     sharp = np.asarray(Image.fromarray(lit).filter(ImageFilter.GaussianBlur(0.55)))
     grain = np.random.default_rng(rng.integers(1 << 32) + season)
     noisy = sharp + 2 * grain.standard_normal(sharp.shape, dtype=np.float32)
@@ -181,15 +181,17 @@ def _write(path: Path, pixels: np.ndarray, transform: rasterio.Affine, date: dat
 
 def _labels(
     name: str, date: datetime, cover: np.ndarray, place: AffineGeoreference, reading: Reading
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """A GeoJSON feature for each chip of a scene, with its dominant land cover."""
     windows = grid.windows(SIDE, SIDE, reading)
     features = []
-    for window, footprint in zip(windows.tolist(), place.footprints(windows), strict=True):
+    for window, footprint in zip(windows.tolist(), place.footprints(windows[:]), strict=True):
         left, top, width, height = window
         part = cover[top : top + height, left : left + width]
         shares = np.bincount(part.ravel(), minlength=len(_KINDS)) / part.size
-        properties = dict(zip(("col_off", "row_off", "width", "height"), window, strict=True))
+        properties: dict[str, Any] = dict(
+            zip(("col_off", "row_off", "width", "height"), window, strict=True)
+        )
         properties |= {
             "file": name,
             "acquired": date.isoformat(),

@@ -1,8 +1,8 @@
-"""Ten kinds of land cover painted from above, about 0.6 m a pixel, for :mod:`.synthetic`.
+"""Ten kinds of land cover seen from above, about 0.6 m per pixel.
 
-A painter takes a generator, a side length and a season (0 spring, 1 late summer) and gives float32
+A painter takes a generator, a side length and a season (0 spring, 1 late summer) and returns float32
 (side, side, 3), red, green, blue in 0..255.  With the same generator state the shapes are the same
-in both seasons and only colours, and what stands on a parking lot, differ.
+in both seasons; only colours and parked cars differ.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def _lumps(rng: np.random.Generator, side: int) -> np.ndarray:
 
 def _paint(colour: tuple[int, int, int] | np.ndarray, light: np.ndarray) -> np.ndarray:
     """A colour (3,) or colours (side, side, 3), brightened by ``light`` (side, side)."""
-    return np.asarray(colour, np.float32) * (1 + light[..., None])
+    lit: np.ndarray = np.asarray(colour, np.float32) * (1 + light[..., None])
+    return lit
 
 
 def _mix(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
     share = np.clip(share, 0, 1)[..., None]
-    return below * (1 - share) + above * share
+    mixed: np.ndarray = below * (1 - share) + above * share
+    return mixed
 
 
 def _turned(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +104,8 @@ def _crowns(
 def _shade(height: np.ndarray, strength: float) -> np.ndarray:
     """Light on a surface whose ``height`` is in pixels."""
     down, right = np.gradient(height)
-    return np.clip(-strength * (right * SUN[0] + down * SUN[1]), -0.55, 0.45)
+    light: np.ndarray = np.clip(-strength * (right * SUN[0] + down * SUN[1]), -0.55, 0.45)
+    return light
 
 
 def _plant(
@@ -146,7 +149,9 @@ def beach(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
     for distance, width in ((-3, 2.2), (-13, 1.6), (-26, 1.2)):
         surf = np.maximum(1 - np.abs(shore - distance - 2 * noise(rng, side, 14)) / width, 0)
         picture = _mix(
-            picture, np.float32([236, 240, 238]), surf * (0.6 + 0.4 * noise(rng, side, 16))
+            picture,
+            np.array([236, 240, 238], np.float32),
+            surf * (0.6 + 0.4 * noise(rng, side, 16)),
         )
     return picture
 
@@ -219,7 +224,9 @@ def _drawn(
     return _mix(ground, colour, share)
 
 
-def _box(pen: ImageDraw.ImageDraw, x: float, y: float, w: float, h: float, fill: tuple) -> None:
+def _box(
+    pen: ImageDraw.ImageDraw, x: float, y: float, w: float, h: float, fill: tuple[int, ...]
+) -> None:
     """A rectangle, in pixels of the picture."""
     pen.rectangle((2 * x, 2 * y, 2 * (x + w), 2 * (y + h)), fill=(*fill, 255))
 

@@ -61,7 +61,7 @@ def test_items_become_scenes_that_know_them(any_deployment, model_file, tmp_path
     archive.ingest_stac(str(items))
     assert [row[:6] for row in rows(any_deployment, "b")] == [row[:6] for row in stored]
     again = CliRunner().invoke(app, [*command, "--collection", "naip"])
-    assert "20 were there already" in again.stderr
+    assert "nothing new: all 20 scenes are already stored" in again.stderr
     assert rows(any_deployment) == stored
 
 
@@ -80,8 +80,8 @@ def test_items_that_cannot_be_read_do_not_stop_the_rest(run, database, items, mo
     assert [uri for uri, _ in told] == [
         f"{folder}/gone.tif", f"{items}#4", f"{items}#item-1",
     ]  # fmt: skip
-    assert "no such file" in told[0][1] and "is no STAC" in told[1][1]
-    assert "does not tell which of its assets" in told[2][1]
+    assert "no such file" in told[0][1] and "is not STAC" in told[1][1]
+    assert "has no asset to read by default" in told[2][1]
 
     listed[1]["assets"]["image"] = asset
     items.write_text("\n".join(json.dumps(item) for item in listed[1:]))

@@ -44,16 +44,16 @@ def test_a_self_crossing_polygon_is_mended():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("POINT(1 2)", "no area but Point"),
-        ("POLYGON EMPTY", "no area"),
-        ("0,0,0,0", "no box"),
-        ("1,4,3,2", "no box"),
+        ("POINT(1 2)", "has no area: it is a Point"),
+        ("POLYGON EMPTY", "has no area"),
+        ("0,0,0,0", "is not a box"),
+        ("1,4,3,2", "is not a box"),
         ("500000,5300000,500100,5300100", "looks projected"),
         ("SRID=3857;POLYGON((0 0,1 0,1 1,0 0))", "EPSG:3857"),
         ("somewhere", "cannot be read"),
         ("", "cannot be read"),
-        ('{"type": "Polygon"}', "no GeoJSON"),
-        ('{"type": "Point", "coordinates": [1, 2]}', "no area"),
+        ('{"type": "Polygon"}', "is not GeoJSON"),
+        ('{"type": "Point", "coordinates": [1, 2]}', "has no area"),
     ],
 )
 def test_what_is_no_area(text, message):
@@ -65,7 +65,7 @@ def test_files_that_are_no_geojson(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         parse_area(str(tmp_path / "none.geojson"))
     (tmp_path / "a.geojson").write_text("hello")
-    with pytest.raises(InputError, match="is no GeoJSON"):
+    with pytest.raises(InputError, match="is not GeoJSON"):
         parse_area(str(tmp_path / "a.geojson"))
     named = FEATURE | {
         "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}

@@ -80,7 +80,7 @@ def test_names_that_no_file_can_have(source):
 def test_a_folder_of_text_files_says_what_it_holds(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")
-    with pytest.raises(InputError, match=r"it holds 2 \.txt") as refusal:
+    with pytest.raises(InputError, match=r"it contains 2 \.txt") as refusal:
         names([tmp_path])
     assert "tif" in refusal.value.hint and "jpg" in refusal.value.hint
 

@@ -75,7 +75,9 @@ def test_transparent_pixels_are_invalid(tmp_path, one_scene, picture):
     assert not chips.pixels[0, :50].any()
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello", "no picture")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "empty"), (b"hello", "not a readable picture")]
+)
 def test_files_that_are_no_pictures(content, message, tmp_path, one_scene):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.png is {message}"):

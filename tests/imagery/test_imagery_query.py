@@ -51,5 +51,5 @@ def test_nothing_valid(write_raster, noise_rgb):
 def test_a_folder_is_no_query(write_raster, noise_rgb, tmp_path):
     write_raster("a.tif", noise_rgb)
     write_raster("b.tif", noise_rgb)
-    with pytest.raises(UsageError, match="holds 2 images"):
+    with pytest.raises(UsageError, match="contains 2 images"):
         read_query(str(tmp_path), reading=READING, bands=3)

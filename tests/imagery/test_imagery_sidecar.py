@@ -89,13 +89,13 @@ def test_the_record_is_part_of_the_identity(pictures):
         ("name,wkt\nb.png,x\n", "no column 'file'"),
         ("file,wkt\nb.png,POLYGON((\n", "line 2"),
         ("file,bbox\nb.png,10,50,10.1,50.1\n", "line 2: more values"),
-        ("file,bbox\nb.png,500000 0 500010 10\n", "line 2: .* is no lon, lat"),
+        ("file,bbox\nb.png,500000 0 500010 10\n", "line 2: coordinates out of range"),
         ("file,lon,lat\nb.png,10,50\n", "line 2: .* without resolution"),
-        ("file,date\nb.png,soon\n", "line 2: 'soon' is no date"),
-        ("file,x\nb.png,1\nb.png,2\n", "line 3: .* comes twice"),
+        ("file,date\nb.png,soon\n", "line 2: invalid date: 'soon'"),
+        ("file,x\nb.png,1\nb.png,2\n", "line 3: duplicate entry for b.png"),
         ("file,wkt\nb.png,POINT(1 1)\n", "line 2: .* Point"),
         ("file,x\nother.png,1\n", "matches none of the 2 images"),
-        ('{"type": "Feature"}', "no GeoJSON FeatureCollection"),
+        ('{"type": "Feature"}', "is not a GeoJSON FeatureCollection"),
     ],
 )
 def test_errors_name_the_row(pictures, text, message):

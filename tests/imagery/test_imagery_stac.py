@@ -40,7 +40,7 @@ def test_the_asset_that_is_taken(tmp_path, assets, chosen):
     if chosen:
         assert entry.uri == str(tmp_path / chosen)
     else:
-        assert "does not tell which of its assets is the picture" in entry.error.message
+        assert "has no asset to read by default" in entry.error.message
         assert all(name in entry.error.hint for name in assets)
 
 

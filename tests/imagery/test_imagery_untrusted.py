@@ -141,7 +141,7 @@ def test_a_picture_that_is_postscript_runs_nothing(tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "good.jpg", format="PNG")
     found = outcomes(tmp_path)
     assert found.pop("good.jpg") == 1
-    assert [("no picture" in message) for message in found.values()] == [True] * 3
+    assert [("not a readable picture" in message) for message in found.values()] == [True] * 3
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_named_pipe_for_a_world_file_fails_its_raster_only(special):
     os.mkfifo(special / "good.tfw")
     (special / "self.txt").symlink_to("self.txt")
     found = outcomes(special)
-    assert "not an ordinary file" in found["good.tif"] and found["good.png"] == 1
+    assert "not a regular file" in found["good.tif"] and found["good.png"] == 1
 
 
 def test_loops_of_links_end(write_raster, noise_rgb, tmp_path):

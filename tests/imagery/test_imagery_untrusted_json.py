@@ -148,7 +148,7 @@ def test_a_bad_row_of_a_sidecar_fails_its_file_only(pictures, row):
         "file,bbox,date,x\n"
         f"a.png,0 0 1 1,2021-07-14,x\n{row}\n,0 0 1 1,2021-07-14,nameless\nc.png,0 0 1 1,,x\n"
     )
-    check_sidecar(pictures, sidecar, "line 4: no file is named")
+    check_sidecar(pictures, sidecar, "line 4: no file name")
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=list(HOSTILE))
@@ -170,7 +170,7 @@ def test_a_bad_feature_of_a_sidecar_fails_its_file_only(pictures, value, place):
     text = json.dumps({"type": "FeatureCollection", "features": [*features, 5]})
     sidecar = pictures.parent / "side.geojson"
     sidecar.write_text(text.replace('"@@"', value))
-    check_sidecar(pictures, sidecar, "feature 4: no file is named")
+    check_sidecar(pictures, sidecar, "feature 4: no file name")
 
 
 def check_sidecar(pictures, sidecar, nameless):
@@ -201,5 +201,5 @@ def test_deep_wkt_in_a_sidecar_does_not_kill_the_process(pictures):
 def test_a_record_that_the_database_cannot_store_is_refused():
     how = {"content_hash": "0" * 64, "width": 1, "height": 1, "windows": np.zeros((0, 4))}
     for bad in ({"properties": {"scale": [float("nan")]}}, {"item_id": "\0"}, {"uri": "\udce9"}):
-        with pytest.raises(InputError, match="its properties hold"):
+        with pytest.raises(InputError, match="its properties contain"):
             SceneRecord(**({"uri": "a.tif"} | how | bad))

@@ -1,10 +1,9 @@
-"""Where on Earth the windows of an image lie."""
+"""Georeferences: from pixels to longitude and latitude, and to the footprints of windows."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from pyproj import CRS
@@ -14,7 +13,7 @@ from shapely.geometry import Polygon
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.georeference.crs import GEOD, proj_code, to_lonlat
-from dcsh_pg.imagery.georeference.footprint import outlines
+from dcsh_pg.imagery.georeference.footprint import window_footprints
 
 
 def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
@@ -25,21 +24,23 @@ def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
 
 
 class Georeference(ABC):
-    """Where the pixels of an image lie, whatever brings them to the ground.
+    """From the pixels of an image to the ground, by whatever transform.
 
     Args:
         uri: of the image, for messages.
     """
 
-    proj_code: str | None
-    """'EPSG:26913', or None for a CRS that is in no register."""
-
     def __init__(self, *, uri: str):
         self.uri = uri
 
+    @property
+    @abstractmethod
+    def proj_code(self) -> str | None:
+        """'EPSG:26913', or None for a CRS without a code."""
+
     @abstractmethod
     def _positions(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel positions (..., 2) column, row -> longitudes and latitudes; may not be finite."""
+        """Pixel positions (..., 2) column, row -> longitudes and latitudes, perhaps infinite."""
 
     def lonlat(self, pixels: np.ndarray) -> np.ndarray:
         """Pixel positions (..., 2) column, row -> float64 (..., 2) lon, lat in degrees.
@@ -51,13 +52,13 @@ class Georeference(ABC):
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
             raise InputError(
                 f"{self.uri} lies partly outside its coordinate reference system's domain",
-                hint="look at its corners with gdalinfo; mend it with gdal_edit.py, or give "
-                "--no-georeference to take it without a footprint",
+                hint="check its corners with gdalinfo and fix them with gdal_edit.py, or give "
+                "--no-georeference to ingest it without a footprint",
             )
         return np.stack([lon, np.clip(lat, -90, 90)], axis=-1)
 
     def resolution(self, width: int, height: int) -> float:
-        """Ground size in metres of a pixel at the centre of an image of that size.
+        """Metres per pixel at the centre of an image of that size.
 
         The geometric mean of the geodesic lengths along a row and along a column.
         """
@@ -72,24 +73,24 @@ class Georeference(ABC):
     def footprints(self, windows: np.ndarray) -> list[Polygon]:
         """The polygons of ``windows``, int (N, 4), in EPSG:4326, (lon, lat), counter-clockwise.
 
-        See :func:`dcsh_pg.imagery.georeference.footprint.outlines`: each is one valid polygon within -180..180,
+        See :func:`dcsh_pg.imagery.georeference.footprint.window_footprints`: each is one valid polygon within -180..180,
         -90..90; of one that crosses the antimeridian the larger part.
 
         Raises:
             InputError: as :meth:`lonlat`, or a window has no area.
         """
-        polygons = outlines(windows, self.lonlat)
+        polygons = window_footprints(windows, self.lonlat)
         if any(polygon.is_empty for polygon in polygons):
             raise InputError(
                 f"{self.uri} has a georeference that gives its pixels no area",
-                hint="look at it with gdalinfo; mend it with gdal_edit.py, or give "
-                "--no-georeference to take it without a footprint",
+                hint="check it with gdalinfo and fix it with gdal_edit.py, or give "
+                "--no-georeference to ingest it without a footprint",
             )
         return polygons
 
 
 class AffineGeoreference(Georeference):
-    """A coordinate reference system and an affine transform from pixels to it.
+    """A coordinate reference system and an affine transform from pixels to it, as most rasters have.
 
     Args:
         wkt: the CRS.
@@ -108,7 +109,7 @@ class AffineGeoreference(Georeference):
         """An image that fills the EPSG:4326 box ``bounds`` (minx, miny, maxx, maxy), north up."""
         return cls(CRS.from_epsg(4326).to_wkt(), from_bounds(*bounds, width, height), uri=uri)
 
-    @cached_property
+    @property
     def proj_code(self) -> str | None:
         return proj_code(self.wkt)
 
@@ -125,12 +126,12 @@ class AffineGeoreference(Georeference):
 
 @dataclass(frozen=True)
 class Frame:
-    """The place of an image as a whole, however many pixels it has.
+    """The georeference of a whole image, whatever its size in pixels.
 
     Attributes:
         wkt: the CRS.
-        transform: from shares of width and height, (0, 0) the upper left corner and (1, 1) the lower
-            right one, to CRS (x, y); may rotate and shear.
+        transform: from fractions of width and height, (0, 0) the upper left corner and (1, 1) the
+            lower right one, to CRS (x, y); may rotate and shear.
     """
 
     wkt: str
@@ -143,7 +144,7 @@ class Frame:
 
     @classmethod
     def of_raster(cls, wkt: str, transform: Affine, width: int, height: int) -> Frame:
-        """That of a raster: pixel (column, row) to CRS (x, y), and its size in pixels."""
+        """The frame of a raster: its transform from pixel (column, row) to CRS (x, y), and its size."""
         return cls(wkt, transform * Affine.scale(width, height))
 
     def georeference(self, width: int, height: int, *, uri: str) -> AffineGeoreference:

@@ -1,4 +1,4 @@
-"""Places of rasters that have no affine transform: ground control points, rational polynomials."""
+"""Georeferences of rasters without an affine transform: ground control points, RPCs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from dcsh_pg.imagery.georeference.affine import AffineGeoreference, Georeference
 from dcsh_pg.imagery.georeference.crs import proj_code, to_lonlat
 from dcsh_pg.imagery.georeference.footprint import on_sphere
 
-# A point that cannot be transformed becomes infinite, and that is looked for.
+# A point that cannot be transformed becomes infinite, which is checked.
 warnings.filterwarnings("ignore", category=TransformWarning)
 
 MAX_RESIDUAL = 1.0
-"""In pixels: how well an affine transform must fit ground control points to stand for them."""
+"""Largest residual in pixels of an affine transform that replaces ground control points."""
 
 MAX_POINTS = 400
-"""Control points of a spline; of more, so many are taken that lie evenly in their list."""
+"""Most control points of a spline; of more, so many are taken evenly from their list."""
 
 
 def georeference_of_gcps(
     points: Sequence[GroundControlPoint], wkt: str, *, uri: str
 ) -> Georeference:
-    """The place that ground control points give: their affine transform where it fits, else a spline.
+    """The georeference by ground control points: an affine transform where it fits, else a spline.
 
     Args:
         wkt: the CRS of their x and y.
         uri: of the image, for messages.
 
     Raises:
-        InputError: there are fewer than three, they lie on a line, or are no numbers.
+        InputError: there are fewer than three, they lie on a line, or are not finite.
     """
     pixels = np.array([(point.col, point.row) for point in points], dtype=np.float64)
     spread = np.linalg.matrix_rank(pixels - pixels.mean(axis=0)) if np.isfinite(pixels).all() else 0
@@ -54,7 +54,7 @@ def georeference_of_gcps(
 
 
 class _TransformedGeoreference(Georeference):
-    """A place whose pixels a transformer of GDAL brings to a CRS."""
+    """A georeference by one of GDAL's transformers from pixels to a CRS."""
 
     def __init__(self, transformer: TransformerBase, wkt: str, *, uri: str):
         super().__init__(uri=uri)
@@ -66,7 +66,7 @@ class _TransformedGeoreference(Georeference):
         try:
             with self._lock:
                 x, y = self._transformer.xy(flat[:, 1], flat[:, 0], offset="ul")
-        except Exception:  # whatever the coefficients lead GDAL to
+        except Exception:  # GDAL raises whatever the coefficients cause
             return np.full(shape, np.inf), np.full(shape, np.inf)
         x, y = np.reshape(x, shape), np.reshape(y, shape)
         return to_lonlat(self._wkt, x, y, uri=self.uri)
@@ -80,7 +80,7 @@ class _GcpGeoreference(_TransformedGeoreference):
     """
 
     def __init__(self, pixels: np.ndarray, ground: np.ndarray, wkt: str, *, uri: str):
-        self.proj_code = proj_code(wkt)
+        self._points_wkt = wkt
         chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MAX_POINTS)).round().astype(int)
         lon, lat = to_lonlat(wkt, *ground[chosen].T, uri=uri)
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
@@ -92,31 +92,37 @@ class _GcpGeoreference(_TransformedGeoreference):
         ]
         try:
             transformer = GCPTransformer(points, tps=True)
-        except Exception:  # whatever the points lead GDAL to
+        except Exception:  # GDAL raises whatever the points cause
             raise _unusable(uri, "ground control points") from None
         super().__init__(transformer, plane, uri=uri)
 
+    @property
+    def proj_code(self) -> str | None:
+        return proj_code(self._points_wkt)
+
 
 def georeference_of_rpcs(source: DatasetReader, *, uri: str) -> Georeference:
-    """The place that rational polynomials give, at the mean height of the terrain that they tell.
+    """The georeference by rational polynomials, at their mean terrain height.
 
     Raises:
-        InputError: they are incomplete, or lead nowhere.
+        InputError: they are incomplete or unusable.
     """
     try:
         rpcs = source.rpcs
         transformer = RPCTransformer(rpcs, RPC_HEIGHT=rpcs.height_off)
-    except Exception:  # whatever the coefficients lead GDAL to
+    except Exception:  # GDAL raises whatever the coefficients cause
         raise _unusable(uri, "rational polynomial coefficients (RPC)") from None
     return _RpcGeoreference(transformer, CRS.from_epsg(4326).to_wkt(), uri=uri)
 
 
 class _RpcGeoreference(_TransformedGeoreference):
-    proj_code = "EPSG:4326"
+    @property
+    def proj_code(self) -> str:
+        return "EPSG:4326"
 
 
 def _on_plane(lon: np.ndarray, lat: np.ndarray) -> tuple[str, np.ndarray, np.ndarray]:
-    """A CRS that touches the Earth in the middle of points, and the points in it."""
+    """A CRS tangent to the Earth in the middle of points, and the points in it."""
     middle = on_sphere(np.stack([lon, lat], axis=-1)).mean(axis=0)
     lon_0, lat_0 = np.degrees(
         [np.arctan2(middle[1], middle[0]), np.arctan2(middle[2], np.hypot(middle[0], middle[1]))]
@@ -128,6 +134,6 @@ def _on_plane(lon: np.ndarray, lat: np.ndarray) -> tuple[str, np.ndarray, np.nda
 
 def _unusable(uri: str, what: str) -> InputError:
     return InputError(
-        f"{uri} has {what} that do not give it a place",
-        hint="look at them with gdalinfo, or give --no-georeference to take it without a footprint",
+        f"{uri} has {what} that do not georeference it",
+        hint="check them with gdalinfo, or give --no-georeference to ingest it without a footprint",
     )

@@ -25,20 +25,20 @@ def to_lonlat(wkt: str, x: np.ndarray, y: np.ndarray, *, uri: str) -> tuple[np.n
         return transformer.transform(x, y if pole is None else np.clip(y, -pole, pole))
     except (ProjError, CRSError):
         raise InputError(
-            f"{uri} {_why_not(wkt)}", hint="give --no-georeference to take it without a footprint"
+            f"{uri} {_why_not(wkt)}", hint="give --no-georeference to ingest it without a footprint"
         ) from None
 
 
 def proj_code(wkt: str) -> str | None:
-    """'EPSG:26913', or None for a CRS that is in no register."""
+    """'EPSG:26913', or None for a CRS without a code."""
     authority = CRS.from_wkt(wkt).to_authority()
     return ":".join(authority) if authority else None
 
 
 def _transformer(wkt: str) -> tuple[Transformer, float | None]:
-    """Transformer to EPSG:4326 in (lon, lat) order; and a pole's y where that is a latitude.
+    """Transformer to EPSG:4326 in (lon, lat) order, and a pole's y in a geographic CRS.
 
-    One a thread, because PROJ's are not shared.
+    One per thread, because PROJ's are not thread-safe.
     """
     known: dict[str, tuple[Transformer, float | None]]
     known = _local.__dict__.setdefault("transformers", {})
@@ -51,14 +51,14 @@ def _transformer(wkt: str) -> tuple[Transformer, float | None]:
 
 
 def _why_not(wkt: str) -> str:
-    """Why there are no longitudes and latitudes in EPSG:4326."""
+    """Why the CRS cannot be transformed to EPSG:4326."""
     try:
         crs = CRS.from_wkt(wkt)
         size = crs.ellipsoid.semi_major_metre if crs.ellipsoid else None
     except CRSError:
         return "has a coordinate reference system that PROJ cannot read"
     if size and abs(size / GEOD.a - 1) > 0.01:
-        return f"does not lie on Earth: its coordinate reference system is '{crs.name}'"
+        return f"is not on Earth: its coordinate reference system is '{crs.name}'"
     return (
         f"has a coordinate reference system that cannot be transformed to EPSG:4326: '{crs.name}'"
     )

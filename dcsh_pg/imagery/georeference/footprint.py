@@ -1,4 +1,4 @@
-"""The outlines of windows as polygons in longitude and latitude, across the antimeridian and the poles.
+"""Footprints: windows as polygons in longitude and latitude, across the antimeridian and the poles.
 
 Edges are compared on the ground and not in degrees: near a pole, degrees say little about metres.
 """
@@ -9,17 +9,19 @@ from collections.abc import Callable
 
 import numpy as np
 import shapely
+from shapely import affinity
 from shapely.geometry import Polygon, box
+from shapely.geometry.base import BaseGeometry
 
 MAX_DEVIATION = 0.5
-"""In pixels: how far the straight edge of a footprint may be from the true edge of its window."""
+"""Largest distance in pixels between a footprint's straight edge and its window's true edge."""
 
 MAX_POINTS = 2048
-"""Points of one footprint, however wild its edges are."""
+"""Most points of one footprint."""
 
 _EARTH_RADIUS = 6_371_000.0
 _MAX_TURN = 90.0
-"""Degrees of longitude between neighbouring points, so that the way round the Earth is clear."""
+"""Most degrees of longitude between neighbouring points; with more, the direction is ambiguous."""
 
 _NEAR_POLE = 89.0
 _AT_POLE = 90 - 1e-9
@@ -28,13 +30,16 @@ LonLat = Callable[[np.ndarray], np.ndarray]
 """Pixel positions (..., 2), column and row -> longitude and latitude in degrees (..., 2)."""
 
 
-def outlines(windows: np.ndarray, lonlat: LonLat) -> list[Polygon]:
-    """The outlines of ``windows``, int (N, 4): valid polygons in -180..180, -90..90, counter-clockwise.
+def window_footprints(windows: np.ndarray, lonlat: LonLat) -> list[Polygon]:
+    """The footprints of ``windows``, int (N, 4): valid, in -180..180, -90..90, counter-clockwise.
 
     A window becomes its four corners, joined by straight lines in degrees, and more points only
-    where a line would be more than ``MAX_DEVIATION`` pixels from the true edge.  An outline that
-    crosses the antimeridian is cut there and the larger part kept.  One that holds a pole follows
+    where a line would be more than ``MAX_DEVIATION`` pixels from the true edge.  A footprint that
+    crosses the antimeridian is cut there and the larger part kept.  One that contains a pole follows
     the antimeridian to the pole and back.
+
+    The package antimeridian does not replace this: it cuts what is valid in degrees, but does not
+    find the points that an edge needs, and its results are not always valid polygons.
     """
     corners = _corners(np.asarray(windows, dtype=np.float64))
     if not len(corners):
@@ -48,17 +53,17 @@ def outlines(windows: np.ndarray, lonlat: LonLat) -> list[Polygon]:
     polygons[is_simple] = shapely.polygons(simple)
     for index in np.flatnonzero(~is_simple):
         polygons[index] = _trace(corners[index], lonlat)
-    return list(_within(polygons))
+    return _within(polygons)
 
 
 def projected(polygon: Polygon, lonlat: LonLat) -> Polygon:
-    """A polygon without holes in longitude and latitude; the larger part at the antimeridian.
+    """A polygon without holes, transformed to longitude and latitude.
 
-    Its corners alone are brought there, except across the antimeridian.  Empty where it has no
-    longitudes and latitudes.
+    Only its corners are transformed, except across the antimeridian, where the larger part is
+    returned.  Empty where the transform is not finite.
 
     Args:
-        lonlat: brings the polygon's coordinates there.
+        lonlat: transforms the polygon's coordinates.
     """
     corners = lonlat(shapely.get_coordinates(polygon))
     dense = lonlat(shapely.get_coordinates(shapely.segmentize(polygon, polygon.length / 64)))
@@ -67,7 +72,8 @@ def projected(polygon: Polygon, lonlat: LonLat) -> Polygon:
     unwrapped = _unwrap(dense)
     unwrapped[-1] = unwrapped[0]
     crosses = np.abs(unwrapped[:, 0]).max() > 180
-    return _within(np.array([Polygon(unwrapped if crosses else corners)]))[0]
+    [footprint] = _within(np.array([Polygon(unwrapped if crosses else corners)]))
+    return footprint
 
 
 def _corners(windows: np.ndarray) -> np.ndarray:
@@ -88,41 +94,46 @@ def _divide(rings: np.ndarray, count: int) -> np.ndarray:
 
 def _unwrap(points: np.ndarray) -> np.ndarray:
     """Makes longitudes continuous along lines (..., M, 2); they may then leave -180..180."""
-    return np.stack([np.unwrap(points[..., 0], period=360, axis=-1), points[..., 1]], axis=-1)
+    longitudes = np.unwrap(points[..., 0], period=360, axis=-1)
+    return np.stack([longitudes, points[..., 1]], axis=-1)
 
 
 def on_sphere(points: np.ndarray) -> np.ndarray:
-    """Longitude and latitude (..., 2) -> metres from the centre of a sphere, the Earth (..., 3)."""
+    """Longitude and latitude (..., 2) -> metres from the centre of a spherical Earth (..., 3)."""
     lon, lat = np.radians(np.moveaxis(points, -1, 0))
     unit = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-    return _EARTH_RADIUS * unit
+    metres: np.ndarray = _EARTH_RADIUS * unit
+    return metres
 
 
 def _distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Metres between points (..., 2), straight through the Earth."""
-    return np.linalg.norm(on_sphere(first) - on_sphere(second), axis=-1)
+    metres: np.ndarray = np.linalg.norm(on_sphere(first) - on_sphere(second), axis=-1)
+    return metres
 
 
 def _tolerance(rings: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """``MAX_DEVIATION`` in metres on the ground, from rings (..., M, 2) of pixels and their points."""
+    """``MAX_DEVIATION`` in metres on the ground; from rings (..., M, 2) in pixels and their points."""
     pixels = np.abs(np.diff(rings, axis=-2)).sum((-1, -2))
     ground = _distance(points[..., 1:, :], points[..., :-1, :]).sum(-1)
-    return MAX_DEVIATION * ground / pixels
+    metres: np.ndarray = MAX_DEVIATION * ground / pixels
+    return metres
 
 
 def _is_simple(rings: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which rings (N, 9, 2) of corners and middles of edges need no point but their corners."""
+    """Which rings (N, 9, 2), of corners and midpoints of edges, need only their corners."""
     straight = (points[:, 0:-1:2] + points[:, 2::2]) / 2
     deviation = _distance(points[:, 1::2], straight).max(-1)
     turns = np.abs(np.diff(points[..., 0], axis=1)).max(-1)
     is_closed = np.abs(points[:, -1, 0] - points[:, 0, 0]) < 180
     is_near_pole = np.abs(points[..., 1]).max(-1) > _NEAR_POLE
     is_straight = deviation <= _tolerance(rings, points)
-    return is_straight & is_closed & (turns < _MAX_TURN) & ~is_near_pole
+    is_simple: np.ndarray = is_straight & is_closed & (turns < _MAX_TURN) & ~is_near_pole
+    return is_simple
 
 
 def _trace(corners: np.ndarray, lonlat: LonLat) -> Polygon:
-    """The outline of one window, corners (5, 2), with as many points as its edges need.
+    """The footprint of one window, corners (5, 2), with as many points as its edges need.
 
     It may leave -180..180.
     """
@@ -151,7 +162,7 @@ def _trace(corners: np.ndarray, lonlat: LonLat) -> Polygon:
 
 
 def _settle_poles(ends: np.ndarray) -> np.ndarray:
-    """Lines (N, 2, 2): an end at a pole gets the other end's longitude; the shorter way round."""
+    """Lines (N, 2, 2) the shorter way round; an end at a pole takes the other end's longitude."""
     lon, lat = ends[..., 0], ends[..., 1]
     at_pole = np.abs(lat) >= _AT_POLE
     touches = at_pole.any(axis=1) & ~at_pole.all(axis=1)
@@ -178,7 +189,7 @@ def _around_poles(points: np.ndarray) -> np.ndarray:
 
 
 def _is_upright(corners: np.ndarray, lonlat: LonLat) -> bool:
-    """Whether the image is seen from above, and not mirrored."""
+    """Whether the image is not mirrored."""
     centre = corners[:4].mean(axis=0)
     arm = (corners[2] - corners[0]) / 8
     middle, right, up = on_sphere(lonlat(centre + np.array([(0, 0), (arm[0], 0), (0, -arm[1])])))
@@ -186,7 +197,7 @@ def _is_upright(corners: np.ndarray, lonlat: LonLat) -> bool:
 
 
 def _cap(points: np.ndarray, *, north: bool) -> Polygon:
-    """What lies between a line once round the Earth (M, 2), its longitudes continuous, and a pole."""
+    """The area between a pole and a line (M, 2) once round the Earth, its longitudes continuous."""
     if points[-1, 0] < points[0, 0]:
         points = points[::-1]
     turn = np.array([360, 0])
@@ -202,28 +213,26 @@ def _cap(points: np.ndarray, *, north: bool) -> Polygon:
 _WORLD = box(-180, -90, 180, 90)
 
 
-def _within(polygons: np.ndarray) -> np.ndarray:
-    """The largest parts of polygons of any longitudes within -180..180, counter-clockwise."""
+def _within(polygons: np.ndarray) -> list[Polygon]:
+    """The largest part of each polygon, of any longitudes, within -180..180; counter-clockwise."""
     west, south, east, north = shapely.bounds(polygons).T
     is_inside = (west >= -180) & (east <= 180) & (south >= -90) & (north <= 90)
     for index in np.flatnonzero(~(is_inside & shapely.is_valid(polygons))):
         polygons[index] = max(parts(polygons[index]), key=lambda part: part.area, default=Polygon())
     is_clockwise = ~shapely.is_ccw(shapely.get_exterior_ring(polygons))
     polygons[is_clockwise] = shapely.reverse(polygons[is_clockwise])
-    return polygons
+    return list(polygons)
 
 
 def parts(polygon: Polygon) -> list[Polygon]:
-    """A polygon of any longitudes, cut along the antimeridian: valid parts within -180..180."""
-    # Less than a micrometre; overlays of GEOS go wrong with denormal numbers.
-    polygon = shapely.transform(polygon, lambda points: np.round(points, 12))
-    if not polygon.is_valid:
-        polygon = shapely.make_valid(polygon)
-    west, _, east, _ = polygon.bounds
+    """A polygon of any longitudes, cut at the antimeridian: valid parts within -180..180."""
+    # Less than a micrometre: GEOS overlays fail on denormal numbers.
+    rounded: BaseGeometry = shapely.transform(polygon, lambda points: np.round(points, 12))
+    if not shapely.is_valid(rounded):
+        rounded = shapely.make_valid(rounded)
+    west, _, east, _ = shapely.bounds(rounded)
     turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east + 180) / 360)))
-    moved = [
-        shapely.transform(polygon, lambda points, by=360 * turn: points - [by, 0]) for turn in turns
-    ]
+    moved = [affinity.translate(rounded, xoff=-360 * turn) for turn in turns]
     inside = shapely.intersection(np.array(moved), _WORLD)
     if east - west >= 360:
         inside = np.array([shapely.union_all(inside)])

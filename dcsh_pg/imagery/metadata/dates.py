@@ -1,4 +1,7 @@
-"""When a scene was taken: from its tags or its file name.  All times are UTC."""
+"""Acquisition times, from tags and file names.  All times are UTC.
+
+dateutil is not used: it guesses, and would read '12' or '10.11.12' as a date.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ TAGS = (
     "TIFFTAG_DATETIME",
     "EXIF_DateTime",
 )
-"""Tags that tell the time of acquisition, best first; case does not matter."""
+"""Tags with the acquisition time, best first, in any case."""
 
 _DAY = r"(?P<year>(?:19|20)\d\d)(?P<s>[-_.:]?)(?P<month>0[1-9]|1[0-2])(?P=s)(?P<day>0[1-9]|[12]\d|3[01])"
 _TIME = r"(?P<hour>[01]\d|2[0-3])(?P<t>[:.-]?)(?P<minute>[0-5]\d)(?:(?P=t)(?P<second>[0-5]\d))?"
@@ -32,7 +35,7 @@ _IN_NAME = [
     for pattern in (
         # 20210714, 2021-07-14, 20210714T103000, 20210714_1030
         rf"{_DAY}(?:[T_ ]{_TIME}Z?)?",
-        # 20210714103025, 20210714-103025: a time without a mark of its own has its seconds
+        # 20210714103025, 20210714-103025: a time without a T has its seconds
         rf"{_DAY}-?{_SECONDS}Z?",
         # 21JUL14103025 of WorldView; 21JUL14 alone could also be the 21st of July
         rf"(?P<year>\d\d){_MONTH}(?P<day>\d\d){_SECONDS}",
@@ -46,7 +49,7 @@ _IN_NAME = [
         rf"(?P<day>\d\d)(?P<s>[-_. ]?){_MONTH}(?P=s)(?P<year>(?:19|20)\d\d)",
     )
 ]
-"""How file names write dates and times; of several at one position the longest counts."""
+"""Dates and times in file names; of several at one position the longest counts."""
 _IN_TAG = re.compile(rf"{_DAY}(?:[T ]?{_TIME}(?:\.\d+)?\s*(?P<offset>Z|UTC|[+-]\d\d:?\d\d)?)?\Z")
 _DIRECTIVES = {
     "Y": r"\d{4}", "y": r"\d\d", "m": r"\d\d", "d": r"\d\d", "H": r"\d\d", "M": r"\d\d",
@@ -55,7 +58,7 @@ _DIRECTIVES = {
 
 
 def parse_date(text: str) -> datetime | None:
-    """A date as files write it, with or without a time -> UTC, or None.
+    """A date in a tag or a table, with or without a time -> UTC, or None.
 
     Reads '2021-07-14', '20210714', '2021:07:14 10:56:02' and ISO 8601 with an offset; a time
     without an offset is taken as UTC.
@@ -65,14 +68,14 @@ def parse_date(text: str) -> datetime | None:
 
 
 def from_tags(tags: Mapping[str, str]) -> datetime | None:
-    """The time of acquisition that a file's tags tell, the best of ``TAGS`` that can be read."""
+    """The acquisition time of a file's tags, from the best of ``TAGS`` that can be read."""
     lower = {key.lower(): value for key, value in tags.items()}
     dates = (parse_date(lower[tag.lower()]) for tag in TAGS if tag.lower() in lower)
     return next((date for date in dates if date is not None), None)
 
 
 def from_name(name: str) -> datetime | None:
-    """The first date in a file name that exists, with its time; docs/imagery.md lists the forms."""
+    """The first valid date in a file name, with its time; docs/imagery.md lists the forms."""
     found = [
         (match.start(), -match.end(), moment)
         for pattern in _IN_NAME
@@ -83,7 +86,7 @@ def from_name(name: str) -> datetime | None:
 
 
 class DatePattern:
-    """How the names of the files tell the date.
+    """Where the date is in file names.
 
     Args:
         text: a strptime format ('scene_%d%m%Y'), searched anywhere in the name, or a regular
@@ -106,12 +109,12 @@ class DatePattern:
         groups = set(self.regex.groupindex)
         if not (groups & {"date"} or {"year", "month", "day"} <= groups or "%" in text):
             raise UsageError(
-                f"--date-pattern {text!r} names no date",
+                f"--date-pattern {text!r} contains no date",
                 hint="use a strptime format such as %Y%m%d, or a regular expression with (?P<date>...)",
             )
 
     def find(self, name: str) -> datetime | None:
-        """The date in a file name, UTC, or None where the pattern does not fit."""
+        """The date in a file name, UTC, or None where the pattern does not match."""
         dates = (self._moment(match) for match in self.regex.finditer(name))
         return next((date for date in dates if date is not None), None)
 
@@ -136,21 +139,20 @@ def _format_regex(text: str) -> str:
 
 def _moment(match: re.Match[str]) -> datetime | None:
     found = match.groupdict()
-    clock = [int(found.get(part) or 0) for part in ("hour", "minute", "second")]
+    hour, minute, second = (int(found.get(part) or 0) for part in ("hour", "minute", "second"))
     try:
         year = int(found["year"])
         year += 2000 if year < 100 else 0
         if ordinal := found.get("ordinal"):
-            moment = datetime(year, 1, 1, *clock) + timedelta(days=int(ordinal) - 1)
-            if moment.year != year:
+            day = datetime(year, 1, 1) + timedelta(days=int(ordinal) - 1)
+            if day.year != year:
                 return None
         else:
-            moment = datetime(year, _month(found["month"]), int(found["day"]), *clock)
-        zone = timezone.utc
+            day = datetime(year, _month(found["month"]), int(found["day"]))
         offset = (found.get("offset") or "").removeprefix("Z").removeprefix("UTC")
-        if offset:
-            zone = datetime.strptime(offset, "%z").tzinfo
-        moment = moment.replace(tzinfo=zone).astimezone(timezone.utc)
+        zone = datetime.strptime(offset, "%z").tzinfo if offset else timezone.utc
+        moment = day.replace(hour=hour, minute=minute, second=second, tzinfo=zone)
+        moment = moment.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
     return moment if FIRST_YEAR <= moment.year <= datetime.now(timezone.utc).year + 1 else None

@@ -42,7 +42,7 @@ class ImageMetadata:
 
     def digest(self) -> str:
         """The metadata as text; equal metadata give equal text."""
-        fields = {
+        fields: dict[str, Any] = {
             "footprint": self.footprint and self.footprint.wkt,
             "centre": self.centre,
             "acquired": self.acquired and self.acquired.isoformat(),

@@ -1,4 +1,4 @@
-"""What is known of an image besides its own file, and the identity that follows from both."""
+"""What is known of an image besides its own file, and the identity of both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Origin:
 
     Attributes:
         name: of the file below the source folder, with '/'.
-        label: name of the sub-folder that it lies in, or None.
+        label: name of its sub-folder, or None.
         metadata: what a sidecar, a STAC item or a table says of it, or None.
         options: what the run says of all its scenes.
     """
@@ -49,7 +49,9 @@ class Origin:
         self, width: int, height: int, *, uri: str
     ) -> AffineGeoreference | WholeFootprint | None:
         """Where the metadata place an image of ``width`` x ``height`` pixels, or None."""
-        return self.metadata and self.metadata.georeference(width, height, uri=uri)
+        if self.metadata is None:
+            return None
+        return self.metadata.georeference(width, height, uri=uri)
 
     def properties(self) -> dict[str, Any]:
         """Properties of the scene: ``class`` from the sub-folder, and those of the metadata."""

@@ -1,4 +1,4 @@
-"""A sidecar: one CSV or GeoJSON file that tells place, date and properties of plain pictures."""
+"""A sidecar: one CSV or GeoJSON file with footprints, dates and properties of pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import Polygon, box, shape
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from dcsh_pg import strict_json, strict_wkt
@@ -20,7 +21,7 @@ from dcsh_pg.imagery.metadata.image import ImageMetadata
 
 MAX_BYTES = 512 << 20
 MAX_RESOLUTION = 100_000.0
-"""Metres a pixel."""
+"""Metres per pixel."""
 
 _FILE_COLUMNS = ("file", "filename", "path")
 _DATE_COLUMNS = ("date", "datetime", "acquired")
@@ -28,17 +29,17 @@ _PLACE_COLUMNS = ("wkt", "bbox", "lon", "lat", "resolution")
 
 
 class Sidecar:
-    """Records by file name.
+    """Metadata by file name.
 
-    A row that cannot mean anything is kept as an error of its file, and the other rows count.
+    An invalid row becomes an error of its file; the other rows count.
 
     Args:
         path: a CSV file whose columns are ``file``, one of ``wkt``, ``bbox`` (minx,miny,maxx,maxy)
-            or ``lon``, ``lat`` and ``resolution`` (centre, metres a pixel), ``date`` and any
+            or ``lon``, ``lat`` and ``resolution`` (centre, metres per pixel), ``date`` and any
             others; or a GeoJSON FeatureCollection with the property ``file``.
 
     Attributes:
-        nameless: errors of rows that name no file, each with the row's address.
+        nameless: errors of rows without a file name, each with the row's address.
 
     Raises:
         InputError: the file as a whole cannot be read.
@@ -54,18 +55,18 @@ class Sidecar:
             name = _name(row)
             record = _record_or_error(where, row, geometry)
             if name is None:
-                self.nameless.append((where, InputError(f"{where}: no file is named")))
+                self.nameless.append((where, InputError(f"{where}: no file name")))
             elif name in self._records:
-                self._records[name] = InputError(f"{where}: {name} comes twice")
+                self._records[name] = InputError(f"{where}: duplicate entry for {name}")
             else:
                 self._records[name] = record
 
     def find(self, name: str) -> ImageMetadata | InputError | None:
-        """What is said of a file, by its name below the source folder, else by its bare name."""
+        """The metadata of a file, by its name below the source folder, else by its bare name."""
         return self._records.get(name, self._records.get(name.rpartition("/")[2]))
 
     def names(self) -> list[str]:
-        """The file names that have a record."""
+        """The file names that have metadata."""
         return list(self._records)
 
 
@@ -76,7 +77,7 @@ def _read(path: Path) -> str:
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(
-            f"no such sidecar: {path}", hint="look at --sidecar for a spelling mistake"
+            f"no such sidecar: {path}", hint="check the spelling of --sidecar"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
@@ -89,7 +90,7 @@ def _read(path: Path) -> str:
 
 
 _Row = tuple[str, Mapping[str, Any], Any]
-"""Its address, its fields, and its GeoJSON geometry, or an error in its place."""
+"""A row's address, its fields, and its GeoJSON geometry, or an error instead."""
 
 
 def _csv_rows(text: str, path: Path) -> list[_Row]:
@@ -109,7 +110,7 @@ def _csv_rows(text: str, path: Path) -> list[_Row]:
             if None in row or None in row.values():
                 fault = InputError(
                     f"{where}: {'more' if None in row else 'fewer'} values than columns",
-                    hint='put a value that holds commas in double quotes: "10.1,50.2,10.3,50.4"',
+                    hint='quote a value that contains commas: "10.1,50.2,10.3,50.4"',
                 )
                 row = {key: value for key, value in row.items() if key and value}
             rows.append((where, row, fault))
@@ -126,7 +127,7 @@ def _geojson_rows(text: str, path: Path) -> list[_Row]:
         if not isinstance(features, list):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise InputError(f"sidecar {path} is no GeoJSON FeatureCollection") from None
+        raise InputError(f"sidecar {path} is not a GeoJSON FeatureCollection") from None
     rows: list[_Row] = []
     for number, feature in enumerate(features, 1):
         feature = feature if isinstance(feature, dict) else {}
@@ -137,7 +138,7 @@ def _geojson_rows(text: str, path: Path) -> list[_Row]:
 
 
 def _name(row: Mapping[str, Any]) -> str | None:
-    """The file that a row is about, with '/', below the source folder or bare."""
+    """The file name of a row, with '/', below the source folder or bare."""
     known = {key.lower(): value for key, value in row.items() if isinstance(value, str | int)}
     name = next(
         (str(known[key]) for key in _FILE_COLUMNS if known.get(key) not in (None, "")), None
@@ -155,7 +156,7 @@ def _record_or_error(
         return _record(where, row, geometry)
     except InputError as error:
         return error
-    except Exception as error:  # GeoJSON fields may be of any type
+    except Exception as error:  # GeoJSON fields may have any type
         return InputError(f"{where}: cannot be used: {error}")
 
 
@@ -165,7 +166,7 @@ def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageMetadata:
     if geometry:
         try:
             geometry = shape(geometry)
-        except Exception as error:  # its parts may be of any type
+        except Exception as error:  # its parts may have any type
             raise InputError(f"{where}: geometry cannot be read: {error}") from None
         if geometry.geom_type == "Point":
             known |= {"lon": geometry.x, "lat": geometry.y}
@@ -184,33 +185,31 @@ def _record(where: str, row: Mapping[str, Any], geometry: Any) -> ImageMetadata:
             if "resolution" not in known:
                 raise InputError(
                     f"{where}: lon and lat without resolution give a point, not a footprint",
-                    hint="add a column 'resolution', metres a pixel",
+                    hint="add a column 'resolution', metres per pixel",
                 )
             centre = (float(known["lon"]), float(known["lat"]), float(known["resolution"]))
             _check_degrees(centre[0], centre[1], where)
             if not 0 < centre[2] <= MAX_RESOLUTION:
-                raise InputError(f"{where}: a resolution of {centre[2]:g} metres a pixel")
+                raise InputError(f"{where}: invalid resolution: {centre[2]:g} metres per pixel")
     except (ShapelyError, ArithmeticError, ValueError, TypeError) as error:
-        raise InputError(f"{where}: place cannot be read: {error}") from None
+        raise InputError(f"{where}: invalid footprint: {error}") from None
     acquired = None
     date = next((str(known[key]) for key in _DATE_COLUMNS if key in known), None)
     if date is not None and (acquired := dates.parse_date(date)) is None:
         raise InputError(
-            f"{where}: {date!r} is no date", hint="write 2021-07-14 or 2021-07-14T10:30:00Z"
+            f"{where}: invalid date: {date!r}", hint="write 2021-07-14 or 2021-07-14T10:30:00Z"
         )
     used = {*_FILE_COLUMNS, *_DATE_COLUMNS, *_PLACE_COLUMNS}
     properties = {key: value for key, value in row.items() if key.lower() not in used}
     return ImageMetadata(where, footprint, centre, acquired, properties)
 
 
-def _polygon(geometry: shapely.Geometry, where: str) -> Polygon:
+def _polygon(geometry: BaseGeometry, where: str) -> Polygon:
     parts = shapely.get_parts(geometry)
     if len(parts) != 1 or parts[0].geom_type != "Polygon" or parts[0].is_empty:
-        raise InputError(
-            f"{where}: a footprint must be one polygon, this is a {geometry.geom_type}"
-        )
+        raise InputError(f"{where}: a footprint must be one polygon, not a {geometry.geom_type}")
     if not parts[0].is_valid:
-        raise InputError(f"{where}: the footprint crosses itself")
+        raise InputError(f"{where}: the footprint intersects itself")
     west, south, east, north = parts[0].bounds
     _check_degrees(west, south, where)
     _check_degrees(east, north, where)
@@ -220,6 +219,6 @@ def _polygon(geometry: shapely.Geometry, where: str) -> Polygon:
 def _check_degrees(lon: float, lat: float, where: str) -> None:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InputError(
-            f"{where}: {lon:g}, {lat:g} is no lon, lat",
+            f"{where}: coordinates out of range: {lon:g}, {lat:g}",
             hint="give coordinates in degrees (EPSG:4326), longitude first",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,26 +18,26 @@ RGB = ("red", "green", "blue")
 def choose_bands(
     colours: Sequence[str], wanted: int, reading: Reading, *, uri: str
 ) -> tuple[int, ...]:
-    """Which bands of a file become the channels of a model that takes ``wanted``.
+    """The bands of a file that become the channels of a model that takes ``wanted``.
 
-    In this order: the bands that were asked for; those marked red, green and blue if three are
-    needed; all bands in order if their number fits, alpha not counted.
+    In this order: the bands of the reading; those marked red, green and blue if three are wanted;
+    all bands in order if their number matches, without alpha.
 
     Args:
-        colours: what each band of the file shows, in order: 'red', 'gray', 'alpha', 'undefined', ...
+        colours: colour interpretation of each band of the file, in order: 'red', 'gray', 'alpha', 'undefined', ...
         reading: its ``bands`` and ``by_colour``.
-        uri: for the message.
+        uri: of the file, for messages.
 
     Returns:
         ``wanted`` bands, counted from 1.
 
     Raises:
-        InputError: the file has no such band, or it is unclear which ones are meant.
+        InputError: the file has no such band, or the choice is ambiguous.
     """
     if reading.bands is not None:
         if max(reading.bands) > len(colours):
             raise InputError(
-                f"{uri} has {_bands(len(colours))}, band {max(reading.bands)} was asked for",
+                f"{uri} has {_bands(len(colours))}, but --bands contains {max(reading.bands)}",
                 hint=f"choose with --bands from 1 to {len(colours)}",
             )
         return reading.bands
@@ -47,7 +48,7 @@ def choose_bands(
     if len(seen) == wanted:
         return seen
     if len(seen) == 1 and wanted == 3:
-        hint = "--bands 1,1,1 repeats the band; give it when the archive is made"
+        hint = "--bands 1,1,1 repeats the band; give it when the archive is created"
     elif len(seen) < wanted:
         hint = f"use imagery of {_bands(wanted)}, or a model that takes {_bands(len(seen))}"
     else:
@@ -76,8 +77,8 @@ def bands_taken(scenes: Mapping[str, int]) -> str:
 
 
 def _example(bands: Sequence[int]) -> str:
-    """'1,2,3', or '1,2,...,13' of many."""
-    return listed(bands if len(bands) <= 4 else [*bands[:2], "...", bands[-1]])
+    """'1,2,3', or '1,2,...,13' for many."""
+    return listed(bands) if len(bands) <= 4 else f"{listed(bands[:2])},...,{bands[-1]}"
 
 
 def _bands(count: int) -> str:
@@ -87,33 +88,34 @@ def _bands(count: int) -> str:
 def physical_scale(
     scales: Sequence[float], offsets: Sequence[float], *, uri: str
 ) -> np.ndarray | None:
-    """Scale and offset of each band -> float64 (B, 2), or None where they change nothing.
+    """Scale and offset of each band -> float64 (B, 2), or None if they change nothing.
 
     Raises:
-        InputError: a scale is 0, or one of them is no number.
+        InputError: a scale is 0, or one of them is not finite.
     """
     linear = np.stack([scales, offsets], axis=-1).astype(np.float64)
     if not np.isfinite(linear).all() or (linear[:, 0] == 0).any():
         raise InputError(
             f"{uri} has a band with scale {linear[:, 0].tolist()} and offset "
-            f"{linear[:, 1].tolist()}, which leave no values",
-            hint="mend them with gdal_edit.py -scale -offset, or take the values as they are "
-            "stored: --raw-values, when the archive is made",
+            f"{linear[:, 1].tolist()}, which give no values",
+            hint="fix them with gdal_edit.py -scale -offset, or read stored values with "
+            "--raw-values when the archive is created",
         )
     return None if (linear == (1, 0)).all() else linear
 
 
 def to_physical(data: np.ndarray, linear: np.ndarray | None) -> np.ndarray:
-    """Stored values (B, H, W) -> what they stand for: value * scale + offset, float64."""
+    """Stored values (B, H, W) -> physical values: value * scale + offset, float64."""
     if linear is None:
         return data
     scales, offsets = linear.T[..., None, None]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not valid may be of any size
-        return data * scales + offsets
+    with np.errstate(over="ignore", invalid="ignore"):  # invalid pixels may have any value
+        values: np.ndarray = data * scales + offsets
+    return values
 
 
-def is_stretched(dtype: np.dtype, linear: np.ndarray | None, reading: Reading) -> bool:
-    """Whether data is stretched to 0..255, or is taken as it is."""
+def is_stretched(dtype: np.dtype[Any], linear: np.ndarray | None, reading: Reading) -> bool:
+    """Whether data is stretched to 0..255, or kept as uint8."""
     return reading.scale is not None or dtype != np.uint8 or linear is not None
 
 
@@ -138,15 +140,15 @@ def stretch_limits(data: np.ndarray, valid: np.ndarray, reading: Reading) -> np.
 
 
 def to_uint8(data: np.ndarray, valid: np.ndarray, limits: np.ndarray | None) -> np.ndarray:
-    """Any data (B, H, W) -> uint8 (H, W, B), 0 where not valid.
+    """Data of any type (B, H, W) -> uint8 (H, W, B), 0 where invalid.
 
     Args:
         valid: bool (H, W).
-        limits: float64 (B, 2) that map to 0 and 255, or None for uint8 data taken as it is.
+        limits: float64 (B, 2) that map to 0 and 255, or None to keep uint8 data.
     """
     if limits is not None:
         low, high = limits.T[..., None, None]
-        # NaN and infinity are masked before the cast, where they would have no meaning.
+        # NaN and infinity are masked before the cast, which is undefined for them.
         stretched = (np.where(valid, data, 0).astype(np.float64) - low) * (255.0 / (high - low))
         data = np.rint(np.clip(stretched, 0.0, 255.0)).astype(np.uint8)
     pixels = np.moveaxis(data, 0, -1)

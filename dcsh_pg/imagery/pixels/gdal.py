@@ -1,4 +1,4 @@
-"""Opening rasters with GDAL: its settings, its handles, and its errors in our words."""
+"""Opening rasters with GDAL: its settings, handles and errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -28,14 +29,14 @@ from dcsh_pg.imagery.pixels.side_files import (
     special_files,
 )
 
-# Said once for the process: warnings.catch_warnings() is not safe in threads.
+# Once for the process: warnings.catch_warnings() is not thread-safe.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 _OPTIONS: dict[str, str | int] = {"GDAL_ERROR_ON_LIBJPEG_WARNING": "TRUE"}
 if "GDAL_CACHEMAX" not in os.environ:
     _OPTIONS["GDAL_CACHEMAX"] = gdal_cache_bytes()
 _REMOTE_OPTIONS = {
-    # One request for the header of a COG instead of a listing of its folder.
+    # One request for the header of a COG, without listing its folder.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
@@ -43,7 +44,7 @@ _REMOTE_OPTIONS = {
     "GDAL_HTTP_VERSION": "2",
     "GDAL_HTTP_MAX_RETRY": "3",
     "GDAL_HTTP_RETRY_DELAY": "1",
-    # A server that falls silent fails the scene, not the run.
+    # A server that stops responding fails the scene, not the run.
     "GDAL_HTTP_CONNECTTIMEOUT": "30",
     "GDAL_HTTP_LOW_SPEED_TIME": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
@@ -55,21 +56,21 @@ _FILE_SYSTEMS = {
     "s3": "/vsis3/",
     "gs": "/vsigs/",
 }
-"""What opens a URL of which scheme: GDAL's own, so that no cloud provider's library is needed."""
+"""GDAL's file systems by URL scheme, which need no cloud provider's library."""
 
 SELF_CONTAINED = (
     "GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "MrSID", "ECW", "HFA", "ENVI", "NITF",
     "KEA", "JPEG", "PNG", "WEBP", "BMP", "GIF", "BIGGIF", "JPEGXL", "LIBERTIFF",
 )  # fmt: skip
-"""GDAL's drivers for files that hold their own pixels.
+"""GDAL's drivers for files that contain their own pixels.
 
-The others may read any other file or URL that a file names: VRT, WMS, GTI, Zarr and so on.  They are
-left to files that the user names, and to --any-driver.
+The others may read any file or URL that a file names: VRT, WMS, GTI, Zarr and so on.  Only files that the
+user names, and --any-driver, use them.
 """
 
 OPEN_PER_THREAD = 16
 HELD_PER_THREAD = 32 << 20
-"""Bytes of the strips or tiles that open handles hold, each its last one."""
+"""Most bytes of the strips or tiles that a thread's open handles hold, each its last one."""
 
 _local = threading.local()
 
@@ -78,7 +79,7 @@ _QUERY = re.compile(r"(://[^\s'\"?]+)\?[^\s'\"]+")
 
 
 def is_gdal_name(text: str) -> bool:
-    """Whether ``text`` is a URL or a GDAL name ('/vsizip/...', 's3://...', 'NETCDF:...'), no path."""
+    """Whether ``text`` is a URL or a GDAL name ('/vsizip/...', 's3://...', 'NETCDF:...'), not a path."""
     return bool(_GDAL_NAME.match(text)) and not os.path.exists(text)
 
 
@@ -90,7 +91,7 @@ def gdal_name(uri: str) -> str:
 
 @contextmanager
 def gdal(uri: str) -> Iterator[None]:
-    """GDAL set up for ``uri``; whatever goes wrong becomes an InputError that names ``uri``."""
+    """GDAL configured for ``uri``; any error becomes an InputError that names ``uri``."""
     options = dict(_OPTIONS)
     if is_gdal_name(uri):
         options |= _REMOTE_OPTIONS
@@ -102,7 +103,7 @@ def gdal(uri: str) -> Iterator[None]:
     except DcshError:
         raise
     except Exception as error:
-        # Damaged files lead rasterio to errors of any class: UnicodeDecodeError, OverflowError, ...
+        # Damaged files make rasterio raise any class: UnicodeDecodeError, OverflowError, ...
         raise _refusal(uri, error) from None
 
 
@@ -111,9 +112,9 @@ def open_raster(uri: str, name: str | None = None, *, any_driver: bool) -> Datas
 
     Args:
         uri: path, URL or GDAL name.
-        name: the URL to open instead, a signed one.
+        name: the signed URL to open instead.
         any_driver: with every driver of GDAL; else only with those of ``SELF_CONTAINED``, and only
-            where neither the file nor its side files name a file or a URL of their own.
+            if neither the file nor its side files name another file or URL.
 
     Raises:
         InputError: it is not a regular file, or it refers to other files.
@@ -137,7 +138,7 @@ def open_raster(uri: str, name: str | None = None, *, any_driver: bool) -> Datas
     return source
 
 
-@ensure_env_with_credentials
+@ensure_env_with_credentials  # type: ignore[untyped-decorator]  # rasterio has no types
 def _open(name: str, drivers: list[str] | None) -> DatasetReader:
     if drivers is None:
         return rasterio.open(name, sharing=False)
@@ -157,7 +158,7 @@ def _refusal(uri: str, error: Exception) -> InputError:
         if not os.path.exists(uri):
             return InputError(
                 f"no such file: {uri}",
-                hint="look whether it was moved, or where relative names start from",
+                hint="check whether it was moved, and where relative paths start from",
             )
         if path.stat().st_size == 0:
             return InputError(f"{uri} is empty (0 bytes)", hint="copy or download it again")
@@ -165,19 +166,19 @@ def _refusal(uri: str, error: Exception) -> InputError:
     if "not recognized as being in a supported file format" in reason:
         return InputError(
             f"{uri} is not an image that GDAL can read",
-            hint="look at it with gdalinfo; formats that refer to other files, VRT for example, are "
-            "read where the file itself is named, or with --any-driver",
+            hint="check it with gdalinfo; formats that refer to other files, such as VRT, need the file "
+            "itself as SOURCE, or --any-driver",
         )
     reason = re.sub(r"^CPLE_\w+\(\d+, \d+, '(.*)'\)$", r"\1", reason)
-    reason = _QUERY.sub(r"\1", reason)  # a signed URL must not get into logs
+    reason = _QUERY.sub(r"\1", reason)  # keeps signatures out of logs
     if is_gdal_name(uri):
-        hint = "look whether the address is right and may be read from here"
+        hint = "check the address and whether it can be read from here"
     else:
-        hint = "look at it with gdalinfo -checksum; it may be damaged"
+        hint = "check it with gdalinfo -checksum; it may be damaged"
     return InputError(f"{uri} cannot be read: {reason}", hint=hint)
 
 
-_heavy = OneAtATime()
+_heavy: OneAtATime[DatasetReader] = OneAtATime()
 
 
 def _held(handles: Mapping[Handles, DatasetReader]) -> int:
@@ -185,7 +186,7 @@ def _held(handles: Mapping[Handles, DatasetReader]) -> int:
 
 
 def _block_bytes(source: DatasetReader) -> int:
-    """Of the largest strip or tile, all bands together: a file may have them side by side."""
+    """Bytes of the largest strip or tile of all bands, which a file may store together."""
     return sum(
         rows * columns * np.dtype(dtype).itemsize
         for (rows, columns), dtype in zip(source.block_shapes, source.dtypes, strict=True)
@@ -193,14 +194,14 @@ def _block_bytes(source: DatasetReader) -> int:
 
 
 class Handles:
-    """Open GDAL handles of one raster, one a thread, because a handle must not be shared.
+    """Open GDAL handles of one raster, one per thread, because a handle must not be shared.
 
-    Each thread keeps at most ``OPEN_PER_THREAD`` handles of all rasters together and closes its
-    oldest for a new one, so that no archive is too large for the limit on open files.
+    Each thread keeps at most ``OPEN_PER_THREAD`` handles of all rasters and closes its oldest for a
+    new one, so that no archive exceeds the limit on open files.
 
     Args:
         uri: path, URL or GDAL name.
-        options: their ``sign`` and ``any_driver`` count.
+        options: of which ``sign`` and ``any_driver`` are used.
     """
 
     def __init__(self, uri: str, options: SceneOptions):
@@ -208,15 +209,15 @@ class Handles:
         self._lock = threading.Lock()
         self._open: list[rasterio.DatasetReader] = []
 
-    def __getstate__(self) -> dict:
-        """Travels to other processes without the open handles."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without the open handles."""
         return {key: value for key, value in vars(self).items() if key not in ("_lock", "_open")}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock(), _open=[])
 
     def get(self) -> rasterio.DatasetReader:
-        """This thread's handle, opened when it has none.  Call it within ``gdal(uri)``."""
+        """This thread's handle, opened on first use.  Call it within ``gdal(uri)``."""
         mine: OrderedDict[Handles, rasterio.DatasetReader]
         mine = _local.__dict__.setdefault("handles", OrderedDict())
         handle = mine.get(self)
@@ -233,8 +234,8 @@ class Handles:
     def use(self) -> Iterator[rasterio.DatasetReader]:
         """A handle to read with.  Call it within ``gdal(uri)``.
 
-        It is this thread's; but of a raster with strips or tiles so large that a handle holds tens
-        of megabytes there is one handle for all threads, and of such rasters one at a time.
+        It is this thread's, unless the raster's strips or tiles are so large that a handle holds tens
+        of megabytes: then all threads share one handle, and only one such raster is open.
         """
         handle = self.get()
         if _block_bytes(handle) < HEAVY_BLOCK:
@@ -254,7 +255,7 @@ class Handles:
         except Exception as error:
             raise InputError(
                 f"{self._uri} cannot be signed: {type(error).__name__}: {error}",
-                hint="look at the function that signs",
+                hint="check the function of --sign",
             ) from None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Bounds on the memory that threads take while they read."""
+"""Bounds on the memory of reading threads."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 DECODING_BYTES = 256 << 20
-"""That pictures may take together while they are decoded; a larger one is decoded alone."""
+"""Most bytes of pictures decoded at the same time; a larger picture is decoded alone."""
 
 DECODED_BYTES = 128 << 20
-"""Of decoded pictures that are kept for their other chips; the last one always is."""
+"""Most bytes of decoded pictures kept for their other chips; the last one always is."""
 
 GDAL_CACHE_BYTES = 256 << 20
-"""Most that GDAL keeps of decoded blocks, where GDAL_CACHEMAX does not say otherwise."""
+"""Most bytes of GDAL's block cache, unless GDAL_CACHEMAX is set."""
 
 HEAVY_BLOCK = 32 << 20
-"""Bytes of a strip or tile from which on one thread reads at a time."""
+"""Bytes of a strip or tile from which only one thread reads at a time."""
 
 Kept = TypeVar("Kept")
 
 
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+Closed = TypeVar("Closed", bound=_Closable)
+
+
 class Gate:
-    """Lets threads take a bounded number of bytes together; who needs more goes alone."""
+    """Bounds the bytes that threads hold together; a thread that needs more waits to be alone."""
 
     def __init__(self, limit: int):
         self._limit, self._taken = limit, 0
@@ -33,7 +40,7 @@ class Gate:
 
     @contextmanager
     def take(self, size: int) -> Iterator[None]:
-        """Waits until ``size`` more bytes are within the limit, or nobody else has any."""
+        """Waits until ``size`` more bytes are within the limit, or no other thread holds any."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken or self._taken + size <= self._limit)
             self._taken += size
@@ -45,21 +52,21 @@ class Gate:
                 self._changed.notify_all()
 
 
-class Recent:
-    """The last used of some things of known size, within a bounded number of bytes."""
+class Recent(Generic[Kept]):
+    """A least-recently-used cache bounded in bytes."""
 
     def __init__(self, limit: int):
         self._limit, self._lock = limit, threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Kept, int]] = OrderedDict()
 
-    def get(self, key: Hashable) -> object | None:
+    def get(self, key: Hashable) -> Kept | None:
         with self._lock:
             if key not in self._kept:
                 return None
             self._kept.move_to_end(key)
             return self._kept[key][0]
 
-    def put(self, key: Hashable, value: object, size: int) -> None:
+    def put(self, key: Hashable, value: Kept, size: int) -> None:
         with self._lock:
             self._kept[key] = value, size
             self._kept.move_to_end(key)
@@ -71,32 +78,32 @@ class Recent:
             self._kept.pop(key, None)
 
 
-class OneAtATime:
-    """A thing that is so large that there is one at a time, used by one thread at a time.
+class OneAtATime(Generic[Closed]):
+    """Keeps one large resource at a time, used by one thread at a time.
 
-    The thing of the last use is kept for the next one; another takes its place.
+    The resource of the last use is kept for the next; another replaces it.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.RLock()
         self._owner: object = None
-        self._thing = None
+        self._thing: Closed | None = None
 
     @contextmanager
-    def use(self, owner: object, make: Callable[[], Kept]) -> Iterator[Kept]:
-        """The thing of ``owner``, made when it is not that of the last use."""
+    def use(self, owner: object, make: Callable[[], Closed]) -> Iterator[Closed]:
+        """The resource of ``owner``, made unless it is that of the last use."""
         with self._lock:
-            if self._owner is not owner:
+            if self._thing is None or self._owner is not owner:
                 self.close(self._owner)
                 self._thing, self._owner = make(), owner
             yield self._thing
 
     def close(self, owner: object) -> None:
-        """Closes the thing if it is of ``owner``, which does not use it now."""
+        """Closes the resource if it is ``owner``'s, which must not be using it."""
         if owner is None or self._owner is not owner:
-            return  # no waiting for another's use
+            return  # without waiting for another's use
         with self._lock:
-            if self._owner is owner:
+            if self._owner is owner and self._thing is not None:
                 thing, self._thing, self._owner = self._thing, None, None
                 thing.close()
 

@@ -33,7 +33,7 @@ def open_scene(uri: str, reading: Reading, *, bands: int, origin: Origin) -> Sce
 
 
 def is_picture(uri: str) -> bool:
-    """Whether a file is a picture without a world file or a CRS beside it."""
+    """Whether a file is a picture without a world file or a CRS in a side file."""
     if is_gdal_name(uri) or not uri.lower().endswith(PICTURES):
         return False
     stem, suffix = os.path.splitext(uri)

@@ -1,4 +1,4 @@
-"""Plain pictures: JPEG, PNG, WebP, BMP and GIF files, whose place a sidecar may tell."""
+"""Plain pictures: JPEG, PNG, WebP, BMP and GIF files, which a sidecar may georeference."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
@@ -23,22 +23,22 @@ from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
-# What Pillow warns of (odd EXIF, many pixels) is no news to the people at the command line.
+# Pillow's warnings (odd EXIF, many pixels) do not help a user of the command line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _COLOURS = {"L": ["gray"], "LA": ["gray", "alpha"], "RGB": ["red", "green", "blue"]}
 _COLOURS["RGBA"] = [*_COLOURS["RGB"], "alpha"]
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-"""What Pillow may take a picture for, whatever its suffix.  Others run programs: EPS Ghostscript."""
+"""Formats that Pillow may open, whatever the suffix.  Others run programs: EPS runs Ghostscript."""
 
 _SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
 _DECODING_PIXEL, _DECODED_PIXEL = 9, 4
-"""Bytes of a pixel while a picture is decoded and turned, and of one that is kept: Pillow has 4."""
+"""Bytes per pixel while a picture is decoded and rotated, and of a kept one: Pillow has 4."""
 
 _decoding = Gate(DECODING_BYTES)
-_decoded = Recent(DECODED_BYTES)
+_decoded: Recent[_Picture] = Recent(DECODED_BYTES)
 
 T = TypeVar("T")
 
@@ -49,8 +49,8 @@ class _Picture:
 
     Attributes:
         image: in mode L, LA, RGB or RGBA, or in a mode of one band with more than 8 bits.
-        width, height: of the picture in the file.
-        reduced_by: by how much it was reduced when it was decoded.
+        width, height: of the picture in the file, upright.
+        reduced_by: factor by which it was reduced when it was decoded.
         bands: of the image, counted from 1, one for each channel.
         alpha: index of its alpha band, or None.
         limits: as :func:`band_rules.to_uint8` takes them.
@@ -65,13 +65,13 @@ class _Picture:
     limits: np.ndarray | None = None
 
     def read(self, left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """A part of the image: uint8 (H, W, C), 0 where not valid, and bool (H, W)."""
+        """A part of the image: uint8 (H, W, C), 0 where invalid, and bool (H, W)."""
         part = self.image.crop((left, top, left + width, top + height))
         data, valid = self._data(np.asarray(part))
         return band_rules.to_uint8(data, valid, self.limits), valid
 
     def stretch_limits(self, reading: Reading) -> np.ndarray | None:
-        """The limits of the whole picture; of one that is too large to hash from a part of its pixels."""
+        """The limits of the whole picture, from a part of its pixels if it is large."""
         first = np.asarray(self.image.crop((0, 0, 1, 1)))
         if not band_rules.is_stretched(first.dtype, None, reading):
             return None
@@ -90,15 +90,15 @@ class _Picture:
 
 
 class PictureScene(Scene):
-    """A plain picture, turned upright as its EXIF orientation says.
+    """A plain picture, rotated upright by its EXIF orientation.
 
-    A grey picture gives a three-band model its grey three times.  A transparent pixel is invalid.
+    A model of three bands gets the band of a grey picture three times.  A transparent pixel is invalid.
 
     Args:
         path: absolute.
         reading: how it is cut and turned into uint8.
         channels: how many the model takes.
-        origin: what is known besides the file.
+        origin: what is known besides the file, and the options of the run.
     """
 
     def __init__(self, path: Path, reading: Reading, *, channels: int, origin: Origin):
@@ -106,11 +106,11 @@ class PictureScene(Scene):
         self._path, self._channels, self._origin = path, channels, origin
         self._lock = threading.Lock()
 
-    def __getstate__(self) -> dict:
-        """Travels to other processes as what it was made of."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without its lock."""
         return {key: value for key, value in vars(self).items() if key != "_lock"}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
 
     def describe(self) -> SceneRecord:
@@ -125,7 +125,7 @@ class PictureScene(Scene):
             windows=grid.windows(width, height, self.reading, uri=self.uri),
             acquired=self._origin.when(tags),
             proj_code=georeference.proj_code if georeference else None,
-            resolution=georeference and georeference.resolution(width, height),
+            resolution=georeference.resolution(width, height) if georeference else None,
             collection=metadata.collection if metadata else None,
             item_id=metadata.item_id if metadata else None,
             properties=properties | self._origin.properties(),
@@ -158,12 +158,12 @@ class PictureScene(Scene):
 
     @contextmanager
     def _decoded(self, windows: np.ndarray) -> Iterator[_Picture]:
-        """The decoded picture, which is kept for its other chips where it has some."""
+        """The decoded picture, which is kept for its other chips if it has any."""
         if self.reading.chip_size is None:
             with _decoding.take(self._decoding_bytes()):
                 yield self._guard(lambda: self._decode(windows))
             return
-        with self._lock:  # its other threads wait and find it decoded
+        with self._lock:  # other threads wait and then find it decoded
             picture = _decoded.get(self)
             if picture is None:
                 with _decoding.take(self._decoding_bytes()):
@@ -174,13 +174,14 @@ class PictureScene(Scene):
     def _decoding_bytes(self) -> int:
         def size() -> tuple[int, int]:
             with Image.open(self._path, formats=_FORMATS) as image:
-                return image.size
+                width, height = image.size
+                return width, height
 
         width, height = self._guard(size)
         return _DECODING_PIXEL * width * height
 
     def _decode(self, windows: np.ndarray) -> _Picture:
-        """The picture, reduced while it is decoded where ``windows`` are the whole of a large one."""
+        """The picture, reduced while it is decoded if ``windows`` is the whole of a large picture."""
         with Image.open(self._path, formats=_FORMATS) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
@@ -188,7 +189,7 @@ class PictureScene(Scene):
             factor = reduction(width, height)
             reduced_by = 1
             if factor > 1 and windows.tolist() == [[0, 0, *upright]]:
-                # A JPEG is decoded at a half, quarter or eighth of its size for less.
+                # A JPEG decodes faster at a half, quarter or eighth of its size.
                 image.draft(image.mode, (width // factor, height // factor))
                 reduced_by = factor if image.size == reduced_shape(width, height)[::-1] else 1
             image.load()
@@ -204,7 +205,7 @@ class PictureScene(Scene):
         return replace(picture, limits=picture.stretch_limits(self.reading))
 
     def _guard(self, work: Callable[[], T]) -> T:
-        """Runs ``work``; whatever the damage of a file leads a decoder to becomes an InputError."""
+        """Runs ``work``; any error of a decoder becomes an InputError."""
         try:
             if self._path.exists() and not is_regular(self._path):
                 raise not_regular(self._path)
@@ -216,7 +217,7 @@ class PictureScene(Scene):
         except Image.DecompressionBombError:
             raise InputError(
                 f"{self.uri} is too large for a plain picture",
-                hint="make a tiled raster of it: gdal_translate -of COG",
+                hint="convert it to a tiled raster: gdal_translate -of COG",
             ) from None
         except Exception as error:
             with suppress(OSError):
@@ -224,8 +225,8 @@ class PictureScene(Scene):
                     raise InputError(
                         f"{self.uri} is empty (0 bytes)", hint="copy or download it again"
                     ) from None
-            if isinstance(error, Image.UnidentifiedImageError):
-                raise InputError(f"{self.uri} is no picture that can be read") from None
+            if isinstance(error, UnidentifiedImageError):
+                raise InputError(f"{self.uri} is not a readable picture") from None
             raise InputError(f"{self.uri} cannot be read: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""Scenes that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, remote files and whatever else it knows."""
+"""Scenes that GDAL reads: GeoTIFF, COG, VRT, JPEG 2000, remote files and its other formats."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
-"""Longest side in pixels of the decimated read from which 'auto' scaling takes its percentiles."""
+"""Longest side in pixels of the decimated read for the percentiles of scale 'auto'."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """What is needed to read pixels, worked out once for a scene."""
+    """What is needed to read pixels, computed once for a scene."""
 
     width: int
     height: int
@@ -60,11 +60,11 @@ class RasterScene(Scene):
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
 
-    def __getstate__(self) -> dict:
-        """Travels to other processes as what it was made of."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without open files and what was computed from them."""
         return {key: value for key, value in vars(self).items() if key not in ("_lock", "_layout")}
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock(), _layout=None)
 
     def describe(self) -> SceneRecord:
@@ -72,6 +72,9 @@ class RasterScene(Scene):
             layout = self._lay_out(source)
             tags = _tags(source)
             georeference, metadata = layout.georeference, self._origin.metadata
+            resolution = None
+            if georeference:
+                resolution = georeference.resolution(layout.width, layout.height)
             return SceneRecord(
                 uri=self.uri,
                 content_hash=self._identity(source, layout),
@@ -86,7 +89,7 @@ class RasterScene(Scene):
                 ),
                 acquired=self._origin.when(tags),
                 proj_code=georeference.proj_code if georeference else None,
-                resolution=georeference and georeference.resolution(layout.width, layout.height),
+                resolution=resolution,
                 bands=layout.bands,
                 collection=metadata.collection if metadata else None,
                 item_id=metadata.item_id if metadata else None,
@@ -116,8 +119,9 @@ class RasterScene(Scene):
         self._handles.close()
 
     def _anchor(self, georeference: Georeference | WholeFootprint | None) -> tuple[float, float]:
-        is_anchored = self.reading.anchor and isinstance(georeference, AffineGeoreference)
-        return georeference.origin if is_anchored else (0, 0)
+        if self.reading.anchor and isinstance(georeference, AffineGeoreference):
+            return georeference.origin
+        return (0, 0)
 
     def _lay_out(self, source: rasterio.DatasetReader) -> _Layout:
         with self._lock:
@@ -129,16 +133,16 @@ class RasterScene(Scene):
         if source.count == 0:
             parts = ", ".join(source.subdatasets[:3])
             raise InputError(
-                f"{self.uri} holds no bands of its own",
-                hint=f"name one of its parts: {parts}" if parts else None,
+                f"{self.uri} contains only subdatasets",
+                hint=f"give one of them: {parts}" if parts else None,
             )
         check_raster(source, self.uri)
-        grid.windows(source.width, source.height, self.reading, uri=self.uri)  # if not too many
+        grid.windows(source.width, source.height, self.reading, uri=self.uri)  # raises for too many
         bands, palette = self._choose_bands(source)
         dtype = np.result_type(*(source.dtypes[band - 1] for band in bands))
         if dtype.kind == "c":
             raise InputError(
-                f"{self.uri} holds complex numbers", hint="make an amplitude image of it"
+                f"{self.uri} contains complex numbers", hint="convert it to amplitudes"
             )
         linear = limits = None
         if palette is None and not self.reading.raw_values:
@@ -209,7 +213,7 @@ class RasterScene(Scene):
             missing = "transform" if source.crs else "coordinate reference system"
             raise InputError(
                 f"{self.uri} has no {missing}",
-                hint="set it with gdal_edit.py, or give --no-georeference to take it without a "
+                hint="set it with gdal_edit.py, or give --no-georeference to ingest it without a "
                 "footprint",
             )
         return given
@@ -226,7 +230,7 @@ class RasterScene(Scene):
 
 
 _PICTURE_DRIVERS = {"JPEG", "PNG", "WEBP", "BMP", "GIF"}
-"""Formats that keep their place in a side file, so that their bytes alone do not identify them."""
+"""Formats georeferenced by side files, so that their bytes alone do not identify them."""
 
 
 def _read(
@@ -236,7 +240,7 @@ def _read(
     window: Window,
     shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Data (B, H, W) of the file's type and validity bool (H, W) of a window within the raster."""
+    """Data (B, H, W) in the file's type and validity bool (H, W) of a window within the raster."""
     distinct = sorted(set(bands))
     out = (len(distinct), *shape) if shape else None
     data = source.read(distinct, window=window, out_shape=out)
@@ -263,7 +267,8 @@ def _palette(source: rasterio.DatasetReader) -> np.ndarray:
 
 
 def _tags(source: rasterio.DatasetReader) -> dict[str, str]:
-    return source.tags(ns="EXIF") | source.tags() | source.tags(ns="IMAGERY")
+    tags: dict[str, str] = source.tags(ns="EXIF") | source.tags() | source.tags(ns="IMAGERY")
+    return tags
 
 
 def _properties(source: rasterio.DatasetReader, layout: _Layout) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Windows -> pixels in strips of rows, and windows too large for a model reduced on the way.
+"""Reads windows in strips of rows, and reduces windows that are too large for a model.
 
-A model resizes what it gets to its own input, some hundred pixels a side.  A window of more than
-``MAX_CHIP_PIXELS`` is reduced first, by the same rule for archives, queries and training sets: by the
-smallest power of two that leaves at most so many pixels, each the mean of its valid pixels.
+A model resizes its input to some hundred pixels a side.  A window of more than ``MAX_CHIP_PIXELS`` is
+reduced first, by the same rule for archives, queries and training sets: by the smallest power of two
+that leaves at most so many pixels, each the mean of its valid pixels.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 MAX_CHIP_PIXELS = 1 << 24
-"""Pixels of the largest window that is hashed as it is: 4096 x 4096."""
+"""Pixels of the largest window that is not reduced: 4096 x 4096."""
 
 STRIP_PIXELS = 1 << 20
-"""So many pixels are read at once, at least one row."""
+"""Pixels read at once, at least one row."""
 
 ReadPixels = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray]]
 """Left, top, width, height within the scene -> uint8 (H, W, C), 0 where not valid, and bool (H, W)."""
 
 
 def reduction(width: int, height: int) -> int:
-    """By how much a window is reduced, 1 for not at all."""
+    """The factor by which a window is reduced, 1 for none."""
     factor = 1
     while -(-width // factor) * -(-height // factor) > MAX_CHIP_PIXELS:
         factor *= 2
@@ -38,7 +38,7 @@ def reduced_shape(width: int, height: int) -> tuple[int, int]:
 def read_window(
     out: np.ndarray, window: Sequence[int], size: tuple[int, int], read: ReadPixels
 ) -> float:
-    """Reads a window, which may run over the edge of its scene, strip by strip.
+    """Reads a window, which may extend beyond its scene, strip by strip.
 
     Args:
         out: uint8 (H, W, C) of :func:`reduced_shape`, all 0.
@@ -47,7 +47,7 @@ def read_window(
         read: reads within the scene.
 
     Returns:
-        The share of the window's pixels that are valid.
+        The fraction of the window's pixels that are valid.
     """
     left, top, width, height = window
     factor = reduction(width, height)
@@ -78,10 +78,11 @@ def read_window(
 
 
 def _block_means(pixels: np.ndarray, counted: np.ndarray, factor: int) -> np.ndarray:
-    """Means over blocks of the pixels that count, 0 for a block of none, rounded half up."""
+    """Means over blocks of the valid pixels, 0 for a block without any, rounded half up."""
     sums = _block_sums(pixels, factor)
     counts = np.maximum(_block_sums(counted[..., None], factor), 1)
-    return ((sums + counts // 2) // counts).astype(np.uint8)
+    means: np.ndarray = ((sums + counts // 2) // counts).astype(np.uint8)
+    return means
 
 
 def _block_sums(values: np.ndarray, factor: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""What lies beside a raster and GDAL opens with it: overviews, masks, metadata.
+"""Side files that GDAL opens with a raster: overviews, masks, metadata.
 
-GDAL opens these with every driver that it has.  So an overview file of a harmless TIFF may be a VRT
-that reads any file or asks any server, and a named pipe among them is waited for without end.
+GDAL opens these with every driver.  So the overview file of a harmless TIFF may be a VRT that reads any
+file or server, and a named pipe among them blocks for ever.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dcsh_pg.imagery.pixels.formats import IMAGES
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ERDAS = (b"EHFA_HEADER_TAG",)
 _MAGIC = {".ovr": _TIFF, ".msk": _TIFF, ".aux": _ERDAS, ".rrd": _ERDAS}
-"""First bytes of the side files whose pixels GDAL reads, by suffix."""
+"""First bytes of side files with pixels, by suffix."""
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -32,7 +32,7 @@ _KINDS = {
 
 
 def is_regular(path: Path | str) -> bool:
-    """Whether a path, symbolic links followed, leads to an ordinary file."""
+    """Whether a path, symbolic links followed, is a regular file."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
@@ -40,25 +40,24 @@ def is_regular(path: Path | str) -> bool:
 
 
 def not_regular(path: Path | str) -> InputError:
-    """What to raise for a path that leads to something else than an ordinary file."""
+    """The error for a path that is not a regular file."""
     try:
-        kind = _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "no ordinary file")
+        kind = _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "not a regular file")
     except (OSError, ValueError):
-        return InputError(f"no such file: {path}", hint="a symbolic link leads nowhere")
-    return InputError(f"{path} is {kind}", hint="only ordinary files are read; remove or rename it")
+        return InputError(f"no such file: {path}", hint="a symbolic link is broken")
+    return InputError(f"{path} is {kind}", hint="only regular files are read; remove or rename it")
 
 
 def special_files(folder: Path) -> tuple[str, ...]:
-    """Names of the entries of a folder that GDAL must not open in search of metadata.
+    """Named pipes, sockets and devices of a folder, which GDAL must not open as side files.
 
-    Named pipes, sockets and devices, those that are named like images left out: they are scenes
-    that fail by themselves.
+    Those with the suffix of an image are left out: they are scenes, which fail on their own.
     """
     return _listed(folder).special
 
 
 def check_side_files(path: Path) -> None:
-    """Refuses a raster beside which lies what GDAL must not open with it.
+    """Refuses a raster with side files that GDAL must not open.
 
     Raises:
         InputError: an overview or mask file that is not a TIFF, or names other files; or side files
@@ -70,14 +69,14 @@ def check_side_files(path: Path) -> None:
             _check_pixels(path.parent / name)
     if beside.special and any(_goes_with(name, path) for name in os.listdir(path.parent)):
         raise InputError(
-            f"{path}: the files beside it are not opened, for {beside.special[0]!r} is not an "
-            "ordinary file",
+            f"{path}: its side files are not opened, because {beside.special[0]!r} is not a "
+            "regular file",
             hint="remove the named pipe, socket or device from the folder",
         )
 
 
 def _goes_with(name: str, path: Path) -> bool:
-    """Whether an entry of a raster's folder is, by its name, a side file of it."""
+    """Whether a name in a raster's folder is that of a side file of it."""
     name, own, stem = name.lower(), f"{path.name}.".lower(), f"{path.stem}.".lower()
     if name.startswith(own):
         return True
@@ -86,7 +85,7 @@ def _goes_with(name: str, path: Path) -> bool:
 
 
 class _Listing(NamedTuple):
-    """Of a folder: the side files with pixels, and what is neither an ordinary file nor a folder."""
+    """The side files with pixels of a folder, and its named pipes, sockets and devices."""
 
     pixels: tuple[str, ...] = ()
     special: tuple[str, ...] = ()
@@ -96,7 +95,7 @@ def _listed(folder: Path) -> _Listing:
     try:
         return _listing(str(folder), os.stat(folder).st_mtime_ns)
     except OSError:
-        return _Listing()  # opening the raster itself tells more
+        return _Listing()  # opening the raster reports more
 
 
 @lru_cache(maxsize=64)
@@ -107,7 +106,7 @@ def _listing(folder: str, _changed: int) -> _Listing:
             name = entry.name.lower()
             if name.endswith(IMAGES):
                 continue
-            # Of a link that leads to itself, DirEntry.is_file would raise.
+            # DirEntry.is_file raises for a link to itself.
             if not (is_regular(entry.path) or os.path.isdir(entry.path)) and os.path.exists(
                 entry.path
             ):
@@ -118,7 +117,7 @@ def _listing(folder: str, _changed: int) -> _Listing:
 
 
 def _check_pixels(path: Path) -> None:
-    """Refuses a file with overviews or a mask that GDAL would not read as TIFF, or that leads on."""
+    """Refuses overviews or a mask that GDAL would not read as TIFF, or that name other files."""
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(_TIFF) and path.suffix.lower() in (".ovr", ".msk"):
@@ -128,6 +127,6 @@ def _check_pixels(path: Path) -> None:
     elif not head or head.startswith(_MAGIC[path.suffix.lower()]):
         return
     raise InputError(
-        f"{path} holds no overviews or mask in a format that is opened beside a raster",
+        f"{path} has no overviews or mask in a format that is opened with a raster",
         hint="give --any-driver if you trust it, or remove it",
     )

@@ -1,14 +1,15 @@
-"""Finding the scenes that a list of files, folders, globs and URLs means."""
+"""Files, folders, globs and URLs."""
 
 from __future__ import annotations
 
 import glob
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from natsort import natsort_keygen, ns
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.metadata.options import SceneOptions
@@ -50,7 +51,7 @@ def files_listing(sources: Sequence[str], *, sidecar: Path | None = None) -> lis
         Sources in the order given, a folder's files in natural order, each file once.
 
     Raises:
-        InputError: a source does not exist or holds no image, or the sidecar cannot be read.
+        InputError: a source does not exist or contains no image, or the sidecar cannot be read.
     """
     records = Sidecar(sidecar) if sidecar else None
     images = _find(sources)
@@ -72,22 +73,21 @@ def files_listing(sources: Sequence[str], *, sidecar: Path | None = None) -> lis
 
 
 def are_plain_pictures(sources: Sequence[str], *, any_driver: bool = False) -> bool:
-    """Whether ``sources`` hold only pictures that do not tell their own place.
+    """Whether ``sources`` contain only pictures that are not georeferenced.
 
-    Those are taken whole by default (``chip_size=None``), rasters in chips.  Of rasters only the
-    first is opened.
+    They are hashed whole by default (``chip_size=None``), rasters in chips.  Only the first raster is
+    opened.
 
     Raises:
-        InputError: a source is not there or holds no image.
+        InputError: a source does not exist or contains no image.
     """
-    raster = next((i for i in _find(sources) if not (i.error or is_picture(i.uri))), None)
+    images = [(image.uri, image.named) for image in _find(sources) if not image.error]
+    raster = next(((uri, named) for uri, named in images if uri and not is_picture(uri)), None)
     if raster is None:
         return True
+    uri, named = raster
     try:
-        with (
-            gdal(raster.uri),
-            open_raster(raster.uri, any_driver=any_driver or raster.named) as source,
-        ):
+        with gdal(uri), open_raster(uri, any_driver=any_driver or named) as source:
             return source.crs is None and source.gcps[1] is None and not source.tags(ns="RPC")
     except InputError:
         return False
@@ -111,7 +111,7 @@ def _expand(source: str) -> Iterator[Listed]:
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, no such user
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"{source} cannot be read: {reason}", hint="look at the path for a spelling mistake"
+            f"{source} cannot be read: {reason}", hint="check the spelling of the path"
         ) from None
     if is_folder:
         yield from _in_folder(path)
@@ -120,18 +120,14 @@ def _expand(source: str) -> Iterator[Listed]:
     elif glob.has_magic(source):
         matches = sorted(_matches(path), key=_natural)
         if not matches:
-            raise InputError(
-                f"no file matches {source}", hint="look at the pattern for a spelling mistake"
-            )
+            raise InputError(f"no file matches {source}", hint="check the spelling of the pattern")
         yield from _in_matches(source, [Path(match) for match in matches])
     else:
-        raise InputError(
-            f"no such file or folder: {source}", hint="look at the path for a spelling mistake"
-        )
+        raise InputError(f"no such file or folder: {source}", hint="check the spelling of the path")
 
 
 def _in_matches(source: str, matches: list[Path]) -> Iterator[Listed]:
-    """The images that a glob matches, and those in the folders that it matches."""
+    """The images that a glob matches, and those in folders that it matches."""
     is_empty = True
     for match in matches:
         found = [Listed(str(match), str(match), match.name, error=unreadable(match))]
@@ -143,13 +139,13 @@ def _in_matches(source: str, matches: list[Path]) -> Iterator[Listed]:
         is_empty = is_empty and not found
     if is_empty:
         raise InputError(
-            f"{source} matches {len(matches)} files and folders, and no image",
-            hint=f"images are {_SUFFIXES}; name any other GDAL raster itself",
+            f"{source} matches {len(matches)} files and folders, but no image",
+            hint=f"images are {_SUFFIXES}; give other rasters as files",
         )
 
 
 def _matches(pattern: Path) -> list[str]:
-    """What a glob matches.  '**' follows no symbolic links, so that loops of them end."""
+    """Matches of a glob.  '**' follows no symbolic links, so that loops of them end."""
     if "**" not in pattern.parts:
         return glob.glob(str(pattern))
     fixed = next(n for n, part in enumerate(pattern.parts) if glob.has_magic(part))
@@ -159,7 +155,7 @@ def _matches(pattern: Path) -> list[str]:
 
 
 def _search(folder: Path) -> tuple[list[Listed], Counter[str]]:
-    """The images in a folder with what cannot be read there; and other files, counted by suffix."""
+    """The images in a folder, unreadable ones included; and other files, counted by suffix."""
     images: list[Listed] = []
     others: Counter[str] = Counter()
     for entry in walk(folder):
@@ -178,14 +174,15 @@ def _in_folder(folder: Path) -> list[Listed]:
     if not images:
         seen = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5)) or "nothing"
         raise InputError(
-            f"no image in {folder}: it holds {seen}",
-            hint=f"read from folders are {_SUFFIXES}; name any other GDAL raster itself",
+            f"no image in {folder}: it contains {seen}",
+            hint=f"images are {_SUFFIXES}; give other rasters as files",
         )
     return images
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which 'a2' comes before 'A10'; a total order, whatever the case."""
-    parts = re.split(r"(\d+)", name.casefold())
-    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-    return [*key, (2, 0, name)]
+_by_number = natsort_keygen(alg=ns.IGNORECASE)
+
+
+def _natural(name: str) -> tuple[object, str]:
+    """Sort key that puts 'a2' before 'A10'; a total order."""
+    return _by_number(name), name

@@ -1,4 +1,4 @@
-"""The scenes of STAC items: which asset, where it is, and what the item tells of it."""
+"""STAC items as scenes: their assets and metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dcsh_pg.imagery.sources.stac_items import FoundItem, find_items, malformed
 from dcsh_pg.progress import SILENT, Progress
 
 DEFAULT_ASSET = "visual"
-"""Taken of an item that offers several data assets."""
+"""Read from an item with several data assets."""
 
 
 def stac_listing(
@@ -41,10 +41,10 @@ def stac_listing(
         collection: only the items of the collection with that id.
 
     Raises:
-        InputError: the source as a whole cannot be read or is no STAC, or has no such item.
+        InputError: the source as a whole cannot be read or is not STAC, or has no such item.
     """
     for found in find_items(source, collection=collection, progress=progress):
-        if found.error is not None:
+        if found.item is None:
             yield Listed(found.address, error=found.error)
             continue
         try:
@@ -52,7 +52,7 @@ def stac_listing(
         except InputError as error:
             yield Listed(found.address, error=error)
         except Exception as error:
-            # pystac checks little: a field may be of any type.
+            # pystac checks little: a field may have any type.
             yield Listed(found.address, error=malformed(found.address, error))
 
 
@@ -61,15 +61,15 @@ def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
     if not isinstance(asset.href, str) or not asset.href:
         raise InputError(f"{found.address}: its asset has no href")
     uri = absolute(asset.href, found.base)
-    # What an asset tells itself counts before what its item tells of all.
+    # The fields of an asset override those of its item.
     fields = item.properties | {
         name: value
         for name, value in asset.extra_fields.items()
         if name == "gsd" or name.startswith("proj:")
     }
-    record = ImageMetadata(
+    metadata = ImageMetadata(
         where=found.address,
-        footprint=_outline(item.geometry),
+        footprint=_footprint(item.geometry),
         acquired=_acquired(item),
         properties=fields,
         frame=_frame(fields),
@@ -77,7 +77,7 @@ def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
         item_id=item.id,
     )
     name = "/".join(filter(None, (item.collection_id, item.id, uri.rpartition("/")[2])))
-    return Listed(found.address, uri, name, record)
+    return Listed(found.address, uri, name, metadata)
 
 
 def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:
@@ -86,7 +86,7 @@ def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:
         if key not in assets:
             raise InputError(
                 f"{address} has no asset '{key}'",
-                hint=f"its assets are {_told(assets)}" if assets else "it has no asset at all",
+                hint=f"its assets are {_with_roles(assets)}" if assets else "it has no assets",
             )
         return assets[key]
     data = [name for name, asset in assets.items() if "data" in (asset.roles or ())]
@@ -100,12 +100,12 @@ def _chosen(item: pystac.Item, key: str | None, address: str) -> pystac.Asset:
     if len(assets) == 1:
         return next(iter(assets.values()))
     raise InputError(
-        f"{address} does not tell which of its assets is the picture",
-        hint=f"name one with --asset: {_told(assets)}" if assets else "it has no asset at all",
+        f"{address} has no asset to read by default",
+        hint=f"choose one with --asset: {_with_roles(assets)}" if assets else "it has no assets",
     )
 
 
-def _told(assets: dict[str, pystac.Asset]) -> str:
+def _with_roles(assets: dict[str, pystac.Asset]) -> str:
     """Names of assets with their roles, 'visual (visual), B04 (data), ...'."""
     return ", ".join(
         f"{name} ({' '.join(asset.roles)})" if asset.roles else name
@@ -120,10 +120,10 @@ def _acquired(item: pystac.Item) -> datetime | None:
     return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 
 
-def _outline(geometry: dict[str, Any] | None) -> Polygon | None:
-    """The geometry of an item where it is one polygon, else None."""
+def _footprint(geometry: dict[str, Any] | None) -> Polygon | None:
+    """The geometry of an item if it is one polygon, else None."""
     try:
-        parts = shapely.get_parts(shapely.force_2d(shape(geometry)))
+        parts = shapely.get_parts(shapely.force_2d(shape(geometry or {}))).tolist()
     except Exception:
         return None
     if len(parts) != 1 or not isinstance(parts[0], Polygon) or not parts[0].is_valid:
@@ -132,15 +132,17 @@ def _outline(geometry: dict[str, Any] | None) -> Polygon | None:
 
 
 def _frame(fields: dict[str, Any]) -> Frame | None:
-    """Where the image lies as a whole, where the fields of the projection extension tell it."""
+    """The frame of the image, if the fields of the projection extension give it."""
     crs = next((fields[name] for name in _CRS_FIELDS if fields.get(name)), None)
     transform, size, box = (fields.get(f"proj:{name}") for name in ("transform", "shape", "bbox"))
-    if crs is None or not (box or (transform and size)):
+    if crs is None:
         return None
     try:
         wkt = CRS.from_user_input(crs).to_wkt()
         if transform and size:
             return Frame.of_raster(wkt, Affine(*transform[:6]), int(size[1]), int(size[0]))
+        if not box:
+            return None
         dimensions = len(box) // 2
         west, south, east, north = map(float, box[:2] + box[dimensions : dimensions + 2])
         return Frame.of_bounds(wkt, (west, south, east, north))

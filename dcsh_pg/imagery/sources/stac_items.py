@@ -1,4 +1,4 @@
-"""STAC items, wherever they are listed: files, folders, item collections, catalogues, an API's pages."""
+"""STAC items of files, folders, item collections, catalogues and an API's pages."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ from dcsh_pg.imagery.sources.walk import unreadable, walk
 from dcsh_pg.progress import SILENT, Progress
 
 LINES = (".ndjson", ".jsonl", ".ndgeojson", ".geojsonl", ".geojsonseq")
-"""Suffixes of files that hold one item a line, be it only one."""
+"""Suffixes of files with one item per line."""
 
 SUFFIXES = (".json", ".geojson", *LINES)
-"""Of the files that are read from a folder."""
+"""Suffixes of files that are read from a folder."""
 
 ROOTS = ("catalog.json", "collection.json")
-"""What a folder is walked from, the first of them that it has."""
+"""Files that a folder is walked from; the first that exists."""
 
 READERS = 8
-"""Files of one catalogue that are read at once."""
+"""Files of one catalogue read at the same time."""
 
 MAX_NESTED = 32
-"""Catalogues within catalogues."""
+"""Most levels of catalogues within catalogues."""
 
 MAX_DOCUMENT = 512 << 20
-"""Bytes of one file or answer."""
+"""Most bytes of one file or response."""
 
 SILENCE = 60.0
 """Seconds without a byte after which a server is given up."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _Json = dict[str, Any]
+_Document = dict[str, Any] | list[Any]
+"""An object, or the objects of newline-delimited JSON, which may themselves be anything."""
 
 
 @dataclass(frozen=True)
 class FoundItem:
-    """An item that a source lists.
+    """An item of a source, or why it cannot be read.
 
     Attributes:
-        address: file or URL of the item; of one within a larger file that, '#' and its id, or its
-            number where it has none.
-        base: absolute path or URL that its relative hrefs start from.
+        address: file or URL of the item; in a larger file followed by '#' and its id or number.
+        base: absolute path or URL that its relative hrefs refer to.
         item: the item, or None when there is an ``error``.
         error: why there is none.
     """
@@ -68,9 +69,9 @@ class FoundItem:
 def find_items(
     source: str, *, collection: str | None = None, progress: Progress = SILENT
 ) -> Iterator[FoundItem]:
-    """The items that ``source`` lists, in its order; one that cannot be read has an error.
+    """The items of ``source`` in its order; one that cannot be read has an error.
 
-    A folder is walked from its catalog.json or collection.json, or, where that leads to none,
+    A folder is walked from its catalog.json or collection.json, or, if that leads to no item,
     searched for files with items.  The items of a catalogue come before those of its children.
 
     Args:
@@ -79,7 +80,7 @@ def find_items(
         collection: only the items of the collection with that id.
 
     Raises:
-        InputError: the source as a whole cannot be read or is no STAC, or has no such item.
+        InputError: the source as a whole cannot be read or is not STAC, or has no such item.
     """
     progress.start("reading STAC items")
     walk = _Walk(collection, progress)
@@ -93,19 +94,19 @@ def find_items(
     if not walk.found:
         others = ", ".join(sorted(walk.others))
         raise InputError(
-            f"{source} has no STAC item" + (f" of collection '{collection}'" if others else ""),
-            hint=f"its items are of {others}"
+            f"{source} has no STAC items" + (f" of collection '{collection}'" if others else ""),
+            hint=f"its items belong to {others}"
             if others
-            else "name a file, folder or URL with items",
+            else "give a file, folder or URL with items",
         )
 
 
 class _Walk:
-    """One walk through a source, which sees each of its files once.
+    """One walk through a source, which reads each of its files once.
 
     Attributes:
-        found: how many items were told, the unreadable included.
-        others: ids of the collections that were left out.
+        found: number of items so far, unreadable ones included.
+        others: ids of the collections that were skipped.
     """
 
     def __init__(self, collection: str | None, progress: Progress):
@@ -123,30 +124,27 @@ class _Walk:
                 return
         for entry in sorted(walk(folder), key=lambda entry: entry.path):
             file = entry.path
-            if entry.is_folder:
-                yield self._failure(str(file), entry.error)
-                continue
-            if file.suffix.lower() not in SUFFIXES:
+            if not entry.is_folder and file.suffix.lower() not in SUFFIXES:
                 continue
             document = entry.error or _try_parsed(str(file))
             if isinstance(document, InputError) or any(map(_is_item, _features(document))):
                 yield from self._within(str(file), document)
 
     def document(self, href: str) -> Iterator[FoundItem]:
-        """What a file or URL lists.
+        """The items of a file or URL.
 
         Raises:
-            InputError: it cannot be read or is no STAC.
+            InputError: it cannot be read or is not STAC.
         """
         yield from self._listed(href, _parsed(href, _read(href)))
 
-    def _listed(self, href: str, document: _Json | list) -> Iterator[FoundItem]:
+    def _listed(self, href: str, document: _Document) -> Iterator[FoundItem]:
         if href in self._seen:
             return
         self._seen.add(href)
         features = _features(document)
         if features and not any(map(_is_item, features)):
-            raise _no_stac(href, "its features are no items")
+            raise _not_stac(href, "its features are not items")
         if features == [document]:
             yield from self._item(document, address=href, listing=None)
         elif isinstance(document, list) or document.get("type") == "FeatureCollection":
@@ -154,8 +152,8 @@ class _Walk:
         else:
             yield from self._catalogue(href, document)
 
-    def _within(self, href: str, document: _Json | list | InputError) -> Iterator[FoundItem]:
-        """What a part of a larger source lists; of an error that part is the only victim."""
+    def _within(self, href: str, document: _Document | InputError) -> Iterator[FoundItem]:
+        """The items of a part of a larger source; an error fails that part only."""
         try:
             if isinstance(document, InputError):
                 raise document
@@ -167,10 +165,12 @@ class _Walk:
         if self._depth == MAX_NESTED:
             raise InputError(
                 f"{href}: catalogues are nested more than {MAX_NESTED} deep",
-                hint="name the catalogue itself, or the items",
+                hint="give the inner catalogue, or the items",
             )
         try:
             catalog = _stac_io().stac_object_from_dict(document, href=href)
+            if not isinstance(catalog, pystac.Catalog):
+                raise TypeError("an item cannot be walked")
             linked = list(self._links_of(catalog))
         except Exception as error:
             raise malformed(href, error) from None
@@ -181,7 +181,7 @@ class _Walk:
 
     @staticmethod
     def _links_of(catalog: pystac.Catalog) -> Iterator[list[str]]:
-        """Where its items are, and then where its children are."""
+        """Hrefs of its items, and then of its children."""
         for relations in (("item", "items"), ("child",)):
             yield [
                 str(link.get_absolute_href())
@@ -195,8 +195,8 @@ class _Walk:
             for href, document in zip(hrefs, pool.map(_try_parsed, hrefs), strict=True):
                 yield from self._within(href, document)
 
-    def _pages(self, href: str | None, document: _Json | list) -> Iterator[FoundItem]:
-        """The items of a page, and of those that it goes on with."""
+    def _pages(self, href: str | None, document: _Document) -> Iterator[FoundItem]:
+        """The items of a page and of the pages after it."""
         while href is not None:
             for number, feature in enumerate(_features(document), start=1):
                 known = feature.get("id") if isinstance(feature, dict) else None
@@ -207,13 +207,14 @@ class _Walk:
                 return
             if href is not None:
                 self._seen.add(href)
-                document = _try_parsed(href)
-                if isinstance(document, InputError):
-                    yield self._failure(href, document)
+                following = _try_parsed(href)
+                if isinstance(following, InputError):
+                    yield self._failure(href, following)
                     return
+                document = following
 
     def _item(self, feature: Any, *, address: str, listing: str | None) -> Iterator[FoundItem]:
-        """One item; ``listing`` is the larger file that it stands in."""
+        """One item; ``listing`` is the larger file that contains it."""
         try:
             strict_json.check(feature)
             collection = feature.get("collection")
@@ -222,7 +223,7 @@ class _Walk:
                 return
             own = next((link["href"] for link in _links(feature) if link.get("rel") == "self"), "")
             base = absolute(own, listing) if listing and own else listing or address
-            # What it says is kept as it says it: no migration to the newest version.
+            # Fields are stored as they are, without migration to the newest version.
             item = pystac.Item.from_dict(feature, migrate=False, preserve_dict=False)
         except Exception as error:
             yield self._failure(address, malformed(address, error))
@@ -239,8 +240,8 @@ class _Walk:
         return found
 
 
-class _PatientIO(DefaultStacIO):
-    """pystac's own way to read a URL, but not for ever."""
+class _BoundedIO(DefaultStacIO):
+    """pystac's own reader of URLs, with a timeout and a limit."""
 
     def read_text_from_href(self, href: str) -> str:
         request = Request(href, headers={"User-Agent": f"pystac/{pystac.__version__}"})
@@ -249,18 +250,18 @@ class _PatientIO(DefaultStacIO):
 
 
 def _stac_io() -> pystac.StacIO:
-    """The one that a program has set for pystac (one that signs in, say), else a patient one."""
+    """The one that a program has set for pystac, to sign in for example, else our own."""
     chosen = pystac.StacIO.default()
-    return _PatientIO() if type(chosen) is DefaultStacIO else chosen
+    return _BoundedIO() if type(chosen) is DefaultStacIO else chosen
 
 
-def _next_page(href: str, document: _Json | list) -> str | None:
+def _next_page(href: str, document: _Document) -> str | None:
     link = next((one for one in _links(document) if one.get("rel") == "next"), None)
     if link is None or not link.get("href"):
         return None
     if str(link.get("method", "GET")).upper() != "GET":
         raise InputError(
-            f"{href}: its next page must be asked for by {link['method']}",
+            f"{href}: its next page needs a {link['method']} request",
             hint="save the whole search first: stac-client search ... --save items.json",
         )
     return absolute(str(link["href"]), href)
@@ -276,21 +277,21 @@ def _read(href: str) -> str:
         raise
     except FileNotFoundError:
         raise InputError(
-            f"no such file or folder: {href}", hint="look at the path for a spelling mistake"
+            f"no such file or folder: {href}", hint="check the spelling of the path"
         ) from None
     except UnicodeDecodeError:
-        raise _no_stac(href, "it is no text") from None
+        raise _not_stac(href, "it is not text") from None
     except Exception as error:
         raise InputError(
             f"{href} cannot be read: {error.__cause__ or error}",
-            hint="look whether the address is right; a file, a folder or an http(s) URL is read",
+            hint="check the address; it must be a file, a folder or an http(s) URL",
         ) from None
 
 
 def _read_url(href: str) -> str:
-    """Text from a server; local files only come by their paths, where their kind is looked at."""
+    """Text from a server.  Local files are read by their paths only, where their kind is checked."""
     io = _stac_io()
-    if isinstance(io, _PatientIO) and not href.lower().startswith(("http://", "https://")):
+    if isinstance(io, _BoundedIO) and not href.lower().startswith(("http://", "https://")):
         raise ValueError("only http and https URLs are read")
     return io.read_text(href)
 
@@ -300,13 +301,13 @@ def _limited(source: IO[bytes], href: str) -> bytes:
     if len(content) > MAX_DOCUMENT:
         raise InputError(
             f"{href} has more than {MAX_DOCUMENT >> 20} MiB",
-            hint="divide it into several files in a folder",
+            hint="split it into several files in a folder",
         )
     return content
 
 
-def _parsed(href: str, text: str) -> _Json | list:
-    """The JSON object in ``text``, or of newline-delimited ones the list; broken lines are None."""
+def _parsed(href: str, text: str) -> _Document:
+    """The JSON object in ``text``, or the list of newline-delimited ones; broken lines are None."""
     try:
         document = strict_json.loads(text)
         if isinstance(document, dict):
@@ -316,11 +317,11 @@ def _parsed(href: str, text: str) -> _Json | list:
         objects = [_object(line) for line in lines if line]
         if any(objects):
             return objects
-    raise _no_stac(href, "neither a JSON object nor newline-delimited ones")
+    raise _not_stac(href, "neither a JSON object nor newline-delimited ones")
 
 
-def _try_parsed(href: str) -> _Json | list | InputError:
-    """What a file that another one leads to holds."""
+def _try_parsed(href: str) -> _Document | InputError:
+    """The document at a link, or its error."""
     href = absolute(href, "")
     try:
         if not _URL.match(href) and (error := unreadable(Path(href))):
@@ -338,8 +339,8 @@ def _object(line: str) -> _Json | None:
     return document if isinstance(document, dict) else None
 
 
-def _features(document: _Json | list) -> list:
-    """The features of a document, which may themselves be anything."""
+def _features(document: _Document) -> list[Any]:
+    """The features of a document."""
     if isinstance(document, list):
         return document
     if document.get("type") == "Feature":
@@ -355,18 +356,18 @@ def _is_item(feature: Any) -> bool:
         return False
 
 
-def _links(document: _Json | list) -> list[_Json]:
+def _links(document: _Document) -> list[_Json]:
     links = document.get("links") if isinstance(document, dict) else None
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
 
 
 def malformed(href: str, error: Exception) -> InputError:
-    """What to raise for a document that pystac, or its reader, stumbles over."""
-    return _no_stac(href, f"{type(error).__name__}: {error}".splitlines()[0][:300])
+    """The error for a document that pystac or its reader cannot handle."""
+    return _not_stac(href, f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
 
-def _no_stac(href: str, reason: str) -> InputError:
+def _not_stac(href: str, reason: str) -> InputError:
     return InputError(
-        f"{href} is no STAC: {reason}",
-        hint="name an item, an item collection, newline-delimited items or a catalogue",
+        f"{href} is not STAC: {reason}",
+        hint="give an item, an item collection, newline-delimited items or a catalogue",
     )

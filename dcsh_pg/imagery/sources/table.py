@@ -1,4 +1,4 @@
-"""The scenes of a table that lists images with their footprints, a tile index for example."""
+"""A table that lists images with their footprints, such as a tile index."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import Polygon, box
+from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
@@ -24,21 +25,26 @@ from dcsh_pg.imagery.sources.listed import Listed, absolute
 
 
 class Row(Protocol):
-    """What a row tells; :class:`dcsh_pg.database.archives.source_table.SourceRow` is one."""
+    """A row; :class:`dcsh_pg.database.archives.source_table.SourceRow` is one."""
 
-    location: str | None
-    footprint: shapely.Geometry | None
-    crs: str | None
-    acquired: str | None
-    properties: dict[str, Any]
+    @property
+    def location(self) -> str | None: ...
+    @property
+    def footprint(self) -> BaseGeometry | None: ...
+    @property
+    def crs(self) -> str | None: ...
+    @property
+    def acquired(self) -> str | None: ...
+    @property
+    def properties(self) -> dict[str, Any]: ...
 
 
 def table_listing(rows: Iterable[Row], *, table: str, root: Path | None = None) -> Iterator[Listed]:
     """One entry for each row, for :func:`dcsh_pg.imagery.sources.listed.listed_scenes`.
 
     Args:
-        rows: in the order that the scenes shall have.
-        table: what messages call it.
+        rows: in the order of the scenes.
+        table: its name, for messages.
         root: folder that relative locations start from; None is the current one.
     """
     base = str((root or Path()).absolute() / "table")
@@ -59,20 +65,20 @@ def _record(row: Row, where: str) -> ImageMetadata:
     acquired = dates.parse_date(row.acquired) if row.acquired else None
     if row.acquired and acquired is None:
         raise InputError(
-            f"{where}: {row.acquired!r} is no date",
-            hint="2021-07-14 or 2021-07-14T10:30:00Z is one",
+            f"{where}: invalid date: {row.acquired!r}",
+            hint="write 2021-07-14 or 2021-07-14T10:30:00Z",
         )
-    frame, footprint = _place(row.footprint, row.crs)
+    frame, footprint = _georeference(row.footprint, row.crs)
     return ImageMetadata(
         where, footprint=footprint, frame=frame, acquired=acquired, properties=row.properties
     )
 
 
-def _place(
-    geometry: shapely.Geometry | None, crs: str | None
+def _georeference(
+    geometry: BaseGeometry | None, crs: str | None
 ) -> tuple[Frame | None, Polygon | None]:
-    """What a footprint tells of the place of an image: its frame where it is a box, its outline."""
-    parts = shapely.get_parts(geometry) if geometry is not None else ()
+    """The frame of an image, if its footprint is a box, and its footprint in EPSG:4326."""
+    parts = shapely.get_parts(geometry).tolist() if geometry is not None else []
     if len(parts) != 1 or not isinstance(parts[0], Polygon) or not parts[0].is_valid:
         return None, None
     polygon = orient(Polygon(shapely.force_2d(parts[0].exterior)))
@@ -94,6 +100,6 @@ def _place(
 
 @lru_cache(maxsize=64)
 def _system(crs: str) -> tuple[str, Transformer]:
-    """A CRS as WKT, and the way from it to (lon, lat)."""
+    """A CRS as WKT, and its transformer to (lon, lat)."""
     system = CRS.from_user_input(crs)
     return system.to_wkt(), Transformer.from_crs(system, "EPSG:4326", always_xy=True)

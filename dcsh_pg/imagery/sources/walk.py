@@ -1,4 +1,4 @@
-"""The files of a folder and its sub-folders, whatever else lies in it."""
+"""The files of a folder and its sub-folders."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a folder, or what stands in its place.
+    """A file of a folder.
 
     Attributes:
         path: of the file.
-        name: below the folder that was walked, with '/'.
-        error: why it cannot be read, or None: it is a named pipe, say, or its name is not UTF-8; of
-            a sub-folder that cannot be listed, too.
+        name: relative to the folder that was walked, with '/'.
+        error: why it cannot be read, or None: a named pipe, a name that is not UTF-8, or a sub-folder
+            that cannot be listed.
         is_folder: whether it is a sub-folder that cannot be listed.
     """
 
@@ -32,13 +32,13 @@ class Entry:
 
 
 def walk(folder: Path) -> Iterator[Entry]:
-    """The files of a folder and its sub-folders, in no particular order; hidden ones left out.
+    """The files of a folder and its sub-folders, in no particular order, without hidden ones.
 
-    Symbolic links are followed, and each folder is walked once: real folders first, then those to
-    which only links lead, in the order of their names.  So loops of links end.
+    Symbolic links are followed, and each folder is walked once: real folders first, then those that
+    only links lead to, in the order of their names.  So loops of links end.
     """
     seen: set[tuple[int, int]] = set()
-    folders, links = deque([folder]), deque()
+    folders, links = deque([folder]), deque[Path]()
     while folders or links:
         here = folders.popleft() if folders else links.popleft()
         try:
@@ -58,20 +58,20 @@ def walk(folder: Path) -> Iterator[Entry]:
             if _is(entry.is_dir):
                 (links if entry.is_symlink() else folders).append(path)
             else:
-                error = unreadable(path, is_ordinary=_is(entry.is_file))
-                yield Entry(path, path.relative_to(folder).as_posix(), error)
+                refusal = unreadable(path, is_regular_file=_is(entry.is_file))
+                yield Entry(path, path.relative_to(folder).as_posix(), refusal)
 
 
-def unreadable(path: Path, *, is_ordinary: bool | None = None) -> InputError | None:
-    """Why a path cannot be read or stored, or None as far as can be told without opening it.
+def unreadable(path: Path, *, is_regular_file: bool | None = None) -> InputError | None:
+    """Why a path cannot be read or stored, or None as far as is known without opening it.
 
     Args:
-        is_ordinary: whether it is an ordinary file, where that is known.
+        is_regular_file: whether it is a regular file, if that is known.
     """
     if error := address_error(str(path)):
         return error
-    if is_ordinary or is_regular(path) or not os.path.exists(path):
-        return None  # of a link that leads nowhere its opening tells more
+    if is_regular_file or is_regular(path) or not os.path.exists(path):
+        return None  # opening a broken link reports more
     return not_regular(path)
 
 
@@ -85,6 +85,6 @@ def _is(question: Callable[[], bool]) -> bool:
 def _unlisted(path: Path, folder: Path, error: OSError) -> Entry:
     refusal = InputError(
         f"folder {path} cannot be listed: {error.strerror}",
-        hint="change its permissions, or leave it out",
+        hint="change its permissions, or move it elsewhere",
     )
     return Entry(path, path.relative_to(folder).as_posix(), refusal, is_folder=True)

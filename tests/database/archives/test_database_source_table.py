@@ -135,7 +135,7 @@ def test_rows_that_tell_nothing_of_use_are_told(tmp_path):
         "public.tiles#1", "public.tiles#a.tif", "public.tiles#b.tif",
     ]  # fmt: skip
     assert "has no location" in entries[0].error.message
-    assert "'someday' is no date" in entries[1].error.message
+    assert "invalid date: 'someday'" in entries[1].error.message
     assert entries[2].uri == str(tmp_path / "b.tif")
 
 
