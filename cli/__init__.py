@@ -1,8 +1,7 @@
 """The command line: one command a file, each a thin wrapper over a documented library call.
 
-Command modules register on ``app`` and import nothing heavy at the top; what a command needs it
-imports when it runs, so that ``dcsh-pg --help`` answers at once.  ``dcsh_pg.cli.main`` gathers
-them.
+Command modules register on ``app`` and import nothing heavy at the top; a command imports what it
+needs when it runs, so that ``dcsh-pg --help`` is instant.  ``dcsh_pg.cli.main`` imports them all.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import errno
 import os
 import re
 import sys
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -22,25 +22,25 @@ from dcsh_pg.errors import INTERRUPTED, DcshError, OutputError, ServerError, Usa
 from dcsh_pg.terminal import printable
 
 PANELS = {
-    "The path": ("demo", "train", "export", "ingest"),
-    "Questions": ("search", "change", "duplicates"),
-    "For other programs": ("stac", "qgis", "pgstac"),
-    "Measuring": ("evaluate", "recall", "benchmark", "report"),
-    "What there is": ("archive", "model", "db", "native"),
+    "Get started": ("demo", "train", "export", "ingest"),
+    "Search and analyse": ("search", "change", "duplicates"),
+    "Export to GIS and STAC": ("stac", "qgis", "pgstac"),
+    "Measure": ("evaluate", "recall", "benchmark", "report"),
+    "Manage": ("archive", "model", "db", "native"),
 }
-"""The commands, one module each, as --help groups them: in the order of a user's tasks."""
+"""The commands as --help groups them, in the order of a user's tasks; each has a module."""
 
 COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
 
 class _Commands(TyperGroup):
-    """Turns every error of a command into one line, a hint and a documented exit code."""
+    """Reports every error of a command as one line, a hint and a documented exit code."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if name in self.commands]
 
-    def get_command(self, ctx, cmd_name):
-        command = super().get_command(ctx, cmd_name)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command: Any = super().get_command(ctx, cmd_name)
         for panel, names in PANELS.items():
             if cmd_name in names:
                 command.rich_help_panel = panel
@@ -49,22 +49,24 @@ class _Commands(TyperGroup):
                 one.help = _reflowed(one.help)
         return command
 
-    def make_context(self, info_name, args, parent=None, **extra):
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
         try:
             return super().make_context(info_name, args, parent, **extra)
-        except _WrongUse as error:
-            raise _refused(error) from None
+        except _ParseError as error:
+            raise _reported(error) from None
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: Any) -> Any:
         debug = ctx.params.get("debug", False)
         try:
             return super().invoke(ctx)
-        except _WrongUse as error:
-            raise _refused(error) from None
+        except _ParseError as error:
+            raise _reported(error) from None
         except DcshError as error:
             if debug:
                 raise
-            _complain(error.message, error.hint)
+            _report(error.message, error.hint)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             say("dcsh-pg: interrupted; what was committed is kept")
@@ -72,42 +74,44 @@ class _Commands(TyperGroup):
         except Exception as error:
             if debug or _is_for_the_shell(error):
                 raise
-            if _is_of_stdout(error):
+            if isinstance(error, OSError) and _is_of_stdout(error):
                 raise typer.Exit(stdout_failed(error)) from None
             if type(error).__module__.startswith("psycopg"):
                 first_line = str(error).strip().splitlines()[0]
-                _complain(
-                    f"the database said: {first_line}", getattr(error.diag, "message_hint", None)
+                diagnostic = getattr(error, "diag", None)
+                _report(
+                    f"PostgreSQL error: {first_line}", getattr(diagnostic, "message_hint", None)
                 )
                 raise typer.Exit(ServerError.exit_code) from None
-            _complain(
+            _report(
                 f"{type(error).__name__}: {error}",
-                "this looks like a bug in dcsh-pg; 'dcsh-pg --debug ...' shows where",
+                "this looks like a bug in dcsh-pg; 'dcsh-pg --debug ...' shows the traceback",
             )
             raise typer.Exit(DcshError.exit_code) from None
 
 
 def _reflowed(text: str) -> str:
-    """A docstring's paragraphs as lines, so that a terminal of any width breaks them well."""
+    """A docstring with one line a paragraph, for a terminal of any width to wrap."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
-_WrongUse = typer.BadParameter.__base__
-"""click's UsageError, which typer has from click or, when newer, in itself."""
+_ParseError: Any = typer.BadParameter.__base__
+"""click's UsageError, which a newer typer has a copy of."""
 
 
-def _refused(error: Exception) -> Exception:
-    """A command line that typer cannot parse, told like every other error."""
+def _reported(error: Any) -> Exception:
+    """Reports a command line that typer cannot parse; returns what to raise."""
     if type(error).__name__ == "NoArgsIsHelpError":
-        return error
-    asked = error.ctx.command_path if error.ctx else "dcsh-pg"
-    told = error.format_message().rstrip(".").replace("Value error, ", "")
-    _complain(told[0].lower() + told[1:], f"'{asked} --help' tells what it takes")
+        shown: Exception = error
+        return shown
+    command = error.ctx.command_path if error.ctx else "dcsh-pg"
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    _report(message[0].lower() + message[1:], f"see '{command} --help'")
     return typer.Exit(UsageError.exit_code)
 
 
 def _is_for_the_shell(error: Exception) -> bool:
-    """Whether typer itself knows what to do: leave, show usage, or a closed pipe."""
+    """Whether typer itself handles an error: an exit, a usage message, or a closed pipe."""
     return hasattr(error, "exit_code") or isinstance(error, typer.Abort | BrokenPipeError)
 
 
@@ -116,22 +120,22 @@ def stdout_failed(error: OSError) -> int:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with contextlib.suppress(OSError):
-        _complain(
+        _report(
             f"cannot write the output: {error.strerror or error}",
-            "make room on the disk, or send the output elsewhere",
+            "free space on the disk, or write the output elsewhere",
         )
     return OutputError.exit_code
 
 
-def _is_of_stdout(error: Exception) -> bool:
-    """Whether an error is that of a stream that cannot be written: it names no file."""
-    return isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether stdout cannot be written: then the error has no file name."""
+    return error.filename is None and error.errno in _UNWRITABLE
 
 
 _UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF, getattr(errno, "EDQUOT", None))
 
 
-def _complain(message: str, hint: str | None) -> None:
+def _report(message: str, hint: str | None) -> None:
     typer.secho(printable(f"dcsh-pg: {message}"), fg="red", err=True)
     if hint:
         say(printable(f"  hint: {hint}"))
@@ -162,5 +166,5 @@ def _root(
 ) -> None:
     """Search an imagery archive by example, in SQL.
 
-    Start with [bold]dcsh-pg demo[/bold]: the whole path on imagery that it makes itself.
+    Start with [bold]dcsh-pg demo[/bold], which trains, ingests and searches synthetic imagery.
     """

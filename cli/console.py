@@ -1,7 +1,7 @@
-"""What people see: stdout is for data, stderr for people.
+"""Output: stdout is for data, stderr for people.
 
-On a terminal a rich progress bar with rate and time left; elsewhere one plain line every few
-seconds, so that logs stay readable.
+On a terminal progress is a bar with rate and time left; elsewhere a plain line every few seconds,
+so that logs stay readable.
 """
 
 from __future__ import annotations
@@ -20,42 +20,44 @@ PLAIN_SECONDS = 5.0
 
 
 def say(text: str) -> None:
-    """Text for people, on stderr; control characters in it are escaped."""
+    """Prints text for people on stderr, with control characters escaped."""
     typer.echo(printable(text, lines=True), err=True)
 
 
 def show(text: object) -> None:
-    """A line of the answer, on stdout; control characters in it are escaped."""
+    """Prints a line of the result on stdout, with control characters escaped."""
     typer.echo(printable(str(text)))
 
 
 class _Plain(Progress):
-    def __init__(self):
-        self.text, self.total, self.done = "", None, 0
-        self.began = self.told = time.monotonic()
+    def __init__(self) -> None:
+        self._reset("", None)
 
-    def start(self, text, total=None):
+    def _reset(self, text: str, total: int | None) -> None:
         self.text, self.total, self.done = text, total, 0
-        self.began = self.told = time.monotonic()
+        self.began = self.printed = time.monotonic()
+
+    def start(self, text: str, total: int | None = None) -> None:
+        self._reset(text, total)
         say(text)
 
-    def advance(self, n=1, *, total=None):
+    def advance(self, n: int = 1, *, total: int | None = None) -> None:
         self.done += n
         self.total = total if total is not None else self.total
         now = time.monotonic()
-        if now - self.told >= PLAIN_SECONDS:
-            self.told = now
+        if now - self.printed >= PLAIN_SECONDS:
+            self.printed = now
             rate = self.done / max(now - self.began, 1e-9)
             left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
             of = f"/{self.total}" if self.total else ""
             say(f"{self.text}: {self.done}{of}, {rate:.1f}/s{left}")
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         say(printable(text))
 
 
 class _Rich(Progress):
-    def __init__(self):
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -75,28 +77,25 @@ class _Rich(Progress):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self.task, self.began, self.done = None, 0.0, 0
+        self.began, self.done = 0.0, 0
         self.bar.start()
 
-    def start(self, text, total=None):
+    def start(self, text: str, total: int | None = None) -> None:
         self.began, self.done = time.monotonic(), 0
         self.task = self.bar.add_task(printable(text), total=total, rate="")
 
-    def advance(self, n=1, *, total=None):
+    def advance(self, n: int = 1, *, total: int | None = None) -> None:
         self.done += n
         rate = self.done / max(time.monotonic() - self.began, 1e-9)
-        update = {"advance": n, "rate": f"{rate:.1f}/s"}
-        if total is not None:
-            update["total"] = total
-        self.bar.update(self.task, **update)
+        self.bar.update(self.task, advance=n, total=total, rate=f"{rate:.1f}/s")
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         self.bar.console.print(printable(text), markup=False, highlight=False)
 
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """A progress display for the time of the ``with`` block, fit for the stream it goes to."""
+    """Displays progress during the ``with`` block, as a bar on a terminal and as lines elsewhere."""
     if quiet:
         yield SILENT
     elif sys.stderr.isatty():

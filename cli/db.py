@@ -1,6 +1,6 @@
-"""``dcsh-pg db``: the schema and the embedded server.
+"""``dcsh-pg db``: the schema, rights and the embedded server.
 
-Library: :mod:`dcsh_pg.database.server.migrate`, :mod:`dcsh_pg.database.server.embedded`.
+Library: :mod:`dcsh_pg.database.server`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from dcsh_pg.errors import UsageError
 if TYPE_CHECKING:
     from dcsh_pg.database.server.schema import DatabaseStatus
 
-db = typer.Typer(no_args_is_help=True, help="The schema in the database, and the embedded server.")
+db = typer.Typer(no_args_is_help=True, help="Manage the schema, rights and the embedded server.")
 app.add_typer(db, name="db")
 
 Spatial = Annotated[
     Literal["auto", "postgis", "core"],
     typer.Option(
         "--spatial",
-        help="How footprints are kept: as PostGIS geometry, or as PostgreSQL's own polygon. "
-        "auto: PostGIS where the database has it.",
+        help="Type of footprints: postgis is geometry, core is PostgreSQL's own polygon; auto uses "
+        "PostGIS if the database has it.",
     ),
 ]
 
@@ -36,7 +36,10 @@ Spatial = Annotated[
 @db.command()
 def upgrade(
     sql: Annotated[
-        bool, typer.Option("--sql", help="Print the SQL for a DBA to run, and change nothing.")
+        bool,
+        typer.Option(
+            "--sql", help="Print the SQL for an administrator to run, and change nothing."
+        ),
     ] = False,
     spatial: Spatial = "auto",
     owner: Annotated[
@@ -44,16 +47,16 @@ def upgrade(
         typer.Option(
             "--owner",
             metavar="ROLE",
-            help="With --sql: the role that schema dcsh and all in it is to belong to.",
+            help="With --sql: owner of schema dcsh and all that is in it.",
         ),
     ] = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Make the schema or bring it up to date; harmless to repeat.
+    """Create the schema or bring it up to date; safe to repeat.
 
-    Needs no superuser where the extensions and schema dcsh are there already.
-    With --sql and --spatial no database is looked at unless --dsn names one.
+    Needs no superuser if the extensions and schema dcsh exist.
+    With --sql and --spatial no database is needed.
 
     [dim]dcsh-pg db upgrade --dsn service=maps[/dim]
     """
@@ -62,7 +65,9 @@ def upgrade(
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     if owner is not None and not sql:
-        raise UsageError("--owner needs --sql", hint="add --sql and have a DBA run the script")
+        raise UsageError(
+            "--owner needs --sql", hint="add --sql and have an administrator run the script"
+        )
     if sql:
         look = spatial == "auto" or dsn is not None
         conninfo = resolve(dsn, pg_bin=pg_bin) if look else None
@@ -79,21 +84,21 @@ def upgrade(
 def grant(
     read: Annotated[
         list[str] | None,
-        typer.Option("--read", metavar="ROLE", help="A role that is to search archives."),
+        typer.Option("--read", metavar="ROLE", help="Role that may search archives."),
     ] = None,
     write: Annotated[
         list[str] | None,
         typer.Option(
-            "--write", metavar="ROLE", help="A role that is to search, load and remove scenes."
+            "--write", metavar="ROLE", help="Role that may search archives, load and remove scenes."
         ),
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL and change nothing.")] = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Grant roles the rights to read or write all archives, those to come included.
+    """Grant roles the rights to read or write all archives, including future ones.
 
-    For the owner of schema dcsh, who alone creates and drops archives.
+    For the owner of schema dcsh, the only role that creates and drops archives.
 
     [dim]dcsh-pg db grant --read analyst --write loader --dsn service=maps[/dim]
     """
@@ -101,7 +106,7 @@ def grant(
     from dcsh_pg.database.server.connect import connect
 
     if not read and not write:
-        raise UsageError("no role is given", hint="add --read ROLE or --write ROLE")
+        raise UsageError("name at least one role", hint="add --read ROLE or --write ROLE")
     roles = [(role, False) for role in read or ()] + [(role, True) for role in write or ()]
     with connect(dsn, pg_bin=pg_bin) as conn:
         schema.require_current(conn)
@@ -118,7 +123,7 @@ def grant(
 def status(
     as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
 ) -> None:
-    """Tell which server, extensions, schema and archives there are."""
+    """Show the server, its extensions, the schema and the archives."""
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.archives.plan import search_plan
     from dcsh_pg.database.server import schema
@@ -131,19 +136,19 @@ def status(
         plans = [search_plan(conn, archive) for archive in archives]
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
     if as_json:
-        told = dataclasses.asdict(state) | {
+        report = dataclasses.asdict(state) | {
             "embedded": embedded,
             "where": where,
             "archives": [archive.name for archive in archives],
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(report, indent=2))
         return
-    revision = state.revision or "none: make it with 'dcsh-pg db upgrade'"
+    revision = state.revision or "none; create it with 'dcsh-pg db upgrade'"
     if state.revision and state.revision != state.wanted:
         revision += f" (this dcsh-pg works with {state.wanted})"
     elif state.revision and not state.current:
-        revision += ", functions of another dcsh-pg: 'dcsh-pg db upgrade'"
+        revision += ", functions of another dcsh-pg; run 'dcsh-pg db upgrade'"
     lines = {
         "server": f"PostgreSQL {state.server}{', embedded' if embedded else ''}",
         "at": where,
@@ -169,15 +174,15 @@ def status(
 
 
 def _native_index(state: DatabaseStatus, *, embedded: bool) -> str:
-    """What to tell of the extension ``dcsh_hamming``."""
+    """The state of the extension ``dcsh_hamming``, in words."""
     if state.hamming:
         newer = state.hamming_available not in (None, state.hamming)
-        more = f"; 'dcsh-pg db upgrade' brings {state.hamming_available}" if newer else ""
+        more = f"; 'dcsh-pg db upgrade' installs {state.hamming_available}" if newer else ""
         return f"dcsh_hamming {state.hamming}{more}"
     if state.hamming_available:
-        return "not in this database: 'dcsh-pg db upgrade', or CREATE EXTENSION dcsh_hamming"
+        return "not in this database; run 'dcsh-pg db upgrade' or CREATE EXTENSION dcsh_hamming"
     how = "'dcsh-pg native install'" if embedded else "'dcsh-pg native install --pg-config PATH'"
-    return f"not on the server, searches compare every code: {how} there"
+    return f"not on the server, searches compare every code; run {how} there"
 
 
 @db.command()
@@ -185,14 +190,14 @@ def url(
     require_auth: Annotated[
         bool,
         typer.Option(
-            help="Keep require_auth in the embedded server's URL. psql and other programs with a libpq "
-            "older than PostgreSQL 16 do not know it.",
+            help="Include require_auth in the embedded server's URL; libpq before PostgreSQL 16 does "
+            "not know it.",
         ),
     ] = True,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Print the database's URL, password included, for psql or QGIS; starts the embedded server.
+    """Print the database's URL, with its password, for psql or QGIS; starts the embedded server.
 
     [dim]psql "$(dcsh-pg db url)"[/dim]
     """
@@ -202,26 +207,26 @@ def url(
     text = url(resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
     if "require_auth" in text and (version := _old_psql()):
         say(
-            f"psql {version} on this machine does not know require_auth, which keeps the password from "
-            "a program that takes the server's port while it is down. For psql "
-            f"{version}: 'dcsh-pg db url --no-require-auth'"
+            f"psql {version} on this machine does not know require_auth, which protects the password "
+            "from a program that takes the server's port while it is down; for this psql use "
+            "'dcsh-pg db url --no-require-auth'"
         )
     typer.echo(text)
 
 
 def _old_psql() -> int | None:
-    """Major version of the psql here, where it is older than 16."""
+    """The major version of psql on the PATH if it is older than 16."""
     try:
-        told = subprocess.run(["psql", "--version"], capture_output=True, text=True).stdout
+        output = subprocess.run(["psql", "--version"], capture_output=True, text=True).stdout
     except OSError:
         return None
-    found = re.search(r"(\d+)", told.partition("PostgreSQL")[2])
+    found = re.search(r"(\d+)", output.partition("PostgreSQL")[2])
     return int(found[1]) if found and int(found[1]) < 16 else None
 
 
 @db.command()
 def password(pg_bin: options.PgBin = None) -> None:
-    """Give the embedded server a new password, also when the old one is lost; restarts it."""
+    """Set a new password for the embedded server, even if the old one is lost, and restart it."""
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     EmbeddedServer.of(pg_bin).change_password()
@@ -230,12 +235,12 @@ def password(pg_bin: options.PgBin = None) -> None:
 
 @db.command()
 def start(pg_bin: options.PgBin = None) -> None:
-    """Start the embedded server; other commands do so by themselves."""
+    """Start the embedded server; commands that need it do so themselves."""
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     server = EmbeddedServer.of(pg_bin)
     server.start()
-    say(f"the embedded server runs; its data is in {server.cluster}")
+    say(f"the embedded server is running; its data folder is {server.cluster}")
 
 
 @db.command()

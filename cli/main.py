@@ -1,4 +1,4 @@
-"""Entry point: gathers the commands."""
+"""The entry point: imports all commands and runs the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ for _command in COMMANDS:
 
 
 def run() -> None:
-    """Runs the command line and leaves with a documented exit code (docs/operations.md)."""
+    """Runs the command line and exits with a documented code (docs/operations.md)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: >&-
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115

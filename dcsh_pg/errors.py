@@ -1,17 +1,16 @@
-"""One family of errors: a message that names the thing, a hint that names the fix, an exit code.
+"""The errors of dcsh-pg: a message that names the object at fault, a hint with the fix, an exit code.
 
-Library calls raise these; the command line prints ``message`` and ``hint`` on stderr and leaves
-with ``exit_code``.  docs/operations.md carries the table of exit codes; a test holds the two
-together.
+Library calls raise these; the command line prints ``message`` and ``hint`` on stderr and exits
+with ``exit_code``.  docs/operations.md has the table of exit codes; a test compares them.
 """
 
 from __future__ import annotations
 
 
 def storable(text: str) -> str:
-    """Text without what UTF-8 or PostgreSQL cannot hold: lone surrogates and NUL become escapes.
+    """Text that UTF-8 and PostgreSQL can store: lone surrogates and NUL become escapes.
 
-    A file name that is not UTF-8, 'b\xfcro.tif' say, arrives with lone surrogates.
+    A file name that is not UTF-8, such as 'b\xfcro.tif', arrives with lone surrogates.
     """
     text = text.replace("\0", "\\x00")
     try:
@@ -23,17 +22,17 @@ def storable(text: str) -> str:
 
 
 def _is_file_name(text: str) -> bool:
-    """Whether all lone surrogates stand for bytes, as in names that the file system gave."""
+    """Whether all lone surrogates stand for bytes, as in names from the file system."""
     return all(not "\ud800" <= c <= "\udfff" or "\udc80" <= c <= "\udcff" for c in text)
 
 
 class DcshError(Exception):
-    """Root of the family.
+    """The base class.
 
     Attributes:
         message: one line that names the file, option or object at fault.
         hint: one line that names the fix, or None.
-        exit_code: what the command line leaves with.
+        exit_code: of the command line.
     """
 
     exit_code = 1
@@ -44,60 +43,60 @@ class DcshError(Exception):
         super().__init__(self.message)
 
     def alone(self) -> DcshError:
-        """The same error without those behind it, which may not be fit for another process."""
+        """The same error without its cause, which may not be picklable."""
         return type(self)(self.message, hint=self.hint)
 
 
 class UsageError(DcshError):
-    """An option or argument that cannot mean anything."""
+    """An option or argument is invalid."""
 
     exit_code = 2
 
 
 class ServerError(DcshError):
-    """The PostgreSQL server cannot be reached, or lacks what dcsh-pg stands on."""
+    """The PostgreSQL server cannot be reached, or lacks what dcsh-pg needs."""
 
     exit_code = 3
 
 
 class SchemaError(DcshError):
-    """The schema in the database is missing, older or newer than this dcsh-pg."""
+    """The schema in the database is missing, or older or newer than this dcsh-pg."""
 
     exit_code = 4
 
 
 class PartialSuccess(DcshError):
-    """The run ended and what could be done is stored, but some scenes failed."""
+    """The run ended and its results are stored, but some scenes failed."""
 
     exit_code = 5
 
 
 class InputError(DcshError):
-    """A file that cannot be read, or is not what it should be."""
+    """A file cannot be read or has the wrong content."""
 
     exit_code = 6
 
 
 class ModelError(DcshError):
-    """A model file that is not ours, or does not fit the archive or the imagery."""
+    """A model file is not a dcsh-pg model, or does not match the archive or the imagery."""
 
     exit_code = 7
 
 
 class OutputError(DcshError):
-    """A result that cannot be written where it was asked for."""
+    """A result cannot be written to its destination."""
 
     exit_code = 8
 
 
 class TrainingError(DcshError):
-    """A training run that cannot give usable codes (collapsed bits, loss not finite)."""
+    """A training run cannot produce usable codes (collapsed bits, a loss that is not finite)."""
 
     exit_code = 9
 
 
 class NotFound(DcshError):
-    """An archive, chip or place that is not there."""
+    """An archive, chip or place does not exist."""
 
     exit_code = 10
 

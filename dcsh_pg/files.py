@@ -1,4 +1,4 @@
-"""Output files that are complete or not there."""
+"""Output files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dcsh_pg.errors import OutputError
 
 
 def check_writable(path: Path | str) -> None:
-    """Tells whether a file can be made at ``path``, without making one.
+    """Checks that a file can be created at ``path``, without creating it.
 
     Raises:
-        OutputError: a directory or a device is there, or its folder cannot be made or written to.
+        OutputError: ``path`` is a directory or a device, or its folder cannot be created or written to.
     """
     path = Path(path)
     try:
@@ -35,11 +35,10 @@ def check_writable(path: Path | str) -> None:
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+    """A temporary path beside ``path`` that replaces it when the block succeeds.
 
-    The temporary name keeps the suffix, so that libraries that look at it do the same as for
-    ``path``.  Missing folders are made.  When the block fails nothing is left behind and an older
-    file at ``path`` stays as it was.
+    The temporary name keeps the suffix, because libraries choose a format by it.  Missing folders
+    are created.  If the block fails, nothing is left behind and an older file at ``path`` stays.
 
     Raises:
         OutputError: the file cannot be written there.
@@ -61,5 +60,5 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def _unwritable(path: Path, reason: str) -> OutputError:
     return OutputError(
         f"cannot write {path}: {reason}",
-        hint="choose a folder that you may write to and that has room",
+        hint="choose a folder that you may write to and that has free space",
     )

@@ -1,7 +1,7 @@
-"""Text that is safe to show on a terminal.
+"""Text that is safe to print on a terminal.
 
-Names of files, models and items come from others.  Printed raw, a control character in one could
-clear the screen, retitle the window or hide what follows.
+Names of files, models and items are untrusted.  Printed raw, a control character in one could clear
+the screen, retitle the window or hide what follows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _UNSAFE_IN_LINE = re.compile(f"[\t\n{_CONTROLS}{_SURROGATES}]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""The text with control characters, marks that turn its direction, and what is no character
-    written as escapes, as in ``\x1b``.
+    r"""The text with control characters, marks of text direction and lone surrogates as escapes, as
+    in ``\x1b``.
 
     Args:
-        lines: keep line breaks and tabs; otherwise these are escaped too, and the text is one line.
+        lines: keep line breaks and tabs; by default these are escaped too, so the text is one line.
     """
     unsafe = _UNSAFE if lines else _UNSAFE_IN_LINE
     return unsafe.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -10,7 +10,7 @@ import psycopg
 import shapely
 
 from dcsh_pg import codes as packed
-from dcsh_pg.database.archives import contents
+from dcsh_pg.database.archives.chip_batches import batches
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Snapshot:
     @classmethod
     def of(cls, conn: psycopg.Connection, name: str) -> Snapshot:
         columns, places = {"id": [], "code": [], "acquired": []}, []
-        for batch, footprints in contents.batches(conn, name, 10_000):
+        for batch, footprints in batches(conn, name, 10_000):
             for key, values in columns.items():
                 values += batch[key]
             places += list(footprints)

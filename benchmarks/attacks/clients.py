@@ -31,7 +31,7 @@ from brute_force import Snapshot
 
 from dcsh_pg import codes as packed
 from dcsh_pg.card import ModelCard
-from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search.change import find_changes
 from dcsh_pg.database.search.filter import Filter
@@ -39,6 +39,7 @@ from dcsh_pg.database.search.hits import hits
 from dcsh_pg.database.search.near_duplicates import near_duplicates
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery
 from dcsh_pg.database.server.connect import connect
+from dcsh_pg.database.server.connection import snapshot
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.errors import DcshError, NotFound
 
@@ -71,7 +72,7 @@ def server() -> str:
 
 def ask(conn: psycopg.Connection, name: str, rng: random.Random) -> tuple[str, bool, int]:
     """One question in one snapshot: its kind, whether the answer was right, and how long it was."""
-    with contents.snapshot(conn):
+    with snapshot(conn):
         if rng.random() < 0.5:
             seen = Snapshot.of(conn, name)
             kind, found, expected = question(conn, name, rng, seen)

@@ -13,7 +13,7 @@ import numpy as np
 import psycopg
 import shapely
 
-from dcsh_pg.database.archives import contents
+from dcsh_pg.database.archives.chip_batches import batches
 from dcsh_pg.errors import OutputError
 from dcsh_pg.files import replacing
 
@@ -78,7 +78,7 @@ def write_codes(
     )
     chips = 0
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
-        for columns, footprints in contents.batches(conn, archive_name, ROWS):
+        for columns, footprints in batches(conn, archive_name, ROWS):
             corners = shapely.bounds(footprints).T
             box_of = pyarrow.StructArray.from_arrays(
                 [pyarrow.array(values, from_pandas=True) for values in corners],

@@ -14,8 +14,9 @@ import pystac
 from dcsh_pg.catalog.codes_parquet import check_pyarrow, write_codes
 from dcsh_pg.catalog.stac_collection import CODES_ASSETS, archive_collection, codes_item
 from dcsh_pg.catalog.stac_model import model_item
-from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.registry import ArchiveRecord
+from dcsh_pg.database.server.connection import snapshot
 from dcsh_pg.files import check_writable, replacing
 
 COLLECTION, MODEL, CODES = "collection.json", "model.json", "codes.json"
@@ -52,10 +53,10 @@ def write_stac(
     check_writable(folder / COLLECTION)
     if codes:
         check_pyarrow(folder / CODES_FILE)
-    with contents.snapshot(conn):
+    with snapshot(conn):
         record = registry.get_archive(conn, archive_name)
         extent = registry.extent(conn, archive_name)
-        summaries = contents.scene_summaries(conn, archive_name)
+        summaries = registry.scene_summaries(conn, archive_name)
         collection = archive_collection(
             record, extent, summaries, license=license, source_data=source_data
         )

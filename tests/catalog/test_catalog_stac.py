@@ -21,7 +21,7 @@ from synthetic import Scene, add, card, new_archive
 from dcsh_pg.catalog import codes_parquet
 from dcsh_pg.catalog.stac import write_stac
 from dcsh_pg.catalog.stac_model import model_item
-from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, OutputError
@@ -229,7 +229,7 @@ def test_summaries_equal_those_made_by_hand(conn, scenes):
         scene = Scene(f"{n}.tif", properties=properties, proj_code=None)
         add(loader, scene, np.empty((0, 8), np.uint8))
     loader.flush()
-    found = contents.scene_summaries(conn, "places")
+    found = registry.scene_summaries(conn, "places")
     for name in ("x", "y:z"):
         told = found.get(name)
         listed = sorted(map(json.dumps, told)) if isinstance(told, list) else told
@@ -242,7 +242,7 @@ def test_values_of_more_kinds_than_anyone_reads_are_not_listed(conn):
         scene = Scene(f"{n}.tif", properties={"name": f"scene {n}", "few": str(n % 20)})
         add(loader, scene, np.empty((0, 8), np.uint8))
     loader.flush()
-    assert contents.scene_summaries(conn, "places").keys() == {"few", "proj:code"}
+    assert registry.scene_summaries(conn, "places").keys() == {"few", "proj:code"}
 
 
 def test_with_postgis_the_files_say_the_same(database, any_postgis, tmp_path):
@@ -260,7 +260,7 @@ def test_with_postgis_the_files_say_the_same(database, any_postgis, tmp_path):
 
 
 def test_the_files_tell_of_one_moment(conn, places, database, tmp_path, monkeypatch):
-    described = contents.scene_summaries
+    described = registry.scene_summaries
 
     def meanwhile_a_scene_is_stored(conn, name):
         with connect(database) as other:
@@ -269,7 +269,7 @@ def test_the_files_tell_of_one_moment(conn, places, database, tmp_path, monkeypa
             loader.flush()
         return described(conn, name)
 
-    monkeypatch.setattr(contents, "scene_summaries", meanwhile_a_scene_is_stored)
+    monkeypatch.setattr(registry, "scene_summaries", meanwhile_a_scene_is_stored)
     collection = core_is_valid(write_stac(conn, "places", tmp_path, codes=True))
     item = core_is_valid(tmp_path / "codes.json")
     assert item["properties"]["table:row_count"] == 8

@@ -37,7 +37,7 @@ def places(database):
 
 def test_upgrade_then_status(run, dsn):
     before = run("db", "status", "--dsn", dsn)
-    assert "none: make it with 'dcsh-pg db upgrade'" in before.stdout
+    assert "none; create it with 'dcsh-pg db upgrade'" in before.stdout
     done = run("db", "upgrade", "--dsn", dsn)
     assert done.exit_code == 0 and "schema dcsh: created at revision" in done.stderr
     assert "up to date at" in run("db", "upgrade", "--dsn", dsn).stderr

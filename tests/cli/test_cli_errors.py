@@ -186,7 +186,7 @@ CASES = [
     ("search fields --code nonsense", USAGE, "'nonsense'"),
     ("search field --chip 1", ABSENT, "no archive 'field'", "did you mean 'fields'?"),
     ("search FIELDS --chip 1", ABSENT, "did you mean 'fields'?"),
-    ("search other --chip 1", ABSENT, "there are: fields, kinds"),
+    ("search other --chip 1", ABSENT, "archives: fields, kinds"),
     ("search fields --image absent.png", INPUT, "absent.png"),
     ("search fields --image one.tif", INPUT, "one.tif has 1 band"),
     ("search fields --image zero.png", INPUT, "zero.png is empty"),

@@ -28,7 +28,7 @@ from dcsh_pg import Archive, CodeQuery, Filter
 from dcsh_pg import codes as packed
 from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.archives.contents import batches
+from dcsh_pg.database.archives.chip_batches import batches
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import pgstac
 from dcsh_pg.database.search.cql2 import parse_condition

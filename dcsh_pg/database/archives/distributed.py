@@ -1,6 +1,6 @@
 """Archives distributed over the workers of a Citus cluster.
 
-The chips lie on the workers; models, archives and scenes stay on the coordinator.  Every function
+The chips are on the workers; models, archives and scenes stay on the coordinator.  Every function
 of ``dcsh`` works on a distributed archive as on any other and returns the same rows.
 """
 
@@ -14,12 +14,12 @@ from dcsh_pg.database.server.rows import scalar
 
 
 def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None) -> int:
-    """Distributes an archive's chips: ``dcsh.distribute_archive``; harmless to repeat.
+    """Distributes an archive's chips: ``dcsh.distribute_archive``; safe to repeat.
 
     Args:
         conn: to the coordinator.
         name: of the archive.
-        shards: how many, 1 to 64,000; one per worker by default.
+        shards: number of shards, 1 to 64,000; one per worker by default.
 
     Returns:
         The number of shards.
@@ -34,7 +34,7 @@ def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None
 
 
 def undistribute(conn: psycopg.Connection, name: str) -> bool:
-    """Brings an archive's chips back to the coordinator: ``dcsh.undistribute_archive``.
+    """Moves an archive's chips back to the coordinator: ``dcsh.undistribute_archive``.
 
     Returns:
         False if the archive was not distributed.

@@ -1,4 +1,4 @@
-"""Which plan a search of an archive uses, and what to do where the index is not used."""
+"""The plan that a search of an archive uses, and how to make it use the index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 
 SMALL = 20_000
-"""Below so many chips comparing all codes is as fast, and the server may well choose it."""
+"""With fewer chips, comparing all codes is as fast, and the server may choose to."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class SearchPlan:
     Attributes:
         archive: its name.
         uses: 'index' or 'sequential scan'; None for an empty archive.
-        index: the index on the codes that it uses or could use, or None.
-        fix: what to do for the index to be used, or None where nothing need be done.
+        index: the exact index on the codes, used or not, or None.
+        fix: the command that makes the search use the index, or None if none is needed.
     """
 
     archive: str
@@ -34,7 +34,7 @@ class SearchPlan:
 
 
 def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10) -> SearchPlan:
-    """Asks the server to EXPLAIN the very query that finds the ``k`` nearest chips."""
+    """The plan that EXPLAIN shows for the query of the ``k`` nearest chips."""
     with sql_errors():
         explained, index, offered, others = one_row(
             conn,
@@ -59,7 +59,7 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
 
 
 def walks_an_index(explained: list[dict[str, Any]] | None) -> bool:
-    """Whether a plan, as EXPLAIN (FORMAT JSON) tells it, takes rows from an index by distance."""
+    """Whether a plan of EXPLAIN (FORMAT JSON) reads rows from an index in order of distance."""
     return any(
         node["Node Type"] == "Index Scan" and "Order By" in node for node in _nodes(explained)
     )
@@ -72,14 +72,12 @@ def _fix(archive: ArchiveRecord, index: str | None, offered: bool, others: list[
         steps = ("native install", "db upgrade", f"archive index {archive.name}")
         return ", ".join(f"dcsh-pg {step}" for step in steps) if archive.chips >= SMALL else None
     if others:
-        return (
-            f"DROP INDEX {', '.join(others)} (approximate, and could be used in the other's stead)"
-        )
+        return f"DROP INDEX {', '.join(others)} (approximate, and may be used instead of the exact one)"
     return f"dcsh-pg archive index {archive.name}"
 
 
 def _nodes(explained: list[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
-    """All nodes of a plan, with those that Citus shows of its workers' plans."""
+    """All nodes of a plan, including those of the workers' plans that Citus shows."""
     waiting = [explained[0]["Plan"]] if explained else []
     while waiting:
         node = waiting.pop()

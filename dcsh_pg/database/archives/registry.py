@@ -1,4 +1,4 @@
-"""The registry: models and archives."""
+"""The registry: models, archives, and the scenes that could not be ingested."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from dcsh_pg.errors import ModelError, NotFound, UsageError
 
 @dataclass(frozen=True)
 class ArchiveRecord:
-    """An archive as the registry knows it.
+    """A row of the registry.
 
     Attributes:
-        id: key in ``dcsh.archive``; 0 while it is not made yet.
+        id: key in ``dcsh.archive``; 0 if the archive does not exist yet.
         name: of the archive and of its table in schema ``dcsh``.
-        model_sha256: identity of its model.
-        card: what the model says about itself.
-        reading: how its scenes are cut and turned into uint8, as JSON keeps it.
-        scenes, chips: how many it holds.
-        skipped: windows left out for too few valid pixels.
+        model_sha256: SHA-256 of its model's ONNX file.
+        card: its model's card.
+        reading: how its scenes are cut and converted to uint8, as JSON.
+        scenes, chips: how many it has.
+        skipped: windows without a chip, for too few valid pixels.
         errors: scenes that could not be ingested.
-        created: when it was made.
+        created: when it was created.
     """
 
     id: int
@@ -52,7 +52,7 @@ class ArchiveRecord:
         return self.card.bits
 
     def summary(self) -> dict[str, Any]:
-        """The archive as JSON tells it."""
+        """The archive as JSON."""
         return {
             "name": self.name,
             "model": self.card.name,
@@ -102,7 +102,7 @@ def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
 
     Raises:
         NotFound: it is not stored here.
-        ModelError: what is stored has another SHA-256.
+        ModelError: the stored file has another SHA-256.
     """
     with sql_errors():
         row = conn.execute(
@@ -112,7 +112,7 @@ def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
         raise NotFound(f"no model {sha256} in the database")
     if hashlib.sha256(row[0]).hexdigest() != sha256:
         raise ModelError(
-            f"model {sha256[:12]} in the database is damaged: its SHA-256 is another",
+            f"model {sha256[:12]} in the database is damaged: its SHA-256 differs",
             hint="restore table dcsh.model from a backup",
         )
     return bytes(row[0])
@@ -121,13 +121,13 @@ def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
 def create_archive(
     conn: psycopg.Connection, name: str, model_sha256: str, reading: dict[str, Any]
 ) -> ArchiveRecord:
-    """Makes an archive for the codes of a stored model: ``dcsh.create_archive``.
+    """Creates an archive for the codes of a stored model: ``dcsh.create_archive``.
 
-    In one transaction, so that the record returned is never that of an archive which another
-    session has made in place of this one.
+    In one transaction, so that the record returned is never that of another session's archive of
+    the same name.
 
     Raises:
-        UsageError: not a legal name, taken, or the model is not stored.
+        UsageError: the name is invalid or taken, or the model is not stored.
     """
     with sql_errors(), conn.transaction():
         conn.execute("SELECT dcsh.create_archive(%s, %s, %s)", [name, model_sha256, Jsonb(reading)])
@@ -137,7 +137,7 @@ def create_archive(
 def planned_archive(
     name: str, model_sha256: str, card: ModelCard, reading: dict[str, Any]
 ) -> ArchiveRecord:
-    """The record of an archive that is not made yet: ``id`` is 0, which no archive has."""
+    """The record of an archive that does not exist yet: ``id`` is 0, which no archive has."""
     return ArchiveRecord(
         0, name, model_sha256, card, reading,
         scenes=0, chips=0, skipped=0, errors=0, created=datetime.now(timezone.utc),
@@ -147,11 +147,11 @@ def planned_archive(
 def open_or_create_archive(
     conn: psycopg.Connection, name: str, model_sha256: str, reading: dict[str, Any]
 ) -> tuple[ArchiveRecord, bool]:
-    """The archive of that name, and whether it was made here; of several sessions one makes it.
+    """The archive of that name, and whether this call created it; of several sessions one does.
 
     Raises:
-        UsageError: not a legal name, or the model is not stored.
-        NotFound: another session has made it and dropped it meanwhile.
+        UsageError: the name is invalid, or the model is not stored.
+        NotFound: another session created it and has dropped it since.
     """
     try:
         return create_archive(conn, name, model_sha256, reading), True
@@ -165,7 +165,7 @@ def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     """The archive of that name.
 
     Raises:
-        NotFound: there is none; the hint tells the nearest name.
+        NotFound: there is none; the hint suggests the nearest name.
     """
     found = _archives(conn, name)
     if found:
@@ -175,9 +175,9 @@ def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     if near:
         hint = f"did you mean '{near[0]}'?"
     elif names:
-        hint = "there are: " + ", ".join(names)
+        hint = "archives: " + ", ".join(names)
     else:
-        hint = "there is no archive yet: 'dcsh-pg ingest' makes one"
+        hint = "there is no archive yet; create one with 'dcsh-pg ingest'"
     raise NotFound(f"no archive '{name}'", hint=hint)
 
 
@@ -198,16 +198,20 @@ def drop_archive(conn: psycopg.Connection, name: str) -> None:
 
 
 def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool:
-    """Drops this very archive if it holds no scene: ``dcsh._drop_empty_archive``.
+    """Drops this very archive if it has no scene: ``dcsh._drop_empty_archive``.
 
-    Returns False when it does, or when another session has dropped it.
+    Returns False if it has one, or if another session has dropped it.
     """
     with sql_errors():
         return scalar(conn, bool, "SELECT dcsh._drop_empty_archive(%s)", [archive.id])
 
 
 def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
-    """Raises NotFound when the name now belongs to another archive, or to none."""
+    """Checks that the name still belongs to this very archive.
+
+    Raises:
+        NotFound: it belongs to another archive, or to none.
+    """
     with sql_errors():
         row = conn.execute("SELECT id FROM dcsh.archive WHERE name = %s", [archive.name]).fetchone()
     if row is None or row[0] != archive.id:
@@ -218,9 +222,8 @@ def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
 
 
 def create_code_index(conn: psycopg.Connection, name: str) -> str:
-    """Makes the index that searches of an archive use, if need be: ``dcsh.create_code_index``.
-
-    Returns its name.
+    """Creates the exact index that searches of an archive use, unless it exists:
+    ``dcsh.create_code_index``; returns its name.
 
     Raises:
         NotFound: no such archive.
@@ -259,15 +262,16 @@ def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
         NotFound: there is no archive of that name.
     """
     archive = get_archive(conn, name)
-    rows = conn.execute(
-        "SELECT uri, message, hint, at FROM dcsh.ingest_error WHERE archive_id = %s ORDER BY uri",
-        [archive.id],
-    )
-    return [IngestError(*row) for row in rows]
+    with sql_errors():
+        rows = conn.execute(
+            "SELECT uri, message, hint, at FROM dcsh.ingest_error WHERE archive_id = %s ORDER BY uri",
+            [archive.id],
+        )
+        return [IngestError(*row) for row in rows]
 
 
 def clear_ingest_errors(conn: psycopg.Connection, name: str) -> int:
-    """Forgets the errors of an archive; returns how many there were.
+    """Deletes the recorded errors of an archive; returns how many there were.
 
     Raises:
         NotFound: there is no archive of that name.
@@ -280,7 +284,7 @@ def clear_ingest_errors(conn: psycopg.Connection, name: str) -> int:
 
 
 def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
-    """Where, when and what, as JSON tells it.
+    """The bounds, times and properties of an archive, as JSON.
 
     ``bounds`` is west, south, east, north in degrees, or None; ``acquired`` the first and last
     time, or None; ``properties`` the names of the scenes' properties.
@@ -308,6 +312,16 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
     }
 
 
+def scene_summaries(conn: psycopg.Connection, name: str) -> dict[str, Any]:
+    """Property of the scenes -> its range or its values: ``dcsh._scene_summaries``.
+
+    Raises:
+        NotFound: no such archive.
+    """
+    with sql_errors():
+        return scalar(conn, dict, "SELECT dcsh._scene_summaries(%s)", [name])
+
+
 def _archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:
     with sql_errors():
         rows = conn.execute(
@@ -324,6 +338,8 @@ def _archives(conn: psycopg.Connection, name: str | None = None) -> list[Archive
             {"name": name},
         ).fetchall()
     return [
-        ArchiveRecord(*row[:3], ModelCard.from_json(row[3], source=f"archive '{row[1]}'"), *row[4:])
-        for row in rows
+        ArchiveRecord(
+            id, name, sha256, ModelCard.from_json(card, source=f"archive '{name}'"), *rest
+        )
+        for id, name, sha256, card, *rest in rows
     ]

@@ -1,4 +1,4 @@
-"""Tables of the user's own that list images, read in place: ``dcsh.source_rows``."""
+"""Tables of the user that list images, read in place: ``dcsh.source_rows``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dcsh_pg.database.server.pg_errors import sql_errors
 
 @dataclass(frozen=True)
 class SourceRow:
-    """What a row tells of an image.
+    """An image as a row describes it.
 
     Attributes:
         location: path, URL or GDAL name as the table has it, or None.
-        footprint: in ``crs``, or None where the row has none that can be read.
-        crs: authority and code, 'EPSG:26916', or WKT; None stands for EPSG:4326.
-        acquired: ISO 8601, or whatever text the column has, or None.
+        footprint: in ``crs``, or None if the row has no valid one.
+        crs: authority and code, 'EPSG:26916', or WKT; None means EPSG:4326.
+        acquired: ISO 8601, or any other text that the column has, or None.
         properties: the row's other columns.
     """
 
@@ -46,13 +46,13 @@ def source_rows(
     """The rows of a table or view, by location.
 
     Args:
-        table: SCHEMA.TABLE, quoted where SQL wants it.
+        table: SCHEMA.TABLE, quoted as in SQL.
         location, geometry, acquired: names of columns; the geometry is PostGIS's geometry or
             geography, PostgreSQL's polygon, or WKT.
 
     Raises:
         NotFound: there is no such table.
-        UsageError: it has no such column, or ``table`` names no table of a schema.
+        UsageError: it has no such column, or ``table`` is not a table's name.
         ServerError: this role may not read it.
     """
     with sql_errors():
@@ -68,6 +68,6 @@ def _geometry(text: str | None) -> shapely.Geometry | None:
     if not text:
         return None
     try:
-        return strict_wkt.loads(text) if text[0].isalpha() else shape(spatial.footprint(text))
+        return strict_wkt.loads(text) if text[0].isalpha() else shape(spatial.geojson(text))
     except (ShapelyError, ValueError):
         return None

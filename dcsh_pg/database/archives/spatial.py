@@ -1,4 +1,4 @@
-"""Footprints and areas on the wire: the one place in Python that knows both spatial layers.
+"""Footprints and areas on the wire: the one Python module that knows both spatial layers.
 
 With PostGIS a footprint is EWKB, without it PostgreSQL's ``polygon``.  All are longitude and
 latitude (EPSG:4326).
@@ -29,7 +29,7 @@ def layer_of(conn: psycopg.Connection) -> Layer:
     """The spatial layer of the schema in this database.
 
     Raises:
-        SchemaError: there is no schema.
+        SchemaError: the database has no schema dcsh.
     """
     row = conn.execute(
         """
@@ -38,15 +38,15 @@ def layer_of(conn: psycopg.Connection) -> Layer:
         """
     ).fetchone()
     if row is None:
-        raise SchemaError("no dcsh-pg schema", hint="make it with 'dcsh-pg db upgrade'")
+        raise SchemaError("no dcsh-pg schema", hint="create it with 'dcsh-pg db upgrade'")
     return "core" if row[0] == "polygon" else "postgis"
 
 
 def area_text(area: BaseGeometry, layer: Layer) -> str:
-    """An area as the text that ``dcsh.similar(..., area => ...)`` takes.
+    """An area as the text of the SQL argument ``area``.
 
     Raises:
-        UsageError: empty, invalid, or more than one plain polygon where there is no PostGIS.
+        UsageError: it is empty or invalid, or, without PostGIS, not one polygon without holes.
     """
     if area.is_empty:
         raise UsageError("the area is empty")
@@ -70,11 +70,15 @@ def area_text(area: BaseGeometry, layer: Layer) -> str:
 
 
 def footprint(text: str | None) -> dict[str, Any] | None:
+    """:func:`geojson` of a footprint that may be NULL."""
+    return None if text is None else geojson(text)
+
+
+def geojson(text: str) -> dict[str, Any]:
     """A footprint as PostgreSQL prints it (hexadecimal EWKB or polygon) -> GeoJSON geometry."""
-    if text is None:
-        return None
     if not text.startswith("("):
-        return json.loads(shapely.to_geojson(shapely.from_wkb(text)))
+        geometry: dict[str, Any] = json.loads(shapely.to_geojson(shapely.from_wkb(text)))
+        return geometry
     numbers = [float(number) for number in text.replace("(", "").replace(")", "").split(",")]
     ring = [list(corner) for corner in zip(numbers[::2], numbers[1::2], strict=True)]
     return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
@@ -99,7 +103,7 @@ def wire_footprints(
     if not np.all(shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) or np.any(
         shapely.get_num_interior_rings(polygons)
     ):
-        raise ValueError("a footprint is one polygon without holes")
+        raise ValueError("a footprint must be one polygon without holes")
     corners = shapely.get_num_coordinates(polygons)
     for n in np.unique(corners).tolist():
         rows = np.flatnonzero(corners == n)

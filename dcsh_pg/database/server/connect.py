@@ -35,7 +35,7 @@ def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Co
 def resolve(dsn: str | None = None, *, pg_bin: Path | None = None, option: str = "--dsn") -> str:
     """The libpq string of the server to use.
 
-    In this order: ``dsn`` (URL, also in SQLAlchemy's form postgresql+psycopg://, libpq string or
+    The first of: ``dsn`` (URL, also in SQLAlchemy's form postgresql+psycopg://, libpq string or
     service=NAME); the libpq environment (PGHOST, PGSERVICE, ...); DATABASE_URL; the embedded
     server, started if need be.  ``pg_bin`` asks for the embedded server with those programs.
     ``option`` is what errors call ``dsn``.

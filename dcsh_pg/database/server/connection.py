@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 from pgvector.psycopg.bit import register_bit_info
@@ -55,3 +56,15 @@ def reopen(conn: psycopg.Connection) -> psycopg.Connection:
         ServerError: as :func:`open_connection`.
     """
     return open_connection(make_conninfo(conn.info.dsn, password=conn.info.password or None))
+
+
+@contextmanager
+def snapshot(conn: psycopg.Connection) -> Iterator[None]:
+    """Makes all queries of the block see the database at one moment; nothing can be written.
+
+    Raises:
+        ServerError: the connection is in a transaction already.
+    """
+    with sql_errors(), conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield

@@ -53,7 +53,7 @@ def url(conninfo: str, *, require_auth: bool = True) -> str:
     if "," not in parts.get("host", ""):  # several hosts are written as parameters
         place = ":".join(quote(parts.pop(key), "") for key in ("host", "port") if parts.get(key))
     database = quote(parts.pop("dbname", ""), "")
-    # libpq takes '+' for itself, not for a space.
+    # libpq reads '+' as a plus sign, not as a space.
     rest = urlencode(parts, quote_via=quote)
     return f"postgresql://{user}{'@' if user else ''}{place}/{database}{'?' if rest else ''}{rest}"
 

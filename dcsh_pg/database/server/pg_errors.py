@@ -15,7 +15,7 @@ from dcsh_pg.errors import DcshError, NotFound, ServerError, UsageError
 
 @contextmanager
 def sql_errors() -> Iterator[None]:
-    """Turns what a ``dcsh`` function or the server complains about into our family of errors."""
+    """Raises errors of PostgreSQL and of ``dcsh`` functions as those of :mod:`dcsh_pg.errors`."""
     try:
         yield
     except psycopg.Error as error:
@@ -23,7 +23,7 @@ def sql_errors() -> Iterator[None]:
 
 
 def translated(error: psycopg.Error) -> DcshError:
-    """The error of our family for one of PostgreSQL's; message and hint are the server's own."""
+    """An error of PostgreSQL as one of :mod:`dcsh_pg.errors`, with the server's message and hint."""
     message = error.diag.message_primary or str(error).strip().splitlines()[0]
     hint = error.diag.message_hint
     if "statement pooling mode" in message:
@@ -49,23 +49,23 @@ def translated(error: psycopg.Error) -> DcshError:
 
 
 def _server_hint(error: psycopg.Error) -> str | None:
-    """What to do about an error that is neither in the data nor in the request."""
+    """The hint for an error that is caused neither by the data nor by the request."""
     if isinstance(error, sqlstate.QueryCanceled):
         if "statement timeout" in str(error):
             return (
-                "raise or switch off the limit: ALTER ROLE ... SET statement_timeout = 0, or "
+                "raise or disable the limit: ALTER ROLE ... SET statement_timeout = 0, or "
                 "PGOPTIONS='-c statement_timeout=0' for one command"
             )
-        return "somebody cancelled the statement; rerun the command"
+        return "another session cancelled the statement; rerun the command"
     if isinstance(error, sqlstate.LockNotAvailable):
         return "another session holds the lock; rerun the command, or raise lock_timeout"
     if is_connection_failure(error):
-        return "the connection was lost; rerun the command, what was committed is kept"
+        return "the connection was lost; rerun the command, committed work is kept"
     return None
 
 
 def is_connection_failure(error: psycopg.Error) -> bool:
-    """Whether an error means that the session has ended, by the server or on the way to it."""
+    """Whether an error means that the session ended, by the server or on the way to it."""
     if isinstance(error, _SESSION_ENDED):
         return True
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
@@ -91,7 +91,7 @@ _USAGE = (
 
 
 def unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
-    """The error of our family for a connection that was refused."""
+    """The error for a connection that was refused."""
     asked = conninfo_to_dict(conninfo)
     host = asked.get("host") or os.environ.get("PGHOST") or "the local socket"
     port = asked.get("port") or os.environ.get("PGPORT") or "5432"
@@ -101,7 +101,7 @@ def unreachable(conninfo: str, error: psycopg.OperationalError) -> ServerError:
         f"cannot open PostgreSQL at {where}: {reason}",
         hint=next(
             (hint for words, hint in _REFUSALS.items() if words in reason),
-            "see that the server runs and that host, port, database, user and password are right "
+            "check that the server runs, and check host, port, database, user and password "
             "(--dsn, or PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD)",
         ),
     )
@@ -113,11 +113,11 @@ _REFUSALS = {
     "too many connections": _CROWDED,
     "remaining connection slots": _CROWDED,
     "no more connections allowed": _CROWDED,
-    "unsupported startup parameter": "PgBouncer refuses it: leave out PGOPTIONS and options=, or name "
-    "the parameter in its ignore_startup_parameters",
+    "unsupported startup parameter": "PgBouncer refuses it: omit PGOPTIONS and options=, or add the "
+    "parameter to its ignore_startup_parameters",
     "the database system is": "the server runs; try again when it is ready",
     "server requested": "another program may have taken the server's port, so no password was sent; "
-    "see which server listens there",
+    "check which server listens there",
 }
-"""Parts of messages in English, in which a server that has no other language speaks: libpq does not
-tell the SQLSTATE of a refused connection."""
+"""Hint by a part of the message, in the server's default language: libpq does not report the SQLSTATE
+of a refused connection."""

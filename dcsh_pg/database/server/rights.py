@@ -1,8 +1,8 @@
-"""Rights of other roles than the owner: to search, and to load.
+"""Rights of roles other than the owner: to search, and to load.
 
-A role that reads may use every function that only reads, and every archive, those to come included.
-One that writes may also load archives that exist and remove scenes.  To create and drop archives and
-indexes is for the owner of schema dcsh.
+A role that reads may use every archive, including future ones, and every function that only reads.
+A role that writes may also load existing archives and remove scenes.  Only the owner of schema dcsh
+creates and drops archives and indexes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITE_ARCHIVE = "GRANT INSERT, DELETE ON dcsh.{archive} TO {role};\n"
 
 
 def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:
-    """The SQL that lets a role read or, with ``write``, read and write; one statement each.
+    """The SQL that grants a role the right to read or, with ``write``, to read and write.
 
     Raises:
         NotFound: there is no such role.
@@ -42,7 +42,7 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
         if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
             raise NotFound(
                 f"role '{role}' does not exist",
-                hint="have an administrator create it: CREATE ROLE ... LOGIN",
+                hint="as administrator: CREATE ROLE ... LOGIN",
             )
         owner = scalar(
             conn,
@@ -74,8 +74,8 @@ def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
 
     Raises:
         NotFound: there is no such role.
-        ServerError: this role may not grant it, or another one has to let ``role`` into the schema
-            of an extension or have temporary tables; what can be granted here is granted then.
+        ServerError: this role may not grant it, or only another role can grant the use of an
+            extension's schema or temporary tables; all other rights are granted then.
     """
     lines = statements(conn, role, write=write)
     with sql_errors(), conn.transaction():
@@ -87,20 +87,20 @@ def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
         ):
             raise ServerError(
                 "only the owner of schema dcsh can grant rights on it",
-                hint="run this command as the owner, or have it run what --sql prints",
+                hint="run this command as the owner, or have the owner run the SQL that --sql prints",
             )
         for line in lines:
             conn.execute(line)
-        missing = [line for line in _elsewhere(conn, role, write) if not _tried(conn, line)]
+        missing = [line for line in _elsewhere(conn, role, write) if not _is_granted(conn, line)]
     if missing:
         raise ServerError(
-            f"role '{role}' needs a right that this role cannot grant",
+            f"role '{role}' also needs a right that this role cannot grant",
             hint="have its owner run: " + " ".join(missing),
         )
 
 
 def elsewhere(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:
-    """The SQL for what ``role`` lacks outside of schema dcsh."""
+    """The SQL that grants the rights that ``role`` lacks outside schema dcsh."""
     with sql_errors():
         return _elsewhere(conn, role, write)
 
@@ -129,8 +129,8 @@ def _elsewhere(conn: psycopg.Connection, role: str, write: bool) -> list[str]:
     ]
 
 
-def _tried(conn: psycopg.Connection, statement: str) -> bool:
-    """Whether a right could be granted: without the right to do so the server only warns."""
+def _is_granted(conn: psycopg.Connection, statement: str) -> bool:
+    """Runs a GRANT; False if this role may not grant that, of which the server may only warn."""
     notices: list[psycopg.errors.Diagnostic] = []
     conn.add_notice_handler(notices.append)
     try:

@@ -1,9 +1,9 @@
-"""Sessions that nobody else's objects can get into.
+"""Sessions in which other users' objects are not on the search path.
 
 An unqualified name in a statement is looked up along the search path, and a function or operator
-that fits the types of its arguments better than one of ``pg_catalog`` is preferred.  So whoever may
-create objects in a schema of the path can have code of theirs run by others.  The functions of
-``dcsh`` have a path of their own; this is for the statements of the library.
+that matches the argument types better than one of ``pg_catalog`` is preferred.  So a user who may
+create objects in a schema of the path can make others run code.  The functions of ``dcsh`` have
+their own path; this is for the statements of the library.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dcsh_pg.database.server.rows import one_row
 
 SAFE = "SET {}search_path = pg_catalog, pg_temp"
 
-# One statement, because there may be no transactions behind a pooler; and every name in it with its
-# schema, because the path is not safe yet.
+# One statement, because a pooler may not keep the session; all names are qualified, because the path
+# is not safe yet.
 _SHARED = """
 SELECT EXISTS (
     SELECT
@@ -39,9 +39,9 @@ SELECT EXISTS (
 
 
 def make_safe(conn: psycopg.Connection) -> None:
-    """Leaves ``pg_catalog`` alone on the search path where others may create objects in a schema of it.
+    """Reduces the search path to ``pg_catalog`` if other users may create objects in its schemas.
 
-    Behind a pooler a setting would reach the sessions of others, so none is made there.
+    Behind a pooler nothing is set: the setting would reach the sessions of other clients.
     """
     shared, pid = one_row(conn, _SHARED)
     if shared and pid == conn.info.backend_pid:

@@ -11,6 +11,11 @@ MIN_PGVECTOR = (0, 7)
 
 
 def check_versions(conn: psycopg.Connection) -> None:
+    """Checks the versions of PostgreSQL and pgvector.
+
+    Raises:
+        ServerError: one is too old, or pgvector is missing.
+    """
     if conn.info.server_version < MIN_SERVER * 10000:
         raise ServerError(
             f"the server is PostgreSQL {conn.info.parameter_status('server_version')}",

@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", ".."))
 
 from synthetic import Scene, add
 
-from dcsh_pg.database.archives import load, registry
+from dcsh_pg.database.archives import copy_rows, load, registry
 from dcsh_pg.database.server.connect import connect
 
 
@@ -34,7 +34,7 @@ def main(dsn: str, name: str, where: str) -> None:
             with conn.cursor().copy(
                 "COPY pg_temp.dcsh_batch_chip FROM STDIN (FORMAT binary)"
             ) as copy:
-                copy.write(load.COPY_HEADER)
+                copy.write(copy_rows.COPY_HEADER)
                 copy.write(loader._scenes[0].chip_rows[0][:500])
                 conn.pgconn.flush()
                 die()

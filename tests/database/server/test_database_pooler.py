@@ -11,7 +11,8 @@ from pooler import MODES, pgbouncer
 from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.archive import Archive
-from dcsh_pg.database.archives import contents, registry
+from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.chip_batches import batches
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates
 from dcsh_pg.database.server import migrate
@@ -78,7 +79,7 @@ def test_loads_at_once_and_an_upgrade(pools, database, mode):
         list(threads.map(lambda conn: load(conn, "places", range(6)), conns))
         left = conns[0].execute("SELECT relname FROM pg_class WHERE relname ~ '^dcsh_batch'")
         assert left.fetchall() == [], "another client's next load would find them"
-        assert sum(len(found) for _, found in contents.batches(conns[0], "places", 7)) == 60
+        assert sum(len(found) for _, found in batches(conns[0], "places", 7)) == 60
     migrate.upgrade(pools[mode])
     with connect(database) as conn:
         stored = rows(conn, "places")
@@ -88,7 +89,7 @@ def test_loads_at_once_and_an_upgrade(pools, database, mode):
 
 def test_what_statement_mode_cannot_do_is_one_line(pools, database):
     def export(conn):
-        list(contents.batches(conn, "places", 7))
+        list(batches(conn, "places", 7))
 
     for needs_transactions in (lambda conn: load(conn, "places", range(6)), export):
         with connect(pools["statement"]) as conn:
