@@ -1,15 +1,15 @@
-"""Attacks the command line: random commands with hostile option values, names and files.
+"""Runs random commands with hostile option values, names and files.
 
     python benchmarks/attacks/commands.py --minutes 60
     python benchmarks/attacks/commands.py --seed 1 --only 4711 --verbose
 
-Commands and options are those that the program itself knows, so that new ones are attacked without
-a change here.  Every run must succeed, or fail with one line, at most one hint and a documented exit
-code; whatever it prints has no control character.  A traceback, a message that calls itself a bug, or
-more than ``SECONDS`` seconds is a fault.
+Commands and options are read from the program, so new ones are attacked without a change here.  Every
+run must succeed, or fail with one line, at most one hint and a documented exit code, and print no
+control character.  A traceback, a message that reports a bug, or more than ``SECONDS`` seconds is a
+fault.
 
-Works in a temporary folder, on an embedded server of its own or, with ``--dsn``, in a database that may
-be spoilt.  Commands that change servers, install software or train are left out.
+Works in a temporary folder, on a temporary embedded server or, with ``--dsn``, in a database that it may
+ruin.  Commands that change servers, install software or train are omitted.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from typing import get_args
 import numpy as np
 import rasterio
 import typer
-from attack import Attack, run
-from hostile_onnx import base_model
 from rasterio.transform import from_origin
+from support.attack import Attack, run
+from support.hostile_onnx import base_model
 from typer.testing import CliRunner
 
 from dcsh_pg import errors
 from dcsh_pg.cli.main import app
 
 SECONDS = 60
-LEFT_OUT = {"db", "native", "demo", "train", "export", "benchmark", "report", "pgstac"}
-OPTIONS_LEFT_OUT = {"dsn", "pg_bin", "help", "version", "debug", "scheduler", "sign", "password"}
+OMITTED = {"db", "native", "demo", "train", "export", "benchmark", "report", "pgstac"}
+OPTIONS_OMITTED = {"dsn", "pg_bin", "help", "version", "debug", "scheduler", "sign", "password"}
 CODES = {0, errors.INTERRUPTED} | {
     kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)
 }
@@ -73,7 +73,7 @@ class Place:
     def __init__(self, dsn: str | None):
         self.folder = tempfile.TemporaryDirectory(prefix="dcsh-attack-", ignore_cleanup_errors=True)
         path = Path(self.folder.name)
-        path.chmod(0o755)  # an embedded server that root starts belongs to another user
+        path.chmod(0o755)  # for root the embedded server runs as another user
         if dsn is None:
             os.environ["DCSH_PG_DATA"] = str(path / "server")
             atexit.register(_stop_server)
@@ -88,7 +88,7 @@ class Place:
         self.ingest()
 
     def ingest(self) -> None:
-        """Makes the archive and its model's file, if they are not there."""
+        """Creates the archive and its model file unless they exist."""
         Path("model.onnx").write_bytes(base_model().SerializeToString())
         made = CliRunner().invoke(
             app,
@@ -123,21 +123,21 @@ place: Place | None = None
 
 
 def commands() -> dict[str, list]:
-    """'archive show' -> its parameters, of every command that may be attacked."""
+    """'archive show' -> its parameters, for every command that may be attacked."""
     root = typer.main.get_command(app)
     found = {}
     for name, command in root.commands.items():
-        if name in LEFT_OUT:
+        if name in OMITTED:
             continue
         for below, part in getattr(command, "commands", {None: command}).items():
             words = name if below is None else f"{name} {below}"
-            found[words] = [p for p in part.params if p.name not in OPTIONS_LEFT_OUT]
+            found[words] = [p for p in part.params if p.name not in OPTIONS_OMITTED]
     return found
 
 
 def value(parameter, rng: random.Random) -> str:
-    """A value, most often of the kind that the parameter takes."""
-    # Newer versions of typer have annotations where older ones have types of click.
+    """A value, usually of the kind that the parameter accepts."""
+    # Newer versions of typer have annotations, older ones types of click.
     type_ = getattr(parameter, "type", None) or parameter.type_descriptor.annotation
     choices = getattr(type_, "choices", None) or get_args(type_)
     choices = [choice for choice in choices if isinstance(choice, str)]
@@ -207,7 +207,7 @@ def once(attack: Attack, rng: random.Random) -> None:
 
 
 def faults(result) -> list[str]:
-    """What is wrong with the outcome of a command."""
+    """The faults in the outcome of a command."""
     found = []
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         found.append(f"{type(result.exception).__name__}: {result.exception}")
@@ -220,10 +220,10 @@ def faults(result) -> list[str]:
     if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", result.stderr):
         found.append("control characters on stderr")
     if result.exit_code:
-        said = [line for line in result.stderr.splitlines() if line.startswith("dcsh-pg: ")]
+        messages = [line for line in result.stderr.splitlines() if line.startswith("dcsh-pg: ")]
         hints = [line for line in result.stderr.splitlines() if line.startswith("  hint: ")]
         if (
-            len(said) != 1
+            len(messages) != 1
             or len(hints) > 1
             or not result.stderr.splitlines()[-1].startswith(("dcsh-pg: ", "  hint: "))
         ):
@@ -236,7 +236,7 @@ def _too_slow(*_) -> None:
 
 
 def add_options(parser) -> None:
-    parser.add_argument("--dsn", help="database to use and to spoil; default: an embedded server")
+    parser.add_argument("--dsn", help="database to use and ruin; default: an embedded server")
     parser.add_argument("--verbose", action="store_true", help="print each command to stderr")
 
 

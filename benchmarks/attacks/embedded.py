@@ -1,9 +1,8 @@
-"""The embedded server under kills, full connections, damaged files and starts at once.
+"""Kills, exhausted connections, damaged files and concurrent starts of the embedded server.
 
-Each call does one thing of these to a server of the attack's own, at times while it is down, and then
-asks for what is promised: the next command opens the server, wherever it was interrupted, or fails
-with one line and a hint; every committed row is there; nobody who listens on the port gets the
-password.
+Each call does one of these to a temporary server, sometimes while it is down, and then checks the
+promises: the next command opens the server, wherever it was interrupted, or fails with one line and a
+hint; every committed row is there; a program that listens on the port does not get the password.
 
     python benchmarks/attacks/embedded.py --minutes 60
 """
@@ -16,19 +15,18 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from functools import cache
 from pathlib import Path
 
 import psutil
 import psycopg
-from attack import Attack, run
 from psycopg.conninfo import conninfo_to_dict
+from support.attack import Attack, run
+from support.port_listener import listening
 
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.postmaster import Postmaster
@@ -49,7 +47,7 @@ except ServerError as error:
     sys.exit(f"{error.message} / {error.hint}")
 """
 committed: list[int] = []
-"""The rows that must be there."""
+"""The rows that must exist."""
 
 
 def make_folder() -> Path:
@@ -61,7 +59,7 @@ def make_folder() -> Path:
 
 @cache
 def server() -> EmbeddedServer:
-    """One for all calls, with a table."""
+    """The server of all calls, with a table."""
     made = EmbeddedServer.of(folder=make_folder())
     atexit.register(made.stop)
     with made.open() as conn:
@@ -88,7 +86,7 @@ def command(what: str, folder: Path | None = None) -> subprocess.Popen:
 
 
 def kill_backend(attack: Attack, rng: random.Random) -> None:
-    """Of this client, or one of the server's own."""
+    """Kills a backend of this client, or one of the server's own processes."""
     with server().open() as conn, contextlib.suppress(psycopg.Error):
         backends = conn.execute("SELECT pid FROM pg_stat_activity").fetchall()
         os.kill(rng.choice(backends)[0], signal.SIGKILL)
@@ -102,7 +100,7 @@ def committed_now(conn: psycopg.Connection, rng: random.Random) -> None:
 
 
 def kill_server(attack: Attack, rng: random.Random) -> None:
-    """The postmaster, at times with all its children."""
+    """Kills the postmaster, sometimes with all its children."""
     served = Postmaster.of(server().cluster)
     if served is None:
         return
@@ -114,7 +112,7 @@ def kill_server(attack: Attack, rng: random.Random) -> None:
 
 
 def fill_connections(attack: Attack, rng: random.Random) -> None:
-    """A full server runs, and says that it is full."""
+    """Uses all connections: the server is running, and the error names max_connections."""
     server().open().close()
     conninfo = server().conninfo()
     held = []
@@ -139,7 +137,7 @@ def fill_connections(attack: Attack, rng: random.Random) -> None:
 
 
 def damage_file(attack: Attack, rng: random.Random) -> None:
-    """Garbage in a file beside the cluster, or none: works, or one line that names the file."""
+    """Damages or deletes a file beside the cluster: the server works, or one line names the file."""
     suffix = rng.choice((".port", ".key", ".log", ".lock"))
     file = beside(suffix)
     if rng.random() < 0.5:
@@ -165,7 +163,7 @@ def damage_file(attack: Attack, rng: random.Random) -> None:
 
 
 def damage_pid_file(attack: Attack, rng: random.Random) -> None:
-    """As after a crash of the machine, with the number of whatever runs now."""
+    """Leaves a postmaster.pid as after a crash of the machine, with the pid of any process."""
     kill_server(attack, rng)
     file = server().cluster / "postmaster.pid"
     others = [one.pid for one in psutil.process_iter() if one.pid > 1]
@@ -176,22 +174,22 @@ def damage_pid_file(attack: Attack, rng: random.Random) -> None:
 
 
 def start_at_once(attack: Attack, rng: random.Random) -> None:
-    """Several commands open it, beside others that stop it; it was up, down or killed."""
+    """Opens the server by several commands at once, while others stop it; it was up, down or killed."""
     if rng.random() < 0.7:
         rng.choice((lambda: server().stop(), lambda: kill_server(attack, rng)))()
     stops = rng.choice((0, 0, 1))
     running = [command("open") for _ in range(rng.randrange(2, 5))]
     running += [command("stop") for _ in range(stops)]
     for process in running:
-        said = process.communicate()[1]
+        message = process.communicate()[1]
         if process.returncode != 0 and not stops:
-            attack.fault("started at once", said.strip()[-500:])
-        elif "Traceback" in said:
-            attack.fault("started and stopped at once", said.strip()[-500:])
+            attack.fault("started at once", message.strip()[-500:])
+        elif "Traceback" in message:
+            attack.fault("started and stopped at once", message.strip()[-500:])
 
 
 def kill_start(attack: Attack, rng: random.Random) -> None:
-    """A command is killed while it starts the server, or makes the cluster."""
+    """Kills a command while it starts the server or creates the cluster."""
     folder = make_folder() if rng.random() < 0.3 else None
     if folder is None:
         server().stop()
@@ -212,37 +210,17 @@ def listen_in_its_place(attack: Attack, rng: random.Random) -> None:
     """Another program listens on the port while the server is down."""
     server().open().close()
     conninfo = server().conninfo()
-    password = conninfo_to_dict(conninfo)["password"].encode()
+    parts = conninfo_to_dict(conninfo)
     server().stop()
-    heard = []
-    # A password in clear text, one hashed with MD5, none at all.
-    asked = rng.choice(
-        (b"\0\0\0\x08\0\0\0\x03", b"\0\0\0\x0c\0\0\0\x05salt", b"\0\0\0\x08\0\0\0\0")
-    )
-    asked = b"R" + asked
-
-    def listen(listening: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listening.accept()
-                client.settimeout(2)
-                with client, contextlib.suppress(OSError):
-                    heard.append(client.recv(1000))
-                    client.sendall(asked)
-                    heard.append(client.recv(1000))
-
-    with socket.create_server(("127.0.0.1", int(conninfo_to_dict(conninfo)["port"]))) as listening:
-        thread = threading.Thread(target=listen, args=(listening,))
-        thread.start()
-        for attempt in (
+    with listening(int(parts["port"]), rng) as received:
+        for connect in (
             lambda: psycopg.connect(conninfo, sslmode="disable"),
             lambda: server().open(),
         ):
             with contextlib.suppress(psycopg.OperationalError):
-                attempt().close()
-        listening.shutdown(socket.SHUT_RDWR)
-    thread.join()
-    if any(password in said or said.startswith(b"p") for said in heard):
+                connect().close()
+    password = parts["password"].encode()
+    if any(password in message or message.startswith(b"p") for message in received):
         attack.fault("another program on the port", "the password was sent to it")
 
 
@@ -275,12 +253,12 @@ def once(attack: Attack, rng: random.Random) -> None:
         return
     if lost := set(committed[:-1]) - kept:
         attack.fault(f"after: {what}", f"{len(lost)} committed rows lost")
-    if stat_of(".key") != 0o600 or stat_of(".log") != 0o600:
+    if mode_of(".key") != 0o600 or mode_of(".log") != 0o600:
         attack.fault(f"after: {what}", "others can read the password or the log")
 
 
-def stat_of(suffix: str) -> int:
-    """Mode of a file; one that is gone, as an attack leaves the log of a running server, is closed."""
+def mode_of(suffix: str) -> int:
+    """Mode of a file; 0600 for one that an attack deleted."""
     file = beside(suffix)
     return file.stat().st_mode & 0o777 if file.exists() else 0o600
 

@@ -1,11 +1,11 @@
-"""Files that mean harm beside good ones.
+"""Ingests damaged, hostile and odd files beside good ones.
 
-Each call puts some forty damaged, hostile and odd files beside good scenes (see hostile_files.py), or
-hostile items into a STAC file, or hostile rows into a sidecar, and ingests them in a process with a
-limit on memory and time, into an embedded server of its own.  The good scenes must get the very rows
-of a run without the others; every scene must be counted as stored, known or failed; the process must
-leave with 0 or 5, without a traceback, and must not be killed by a signal; a server that the files
-name must not be asked; a file outside must not be read, and Ghostscript not be run.
+Each call puts about forty bad files beside good scenes (see hostile_files.py), or hostile items into a
+STAC file, or hostile rows into a sidecar, and ingests them in a process with limits on memory and time,
+into a temporary embedded server.  The good scenes must get the same rows as in a run without the
+others; every scene must be counted as stored, known or failed; the process must exit with 0 or 5,
+without a traceback, and must not die of a signal; no request may reach a server that the files name, no
+file outside may be read, and Ghostscript must not run.
 
     python benchmarks/attacks/files.py --minutes 60
 """
@@ -29,9 +29,9 @@ from pathlib import Path
 import numpy as np
 import psycopg
 import rasterio
-from attack import Attack, run
-from hostile_files import Maker, dumped, mutated, seeds
 from PIL import Image
+from support.attack import Attack, run
+from support.hostile_files import Maker, dumped, mutated, seeds
 
 MEMORY = 8 << 30
 """Bytes of address space, of which libraries and threads reserve some 3 GiB."""

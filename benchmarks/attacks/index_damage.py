@@ -1,13 +1,13 @@
-"""Damaged files of the hamming index: every answer is right or an error, and the server lives.
+"""Damages files of the hamming index: every answer is right or an error, and the server survives.
 
-Starts a PostgreSQL 18 of its own, with data checksums.  A call makes some tables, stops the server,
-damages the file of each one's index (pages lost, swapped or taken from another index, bytes flipped,
-the file cut short), starts the server and searches, changes and checks the tables.
+Starts a temporary PostgreSQL 18 with data checksums.  A call creates some tables, stops the server,
+damages the file of each one's index (lost, swapped or foreign pages, flipped bytes, a truncated file),
+restarts the server and searches, changes and checks the tables.
 
 With checksums the answers must be right or errors, whatever the damage.  The damage is also tried
-with ``ignore_checksum_failure``: there pages that were lost, files that were cut and flipped bytes of
-the fields that the index keeps for itself must do no harm; other flips may give wrong answers, but must not
-crash the server, and must be found by hamming_check if answers differ.
+with ``ignore_checksum_failure``: then lost pages, truncated files and flipped bytes in the index's own
+fields must do no harm; other flips may give wrong answers, but must not crash the server, and
+hamming_check must report them if answers differ.
 
     python benchmarks/attacks/index_damage.py --minutes 60
 """
@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
-from attack import Attack, run
-from index_server import OwnServer
 from psycopg import errors
+from support.attack import Attack, run
+from support.index_server import OwnServer
 
 PAGE = 8192
 TABLES = 12

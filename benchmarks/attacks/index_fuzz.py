@@ -1,11 +1,11 @@
-"""Random changes of a table under the hamming index, each answer compared with a sequential scan.
+"""Changes a table with the hamming index at random and compares answers with a sequential scan.
 
-Starts a PostgreSQL 18 of its own.  A call makes a table of one length of codes (nulls and duplicates
-among them) and takes some twenty steps: insertions, COPY, updates of the code, of another indexed
+Starts a temporary PostgreSQL 18.  A call creates a table of codes of one length (with nulls and
+duplicates) and takes about twenty steps: insertions, COPY, updates of the code, of another indexed
 column and of neither (HOT), deletions, VACUUM, REINDEX, rollbacks, savepoints, cancelled statements,
-TRUNCATE, kill -9 of the backend; with some, another session invalidates what is cached of the index.
-Between them it searches and compares: distances and blocks of
-``ORDER BY code <~> q``, ids of ``ORDER BY code <~> q, id``, what hamming_nearest selects, hamming_check.
+TRUNCATE, kill -9 of the backend; for some tables another session keeps invalidating relation caches.
+Between steps it compares distances and blocks of ``ORDER BY code <~> q``, ids of
+``ORDER BY code <~> q, id``, rows selected by hamming_nearest, and hamming_check.
 
     python benchmarks/attacks/index_fuzz.py --minutes 60
 """
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import random
 
-from attack import Attack, run
-from fuzzed_table import MAX_ROWS, FuzzedTable
 from psycopg import errors
+from support.attack import Attack, run
+from support.fuzzed_table import MAX_ROWS, FuzzedTable
 
 STEPS = 20
 

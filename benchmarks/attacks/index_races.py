@@ -1,11 +1,11 @@
-"""Races inside the hamming index, on purpose.
+"""Provokes races inside the hamming index.
 
-Builds the index with the points where a session can be held (sql/hamming_index/injection_point.c), starts a
-PostgreSQL 18 of its own with a standby, and then, again and again: makes a table; holds two or three
-sessions, each with an insertion, deletion, VACUUM, build or scan, at random points; lets them go on
-in random order; at times kills a held backend or the whole server with kill -9.  Afterwards the index
-must be sound, give what the table gives, hold no entry too many after VACUUM, and the standby, which
-compares each page that it replays with the primary's, must answer the same.
+Builds the index with the points at which a session can be held (sql/hamming_index/injection_point.c), starts a
+temporary PostgreSQL 18 with a standby, and then repeatedly: creates a table; holds two or three
+sessions, each with an insertion, deletion, VACUUM, build or scan, at random points; releases them in
+random order; sometimes kills a held backend or the whole server with kill -9.  Afterwards the index
+must be consistent, return what the table returns, have no dead entry after VACUUM, and the standby,
+which compares each page that it replays with the primary's, must return the same.
 
     python benchmarks/attacks/index_races.py --minutes 60
 """
@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
-from attack import Attack, run
 from psycopg import errors
+from support.attack import Attack, run
 
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.native_build import SOURCES

@@ -1,12 +1,12 @@
-"""Attacks the opening of model files: mutated and hand-made ONNX files that mean harm.
+"""Opens mutated and hand-made hostile ONNX files.
 
     python benchmarks/attacks/models.py --minutes 60
     python benchmarks/attacks/models.py --seed 1 --only 4711 --keep hostile.onnx
 
-Each file must hash correctly (a code for each image, the signs of z, the same in every batch) or be
+Each file must hash correctly (one code an image, the signs of z, the same in every batch) or be
 refused with a ModelError or an InputError of one line and a hint.  A crash, any other error, output on
-stderr, more than ``MEMORY`` bytes or ``SECONDS`` seconds, or a file read beside the model is a fault.
-Files are opened in a process of their own, so that a crash is seen.  Needs the extra ``train``.
+stderr, more than ``MEMORY`` bytes or ``SECONDS`` seconds, or reading another file is a fault.  Files are
+opened in a child process, to detect a crash.  Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from attack import Attack, run
-from hostile_onnx import MUTATIONS, base_model
+from support.attack import Attack, run
+from support.hostile_onnx import MUTATIONS, base_model
 
 MEMORY = 3 << 30
 SECONDS = 60
@@ -32,7 +32,7 @@ MODEL_MEMORY = 1 << 30
 
 
 def serve(pipe, folder: str) -> None:
-    """Opens each model that comes through the pipe and says what came of it."""
+    """Opens each model from the pipe and sends back the outcome."""
     os.chdir(folder)
     Path("beside.bin").write_bytes(bytes(1 << 16))
     resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
@@ -48,15 +48,15 @@ def serve(pipe, folder: str) -> None:
         content = pipe.recv_bytes()
         os.ftruncate(log, 0)
         outcome, fault = judge(content)
-        said = Path("stderr").read_text(errors="replace")[:200]
+        output = Path("stderr").read_text(errors="replace")[:200]
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        if fault is None and said:
-            fault = f"{outcome}, but stderr has {said!r}"
+        if fault is None and output:
+            fault = f"{outcome}, but stderr has {output!r}"
         pipe.send((outcome, fault, peak))
 
 
 def judge(content: bytes) -> tuple[str, str | None]:
-    """What came of a model, and what is wrong with that, or None."""
+    """The outcome of opening a model, and the fault in it, or None."""
     from dcsh_pg import codes
     from dcsh_pg.errors import InputError, ModelError
     from dcsh_pg.hasher import Hasher
@@ -83,7 +83,7 @@ def judge(content: bytes) -> tuple[str, str | None]:
 
 
 class Server:
-    """The process that opens models; it is started anew when one kills it."""
+    """The process that opens models; it is restarted when a model kills it."""
 
     def __init__(self):
         self.process = None
@@ -134,9 +134,7 @@ def once(attack: Attack, rng: random.Random) -> None:
 
 
 def add_options(parser) -> None:
-    parser.add_argument(
-        "--keep", type=Path, help="write each model to this file before it is tried"
-    )
+    parser.add_argument("--keep", type=Path, help="write each model to this file before opening it")
 
 
 if __name__ == "__main__":

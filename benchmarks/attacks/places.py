@@ -1,13 +1,13 @@
-"""Random rasters anywhere on Earth: are chips where their pixels are, and are their pixels right?
+"""Random rasters anywhere on Earth: are footprints and pixels of their chips right?
 
 Each call writes a raster of random CRS, transform or control points, size, type, bands, colour
-interpretation, scale and offset, most of them at the antimeridian or a pole, and reads it as an
-ingest would.  Judged are
+interpretation, scale and offset, usually at the antimeridian or a pole, and reads it as an ingest
+does.  It checks
 
 - footprints: valid, within -180..180 and -90..90, of the area that GeographicLib gives for the
-  window's edge, and around the pixels of their window;
-- pixels: against the array that was written;
-- ``dcsh.chip_at`` at random pixels, with ``--dsn``: a database of its own, with PostGIS or without.
+  window's edge, and containing the pixels of their window;
+- pixels: equal to the array that was written;
+- ``dcsh.chip_at`` at random pixels, with ``--dsn`` of a scratch database, with PostGIS or without.
 
     python benchmarks/attacks/places.py --minutes 60 --dsn postgresql:///attack
 """
@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import shapely
-from attack import Attack, run
 from pyproj import CRS, Geod, Transformer
 from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from support.attack import Attack, run
 
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry

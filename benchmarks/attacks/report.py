@@ -1,4 +1,4 @@
-"""Makes the table of docs/reliability.md from what attacks wrote with ``--out``.
+"""Prints the table of docs/reliability.md from files that attacks wrote with ``--out``.
 
 python benchmarks/attacks/report.py runs/*.json
 """

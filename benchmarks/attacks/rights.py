@@ -1,18 +1,18 @@
-"""Attacks rights: random roles with random rights, row-level security, planted objects, odd schemas.
+"""Random roles with random rights, row-level security, planted objects and odd schemas.
 
-Every call makes a database: the extensions in random schemas, which may be open to all, with hostile
-functions and operators planted where a role could; the schema made by a superuser, or for an owner by
-the script for a DBA; two archives, with a random policy on the rows of one.  Roles with random parts
-of the rights to read and to write then try every public function and command.  Faults are
+Every call creates a database: the extensions in random schemas, some of them open to all, with hostile
+functions and operators planted wherever a role could; the schema created by a superuser, or for an
+owner by the script of --sql; two archives, one with a random row-level policy.  Roles with random
+subsets of the rights to read and to write then try every public function and command.  Faults are
 
-    a planted object that was called, by whomever
-    a row that a role got and may not read, or a search that lacks one that it may
+    a planted object that was called
+    a row that a role may not read in an answer, or one that it may read missing
     a table that a role changed without the right to
-    a failure that is not one line of the family of errors, or a refusal without a hint
+    a failure that is not a DcshError of one line, or a refusal without a hint
 
     python benchmarks/attacks/rights.py --dsn postgresql://postgres@127.0.0.1:5434/postgres --minutes 60
 
-The DSN is that of a superuser, on a server with pgvector; PostGIS is used where it is there.
+The DSN is a superuser's, on a server with pgvector and optionally PostGIS.
 """
 
 from __future__ import annotations
@@ -24,82 +24,29 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import numpy as np
 import psycopg
-import shapely
-from attack import Attack, run
 from psycopg.conninfo import make_conninfo
+from support.attack import Attack, run
+from support.calls import COUNTS, READS, WRITES, load
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import planted
-from synthetic import Scene, add, new_archive
+from synthetic import new_archive
 
 from dcsh_pg.database.archives import registry
-from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.database.search import near_duplicates, statistics
-from dcsh_pg.database.search.filter import Filter
-from dcsh_pg.database.search.hits import hits
-from dcsh_pg.database.search.query import CodeQuery
 from dcsh_pg.database.server import migrate, rights, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import DcshError, ServerError
 
 HOMES = ["public", "ext", '"Odd, ""schema"']
-CODES = np.random.default_rng(0).integers(0, 256, (24, 8), dtype=np.uint8)
 TABLES = ["alembic_version", "model", "archive", "scene", "ingest_error", "mine", "other"]
 RIGHT_TO_CHANGE = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 
-def load(conn, name: str, uri: str) -> None:
-    loader = Loader(conn, registry.get_archive(conn, name))
-    boxes = [shapely.box(n % 5, n // 5, n % 5 + 1, n // 5 + 1) for n in range(len(CODES))]
-    add(loader, Scene(uri, properties={"label": uri}), CODES, boxes)
-    loader.flush()
-    loader.record_error("broken.tif", "cannot be read", None)
-
-
-def read_all(call):
-    """The ids that a reading call returns, for each archive."""
-    return lambda conn, name: {row.id for row in call(conn, name)}
-
-
-CODE = CODES[3].tobytes()
-AREA = shapely.box(0, 0, 9, 9)
-READS = {
-    "similar": read_all(lambda c, n: hits(c, n, CodeQuery(CODE), k=100)),
-    "similar in an area": read_all(
-        lambda c, n: hits(c, n, CodeQuery(CODE), Filter(area=AREA), 100)
-    ),
-    "within": read_all(lambda c, n: hits(c, n, CodeQuery(CODE), Filter(max_distance=64), None)),
-    "near_duplicates": read_all(lambda c, n: near_duplicates.near_duplicates(c, n, 63)),
-    "layer": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}_layer")},
-    "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh._chips(%s)", [n])},
-    "table": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}")},
-}
-COUNTS = {
-    "code_statistics": lambda c, n: statistics.code_statistics(c, n).chips,
-    "coverage": lambda c, n: sum(cell.chips for cell in statistics.coverage(c, n, cell=90.0)),
-    "frequent_codes": lambda c, n: sum(
-        code.chips for code in statistics.frequent_codes(c, n, most=1000)
-    ),
-}
-WRITES = {
-    "load": lambda c, n: load(c, n, "new.tif"),
-    "remove_scene": lambda c, n: registry.remove_scene(c, n, "a.tif"),
-    "create_code_index": lambda c, n: registry.create_code_index(c, n),
-    "drop_code_index": lambda c, n: registry.drop_code_index(c, n),
-    "create_archive": lambda c, n: new_archive(c, n + "_more"),
-    "drop_archive": lambda c, n: registry.drop_archive(c, n),
-    "grant": lambda c, n: rights.grant(c, "pg_monitor", write=True),
-    "lock": lambda c, n: c.execute("LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE"),
-    "create_pgstac_view": lambda c, n: c.execute("SELECT dcsh.create_pgstac_view(%s)", [n]),
-}
-
-
 @contextmanager
 def database(admin: str, names: list[str]):
-    """A new database and login roles; both are dropped at the end."""
+    """A new database and login roles, dropped at the end."""
     name = f"dcsh_attack_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(admin, autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE template0")
@@ -115,7 +62,7 @@ def database(admin: str, names: list[str]):
 
 
 def prepare(admin, rng: random.Random, planter: str) -> None:
-    """The extensions in random schemas, open to all or not, and planted objects."""
+    """Creates the extensions in random schemas, some open to all, and the schema of the planter."""
     for home in HOMES[1:]:
         admin.execute(f"CREATE SCHEMA {home}")
         admin.execute(f"GRANT {rng.choice(['USAGE', 'CREATE, USAGE'])} ON SCHEMA {home} TO PUBLIC")
@@ -133,15 +80,15 @@ def prepare(admin, rng: random.Random, planter: str) -> None:
 
 
 def plant(dsn: str, planter: str) -> int:
-    """All that a role can plant in every schema of the database."""
+    """Plants everything that a role can plant in every schema; returns the number of objects."""
     with psycopg.connect(dsn, autocommit=True) as admin:
-        # Types of schema dcsh are for all; whoever may search it can name them.
+        # A role that may search can name the types of schema dcsh.
         admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {planter}; SET ROLE {planter}")
         return sum(planted.plant(admin, schema) for schema in [*HOMES, "evil", "dcsh"])
 
 
 def state(admin) -> dict[str, tuple]:
-    """Digest of each table of schema dcsh, and what else there is in it."""
+    """Digest of each table of schema dcsh, and its relations with their rights."""
     found = {}
     for table in TABLES:
         if admin.execute("SELECT to_regclass(%s)", [f"dcsh.{table}"]).fetchone()[0] is not None:
@@ -158,7 +105,7 @@ def state(admin) -> dict[str, tuple]:
 
 
 def expect(attack: Attack, what: str, call, *arguments):
-    """The result of a call, or the error of our family that it ends with."""
+    """The result of a call, or its DcshError."""
     attack.tried(what)
     try:
         with sql_errors():
@@ -261,7 +208,9 @@ def once(attack: Attack, rng: random.Random) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dsn", required=True, help="of a superuser; databases are made beside it")
+    parser.add_argument(
+        "--dsn", required=True, help="a superuser's; databases are created on its server"
+    )
 
 
 if __name__ == "__main__":

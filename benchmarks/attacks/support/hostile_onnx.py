@@ -1,4 +1,4 @@
-"""Model files that mean harm, for ``models.py``: a sound one, and mutations of it."""
+"""Hostile model files for ``models.py``: a valid one, and mutations of it."""
 
 from __future__ import annotations
 
@@ -17,53 +17,17 @@ ODD_INTEGERS = (-(2**63), -1, 0, 1, 2, 7, 255, 2**16, 2**31, 2**40, 2**63 - 1)
 ODD_VALUES = (None, True, -1, 0, 7, 2**70, 1e308, "", "x", "a\0b", "\x1b[2J", [], [1.0], ["a"], {},
               {"a": float("nan")}, [[]] * 3, "\ud800", "9" * 5000)  # fmt: skip
 OPERATORS = [
-    "Loop",
-    "If",
-    "Scan",
-    "RandomNormalLike",
-    "RandomUniformLike",
-    "Bernoulli",
-    "Multinomial",
-    "Identity",
-    "Neg",
-    "Tile",
-    "Expand",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "NonZero",
-    "Where",
-    "Conv",
-    "Gemm",
-    "TopK",
-    "Resize",
-    "Pad",
-    "Range",
-    "ConstantOfShape",
-    "OneHot",
-    "GatherND",
-    "ScatterND",
-    "Einsum",
-    "Softmax",
-    "QuantizeLinear",
-    "StringNormalizer",
-    "SequenceAt",
-    "Optional",
-    "NonMaxSuppression",
-    "DFT",
-    "STFT",
-    "MelWeightMatrix",
-    "EyeLike",
-    "CumSum",
-    "Unique",
-    "Compress",
-    "ArgMax",
-    "Loop",
-]
+    "Loop", "If", "Scan", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+    "Multinomial", "Identity", "Neg", "Tile", "Expand", "Reshape", "Squeeze", "Unsqueeze",
+    "NonZero", "Where", "Conv", "Gemm", "TopK", "Resize", "Pad", "Range",
+    "ConstantOfShape", "OneHot", "GatherND", "ScatterND", "Einsum", "Softmax",
+    "QuantizeLinear", "StringNormalizer", "SequenceAt", "Optional", "NonMaxSuppression",
+    "DFT", "STFT", "MelWeightMatrix", "EyeLike", "CumSum", "Unique", "Compress", "ArgMax",
+]  # fmt: skip
 
 
 def base_model(bits: int = 16, bands: int = 3, seed: int = 0) -> onnx.ModelProto:
-    """A sound model of a few nodes: differences of band means, weighted."""
+    """A valid model of a few nodes: weighted differences of band means."""
     card = ModelCard(
         name="attack", method="itq", bits=bits, bands=bands, chip_size=16, input_size=16,
         mean=(0.5,) * bands, std=(0.25,) * bands, encoder="none",
@@ -216,7 +180,7 @@ def _mutate_tensor(tensor: TensorProto, rng: random.Random) -> None:
 
 
 def insert_large(model: onnx.ModelProto, rng: random.Random) -> bytes:
-    """Puts something gigantic, endless or random before z."""
+    """Inserts a gigantic, endless or random computation before z."""
     graph = model.graph
     for node in graph.node:
         node.output[:] = ["sound" if name == "z" else name for name in node.output]

@@ -1,4 +1,4 @@
-"""Damaged, hostile and odd files for ``files.py``; each maker writes one below a folder."""
+"""Damaged, hostile and odd files for ``files.py``; each maker writes one into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All chips of an archive at one moment, and the answers to questions about them by comparing all."""
+"""All chips of an archive at one moment, and searches of them by brute force."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Snapshot:
         )
 
     def during(self, since: datetime | None, until: datetime | None) -> np.ndarray:
-        """Which were acquired then, bool (N,)."""
+        """Which chips were acquired in the interval, bool (N,)."""
         kept = np.ones(len(self.ids), bool)
         if since is not None:
             kept &= self.times >= since.timestamp()

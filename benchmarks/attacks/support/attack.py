@@ -1,7 +1,7 @@
-"""The frame of every attack: options, a clock, counts of what was tried, and the faults found.
+"""The frame of every attack: options, a clock, counts of attempts, and the faults found.
 
-An attack is one file here with a function that tries something once, at random, and checks the
-outcome:
+An attack is one file of benchmarks/attacks with a function that tries something once, at random, and
+checks the outcome:
 
     def once(attack: Attack, rng: random.Random) -> None:
         ...
@@ -12,14 +12,14 @@ outcome:
     if __name__ == "__main__":
         run(__doc__, once)
 
-It is called until the time is up.  Every call gets a generator of its own, seeded by ``--seed`` and
-the number of the call, so that a fault can be tried again alone:
+It is called until the time is up.  Every call gets its own random generator, seeded by ``--seed`` and
+the number of the call, so that a fault can be repeated alone:
 
     python benchmarks/attacks/places.py --minutes 60
     python benchmarks/attacks/places.py --seed 1 --only 4711
 
-Prints one line per fault on stderr and the counts as JSON on stdout; ``--out`` keeps them in a file
-for ``report.py``.  The exit code is 1 if a fault was found.
+Prints one line per fault on stderr and the counts as JSON on stdout; ``--out`` also writes them to a
+file for ``report.py``.  The exit code is 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from pathlib import Path
 
 
 class Attack:
-    """What was tried, how often, and what was found.
+    """The attempts and the faults of a run.
 
     Attributes:
         options: the parsed command line.
-        counts: how often each thing was tried.
+        counts: number of attempts of each kind.
         faults: one dictionary per fault: ``what``, ``detail``, ``call``.
     """
 
@@ -55,12 +55,12 @@ class Attack:
         self.counts[what] += times
 
     def fault(self, what: str, detail: str) -> None:
-        """Records a promise that was broken."""
+        """Records a broken promise."""
         self.faults.append({"what": what, "detail": detail, "call": self.call})
         print(f"fault in call {self.call}: {what}: {detail}", file=sys.stderr, flush=True)
 
     def to_json(self, name: str, seconds: float) -> dict:
-        """The outcome, as ``report.py`` reads it."""
+        """The outcome for ``report.py``."""
         return {
             "attack": name,
             "seed": self.options.seed,
@@ -78,14 +78,14 @@ def run(
 ) -> None:
     """Runs an attack from the command line and exits with 0 or 1.
 
-    An exception out of ``once`` is a fault too: an attack catches the errors that it expects.
+    An exception from ``once`` is a fault: an attack catches the errors that it expects.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=1.0, help="how long to go on")
+    parser.add_argument("--minutes", type=float, default=1.0, help="duration")
     parser.add_argument("--seed", type=int, default=0, help="random seed")
-    parser.add_argument("--only", type=int, metavar="N", help="repeat call N alone")
+    parser.add_argument("--only", type=int, metavar="N", help="repeat only call N")
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     if add_options:
         add_options(parser)

@@ -1,4 +1,4 @@
-"""A PostgreSQL of an attack's own with the native index, which it may kill and damage."""
+"""A PostgreSQL with the native index that an attack may kill and damage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OwnServer:
             conn.execute("CREATE EXTENSION IF NOT EXISTS dcsh_hamming CASCADE")
 
     def connect(self) -> psycopg.Connection:
-        """When the server has recovered, if it crashed."""
+        """Connects once the server has recovered, if it crashed."""
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -51,7 +51,7 @@ class OwnServer:
 
 
 def kill(conn: psycopg.Connection, dsn: str) -> None:
-    """kill -9 of a session's backend; returns when the server has noticed and restarts itself."""
+    """Kills a session's backend with SIGKILL; returns once the server has noticed and restarts."""
     with psycopg.connect(dsn, autocommit=True) as witness:
         os.kill(conn.info.backend_pid, signal.SIGKILL)
         for victim in (conn, witness):

@@ -1,7 +1,7 @@
-"""``dcsh-pg ingest`` as a process of its own, to which harm comes at a chosen moment.
+"""``dcsh-pg ingest`` in a process that is killed or cut off at a chosen moment.
 
-It is forked from a process that has everything imported, so that hundreds of them can be killed in
-some minutes.  The moment is an exchange with the server: the n-th time that it waits for an answer.
+It is forked from a process that has imported everything, so that hundreds of them can be killed in
+minutes.  The moment is an exchange with the server: the n-th time that it waits for an answer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import psycopg
 from dcsh_pg.ingest import storing
 
 SECONDS = 60
-"""What an ingest takes at most; more is a fault."""
+"""The most time an ingest may take; more is a fault."""
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["dcsh_pg.cli.main", "dcsh_pg.archive", "onnxruntime", "rasterio",
                              "pydantic.type_adapter", "numpy.ma"])  # fmt: skip
 
 
-def ingest(command: list[str], flush: int, at: int | None, harm: str, said: str) -> None:
-    """What a forked process does: ``dcsh-pg ingest``, harmed at the exchange ``at``."""
+def ingest(command: list[str], flush: int, at: int | None, harm: str, output: str) -> None:
+    """Runs ``dcsh-pg ingest`` in the forked process, harmed at the exchange ``at``."""
     from dcsh_pg.cli.main import run
 
-    with open(said, "w") as file:
+    with open(output, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     storing.FLUSH_CHIPS = flush
@@ -71,17 +71,19 @@ def postmaster(conn: psycopg.Connection) -> int:
 
 
 class Ingest:
-    """An ingest that runs; ``harm`` is done to it when it speaks to the server for the time ``at``."""
+    """A running ingest; ``harm`` happens at its exchange number ``at`` with the server."""
 
     def __init__(self, place, dsn, *sources, model=0, flush=30, harm="", at=None):
-        self.said = place.folder / uuid.uuid4().hex
+        self.output = place.folder / uuid.uuid4().hex
         command = ["a", *map(str, sources), "--quiet", "--batch-size", "8", "--threads", "2",
                    "--model", str(place.models[model]), "--dsn", dsn]  # fmt: skip
-        self.process = FORK.Process(target=ingest, args=(command, flush, at, harm, str(self.said)))
+        self.process = FORK.Process(
+            target=ingest, args=(command, flush, at, harm, str(self.output))
+        )
         self.process.start()
 
     def is_paused(self) -> bool:
-        """Waits until it is paused (True) or has ended."""
+        """Waits until it is paused (True) or has ended (False)."""
         while self.process.exitcode is None:
             status = Path(f"/proc/{self.process.pid}/stat").read_text()
             if status.rpartition(")")[2].split()[0] == "T":
@@ -94,14 +96,14 @@ class Ingest:
             os.kill(self.process.pid, signal.SIGCONT)
 
     def end(self, *allowed: int) -> int:
-        """Waits for its end; an exit code but 0 and those ``allowed`` is a fault."""
+        """Waits for its end; an exit code other than 0 and those ``allowed`` is a fault."""
         self.process.join(SECONDS)
         code = self.process.exitcode
         if code is None:
             self.process.kill()
             raise AssertionError(f"no end after {SECONDS} s")
-        said = self.said.read_text() if self.said.exists() else ""
-        self.said.unlink(missing_ok=True)
+        output = self.output.read_text() if self.output.exists() else ""
+        self.output.unlink(missing_ok=True)
         if code not in (0, *allowed):
-            raise AssertionError(f"exit code {code}: {said.strip()[-600:]}")
+            raise AssertionError(f"exit code {code}: {output.strip()[-600:]}")
         return code

@@ -1,4 +1,4 @@
-"""The nodes of a Citus cluster, to kill them and start them again; for ``distributed.py``."""
+"""Kills and restarts the nodes of a Citus cluster, for ``distributed.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 90
 
 
 def kill_all(processes: list[int]) -> None:
-    """SIGKILL, and waits until they are gone."""
+    """Sends SIGKILL and waits until the processes are gone."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
@@ -29,8 +29,8 @@ class Nodes:
     """The coordinator and the workers, all on this machine.
 
     Attributes:
-        dsn: of the coordinator, as superuser; with durable commits, or a crash of the coordinator
-            would lose what workers have.
+        dsn: of the coordinator, as superuser; with durable commits, because a crash of the
+            coordinator would lose what workers have committed.
         nodes: name -> DSN.
     """
 
@@ -57,7 +57,7 @@ class Nodes:
         return sum(self.sql(query, node)[0][0] for node in self.nodes)
 
     def kill_server(self, node: str) -> None:
-        """All processes of a node at once, as a power cut would."""
+        """Kills all processes of a node at once, as a power cut does."""
         ((pid,),) = self.sql(r"SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)", node)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         kill_all([int(pid), *map(int, children)])
@@ -70,7 +70,7 @@ class Nodes:
         kill_all([pid for (pid,) in self.sql(query, node, application)])
 
     def recover(self, finish: bool = True) -> None:
-        """Starts what is down, lets commits go on, and finishes what was prepared."""
+        """Restarts nodes that are down, releases commits, and finishes prepared transactions."""
         until = time.monotonic() + SECONDS
         while time.monotonic() < until:
             try:

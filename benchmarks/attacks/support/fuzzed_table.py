@@ -7,9 +7,10 @@ import threading
 from functools import cache
 
 import psycopg
-from attack import Attack
-from index_server import OwnServer, kill
 from psycopg import errors
+
+from support.attack import Attack
+from support.index_server import OwnServer, kill
 
 LENGTHS = (8, 9, 16, 31, 32, 63, 64, 64, 64, 65, 100, 128, 200, 256, 500, 512, 1000, 1024)
 POOL = 1024
@@ -23,7 +24,7 @@ def server() -> OwnServer:
 
 
 class Invalidations:
-    """Another session that has everyone forget what is cached of the index, again and again."""
+    """Another session that keeps invalidating what sessions have cached of the index."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -75,7 +76,7 @@ class FuzzedTable:
             f"CREATE {logged} TABLE t (id bigint, n integer, note integer, code bit({self.bits}))"
             f" WITH (fillfactor = {rng.choice([30, 90, 100])}, parallel_workers = {rng.choice([0, 2])})"
         )
-        # Codes out of line are fetched while their entries are made: then the catalog is looked up.
+        # Codes stored out of line are fetched while entries are built, which reads the catalog.
         self.is_toasted = self.bits >= 256 and rng.random() < 0.5
         if self.is_toasted:
             self.conn.execute("ALTER TABLE t ALTER code SET STORAGE EXTERNAL, ADD filler text"
@@ -101,7 +102,7 @@ class FuzzedTable:
         return f"hashint8extended(id, {self.rng.getrandbits(30)}) % {divisor} = 0"
 
     def new_code(self, number: str) -> str:
-        """Of the pool by a hash, at times null, at times far from all others."""
+        """A code of the pool by a hash; sometimes null, sometimes far from all others."""
         salt = self.rng.getrandbits(30)
         drawn = f"(SELECT p.code FROM pool p WHERE p.slot = hashint8extended({number}, {salt}) & {POOL - 1})"
         if self.rng.random() < 0.2:
@@ -151,7 +152,7 @@ class FuzzedTable:
         try:
             self.conn.execute(f"REINDEX INDEX {self.rng.choice(['', 'CONCURRENTLY'])} t_code")
         except errors.DeadlockDetected:  # with the session that renames the index
-            self._mend_index()
+            self._repair_index()
         self.attack.tried("reindexes")
 
     def truncate(self) -> None:
@@ -187,10 +188,10 @@ class FuzzedTable:
             self.attack.tried("cancelled statements")
         finally:
             self._end_timeout()
-            self._mend_index()
+            self._repair_index()
 
-    def _mend_index(self) -> None:
-        """After REINDEX CONCURRENTLY did not end."""
+    def _repair_index(self) -> None:
+        """Repairs the index after an interrupted REINDEX CONCURRENTLY."""
         self.conn.execute("DROP INDEX IF EXISTS t_code_ccnew, t_code_ccold")
         if not self.conn.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 't_code'::regclass").fetchone()[0]:  # fmt: skip
             self.conn.execute("REINDEX INDEX t_code")
