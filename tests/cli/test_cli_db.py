@@ -53,7 +53,7 @@ def test_upgrade_sql_is_a_script_for_psql(run, dsn):
     assert json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)["revision"]
 
 
-def test_the_embedded_server_starts_tells_its_url_and_stops(run, monkeypatch, server_folder):
+def test_the_embedded_server_starts_prints_its_url_and_stops(run, monkeypatch, server_folder):
     monkeypatch.setenv("DCSH_PG_DATA", str(server_folder / "cli"))
     assert "was not running" in run("db", "stop").stderr
     assert run("db", "start").exit_code == 0
@@ -70,7 +70,7 @@ def test_the_embedded_server_starts_tells_its_url_and_stops(run, monkeypatch, se
 
 
 @pytest.mark.parametrize(("version", "is_old"), [("15.18 (Debian)", True), ("16.0", False)])
-def test_an_old_psql_is_told_what_it_does_not_know(run, monkeypatch, tmp_path, version, is_old):
+def test_db_url_warns_of_an_old_psql(run, monkeypatch, tmp_path, version, is_old):
     psql = tmp_path / "psql"
     psql.write_text(f"#!/bin/sh\necho 'psql (PostgreSQL) {version}'\n")
     psql.chmod(0o755)
@@ -96,7 +96,7 @@ def test_archives_are_listed_shown_and_dropped(run, places):
     assert gone.exit_code == NotFound.exit_code
 
 
-def test_a_database_that_will_not_do(run, dsn):
+def test_an_unusable_database_is_refused(run, dsn):
     empty = run("archive", "list", "--dsn", dsn)
     assert empty.exit_code == SchemaError.exit_code and "dcsh-pg db upgrade" in empty.stderr
     nowhere = run("db", "status", "--dsn", "postgresql://127.0.0.1:1/x")

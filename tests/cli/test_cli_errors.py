@@ -1,4 +1,4 @@
-"""What a stranger with bad luck meets: one line, one hint, a documented exit code, no noise."""
+"""Errors of the command line: one line, one hint, a documented exit code."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pictures(folder: Path, count: int, size: int = 64):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, model_file) -> Path:
-    """A folder full of traps."""
+    """A folder of good and bad files."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -123,7 +123,7 @@ def invoke(*arguments: str):
 
 
 def check(code: int, stdout: str, stderr: str, expected: int, *words: str) -> None:
-    """One line that says what, one that says what to do, and nothing else."""
+    """Checks for one line of message, one line of hint, and nothing else."""
     assert code == expected, stderr
     assert stdout == ""
     lines = stderr.splitlines()
@@ -262,19 +262,19 @@ CASES = [
 @pytest.mark.parametrize(
     ("line", "code", "words"), [(c[0], c[1], c[2:]) for c in CASES], ids=[c[0] for c in CASES]
 )
-def test_bad_luck_is_one_line_and_a_hint(archives, capfd, line, code, words):
+def test_an_error_is_one_line_and_a_hint(archives, capfd, line, code, words):
     result = invoke(*(part.replace("~", " ") for part in line.split()))
     check(result.exit_code, result.stdout, result.stderr, code, *words)
     assert capfd.readouterr() == ("", ""), "GDAL or onnxruntime spoke"
 
 
 @pytest.mark.parametrize("scene", ["four.tif", "int16.tif"])
-def test_three_of_four_bands_and_sixteen_bits_are_taken(archives, scene):
+def test_three_of_four_bands_and_sixteen_bits_are_accepted(archives, scene):
     assert invoke("ingest", "other_kinds", scene, "-m", "model.onnx", "-q").exit_code == 0
     assert invoke("archive", "drop", "other_kinds", "--yes").exit_code == 0
 
 
-def test_no_crs_is_taken_without_a_place(archives):
+def test_a_raster_without_crs_is_accepted_with_no_georeference(archives):
     options = ("-m", "model.onnx", "--chip-size", "64", "--no-georeference", "-q")
     done = invoke("ingest", "nowhere", "nocrs.tif", *options)
     assert done.exit_code == 0
@@ -293,7 +293,7 @@ def test_a_first_run_that_stores_nothing_leaves_no_archive_behind(archives):
     assert invoke("archive", "show", "tidy").exit_code == ABSENT
 
 
-def test_errors_are_forgotten_when_their_scenes_are_known_or_when_asked(archives, tmp_path):
+def test_errors_are_deleted_when_their_scenes_are_known_or_with_clear(archives, tmp_path):
     good = (Path("good.tif")).read_bytes()
     shutil.copy("good.tif", tmp_path / "a.tif")
     for name in ("b.tif", "c.tif"):
@@ -314,7 +314,7 @@ def test_errors_are_forgotten_when_their_scenes_are_known_or_when_asked(archives
     assert invoke("archive", "drop", "mended", "--yes").exit_code == 0
 
 
-def test_the_hint_for_a_raster_of_one_band_helps(archives):
+def test_the_hint_for_a_raster_of_one_band_works(archives):
     refused = invoke("ingest", "grey", "one.tif", "-m", "model.onnx", "-q")
     assert "--bands 1,1,1" in refused.stderr
     done = invoke("ingest", "grey", "one.tif", "-m", "model.onnx", "-q", "--bands", "1,1,1")
@@ -334,7 +334,7 @@ def test_a_bad_scene_among_good_ones_is_a_partial_success(archives, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_picture_of_another_scale_is_told(archives):
+def test_a_query_image_of_another_scale_is_reported(archives):
     small = invoke("search", "fields", "--image", "pictures/0.png", "-f", "csv")
     assert small.exit_code == 0
     assert "0.png covers 0.38 times the width of a chip of archive 'fields'" in small.stderr
@@ -342,7 +342,7 @@ def test_a_picture_of_another_scale_is_told(archives):
     assert (fitting.exit_code, fitting.stderr) == (0, "")
 
 
-def test_nothing_near_is_told_by_random_pairs(archives):
+def test_a_search_without_similar_hits_says_so(archives):
     options = ("-m", "model.onnx", "--chip-size", "64", "--stride", "4", "-q")
     assert invoke("ingest", "many", "good.tif", *options).exit_code == 0
     code = code_of(Archive.open("many", dsn=os.environ["DATABASE_URL"]).connection, "many", 1)
@@ -439,7 +439,7 @@ def test_a_missing_extra_is_named(archives, module, line, extra):
 @pytest.mark.parametrize(
     "line", ["model save fields saved.onnx", "train pictures -o full --epochs 1 --bits 16 -q"]
 )
-def test_no_space_is_told_and_leaves_no_half_file(archives, place, line):
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(archives, place, line):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
@@ -452,7 +452,7 @@ def test_no_space_is_told_and_leaves_no_half_file(archives, place, line):
 
 
 @pytest.mark.parametrize("line", ["search fields --chip 1 -k 9", "archive list", "--help"])
-def test_a_full_disk_behind_stdout_is_told(archives, line):
+def test_a_full_disk_behind_stdout_is_reported(archives, line):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*PROGRAM, *line.split()], stdout=full, stderr=subprocess.PIPE, text=True
@@ -460,7 +460,7 @@ def test_a_full_disk_behind_stdout_is_told(archives, line):
     check(done.returncode, "", done.stderr, OUTPUT, "No space left on device", "make room")
 
 
-def test_a_map_that_finds_no_room_is_one_line(archives, place):
+def test_a_map_on_a_full_disk_fails_with_one_line(archives, place):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
@@ -472,7 +472,7 @@ def test_a_map_that_finds_no_room_is_one_line(archives, place):
     assert not (place / "hits.map.pdf").exists()
 
 
-def test_a_stream_that_is_closed_is_no_error(archives):
+def test_a_closed_stream_is_not_an_error(archives):
     done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *PROGRAM, "archive", "list"])
     assert done.returncode == 0
 
@@ -517,7 +517,7 @@ def interrupted(line: str, is_underway) -> tuple[int, str, str]:
     return process.returncode, out, said + rest
 
 
-def test_ctrl_c_stops_an_ingest_that_can_be_run_again(archives, scenes):
+def test_ctrl_c_stops_an_ingest_that_can_be_rerun(archives, scenes):
     line = f"ingest stopped {scenes} -m model.onnx --stride 12"
     code, out, said = interrupted(line, lambda said: "hashing" in said)
     assert (code, out) == (errors.INTERRUPTED, "")

@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: every command has help, errors are one line."""
+"""The command line: every command has help, and errors are one line."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def commands(group, prefix=()):
 ALL = list(commands(get_command(app)))
 
 
-def test_commands_stand_in_the_order_of_the_tasks():
+def test_help_lists_commands_in_the_order_of_the_tasks():
     assert get_command(app).list_commands(None) == list(COMMANDS)
 
 

@@ -1,4 +1,4 @@
-"""Distributing an archive over a Citus cluster, and bringing it back.
+"""Distributing an archive over a Citus cluster, and undistributing it.
 
 That searches, loads and layers work on a distributed archive is tested where they are tested on one
 server, with the fixture ``any_deployment``.
@@ -74,7 +74,7 @@ def answers(conn):
     ]
 
 
-def test_there_and_back_with_the_same_rows_answers_comments_and_grants(conn):
+def test_distributing_and_back_keeps_rows_answers_comments_and_grants(conn):
     conn.execute("GRANT SELECT ON dcsh.places, dcsh.places_layer TO pg_monitor WITH GRANT OPTION")
     stored, found, before = rows(conn, "places"), answers(conn), described(conn)
     assert distributed.distribute(conn, "places", shards=5) == 5
@@ -91,7 +91,7 @@ def test_there_and_back_with_the_same_rows_answers_comments_and_grants(conn):
     assert described(conn) == before
 
 
-def test_one_shard_per_worker_and_harmless_to_repeat(conn):
+def test_one_shard_per_worker_and_safe_to_repeat(conn):
     workers = len(worker_dsns(conn.info.dsn))
     assert distributed.distribute(conn, "places") == workers
     assert distributed.distribute(conn, "places") == workers
@@ -102,7 +102,7 @@ def test_one_shard_per_worker_and_harmless_to_repeat(conn):
         distributed.distribute(conn, "nowhere")
 
 
-def test_the_index_is_made_and_dropped_on_every_shard_and_the_archive_with_them(conn):
+def test_the_index_is_created_and_dropped_on_every_shard_and_with_the_archive(conn):
     def shards():
         found = []
         for worker in worker_dsns(conn.info.dsn):
@@ -132,7 +132,7 @@ def test_the_index_is_made_and_dropped_on_every_shard_and_the_archive_with_them(
     assert shards() == []
 
 
-def test_a_query_that_waited_for_undistribute_is_refused_and_right_when_repeated(conn):
+def test_a_query_that_waited_for_undistribute_fails_and_succeeds_when_repeated(conn):
     """Its snapshot is older than the rows of the new table."""
     queries = [
         "dcsh.similar_to('places', 11)",
@@ -200,7 +200,7 @@ def half_committed(conn, scene):
         conn.execute("SELECT recover_prepared_transactions()")
 
 
-def test_chips_of_an_unfinished_commit_are_not_left_behind(conn):
+def test_no_chips_of_an_unfinished_commit_remain(conn):
     """Whoever removes, replaces or moves what is not visible yet would double or lose it."""
     distributed.distribute(conn, "places", shards=3)
     (scene,) = conn.execute("SELECT id FROM dcsh.scene WHERE uri = '1.tif'").fetchone()
@@ -248,7 +248,7 @@ def test_status_shows_the_plan_of_the_shards(conn):
     assert plan.uses == ("sequential scan" if plan.index is None else "index")
 
 
-def test_a_load_whose_worker_is_lost_stores_nothing_and_repeats_cleanly(conn):
+def test_a_load_that_loses_a_worker_stores_nothing_and_can_be_repeated(conn):
     distributed.distribute(conn, "places")
     before = rows(conn, "places")
     loader = Loader(conn, registry.get_archive(conn, "places"))

@@ -1,4 +1,4 @@
-"""Loading: ids, replacement, and being killed at any point."""
+"""Loading: ids, replacement, and kills at any point."""
 
 import os
 import random
@@ -43,7 +43,7 @@ def load(conn, scenes, *, flush_after=()):
     chips=st.lists(st.integers(0, 5), min_size=1, max_size=8),
     flush_after=st.sets(st.integers(0, 7)),
 )
-def test_rows_do_not_depend_on_how_they_are_spread_over_flushes(conn, chips, flush_after):
+def test_rows_do_not_depend_on_flushes(conn, chips, flush_after):
     scenes = []
     for n, count in enumerate(chips):
         codes = np.full((count, 8), n, np.uint8)
@@ -65,9 +65,7 @@ def test_rows_do_not_depend_on_how_they_are_spread_over_flushes(conn, chips, flu
 )
 @example(named=[(0, 0), (0, 1), (0, 2)], flush_after={0})
 @example(named=[(0, 0), (0, 1), (0, 0)], flush_after={0})
-def test_of_scenes_of_one_uri_the_last_is_stored_however_they_are_spread_over_flushes(
-    core, named, flush_after
-):
+def test_the_last_scene_of_a_uri_is_stored_whatever_the_flushes(core, named, flush_after):
     scenes = [
         (Scene(f"{uri}.tif", f"{uri}{content}" * 32), np.full((2, 8), content, np.uint8), None)
         for uri, content in named
@@ -80,7 +78,7 @@ def test_of_scenes_of_one_uri_the_last_is_stored_however_they_are_spread_over_fl
     assert len(stored) == 2 * len(last)
 
 
-def test_footprints_of_any_number_of_corners_arrive_whole(conn):
+def test_footprints_of_any_number_of_corners_are_stored(conn):
     shapes = [shapely.box(0, 0, 1, 1), shapely.Point(3, 3).buffer(1, 7), shapely.box(4, 4, 5, 5)]
     load(conn, [(Scene("a"), np.zeros((3, 8), np.uint8), shapes)])
     from dcsh_pg.database.search import chips
@@ -104,7 +102,7 @@ def test_a_known_uri_with_new_content_replaces_its_chips(conn):
     assert (record.scenes, record.chips, record.skipped) == (3, 7, 4)
 
 
-def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_deployment):
+def test_scenes_of_a_concurrent_load_are_not_stored_twice(conn, any_deployment):
     archive = new_archive(conn, "places")
     with connect(any_deployment) as other:
         loaders = [Loader(conn, archive), Loader(other, archive)]
@@ -117,7 +115,7 @@ def test_what_another_load_has_stored_meanwhile_is_not_stored_twice(conn, any_de
     assert ids == [(1, 1), (2, 1), (3, 2)]
 
 
-def test_an_error_is_noted_once_and_forgotten_when_the_scene_is_stored(core):
+def test_an_error_is_recorded_once_and_deleted_when_the_scene_is_stored(core):
     loader = Loader(core, new_archive(core, "places"))
     loader.record_error("bad.tif", "no such band", None)
     loader.record_error("bad.tif", "cannot be read", "copy it again")
@@ -141,7 +139,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_scene_that_cannot_be_stored_is_left_out_and_no_other(core, what):
+def test_only_the_scene_that_cannot_be_stored_is_left_out(core, what):
     clean, loader = (Loader(core, new_archive(core, name)) for name in ("clean", "places"))
     core.execute(
         """
@@ -173,7 +171,7 @@ def test_a_scene_that_cannot_be_stored_is_left_out_and_no_other(core, what):
     assert registry.ingest_errors(core, "places") == []
 
 
-def test_many_scenes_that_cannot_be_stored_cost_no_more_than_one_each(core):
+def test_each_scene_that_cannot_be_stored_costs_one_attempt(core):
     loader = Loader(core, new_archive(core, "places"))
     core.execute("ALTER TABLE dcsh.scene ADD CHECK (uri ~ '^[0-9]')")
     for n in range(40):
@@ -185,7 +183,7 @@ def test_many_scenes_that_cannot_be_stored_cost_no_more_than_one_each(core):
     assert sorted(stored.fetchall()) == [(i + 1, f"{8 * i + 7}.tif") for i in range(5)]
 
 
-def test_what_is_wrong_with_the_server_is_no_fault_of_a_scene(core):
+def test_errors_of_the_server_are_not_blamed_on_a_scene(core):
     loader = Loader(core, new_archive(core, "places"))
     for n in range(3):
         add(loader, Scene(f"{n}.tif"), np.zeros((1, 8), np.uint8))
@@ -199,7 +197,7 @@ def test_what_is_wrong_with_the_server_is_no_fault_of_a_scene(core):
 
 
 @pytest.mark.parametrize(("failures", "stored"), [(1, 3), (99, 0)])
-def test_an_internal_error_is_the_fault_of_a_scene_only_when_it_repeats(core, failures, stored):
+def test_an_internal_error_is_blamed_on_a_scene_only_if_it_repeats(core, failures, stored):
     """Citus reports a worker that closed the connection as an internal error."""
     loader = Loader(core, new_archive(core, "places"))
     core.execute(
@@ -231,7 +229,7 @@ def rows_but_scene_ids(conn, name):
     stored=st.permutations("abcde"),
     now=st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True),
 )
-def test_renamed_scenes_keep_their_ids_and_replace_those_whose_names_they_have(conn, stored, now):
+def test_renamed_scenes_keep_their_ids_and_replace_scenes_of_their_new_names(conn, stored, now):
     load(conn, [(Scene(uri, content_hash=uri), np.full((2, 8), ord(uri), np.uint8), None)
                 for uri in stored])  # fmt: skip
     before = {content: (ids, code) for content, _, ids, code in renamed_rows(conn)}
@@ -264,7 +262,7 @@ def test_codes_of_another_length_are_refused_and_nothing_is_stored(core):
     assert rows(core, "places") == []
 
 
-def test_a_loader_wants_autocommit(database):
+def test_a_loader_requires_autocommit(database):
     with psycopg.connect(database) as conn, connect(database) as good:
         archive = new_archive(good, "places")
         with pytest.raises(UsageError, match="autocommit"):
@@ -278,7 +276,7 @@ VICTIM = Path(__file__).with_name("victim.py")
     "where",
     ["between flushes", "in COPY", "before commit", "before the index", "in the index"],
 )
-def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, where):
+def test_a_killed_and_repeated_load_gives_the_rows_of_one_clean_run(core, database, where):
     new_archive(core, "clean")
     new_archive(core, "killed")
     subprocess.run([sys.executable, VICTIM, database, "clean", "nowhere"], check=True)
@@ -304,7 +302,7 @@ def test_killed_and_run_again_gives_the_rows_of_one_clean_run(core, database, wh
         core.execute("SELECT dcsh.hamming_check(dcsh._code_index('killed'))")
 
 
-def test_a_removal_and_a_replacement_of_one_scene_wait_in_one_order(core, database):
+def test_a_removal_and_a_replacement_of_one_scene_do_not_deadlock(core, database):
     """Otherwise each could hold what the other waits for."""
     scenes = [(Scene(f"{n}.tif"), np.full((2, 8), n, np.uint8), None) for n in range(2)]
     load(core, scenes)

@@ -1,4 +1,4 @@
-"""Tables of the user's own that list images: ``dcsh.source_rows`` and what becomes of its rows."""
+"""Tables of the user that list images: ``dcsh.source_rows`` and scenes from its rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def to_lonlat(geometry):
     return shapely.transform(geometry, lambda xy: np.stack(transformer.transform(*xy.T), axis=-1))
 
 
-def test_rows_come_by_location_with_their_other_columns(conn):
+def test_rows_are_ordered_by_location_and_have_their_other_columns(conn):
     conn.execute(
         """
         CREATE SCHEMA "My maps";
@@ -64,7 +64,7 @@ def test_rows_come_by_location_with_their_other_columns(conn):
     ]  # fmt: skip
 
 
-def test_a_table_or_column_that_is_not_there(conn):
+def test_a_missing_table_or_column_is_refused(conn):
     conn.execute("CREATE TABLE public.tiles (location text, shape polygon)")
     with pytest.raises(NotFound, match=r'table "public\.tile" does not exist') as refusal:
         list(source_rows(conn, "public.tile"))
@@ -94,7 +94,7 @@ def test_names_are_never_read_as_sql(conn):
     assert (row.location, row.acquired, row.properties) == ("a", "b", {})
 
 
-def test_a_table_that_may_not_be_read(conn):
+def test_a_table_without_select_rights_is_refused(conn):
     conn.execute("CREATE TABLE public.secret (location text)")
     role = f"dcsh_reader_{conn.info.dbname[-8:]}"
     conn.execute(
@@ -110,7 +110,7 @@ def test_a_table_that_may_not_be_read(conn):
         conn.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_a_box_in_any_crs_is_a_frame_and_an_outline_is_not():
+def test_a_box_in_any_crs_georeferences_an_image_and_an_outline_does_not():
     def place(footprint, crs="EPSG:32630"):
         [entry] = table_listing([SourceRow("a.tif", footprint, crs)], table="t")
         return entry.metadata.frame, entry.metadata.footprint
@@ -128,7 +128,7 @@ def test_a_box_in_any_crs_is_a_frame_and_an_outline_is_not():
         assert place(useless, crs) == (None, None)
 
 
-def test_rows_that_tell_nothing_of_use_are_told(tmp_path):
+def test_rows_without_usable_values_are_reported(tmp_path):
     rows = [SourceRow(None), SourceRow("a.tif", acquired="someday"), SourceRow("b.tif")]
     entries = list(table_listing(rows, table="public.tiles", root=tmp_path))
     assert [entry.address for entry in entries] == [
@@ -188,7 +188,7 @@ def test_scenes_come_from_a_table_with_its_columns_and_footprints(
     assert conn.execute("SELECT scene_id FROM dcsh.a WHERE id = %s", [chip]).fetchone() == (3,)
 
 
-def test_a_failed_row_is_forgotten_when_it_is_mended(database, model_file, folder):
+def test_the_error_of_a_row_is_deleted_when_the_row_is_fixed(database, model_file, folder):
     archive = Archive.create("a", model_file, dsn=database)
     conn = archive.connection
     conn.execute("CREATE TABLE public.tiles (location text, taken text)")

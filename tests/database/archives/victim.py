@@ -1,4 +1,4 @@
-"""Loads six scenes in three flushes and kills itself where it is told to."""
+"""Loads six scenes in three flushes and kills itself at the given step."""
 
 import os
 import signal

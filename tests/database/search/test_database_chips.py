@@ -40,7 +40,7 @@ def filled(conn, codes, footprints):
     return conn
 
 
-def test_every_chip_is_told_as_it_was_stored(filled, codes, footprints):
+def test_every_chip_is_returned_as_it_was_stored(filled, codes, footprints):
     columns, places = chips(filled, "a")
     assert list(columns) == list(COLUMNS)
     assert columns["id"] == list(range(1, 31))
@@ -52,7 +52,7 @@ def test_every_chip_is_told_as_it_was_stored(filled, codes, footprints):
     assert list(places[20:]) == [None] * 10
 
 
-def test_conditions_keep_what_brute_force_keeps(filled, footprints):
+def test_filters_select_the_same_chips_as_brute_force(filled, footprints):
     area = box(-20, -15, 25, 20)
     columns, _ = chips(filled, "a", Filter(area=area, since=DAY + timedelta(hours=1)))
     met = [n + 1 for n, place in enumerate(footprints) if n >= 10 and place.intersects(area)]
@@ -61,12 +61,12 @@ def test_conditions_keep_what_brute_force_keeps(filled, footprints):
     assert columns["id"] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_none_are_columns_without_values(filled):
+def test_no_chips_give_empty_columns(filled):
     columns, places = chips(filled, "a", limit=0)
     assert set(map(len, columns.values())) == {0} == {len(places)}
 
 
-def test_errors_name_what_is_wrong(filled):
+def test_errors_name_the_cause(filled):
     with pytest.raises(NotFound, match="nothing"):
         chips(filled, "nothing")
     with pytest.raises(UsageError, match="-1"):

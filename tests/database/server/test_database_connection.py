@@ -1,4 +1,4 @@
-"""Which server is meant, and what is said when it will not do."""
+"""Choosing a server, connecting to it, and the errors of an unusable one."""
 
 import datetime
 
@@ -22,7 +22,7 @@ from dcsh_pg.errors import ServerError, UsageError
         "host=db port=5433 user=ann dbname=maps",
     ],
 )
-def test_a_dsn_in_any_form(dsn, monkeypatch):
+def test_a_dsn_may_have_any_form(dsn, monkeypatch):
     monkeypatch.setenv("PGHOST", "other")
     parts = conninfo_to_dict(resolve(dsn))
     parts.pop("connect_timeout")
@@ -56,7 +56,7 @@ def test_a_service_is_taken_from_the_service_file(database, monkeypatch, tmp_pat
         "passwort=secret",
     ],
 )
-def test_no_message_tells_the_password(dsn):
+def test_no_message_shows_the_password(dsn):
     with pytest.raises((ServerError, UsageError)) as error:
         connect(dsn)
     assert "secret" not in error.value.message + error.value.hint
@@ -68,7 +68,7 @@ def test_dsn_and_pg_bin_exclude_each_other(tmp_path):
         resolve("dbname=maps", pg_bin=tmp_path)
 
 
-def test_the_url_of_a_libpq_string_leads_to_the_same_place(database):
+def test_the_url_of_a_libpq_string_has_the_same_parameters(database):
     assert conninfo_to_dict(url(database)) == conninfo_to_dict(database)
 
 
@@ -97,7 +97,7 @@ def test_times_are_utc_and_bits_travel_in_binary(database):
         assert same == (True,)
 
 
-def test_a_server_without_pgvector_is_told_so(dsn):
+def test_a_server_without_pgvector_is_refused(dsn):
     with psycopg.connect(dsn, autocommit=True) as conn:
         check_versions(conn)
         # What a server without the package looks like: the view that lists them is hidden.

@@ -1,4 +1,4 @@
-"""The embedded server: started by whoever comes first, alive after its client, hard to kill."""
+"""The embedded server: started by its first client, outlives it, recovers from crashes and damage."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def server(server_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def lasting(server_folder):
-    """For tests that leave the server as they find it."""
+    """A server for tests that leave it running as before."""
     made = EmbeddedServer.of(folder=server_folder / "lasting")
     yield made
     made.stop()
@@ -61,7 +61,7 @@ def test_processes_that_start_it_at_once_share_one_server_that_outlives_them(ser
         assert conn.execute("SELECT current_database()").fetchone() == ("dcsh",)
 
 
-def test_it_comes_back_after_kill_9_with_its_port_and_its_data(server):
+def test_it_recovers_after_kill_9_with_its_port_and_its_data(server):
     conninfo = server.start()
     with psycopg.connect(conninfo, autocommit=True) as conn:
         conn.execute("CREATE TABLE kept AS SELECT 1 AS one")
@@ -71,7 +71,7 @@ def test_it_comes_back_after_kill_9_with_its_port_and_its_data(server):
         assert conn.execute("SELECT one FROM kept").fetchone() == (1,)
 
 
-def test_a_stale_pid_file_of_a_living_process_does_not_stop_it(server):
+def test_a_stale_pid_file_of_a_running_process_does_not_prevent_a_start(server):
     server.start()
     pid_file = server.cluster / "postmaster.pid"
     lines = pid_file.read_text().split("\n")
@@ -81,7 +81,7 @@ def test_a_stale_pid_file_of_a_living_process_does_not_stop_it(server):
     assert postmaster(server) != os.getpid()
 
 
-def test_it_moves_when_another_server_took_its_port(server, embedded_admin):
+def test_it_changes_its_port_when_another_server_has_taken_it(server, embedded_admin):
     server.start()
     server.stop()
     taken = psycopg.conninfo.conninfo_to_dict(embedded_admin)["port"]
@@ -91,7 +91,7 @@ def test_it_moves_when_another_server_took_its_port(server, embedded_admin):
     assert psycopg.conninfo.conninfo_to_dict(server.conninfo())["port"] != taken
 
 
-def test_a_server_that_recovers_from_a_crash_runs(lasting):
+def test_a_server_that_recovers_from_a_crash_is_running(lasting):
     conninfo = lasting.start()
     for _ in range(2):
         with psycopg.connect(conninfo) as victim:
@@ -103,7 +103,7 @@ def test_a_server_that_recovers_from_a_crash_runs(lasting):
     assert lasting.stop()
 
 
-def test_a_server_without_room_for_a_connection_runs(lasting, monkeypatch):
+def test_a_server_without_free_connections_is_running(lasting, monkeypatch):
     monkeypatch.setenv("DCSH_PG_DATA", str(lasting.cluster.parent))
     conninfo = lasting.start()
     with psycopg.connect(conninfo, autocommit=True) as conn:
@@ -139,7 +139,7 @@ def test_a_pid_file_that_names_the_server_of_another_cluster(lasting, embedded_a
 
 
 @pytest.mark.parametrize("garbage", [b"", b"garbage\n", b"\xff\xfe\0"])
-def test_a_damaged_pid_file_is_swept_away(server, garbage):
+def test_a_damaged_pid_file_is_removed(server, garbage):
     server.cluster.mkdir(parents=True)
     (server.cluster / "postmaster.pid").write_bytes(garbage)
     assert not server.is_running() and not server.stop()
@@ -213,7 +213,7 @@ def test_no_other_program_gets_the_password(lasting):
     assert "require_auth" not in url(conninfo, require_auth=False)
 
 
-def test_what_other_users_could_write_to_is_not_used(server, tmp_path):
+def test_folders_that_other_users_can_write_to_are_refused(server, tmp_path):
     folder = server.cluster.parent
     folder.mkdir()
     folder.chmod(0o777)
@@ -230,7 +230,7 @@ def test_what_other_users_could_write_to_is_not_used(server, tmp_path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs the server as another user")
-def test_root_changes_the_mode_of_no_folder(server):
+def test_root_does_not_change_the_mode_of_folders(server):
     closed = server.cluster.parent / "closed"
     closed.mkdir(parents=True)
     closed.chmod(0o700)
@@ -270,14 +270,14 @@ def test_a_wrong_password_is_refused(server):
     assert beside(server, ".log").stat().st_mode & 0o777 == 0o600
 
 
-def test_an_attempt_that_was_cut_off_is_swept_away(server):
+def test_an_interrupted_creation_is_removed(server):
     leftover = server.cluster / "base"
     leftover.mkdir(parents=True)
     server.start()
     assert server.is_running()
 
 
-def test_an_installed_postgresql_has_a_cluster_of_its_own(server_folder, tmp_path):
+def test_an_installed_postgresql_has_its_own_cluster(server_folder, tmp_path):
     server = EmbeddedServer.of(bundled()[16], folder=server_folder / tmp_path.name)
     assert server.cluster.name == "pg16-installed"
     try:
@@ -294,13 +294,13 @@ def test_an_existing_cluster_keeps_its_version(server_folder, tmp_path):
     assert EmbeddedServer.of(folder=folder).programs == bundled()[16]
 
 
-def test_no_postgresql_in_the_folder(tmp_path):
+def test_a_folder_without_postgresql_is_refused(tmp_path):
     with pytest.raises(ServerError, match="no PostgreSQL server in") as error:
         EmbeddedServer.of(tmp_path)
     assert "--pg-bin" in error.value.hint
 
 
-def test_the_embedded_server_gets_its_schema_by_itself(embedded_admin):
+def test_connecting_creates_the_schema_of_the_embedded_server(embedded_admin):
     with connect() as conn:
         schema.require_current(conn)
         assert schema.status(conn).layer == "core"

@@ -1,4 +1,4 @@
-"""Nothing that others have planted is called, by whom and along what path dcsh-pg is used."""
+"""Objects that other users planted are never called, whatever the role and its search path."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def use_everything(dsn, called):
 
 @pytest.mark.parametrize("path", ["public", "evil,public,pg_catalog"])
 @pytest.mark.parametrize("server", ["embedded_admin", "postgis_admin"])
-def test_a_superuser_calls_nothing_that_others_have_planted(server, path, request, make_database):
+def test_a_superuser_calls_no_planted_object(server, path, request, make_database):
     called = []
     with open_to_all(make_database, request.getfixturevalue(server), path) as dsn:
         use_everything(dsn, called)

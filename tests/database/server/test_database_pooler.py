@@ -1,4 +1,4 @@
-"""Behind PgBouncer: what holds for a session alone must not be needed, whatever the mode."""
+"""Behind PgBouncer in each pool mode: no command depends on the state of a session."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -59,7 +59,7 @@ def ask(conn):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_clients_that_share_connections_get_the_answers_of_a_client_alone(pools, database, mode):
+def test_clients_that_share_connections_get_the_same_answers_as_one_client(pools, database, mode):
     with connect(database) as conn:
         alone = ask(conn)
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
@@ -72,7 +72,7 @@ def test_clients_that_share_connections_get_the_answers_of_a_client_alone(pools,
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_loads_at_once_and_an_upgrade(pools, database, mode):
+def test_concurrent_loads_and_an_upgrade(pools, database, mode):
     clients = 2 if mode == "session" else CLIENTS
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         conns = [stack.enter_context(connect(pools[mode])) for _ in range(clients)]
@@ -87,7 +87,7 @@ def test_loads_at_once_and_an_upgrade(pools, database, mode):
     assert len({row[1] for row in stored}) == 6
 
 
-def test_what_statement_mode_cannot_do_is_one_line(pools, database):
+def test_commands_that_statement_mode_cannot_run_fail_with_one_line(pools, database):
     def export(conn):
         list(batches(conn, "places", 7))
 
@@ -105,13 +105,13 @@ def test_what_statement_mode_cannot_do_is_one_line(pools, database):
         registry.drop_archive(conn, "places")
 
 
-def test_options_that_pgbouncer_refuses_are_one_line(pools):
+def test_options_that_pgbouncer_refuses_fail_with_one_line(pools):
     with pytest.raises(ServerError, match="unsupported startup parameter") as error:
         connect(f"{pools['session']} options='-c statement_timeout=0'")
     assert "ignore_startup_parameters" in error.value.hint
 
 
-def test_an_archive_is_made_filled_and_searched_through_transactions(
+def test_an_archive_is_created_loaded_and_searched_in_transaction_mode(
     pools, database, model_file, scenes, tmp_path
 ):
     opened = Archive.create("photos", model_file, dsn=pools["transaction"])

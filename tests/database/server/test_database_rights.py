@@ -1,4 +1,4 @@
-"""Rights: what a reader, a writer and an owner may do, and how each comes by it."""
+"""Rights of a reader, a writer and an owner, and how each is granted."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_reader_reads_all_archives_and_writes_nothing(granted):
                 conn.execute(statement)
 
 
-def test_what_only_reads_is_for_public_and_the_rest_is_not(granted, database):
+def test_public_may_execute_only_reading_functions(granted, database):
     *_, stranger = granted
     with psycopg.connect(database) as conn:
         rows = conn.execute(
@@ -194,7 +194,7 @@ def test_each_right_of_a_writer_is_needed(database):
             admin.execute(f"DROP OWNED BY {user(writer)}")
 
 
-def test_a_stranger_cannot_hold_up_a_load(granted, database):
+def test_a_role_without_rights_cannot_block_a_load(granted, database):
     *_, stranger = granted
     with connect(stranger) as other, connect(database) as conn:
         for key in ("dcsh.scene", "dcsh.upgrade"):
@@ -204,7 +204,7 @@ def test_a_stranger_cannot_hold_up_a_load(granted, database):
         migrate.upgrade(make_conninfo(database, options="-c lock_timeout=5s"))
 
 
-def test_a_role_without_the_right_to_a_schema_is_told_the_grant(embedded_admin, make_database):
+def test_the_hint_for_a_missing_schema_right_is_the_grant(embedded_admin, make_database):
     with (
         roles(embedded_admin, "reader") as role,
         make_database(embedded_admin) as dsn,
@@ -229,7 +229,7 @@ def test_a_role_without_the_right_to_a_schema_is_told_the_grant(embedded_admin, 
             assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
 
 
-def test_a_grant_is_for_the_owner_and_roles_that_exist(granted, database):
+def test_only_the_owner_grants_and_only_to_existing_roles(granted, database):
     _, writer, stranger = granted
     with connect(database) as conn, pytest.raises(NotFound, match="role 'nobody'"):
         rights.grant(conn, "nobody")
@@ -249,7 +249,7 @@ def run_script(dsn, script):
 @pytest.mark.parametrize(
     ("server", "layer"), [("embedded_admin", "core"), ("postgis_admin", "postgis")]
 )
-def test_the_script_for_a_dba_hands_the_schema_to_its_owner(server, layer, request, make_database):
+def test_the_script_transfers_the_schema_to_its_owner(server, layer, request, make_database):
     admin = request.getfixturevalue(server)
     with roles(admin, "app") as role, make_database(admin) as dsn:
         app = role(dsn, "app")
@@ -264,7 +264,7 @@ def test_the_script_for_a_dba_hands_the_schema_to_its_owner(server, layer, reque
         use_as_owner(app)
 
 
-def test_a_schema_that_belongs_to_another_is_handed_over(database):
+def test_the_script_transfers_a_schema_of_another_owner(database):
     with roles(database, "app") as role:
         app = role(database, "app")
         with connect(database) as conn:
@@ -286,7 +286,7 @@ def test_a_schema_that_belongs_to_another_is_handed_over(database):
             registry.drop_archive(conn, "places")
 
 
-def test_an_upgrade_by_a_superuser_leaves_all_to_the_owner(database):
+def test_an_upgrade_by_a_superuser_keeps_the_owner(database):
     with roles(database, "app") as role:
         app = role(database, "app")
         run_script(database, migrate.script(database, owner=user(app)))

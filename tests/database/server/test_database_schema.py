@@ -1,4 +1,4 @@
-"""The schema on hostile ground: rights, odd schemas, search_path, scripts, dump and restore."""
+"""The schema: upgrades, scripts, rights, odd schemas, search_path, dump and restore."""
 
 import subprocess
 from pathlib import Path
@@ -57,7 +57,7 @@ def empty(request):
     return request.getfixturevalue(request.param)
 
 
-def test_a_database_without_schema_is_left_to_its_owner(dsn):
+def test_a_database_without_schema_is_refused(dsn):
     with connect(dsn) as conn:
         with pytest.raises(SchemaError, match="has no dcsh-pg schema") as error:
             schema.require_current(conn)
@@ -74,7 +74,7 @@ def test_a_newer_schema_is_refused(database):
         migrate.upgrade(database)
 
 
-def test_functions_of_another_state_are_refused_until_the_upgrade(database):
+def test_functions_of_another_release_are_refused_until_the_upgrade(database):
     with connect(database) as conn:
         conn.execute("CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text RETURN 'x'")
         with pytest.raises(SchemaError, match="are those of another dcsh-pg") as error:
@@ -135,7 +135,7 @@ def test_upgrade_twice_changes_nothing(empty):
     assert catalog(empty) == before
 
 
-def test_the_script_makes_the_same_schema(empty, embedded_admin, request):
+def test_the_script_creates_the_same_schema(empty, embedded_admin, request):
     script = migrate.script(empty)
     with psycopg.connect(empty, autocommit=True) as conn:
         conn.execute(script)
@@ -154,7 +154,7 @@ def test_a_script_without_a_database_requires_a_spatial_layer():
         migrate.script()
 
 
-def test_the_script_of_a_current_database_only_remakes_the_functions(database):
+def test_the_script_of_a_current_database_only_replaces_functions(database):
     script = migrate.script(database)
     assert "CREATE TABLE dcsh.archive" not in script
     assert "FUNCTION dcsh.similar" in script
@@ -305,7 +305,7 @@ def test_archive_names_are_checked(core):
     assert error.value.hint == "did you mean 'places'?"
 
 
-def test_models_are_stored_once_and_come_back_whole(core):
+def test_models_are_stored_once_and_returned_unchanged(core):
     record = new_archive(core, "places")
     assert new_archive(core, "more").model_sha256 == record.model_sha256
     assert registry.load_model(core, record.model_sha256) == b"model of 64 bits"
