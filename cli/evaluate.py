@@ -51,7 +51,7 @@ def evaluate(
         str,
         typer.Option(metavar="N,N,...", help="Report precision@n at these ranks."),
     ] = "1,5,10,20,50,100",
-    json: options.Json = False,
+    as_json: options.Json = False,
     plots: Annotated[
         Path | None,
         typer.Option(
@@ -97,7 +97,7 @@ def evaluate(
         report = evaluation.evaluate(
             codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
         )
-    if json:
+    if as_json:
         sys.stdout.write(evaluation.to_json(report))
     else:
         evaluation.print_report(report)

@@ -23,22 +23,22 @@ def show(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="An ONNX file that 'dcsh-pg export' wrote.")
     ],
-    json: options.Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show a model file's card.
 
     [dim]dcsh-pg model show naip.onnx[/dim]
     """
     import dataclasses
-    from json import dumps
+    import json
 
     from dcsh_pg.hasher import Hasher
 
     hasher = Hasher(file, device="cpu")
     size = file.stat().st_size
-    if json:
+    if as_json:
         card = dataclasses.asdict(hasher.card)
-        typer.echo(dumps({**card, "sha256": hasher.sha256, "file_size": size}, indent=2))
+        typer.echo(json.dumps({**card, "sha256": hasher.sha256, "file_size": size}, indent=2))
     else:
         for label, text in _rows(hasher, size):
             show_line(f"{label:<10} {text}")

@@ -43,7 +43,9 @@ READS = {
         lambda c, n: hits(c, n, CodeQuery(CODE), Filter(area=AREA), 100)
     ),
     "within": read_all(lambda c, n: hits(c, n, CodeQuery(CODE), Filter(max_distance=64), None)),
-    "near_duplicates": read_all(lambda c, n: near_duplicates.near_duplicates(c, n, 63)),
+    "near_duplicates": lambda c, n: {
+        one.chip.id for one in near_duplicates.near_duplicates(c, n, 63)
+    },
     "layer": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}_layer")},
     "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh._chips(%s)", [n])},
     "table": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}")},
