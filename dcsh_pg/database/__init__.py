@@ -1,4 +1,4 @@
-"""The database: the server's life, what is stored there, and what is asked.
+"""The database: the server, the archives stored in it, and searches of them.
 
-Knows nothing of rasters or torch.  What PostgreSQL runs is in ``dcsh_pg.sql``.
+Does not use rasters or torch.  The SQL that PostgreSQL runs is in ``dcsh_pg.sql``.
 """

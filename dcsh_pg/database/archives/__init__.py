@@ -1,1 +1,1 @@
-"""What is stored: models, archives, scenes and chips, and the tables and views that hold them."""
+"""Stored data: models, archives, scenes and chips."""

@@ -1,1 +1,1 @@
-"""The server: connections, the embedded PostgreSQL, the schema and its rights, the index extension."""
+"""The server: connections, the embedded PostgreSQL, the schema, rights, and the index extension."""

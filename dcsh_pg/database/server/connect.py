@@ -18,8 +18,8 @@ def connect(dsn: str | None = None, *, pg_bin: Path | None = None) -> psycopg.Co
     """Opens a connection to the server that :func:`resolve` names: autocommit, time zone UTC,
     ``bit`` as ``pgvector.Bit``.
 
-    The embedded server gets its schema here; on a server of the user's own the schema is the
-    user's decision (:func:`dcsh_pg.database.server.schema.require_current`).
+    On the embedded server the schema is created or upgraded; on any other server the user does that
+    with ``dcsh-pg db upgrade`` (:func:`dcsh_pg.database.server.schema.require_current` checks it).
 
     Raises:
         ServerError: unreachable, older than PostgreSQL 14, or pgvector missing or older than 0.7.

