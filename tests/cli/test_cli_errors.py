@@ -446,7 +446,7 @@ def test_a_full_disk_is_reported_and_leaves_no_partial_file(archives, place, lin
     done = subprocess.run(
         [*PROGRAM, *line.split()], capture_output=True, text=True, preexec_fn=limit
     )
-    check(done.returncode, done.stdout, done.stderr, OUTPUT, "room")
+    check(done.returncode, done.stdout, done.stderr, OUTPUT, "free space")
     assert not (place / "saved.onnx").exists()
     assert not list(place.glob(".saved*")) and not list(place.glob("full/*.pt"))
 
@@ -457,7 +457,7 @@ def test_a_full_disk_behind_stdout_is_reported(archives, line):
         done = subprocess.run(
             [*PROGRAM, *line.split()], stdout=full, stderr=subprocess.PIPE, text=True
         )
-    check(done.returncode, "", done.stderr, OUTPUT, "No space left on device", "make room")
+    check(done.returncode, "", done.stderr, OUTPUT, "No space left on device", "free space")
 
 
 def test_a_map_on_a_full_disk_fails_with_one_line(archives, place):
@@ -468,7 +468,7 @@ def test_a_map_on_a_full_disk_fails_with_one_line(archives, place):
         [*PROGRAM, "search", "fields", "--chip", "1", "-o", "hits.map.pdf"],
         capture_output=True, text=True, preexec_fn=limit,
     )  # fmt: skip
-    check(done.returncode, done.stdout, done.stderr, OUTPUT, "hits.map.pdf", "room")
+    check(done.returncode, done.stdout, done.stderr, OUTPUT, "hits.map.pdf", "free space")
     assert not (place / "hits.map.pdf").exists()
 
 
