@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.abc import Query
+from psycopg.sql import SQL, Composed
 
 T = TypeVar("T")
+Query = str | SQL | Composed
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 
-def one_row(conn: psycopg.Connection, query: Query, parameters: Parameters = None) -> tuple[Any, ...]:
+def one_row(
+    conn: psycopg.Connection, query: Query, parameters: Parameters = None
+) -> tuple[Any, ...]:
     """Runs a query that always returns a row, and returns the first.
 
     Raises:
@@ -21,11 +24,13 @@ def one_row(conn: psycopg.Connection, query: Query, parameters: Parameters = Non
     """
     row = conn.execute(query, parameters).fetchone()
     if row is None:
-        raise LookupError(f"no row from: {query}")
+        raise LookupError(f"no row from: {query!r}")
     return row
 
 
-def scalar(conn: psycopg.Connection, kind: type[T], query: Query, parameters: Parameters = None) -> T:
+def scalar(
+    conn: psycopg.Connection, kind: type[T], query: Query, parameters: Parameters = None
+) -> T:
     """Runs a query that always returns a row, and returns its first value, a ``kind``.
 
     Raises:
@@ -34,5 +39,5 @@ def scalar(conn: psycopg.Connection, kind: type[T], query: Query, parameters: Pa
     """
     value = one_row(conn, query, parameters)[0]
     if not isinstance(value, kind):
-        raise TypeError(f"{type(value).__name__}, not {kind.__name__}, from: {query}")
+        raise TypeError(f"{type(value).__name__}, not {kind.__name__}, from: {query!r}")
     return value
