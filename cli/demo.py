@@ -1,4 +1,4 @@
-"""``dcsh-pg demo``: the whole path in one command.  Library: :func:`dcsh_pg.demo.demo`."""
+"""``dcsh-pg demo``: all steps in one command.  Library: :func:`dcsh_pg.demo.demo`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Your own scenes or pictures instead of made ones.",
+            help="Your own scenes or pictures. Default: synthetic scenes.",
             show_default=False,
         ),
     ] = None,
@@ -25,8 +25,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where all that is made is left. Default: dcsh-demo, and with --imagery that and "
-            "the folder's name.",
+            help="Output folder. Default: dcsh-demo, with --imagery followed by that folder's name.",
             show_default=False,
         ),
     ] = None,
@@ -34,11 +33,11 @@ def demo(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Show the whole path: imagery, training, export, ingest, three searches.
+    """Run all steps on a small archive: imagery, training, export, ingest, three searches.
 
     Makes a small georeferenced archive, learns 64-bit codes from it without labels, stores them in
     the embedded PostgreSQL and searches by image, by chip and by place. Takes a few minutes the
-    first time; what is there already is not made again.
+    first time; later runs reuse the results.
     """
     from dcsh_pg import results
     from dcsh_pg.demo import archive_name

@@ -1,4 +1,4 @@
-"""``dcsh-pg ingest``: scenes in, rows out.  Library: :meth:`dcsh_pg.Archive.ingest`."""
+"""``dcsh-pg ingest``: hash scenes and store them.  Library: :meth:`dcsh_pg.Archive.ingest`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dcsh_pg.errors import UsageError
 
 _STAC = "From STAC items"
 _TABLE = "From a table of footprints"
-_SCENES = "What is known about the scenes"
+_SCENES = "Scene metadata"
 _RUN = "Running"
 
 
@@ -25,7 +25,7 @@ def ingest(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders (searched through), globs, or anything GDAL opens. None with --stac "
+            help="Files, folders (with sub-folders), globs, or anything GDAL opens. Omit with --stac "
             "or --from-table.",
             show_default=False,
         ),
@@ -33,14 +33,14 @@ def ingest(
     model: Annotated[
         Path | None,
         typer.Option(
-            "--model", "-m", metavar="FILE", help="ONNX model; needed when the archive is new."
+            "--model", "-m", metavar="FILE", help="ONNX model; required for a new archive."
         ),
     ] = None,
     chip_size: Annotated[
         int | None,
         typer.Option(
             metavar="PIXELS",
-            help="Width and height of a chip. Default: the model's; plain pictures are taken whole.",
+            help="Width and height of a chip. Default: the model's; plain pictures are hashed whole.",
             rich_help_panel=options.READING,
             show_default=False,
         ),
@@ -67,8 +67,9 @@ def ingest(
         bool,
         typer.Option(
             "--anchor",
-            help="Fix the grid of chips to the scene's coordinate system and not to its corner, so "
-            "that scenes of one place are cut alike. With --edge drop (default then) or pad.",
+            help="Align the grid of chips with the scene's coordinate reference system instead of its "
+            "corner, so that scenes of one place share a grid. With --edge drop (then the default) or "
+            "pad.",
             rich_help_panel=options.READING,
         ),
     ] = False,
@@ -79,7 +80,7 @@ def ingest(
         float | None,
         typer.Option(
             metavar="FRACTION",
-            help="Leave out chips with fewer valid pixels than this. Default: 0.5.",
+            help="Leave out chips with a smaller fraction of valid pixels. Default: 0.5.",
             rich_help_panel=options.READING,
             show_default=False,
         ),
@@ -117,8 +118,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="MODULE:FUNCTION",
-            help="Python function that takes an asset's URL and returns one that may be read: "
-            "planetary_computer:sign_url for example.",
+            help="Python function that takes an asset's URL and returns a signed one, such as "
+            "planetary_computer:sign_url.",
             rich_help_panel=_STAC,
             show_default=False,
         ),
@@ -127,8 +128,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="SCHEMA.TABLE",
-            help="A table or view of the same database instead of SOURCE; each row is a scene, its "
-            "other columns become properties.",
+            help="A table or view of the same database instead of SOURCE; each row is a scene, and "
+            "the other columns become its properties.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -137,7 +138,7 @@ def ingest(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Column of the file name or URL. Default: location, as gdaltindex names it.",
+            help="Column of the file name or URL. Default: location, as in gdaltindex.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -146,7 +147,7 @@ def ingest(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="Column of the footprint, for rasters that do not tell their place.",
+            help="Column of the footprint, for rasters that are not georeferenced.",
             rich_help_panel=_TABLE,
             show_default=False,
         ),
@@ -173,7 +174,7 @@ def ingest(
         bool,
         typer.Option(
             "--georeference/--no-georeference",
-            help="Refuse rasters without a coordinate system, or take them without footprint.",
+            help="Refuse rasters that are not georeferenced, or ingest them without a footprint.",
             rich_help_panel=_SCENES,
         ),
     ] = True,
@@ -190,7 +191,7 @@ def ingest(
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Where the date is in file names: '_%Y%m%d_' for example.",
+            help="Format of the date in file names, such as '_%Y%m%d_'.",
             rich_help_panel=_SCENES,
             show_default=False,
         ),
@@ -199,7 +200,7 @@ def ingest(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV or GeoJSON with a footprint, date and properties per picture.",
+            help="CSV or GeoJSON file with a footprint, date and properties for each picture.",
             rich_help_panel=_SCENES,
             show_default=False,
         ),
@@ -214,8 +215,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Dask scheduler, tcp://HOST:8786: its workers read and hash the scenes, which "
-            "they must find under the same paths.",
+            help="Dask scheduler, tcp://HOST:8786, whose workers read and hash the scenes under the "
+            "same paths.",
             rich_help_panel=_RUN,
             show_default=False,
         ),
@@ -229,9 +230,9 @@ def ingest(
 ) -> None:
     """Hash scenes and store their codes and footprints in an archive.
 
-    Makes the archive on first use; how its scenes are read is chosen then, and kept. Run it again
-    at any time: what is stored already is passed over, also after the run was killed. A scene that
-    cannot be read is recorded and reported, and does not stop the rest (exit code 5).
+    Creates the archive on first use, with its model and reading options. Rerun at any time, also
+    after the run was killed: scenes already stored are skipped. A scene that cannot be read is
+    recorded and reported; the others are stored (exit code 5).
 
     [dim]dcsh-pg ingest naip /data/naip --model model.onnx[/dim]
 
@@ -271,7 +272,7 @@ def ingest(
         min_valid=min_valid,
         anchor=anchor or None,
         raw_values=raw_values or None,
-        at_once=False,  # a source that is of no use leaves no archive
+        at_once=False,  # an invalid source leaves no archive
         dsn=dsn,
         pg_bin=pg_bin,
         device="cpu" if scheduler else device,
@@ -314,13 +315,13 @@ def _check_one_source(sources: dict[str, object], needing: dict[str, dict[str, o
     given = [kind for kind, value in sources.items() if value]
     if len(given) != 1:
         raise UsageError(
-            f"{' and '.join(given)} cannot be combined" if given else "nothing to ingest is named",
-            hint="give SOURCE..., or --stac FILE|DIR|URL, or --from-table SCHEMA.TABLE; "
-            "'dcsh-pg ingest --help' tells more",
+            f"{' and '.join(given)} cannot be combined" if given else "nothing to ingest",
+            hint="give at least one SOURCE, --stac FILE|DIR|URL or --from-table SCHEMA.TABLE; see "
+            "'dcsh-pg ingest --help'",
         )
     for kind, dependent in needing.items():
         for option, value in dependent.items():
             if value is not None and kind != given[0]:
                 raise UsageError(
-                    f"{option} goes with {kind}, not with {given[0]}", hint=f"leave out {option}"
+                    f"{option} requires {kind}, not {given[0]}", hint=f"leave out {option}"
                 )

@@ -1,6 +1,6 @@
-"""The whole path, from imagery to hits, on imagery that is made here or is the user's own.
+"""All steps from imagery to hits, on synthetic imagery or the user's own.
 
-Every step is left where it can be looked at, and is not done again when it is there already.
+The result of every step is kept, and a step whose result exists is skipped.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import psycopg
+import shapely
 from PIL import Image
-from shapely.geometry import box, shape
+from shapely.geometry import Polygon, box, shape
+from shapely.geometry.base import BaseGeometry
 
 from dcsh_pg import codes, results
 from dcsh_pg.archive import Archive
@@ -36,17 +39,17 @@ from dcsh_pg.synthetic.archive import make_archive
 
 CHIP_SIZE = 128
 MOST_CHIPS = 2000
-"""Of the user's own imagery at most so many chips are learned from, to keep it a demo."""
+"""Most chips of the user's own imagery in training."""
 
 SAMPLE = 500
-"""Chips among which the demo looks for something to ask for."""
+"""Chips among which the demo chooses its queries."""
 
 CANDIDATES = 40
 
 K = 10
 
 EPOCHS = 15
-"""Half of what 'dcsh-pg train' takes from random weights; enough for so little imagery."""
+"""Half of the default from random weights; enough for so little imagery."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,10 @@ class Search:
     """One of the demo's searches.
 
     Attributes:
-        title: what was asked, for people.
+        title: its query, for people.
         command: the same on the command line.
-        hits: what was found.
-        files: what was written.
+        hits: the hits.
+        files: the files written.
     """
 
     title: str
@@ -74,14 +77,14 @@ def demo(
     pg_bin: Path | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Search]:
-    """Makes imagery (or takes the user's), trains, exports, ingests, and yields three searches.
+    """Makes synthetic imagery or uses the user's, trains, exports, ingests, and yields three searches.
 
     Args:
-        folder: for the scenes, the training run, the model and the hits; made if not there.
-        imagery: folder of the user's own scenes instead of made ones.
+        folder: for the scenes, the training run, the model and the hits; created if needed.
+        imagery: folder of the user's own scenes.
 
     Raises:
-        DcshError: as the steps do.
+        DcshError: of any step.
     """
     name = archive_name(imagery)
     source = imagery
@@ -118,7 +121,7 @@ def archive_name(imagery: Path | None) -> str:
 
 
 def _check_training() -> None:
-    """Tells before any work that what it takes to train is not installed."""
+    """Checks before any work that the packages for training are installed."""
     try:
         from dcsh_pg import export, train  # noqa: F401
     except ModuleNotFoundError as error:
@@ -160,18 +163,18 @@ def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) 
     )
 
 
-def _forget_older(conn, name: str, model: Path, progress: Progress) -> None:
-    """Drops the archive of an earlier demo whose model is no longer there."""
+def _forget_older(conn: psycopg.Connection, name: str, model: Path, progress: Progress) -> None:
+    """Drops the archive of an earlier demo with another model."""
     with suppress(NotFound):
         earlier = registry.get_archive(conn, name)
         if earlier.model_sha256 != Hasher(model).sha256:
-            progress.note(f"archive '{name}' is of an earlier demo with another model: made anew")
+            progress.note(f"archive '{name}' of an earlier demo has another model: created again")
             registry.drop_archive(conn, name)
 
 
 def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
     sample = archive.search(CodeQuery(code_of(archive.connection, archive.name, 1)), k=SAMPLE)
-    first, second, third = _telling(archive, sample)
+    first, second, third = _distinct(archive, sample)
     picture = folder / "query.png"
     _save_picture(archive, first, picture)
     yield _search(
@@ -180,14 +183,16 @@ def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
     )  # fmt: skip
 
     chip = archive.query_chip(second.id)
-    placed = [hit for hit in sample if hit.footprint is not None]
+    placed = {hit.id: shape(hit.footprint) for hit in sample if hit.footprint is not None}
     if not placed:
         yield _search(archive, folder / "2-by-chip", "by chip", f"--chip {second.id}", chip)
         return
-    area = box(*_western_half(placed))
+    area = _western_half(list(placed.values()))
     words = "in the western half"
     options = [f"--chip {second.id}", "--area " + ",".join(f"{edge:.5f}" for edge in area.bounds)]
-    times = sorted({hit.acquired for hit in placed if hit.acquired is not None})
+    times = sorted(
+        {hit.acquired for hit in sample if hit.id in placed and hit.acquired is not None}
+    )
     filter = Filter(area=area)
     if times:
         since = times[-1].replace(hour=0, minute=0, second=0, microsecond=0)
@@ -199,7 +204,7 @@ def _searches(archive: Archive, folder: Path) -> Iterator[Search]:
         archive, folder / "2-by-chip", f"by chip, {words}", " ".join(options), chip, filter
     )
 
-    place = shape((third if third.footprint else placed[0]).footprint).centroid
+    place = placed.get(third.id, next(iter(placed.values()))).centroid
     lon, lat = round(place.x, 5), round(place.y, 5)
     yield _search(
         archive, folder / "3-by-place", f"by place, {lon} {lat}", f"--at {lon} {lat}",
@@ -218,8 +223,8 @@ def _search(
     return Search(f"Search {title}: {query.caption}", command, hits, files)
 
 
-def _telling(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
-    """Three chips worth asking for: their hits differ much in distance, and they from each other."""
+def _distinct(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
+    """Three chips to search for: unlike each other, with hits of many distances."""
     some = sample[:: max(1, len(sample) // CANDIDATES)]
     some.sort(key=lambda chip: -len({hit.distance for hit in archive.similar_to(chip.id)}))
     packed = np.stack(
@@ -236,13 +241,11 @@ def _telling(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
 
 
 def _save_picture(archive: Archive, chip: Hit, file: Path) -> None:
-    """Cuts the query picture: the chip turned upside down, so that it is no chip of the archive."""
+    """Writes the query picture: the chip rotated by 180 degrees, so that no chip is equal to it."""
     pixels = archive.read_chip(chip)
     Image.fromarray(np.ascontiguousarray(pixels[::-1, ::-1])).save(file)
 
 
-def _western_half(hits: list[Hit]) -> tuple[float, float, float, float]:
-    bounds = np.array([shape(hit.footprint).bounds for hit in hits])
-    left, low = bounds[:, :2].min(axis=0)
-    right, high = bounds[:, 2:].max(axis=0)
-    return tuple(np.round([left, low, (left + right) / 2, high], 5).tolist())
+def _western_half(footprints: list[BaseGeometry]) -> Polygon:
+    west, south, east, north = shapely.total_bounds(footprints)
+    return box(*np.round([west, south, (west + east) / 2, north], 5).tolist())

@@ -120,15 +120,15 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "nothing to ingest is named"),
+        ([], "nothing to ingest"),
         (["x.tif", "--stac", "items.json"], "SOURCE... and --stac cannot be combined"),
         (["--stac", "i.json", "--from-table", "a.b"], "--stac and --from-table cannot be combined"),
-        (["x.tif", "--asset", "visual"], "--asset goes with --stac, not with SOURCE..."),
+        (["x.tif", "--asset", "visual"], "--asset requires --stac, not SOURCE..."),
         (
             ["--stac", "i.json", "--geometry", "g"],
-            "--geometry goes with --from-table, not with --stac",
+            "--geometry requires --from-table, not --stac",
         ),
-        (["--from-table", "a.b", "--sidecar", "s.csv"], "--sidecar goes with SOURCE..."),
+        (["--from-table", "a.b", "--sidecar", "s.csv"], "--sidecar requires SOURCE..."),
         (["--stac", "i.json", "--sign", "no_such_module:sign"], "No module named 'no_such_module'"),
         (["--stac", "i.json", "--sign", "json"], "--sign json"),
     ],

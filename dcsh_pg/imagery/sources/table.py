@@ -12,7 +12,6 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import Polygon, box
-from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from dcsh_pg.errors import InputError
@@ -30,7 +29,7 @@ class Row(Protocol):
     @property
     def location(self) -> str | None: ...
     @property
-    def footprint(self) -> BaseGeometry | None: ...
+    def footprint(self) -> shapely.Geometry | None: ...
     @property
     def crs(self) -> str | None: ...
     @property
@@ -75,7 +74,7 @@ def _record(row: Row, where: str) -> ImageMetadata:
 
 
 def _georeference(
-    geometry: BaseGeometry | None, crs: str | None
+    geometry: shapely.Geometry | None, crs: str | None
 ) -> tuple[Frame | None, Polygon | None]:
     """The frame of an image, if its footprint is a box, and its footprint in EPSG:4326."""
     parts = shapely.get_parts(geometry).tolist() if geometry is not None else []
