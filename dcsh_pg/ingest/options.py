@@ -16,7 +16,7 @@ class Pipeline:
         threads: threads that read ahead of the model, on a cluster for each worker.
         scheduler: address of a Dask scheduler, 'tcp://host:8786', whose workers read and hash the
             scenes; None does so in this process.
-        progress: is told how far the run is.
+        progress: receives the progress of the run.
     """
 
     batch: int = 64
