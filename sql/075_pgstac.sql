@@ -31,7 +31,7 @@ DECLARE
         SELECT DISTINCT s.collection FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.collection IS NOT NULL ORDER BY s.collection);
     asked jsonb;
-    meets text;
+    predicate text;
     postgis oid := (SELECT extnamespace FROM pg_extension WHERE extname = 'postgis');
 BEGIN
     PERFORM dcsh._require_pgstac();
@@ -50,11 +50,11 @@ BEGIN
     PERFORM set_config(
         'search_path', format('pg_catalog, pgstac, %s, dcsh, pg_temp', postgis::regnamespace), true);
     BEGIN
-        meets := pgstac.stac_search_to_where(asked);
+        predicate := pgstac.stac_search_to_where(asked);
         RETURN QUERY EXECUTE $query$
             SELECT s.id
             FROM dcsh.scene s
-                JOIN (SELECT collection, id FROM pgstac.items WHERE $query$ || meets || $query$) met
+                JOIN (SELECT collection, id FROM pgstac.items WHERE $query$ || predicate || $query$) met
                     ON met.collection = s.collection AND met.id = s.item_id
             WHERE s.archive_id = $1
             ORDER BY s.id

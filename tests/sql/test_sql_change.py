@@ -177,7 +177,7 @@ def test_sql_takes_ranges_with_any_bounds(conn):
         assert conn.execute(query, [before, after]).fetchall() == expected
 
 
-def test_mistakes_are_told_with_a_hint(conn):
+def test_invalid_arguments_are_errors_with_a_hint(conn):
     filled(conn, [(1, row_of_boxes(0, 1), np.zeros((1, 8), np.uint8))])
     for before, after in ((AFTER, BEFORE), (BEFORE, BEFORE), ((DAY, DAY), AFTER)):
         with pytest.raises(UsageError, match="must be before period") as error:

@@ -183,7 +183,7 @@ def test_a_thousand_examples(conn, rule):
     assert found(hits) == brute_force(codes, likes, unlikes, rule)
 
 
-def test_mistakes_are_told_with_a_hint(conn):
+def test_invalid_arguments_are_errors_with_a_hint(conn):
     filled(conn, np.zeros((3, 8), np.uint8))
 
     def ask(*arguments, **options):

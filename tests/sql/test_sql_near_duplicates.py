@@ -140,11 +140,11 @@ def test_ten_thousand_codes_equal_brute_force(core, make, radius):
 def test_dense_codes_are_connected_within_half_the_radius_first(core):
     codes = dense_codes(np.random.default_rng(0))[:1000]
     for sample, dense in ((codes, True), (random_codes(np.random.default_rng(0))[:1000], False)):
-        told = core.execute(
+        found = core.execute(
             "SELECT dense FROM dcsh._pair_masks(%s::bit varying[], 10000, 6)",
             [[packed.to_text(code) for code in sample]],
         ).fetchone()
-        assert told == (dense,)
+        assert found == (dense,)
 
 
 @EXAMPLES
@@ -188,7 +188,7 @@ def test_conditions_choose_the_chips_before_they_are_grouped(conn):
     assert grouped(since=DAY + timedelta(days=9)) == []
 
 
-def test_a_row_tells_its_chip(conn):
+def test_a_row_has_the_columns_of_its_chip(conn):
     codes = np.array([[0] * 8, [255] * 8, [0] * 7 + [1]], np.uint8)
     filled(conn, codes, shapely.box([0, 1, 2], 0, [1, 2, 3], 1))
     first, second = near_duplicates(conn, "places", 1)

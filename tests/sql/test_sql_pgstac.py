@@ -83,10 +83,10 @@ def naip(items, model_file, postgis_admin, postgis_template, tmp_path_factory):
     pytest.importorskip("pypgstac", reason="needs pypgstac: pip install 'pypgstac[psycopg]'")
     given = Path(os.environ["DCSH_TEST_DATA"], "stac", "collections.ndjson")
     collections = tmp_path_factory.mktemp("collections") / "collections.ndjson"
-    told = given.read_text().splitlines()
+    lines = given.read_text().splitlines()
     # The items are of a collection that is not among those given.
-    told.append(json.dumps(json.loads(told[0]) | {"id": "naip"}))
-    collections.write_text("\n".join(told) + "\n")
+    lines.append(json.dumps(json.loads(lines[0]) | {"id": "naip"}))
+    collections.write_text("\n".join(lines) + "\n")
     with cloned(postgis_admin, postgis_template) as dsn:
         with psycopg.connect(postgis_admin) as conn:
             # pgstac makes roles of the whole server, and another worker may do so now.
@@ -109,8 +109,8 @@ def archive(naip):
 @pytest.fixture(scope="module")
 def chips(naip, items):
     """What brute force looks through."""
-    told = [json.loads(line) for line in items.read_text().splitlines()]
-    by_id = {item["id"]: item for item in told}
+    loaded = [json.loads(line) for line in items.read_text().splitlines()]
+    by_id = {item["id"]: item for item in loaded}
     with connect(naip) as conn:
         [(columns, footprints)] = batches(conn, "naip", 5000)
     return [
@@ -122,12 +122,12 @@ def chips(naip, items):
     ]  # fmt: skip
 
 
-def brute_force(chips, code, meets, *, k, area=None, since=None, until=None, max_distance=64):
+def brute_force(chips, code, matches, *, k, area=None, since=None, until=None, max_distance=64):
     """(distance, id) of the k nearest chips that meet everything."""
     kept = [
         chip
         for chip in chips
-        if meets(chip.item)
+        if matches(chip.item)
         and (area is None or chip.footprint.intersects(area))
         and (since is None or chip.acquired >= since)
         and (until is None or chip.acquired < until)
@@ -207,7 +207,7 @@ def test_hits_equal_brute_force_under_every_condition_at_once(
     archive, chips, filter, query, k, west, since, until, max_distance
 ):
     assume(since is None or until is None or since < until)
-    cql2, meets = filter
+    cql2, matches = filter
     code = chips[query - 1].code
     area = None if west is None else shapely.box(west, 30.8, west + 0.5, 31.1)
     conditions = {"k": k, "area": area, "since": since, "until": until}
@@ -215,7 +215,7 @@ def test_hits_equal_brute_force_under_every_condition_at_once(
         archive.connection, "naip", code, stac=cql2, max_distance=max_distance, **conditions
     )
     reach = 64 if max_distance is None else max_distance
-    expected = brute_force(chips, code, meets, max_distance=reach, **conditions)
+    expected = brute_force(chips, code, matches, max_distance=reach, **conditions)
     assert found(found_there) == expected
 
 
@@ -349,11 +349,11 @@ def test_the_view_has_each_chip_with_its_item(archive, chips, naip):
     ).fetchall()
     assert len(rows) == len(chips) == 1200
     for chip, (id, code, *item) in zip(chips, rows, strict=True):
-        told = chip.item["properties"]
+        properties = chip.item["properties"]
         assert (id, code) == (chip.id, packed.to_text(chip.code))
         assert item[:3] == ["naip", chip.item["id"], datetime.fromisoformat(
-            told["datetime"].replace("Z", "+00:00"))]  # fmt: skip
-        assert item[3] == told
+            properties["datetime"].replace("Z", "+00:00"))]  # fmt: skip
+        assert item[3] == properties
     [(geometry,)] = archive.connection.execute(
         "SELECT type FROM geometry_columns WHERE f_table_name = 'naip_items'"
     ).fetchall()

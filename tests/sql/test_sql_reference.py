@@ -1,4 +1,4 @@
-"""docs/sql.md tells what is in the catalog."""
+"""docs/sql.md has the reference of the catalog."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def document(maker):
     return maker.DOCUMENT.read_text(encoding="utf-8")
 
 
-def test_the_reference_is_what_the_catalog_tells(postgis_database, maker, document):
+def test_the_reference_is_that_of_the_catalog(postgis_database, maker, document):
     with connect(postgis_database) as conn:
         made = maker.put(document, maker.reference(conn))
         assert conn.execute("SELECT count(*) FROM dcsh.archive").fetchone() == (0,)
@@ -36,13 +36,13 @@ def test_the_reference_is_what_the_catalog_tells(postgis_database, maker, docume
 
 def test_without_postgis_the_functions_are_the_same(any_database, maker, document):
     with connect(any_database) as conn:
-        told = [text for topic in maker.functions(conn).values() for text in topic.values()]
-    assert len(told) > 20
-    for text in told:
+        sections = [text for topic in maker.functions(conn).values() for text in topic.values()]
+    assert len(sections) > 20
+    for text in sections:
         assert text in document, FIX
 
 
-def test_every_public_function_is_told_and_has_a_comment(any_database, document):
+def test_every_public_function_has_a_section_and_a_comment(any_database, document):
     with connect(any_database) as conn:
         functions = conn.execute(
             """
@@ -62,4 +62,4 @@ def test_every_column_has_a_comment(maker, document):
     begin, end = document.index(maker.BEGIN), document.index(maker.END)
     columns = re.findall(r"^\| (`\w+`) \| .+? \| (.*) \|$", document[begin:end], re.MULTILINE)
     assert len(columns) > 50
-    assert [name for name, told in columns if not told] == []
+    assert [name for name, comment in columns if not comment] == []

@@ -1,4 +1,4 @@
-"""What SQL tells of an archive's codes and of where and when it has chips, against NumPy."""
+"""Statistics of an archive's codes and its coverage in space and time, against NumPy."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def test_codes_equal_numpy(conn, codes, cut, most):
     assert [(code.code, code.chips, code.first_id) for code in frequent] == [
         (code, len(chips), chips[0] + 1) for code, chips in expected
     ]
-    for told, (_, chips) in zip(frequent, expected, strict=True):
-        assert told.share == pytest.approx(len(chips) / len(codes))
-        assert told.scenes == len({n < cut for n in chips})
-        assert told.valid_fraction == pytest.approx(valid[chips].mean(), abs=1e-6)
+    for row, (_, chips) in zip(frequent, expected, strict=True):
+        assert row.share == pytest.approx(len(chips) / len(codes))
+        assert row.scenes == len({n < cut for n in chips})
+        assert row.valid_fraction == pytest.approx(valid[chips].mean(), abs=1e-6)
 
 
 def test_an_empty_archive(conn):
@@ -153,28 +153,26 @@ def test_coverage_counts_every_chip_once(conn, world, cell, every):
                 place = (x, y, x + cell, y + cell)
             expected[month(acquired) if every else None, place].append((number, acquired, valid[n]))
     cells = statistics.coverage(conn, "places", cell=cell, every=every)
-    assert [told.id for told in cells] == list(range(1, len(expected) + 1))
-    for told in cells:
-        bounds = told.footprint and shapely.geometry.shape(told.footprint).bounds
-        chips = expected.pop((told.period, bounds))
+    assert [row.id for row in cells] == list(range(1, len(expected) + 1))
+    for row in cells:
+        bounds = row.footprint and shapely.geometry.shape(row.footprint).bounds
+        chips = expected.pop((row.period, bounds))
         times = [acquired for _, acquired, _ in chips if acquired]
-        assert told.chips == len(chips) and told.scenes == len({scene for scene, *_ in chips})
-        assert told.first_acquired == min(times, default=None)
-        assert told.last_acquired == max(times, default=None)
-        assert told.valid_fraction == pytest.approx(np.mean([v for *_, v in chips]), abs=1e-5)
+        assert row.chips == len(chips) and row.scenes == len({scene for scene, *_ in chips})
+        assert row.first_acquired == min(times, default=None)
+        assert row.last_acquired == max(times, default=None)
+        assert row.valid_fraction == pytest.approx(np.mean([v for *_, v in chips]), abs=1e-5)
     assert not expected
 
 
 def test_coverage_is_in_the_order_of_period_south_and_west(conn, world):
-    def order(told):
-        west, south, *_ = (
-            shapely.geometry.shape(told.footprint).bounds if told.footprint else (9, 9)
-        )
-        return told.period or datetime.max.replace(tzinfo=timezone.utc), south, west
+    def order(row):
+        west, south, *_ = shapely.geometry.shape(row.footprint).bounds if row.footprint else (9, 9)
+        return row.period or datetime.max.replace(tzinfo=timezone.utc), south, west
 
     cells = statistics.coverage(conn, "places", cell=1, every="year")
     assert cells == sorted(cells, key=order)
-    assert {told.period for told in cells} == {
+    assert {row.period for row in cells} == {
         datetime(2021, 1, 1, tzinfo=timezone.utc),
         datetime(2022, 1, 1, tzinfo=timezone.utc),
         None,
@@ -186,9 +184,9 @@ def test_coverage_of_some_of_the_chips(conn, world):
     cells = statistics.coverage(
         conn, "places", Filter(area=area, since=DAY + timedelta(hours=1)), cell=1
     )
-    assert sum(told.chips for told in cells) == np.sum(shapely.intersects(world[1][2], area)) > 0
+    assert sum(row.chips for row in cells) == np.sum(shapely.intersects(world[1][2], area)) > 0
     until = statistics.coverage(conn, "places", Filter(until=DAY + timedelta(days=1)), cell=1)
-    assert sum(told.chips for told in until) == 40
+    assert sum(row.chips for row in until) == 40
 
 
 @pytest.mark.parametrize(
@@ -196,8 +194,8 @@ def test_coverage_of_some_of_the_chips(conn, world):
 )
 def test_cells_have_a_round_size(conn, span, cell):
     filled(conn, [(None, np.zeros((1, 8), np.uint8), [shapely.box(0, 0, span, span)], np.ones(1))])
-    (told,) = statistics.coverage(conn, "places")
-    west, south, east, north = shapely.geometry.shape(told.footprint).bounds
+    (row,) = statistics.coverage(conn, "places")
+    west, south, east, north = shapely.geometry.shape(row.footprint).bounds
     assert (east - west, north - south) == pytest.approx((cell, cell))
     assert west <= span / 2 < east
 

@@ -128,7 +128,7 @@ def test_a_tile_has_the_chips_that_meet_it(conn, place, z):
     assert set(shown) - by_a_hair == inside
 
 
-def test_a_feature_tells_what_the_layer_tells(conn):
+def test_a_feature_has_the_properties_of_the_layer(conn):
     x, y = tile_of(WEST + STEP / 2, SOUTH + STEP / 2, 14)
     chips = decoded(search.tile(conn, "places", 14, x, y))["chips"]
     assert chips["extent"] == 4096

@@ -57,7 +57,7 @@ def test_filters_select_the_same_chips_as_brute_force(filled, footprints):
     columns, _ = chips(filled, "a", Filter(area=area, since=DAY + timedelta(hours=1)))
     met = [n + 1 for n, place in enumerate(footprints) if n >= 10 and place.intersects(area)]
     assert met and columns["id"] == met
-    columns, _ = chips(filled, "a", until=DAY + timedelta(days=1), limit=7)
+    columns, _ = chips(filled, "a", Filter(until=DAY + timedelta(days=1)), limit=7)
     assert columns["id"] == [1, 2, 3, 4, 5, 6, 7]
 
 

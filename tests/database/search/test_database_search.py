@@ -157,11 +157,11 @@ def test_until_is_not_included_and_undated_chips_fall_out(conn):
     assert uris(since=DAY, until=DAY + timedelta(days=2)) == ["0.tif", "1.tif"]
 
 
-def test_a_hit_tells_all_about_its_chip(conn):
+def test_a_hit_has_everything_about_its_chip(conn):
     loader = Loader(conn, new_archive(conn, "places"))
     ring = [[8.5, 47.25], [9.5, 47.0], [9.75, 48.0], [8.75, 48.25], [8.5, 47.25]]
-    told = {"label": "ponds", "n": [1, 2]}
-    scene = Scene("s.tif", acquired=DAY, properties=told, collection="naip", item_id="s")
+    properties = {"label": "ponds", "n": [1, 2]}
+    scene = Scene("s.tif", acquired=DAY, properties=properties, collection="naip", item_id="s")
     loader.add(
         scene,
         np.full((1, 8), 255, np.uint8),
@@ -175,7 +175,7 @@ def test_a_hit_tells_all_about_its_chip(conn):
     assert hit == Hit(
         id=1, distance=64, scene_id=1, uri="s.tif", window=(64, 128, 64, 32),
         footprint={"type": "Polygon", "coordinates": [ring]}, acquired=DAY, valid_fraction=0.75,
-        properties=told, collection="naip", item_id="s",
+        properties=properties, collection="naip", item_id="s",
     )  # fmt: skip
     assert hit.acquired.utcoffset() == timedelta(0)
     chip = chips.chip(conn, "places", 1)
@@ -198,7 +198,7 @@ def test_labelled_codes_leaves_out_what_has_no_label(conn, random_codes):
         chips.labelled_codes(conn, "places", "kind")
 
 
-def test_mistakes_are_told_with_a_hint(conn, random_codes):
+def test_invalid_arguments_are_errors_with_a_hint(conn, random_codes):
     filled(conn, random_codes(3))
     with pytest.raises(UsageError, match='16 bits, but archive "places" has codes of 64') as error:
         search.similar(conn, "places", bytes(2))
