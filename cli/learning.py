@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from dcsh_pg.errors import DcshError
 from dcsh_pg.plugins import ENCODERS, METHODS
@@ -17,7 +17,7 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Folder of cached features. Default: the user's cache folder.",
+        help="Folder for features of frozen encoders. Default: the user's cache folder.",
         rich_help_panel="Run",
         show_default=False,
     ),
@@ -54,7 +54,7 @@ class NamesInHelp(TyperCommand):
             "{encoders}": ", ".join([*ENCODERS.names(), *ENCODERS.patterns]),
         }
         for parameter in self.params:
-            for mark, names in listed.items():
-                if mark in (getattr(parameter, "help", None) or ""):
+            if isinstance(parameter, TyperOption) and parameter.help:
+                for mark, names in listed.items():
                     parameter.help = parameter.help.replace(mark, names)
         super().format_help(*arguments)

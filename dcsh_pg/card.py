@@ -1,8 +1,8 @@
-"""The card of a model: what its one ONNX file says about itself.
+"""The card of a model: the metadata of its ONNX file.
 
-``export`` writes it into the file's ``metadata_props``, ``hasher`` reads it back, the registry
-table ``dcsh.model`` keeps it as jsonb.  It holds everything needed to hash an image the way the
-archive was hashed, and to tell where the codes came from.
+``export`` writes it into the file's ``metadata_props``, ``hasher`` reads it back, and the table
+``dcsh.model`` stores it as jsonb.  It has everything that is needed to hash an image as the archive
+was hashed, and the origin of the codes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dcsh_pg import strict_json
 from dcsh_pg.errors import ModelError
 
 FORMAT = 1
-"""Version of the card; a file with a higher one is refused."""
+"""Version of the card; higher ones are refused."""
 MAX_LENGTH = 4_000_000
-"""Characters of a card."""
+"""Largest number of characters of a card."""
 MAX_TEXT = 1000
-"""Characters of a text in it."""
+"""Largest number of characters of a text in it."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says about itself.
+    """The metadata of a model file.
 
     Attributes:
-        name: what its maker calls it.
+        name: the model's name.
         method: hashing method, such as 'dcsh' or 'itq'.
         bits: K, the length of its codes.
         bands: channels of the images it takes, in order; 3 is red, green, blue.
@@ -37,11 +37,12 @@ class ModelCard:
             size of an archive made with it.
         resolution: ground size of a training pixel in metres, or None where unknown.
         input_size: the encoder's own input in pixels; the graph resizes any image to it.
-        mean, std: per band, of images scaled to 0..1; inside the graph, told here for other tools.
+        mean, std: per band, of images scaled to 0..1; part of the graph, repeated here for other
+            tools.
         encoder: name of the encoder.
         precision: 'float32' or 'float16'.
-        orientations: of an image over which the graph averages z; each costs a pass through it.
-        training: what it was fitted on and how (images, digest, seed, options, bit balance).
+        orientations: number of orientations of an image over which the graph averages z.
+        training: facts of its training (images, digest, seed, options, bit balance).
         parity: the export's check of this file against PyTorch (images, bits, differing, tolerance).
         versions: library versions that made the file.
         created: ISO 8601, UTC.
@@ -90,7 +91,7 @@ class ModelCard:
         """Reads the card out of an ONNX file's ``metadata_props``.
 
         Raises:
-            ModelError: ``source`` is not a dcsh-pg model, is made by a newer dcsh-pg, or its card
+            ModelError: ``source`` is not a dcsh-pg model, was made by a newer dcsh-pg, or its card
                 is damaged.
         """
         if "dcsh:card" not in metadata:
@@ -117,10 +118,10 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, fields: Any, *, source: str) -> ModelCard:
-        """Makes a card of what JSON carried of one; what it does not know it leaves out.
+        """Makes a card from parsed JSON, without unknown fields.
 
         Raises:
-            ModelError: a field is missing, of another type, or out of its range; names it.
+            ModelError: a field is missing, of the wrong type or out of range; names it.
         """
         if not isinstance(fields, dict):
             raise _damaged(source, "it is not a JSON object")
@@ -140,7 +141,7 @@ class ModelCard:
         for name in ("mean", "std"):
             given[name] = tuple(map(float, given[name]))
             if len(given[name]) != given["bands"]:
-                raise _damaged(source, f"its {name!r} is not of {given['bands']} bands")
+                raise _damaged(source, f"its {name!r} does not have {given['bands']} bands")
         return cls(**given)
 
 
@@ -156,7 +157,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _unstorable(fields: dict) -> str | None:
+def _unstorable(fields: dict[str, Any]) -> str | None:
     """Why PostgreSQL's jsonb cannot hold a card, or None."""
     try:
         text = json.dumps(fields, ensure_ascii=False, allow_nan=False)

@@ -1,8 +1,8 @@
-"""Packed codes: the one place that knows their bit order.
+"""Packed codes, and their bit order.
 
 A code has K bits, K a multiple of 8 from 16 to 1024.  In Python a batch of codes is a ``uint8``
-array of shape (N, K/8), most significant bit first, so that its bytes are the bytes of
-PostgreSQL's ``bit(K)`` and travel over binary COPY untouched.  Bit k is 1 where z_k >= 0
+array of shape (N, K/8), most significant bit first, so that its bytes are those of PostgreSQL's
+``bit(K)`` in binary COPY.  Bit k is 1 where z_k >= 0
 (DCSH eq. 5 with the sign at zero fixed to +1).
 """
 
@@ -16,7 +16,7 @@ MIN_BITS, MAX_BITS = 16, 1024
 
 
 def check_bits(bits: int) -> int:
-    """Returns ``bits`` if a code may have that many.
+    """Returns ``bits`` if it is a valid code length.
 
     Raises:
         UsageError: not a multiple of 8 from 16 to 1024.
@@ -50,12 +50,12 @@ def to_hex(code: np.ndarray | bytes) -> str:
 
 
 def from_text(text: str) -> np.ndarray:
-    """A code as bits ('0101...', B'0101...') or as hexadecimal (0x or x'..' allowed) -> uint8 (K/8,).
+    """Parses a code: bits ('0101...', B'0101...') or hexadecimal (0x or x'..' allowed) -> uint8 (K/8,).
 
-    A text of only 0s and 1s whose length is a legal K is read as bits.
+    A text of only 0s and 1s whose length is a valid K is read as bits.
 
     Raises:
-        UsageError: neither bits nor hexadecimal, or a length that no code has.
+        UsageError: neither bits nor hexadecimal, or an invalid length.
     """
     bare = text.strip().removeprefix("B'").removeprefix("x'").removesuffix("'")
     is_hex = text.strip().startswith(("0x", "x'"))
@@ -76,7 +76,7 @@ def from_text(text: str) -> np.ndarray:
 def hamming(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """All Hamming distances between packed codes (N, B) and (M, B) -> int32 (N, M).
 
-    The plain brute force that everything faster is tested against.
+    Plain brute force, the reference in tests.
 
     Raises:
         UsageError: the codes have different lengths.

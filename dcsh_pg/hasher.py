@@ -1,7 +1,7 @@
 """Images -> packed codes, by running a model file in onnxruntime.
 
-Everything that happens to a pixel (resize, scaling, encoder, hash layer, bit packing) is inside
-the file's graph; here are only the session, the checks and the choice of the device.
+The file's graph does all that happens to a pixel (resizing, scaling, encoder, hash layer, bit
+packing); this module has the session, the checks and the choice of the device.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 ORIENTED_AT_ONCE = 64
-"""So many orientations of images go through the encoder at once: those of 64 images in 8 take 15 GB
-where it is a DenseNet-169."""
+"""Orientations of images that the encoder takes at once: 8 of 64 images take 15 GB in a
+DenseNet-169."""
 
 
 class Hasher:
-    """A model file, ready to hash.  May be used by several threads at once.
+    """A model file, ready to hash.  Thread-safe.
 
     Attributes:
-        card: what the file says about itself.
+        card: the file's metadata.
         sha256: SHA-256 of the file, hexadecimal: the model's identity.
         provider: 'cuda' or 'cpu', where it runs.
     """
@@ -49,18 +49,18 @@ class Hasher:
 
         Args:
             source: the path of an ONNX file, or its content.
-            device: 'auto' takes CUDA where it is usable and the CPU otherwise.
-            threads: CPU threads for one batch; default: as many as this process may use.
+            device: 'auto' is CUDA where it is usable, otherwise the CPU.
+            threads: CPU threads for one batch; default: all that this process may use.
 
         Raises:
             InputError: there is no such file, or it is not an ONNX file or is damaged.
-            ModelError: it is not a dcsh-pg model, or one of a newer dcsh-pg; or it contains what a
-                model must not (:mod:`dcsh_pg.model_check`), does not do what its card says, or takes
-                too much memory or time for two small images.
-            UsageError: no such device, or 'cuda' where CUDA is not usable.
+            ModelError: it is not a dcsh-pg model, or one of a newer dcsh-pg; it contains what a
+                model must not contain (:mod:`dcsh_pg.model_check`), does not match its card, or
+                takes too much memory or time for two small images.
+            UsageError: unknown device, or 'cuda' where CUDA is not usable.
         """
         if device not in DEVICES:
-            raise UsageError(f"no device is called {device!r}", hint="use auto, cpu or cuda")
+            raise UsageError(f"unknown device {device!r}", hint="use auto, cpu or cuda")
         content, name = _read(source)
         self.sha256 = hashlib.sha256(content).hexdigest()
         check_model(content, name)
@@ -72,7 +72,7 @@ class Hasher:
                 _check_graph(self._session, self.card, name)
             except UnicodeDecodeError:
                 raise InputError(
-                    f"{name} is damaged: it has a name or a value that is not UTF-8", hint=AGAIN
+                    f"{name} is damaged: a name or a value in it is not UTF-8", hint=AGAIN
                 ) from None
             self._try(name, watchdog)
 
@@ -82,8 +82,7 @@ class Hasher:
         An image's code does not depend on the others in its batch.
 
         Raises:
-            ModelError: another dtype or shape, or other bands than the model takes; or the model
-                fails on these images.
+            ModelError: wrong dtype, shape or number of bands; or the model fails on these images.
         """
         self._check(images)
         if len(images) == 0:
@@ -105,7 +104,7 @@ class Hasher:
         return packed, z
 
     def _run(self, outputs: list[str], images: np.ndarray) -> list[np.ndarray]:
-        """Runs the graph on so few images at once that their orientations fit into memory."""
+        """Runs the graph on few enough images at once that their orientations fit into memory."""
         step = max(1, ORIENTED_AT_ONCE // self.card.orientations)
         if self.card.orientations == 1 or len(images) <= step:
             return self._run_batch(outputs, images)
@@ -118,14 +117,14 @@ class Hasher:
     def _run_batch(
         self, outputs: list[str], images: np.ndarray, watchdog: Watchdog | None = None
     ) -> list[np.ndarray]:
-        """Runs the graph once; what comes out has a row for each image."""
+        """Runs the graph once, and checks that its outputs have a row for each image."""
         run_options = runtime().RunOptions()
         run_options.log_severity_level = SILENT
         if watchdog is not None:
             watchdog.guard(lambda: setattr(run_options, "terminate", True))
         try:
-            found = self._session.run(outputs, {"image": images}, run_options)
-        except Exception as error:  # onnxruntime's errors share no other base
+            found: list[np.ndarray] = self._session.run(outputs, {"image": images}, run_options)
+        except Exception as error:  # onnxruntime's errors have no other common base
             if watchdog is not None and watchdog.barked:
                 raise
             shape = " x ".join(map(str, images.shape))
@@ -148,7 +147,7 @@ class Hasher:
         """Hashes two small images.
 
         Raises:
-            ModelError: that takes too long, or does not give two codes that are the signs of z.
+            ModelError: that takes too long, or the codes are not the signs of a finite z.
         """
         size = 2 * 16 * 24 * self.card.bands
         images = (np.arange(size) * 37 % 251).astype(np.uint8).reshape(2, 16, 24, -1)
@@ -202,12 +201,12 @@ def _read(source: str | Path | bytes) -> tuple[bytes, str]:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens a FIFO that nobody writes to as well, so that it can be refused."""
+    """Does not block on a FIFO without a writer, so that it can be refused."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: str) -> None:
-    """Raises ModelError unless inputs and outputs are those that the card promises."""
+    """Raises ModelError unless inputs and outputs match the card."""
     inputs = {i.name: (i.type, _width(i.shape, 4)) for i in session.get_inputs()}
     outputs = {o.name: (o.type, _width(o.shape, 2)) for o in session.get_outputs()}
     if inputs != {"image": ("tensor(uint8)", card.bands)} or outputs != {
@@ -215,7 +214,7 @@ def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: s
         "z": ("tensor(float)", card.bits),
     }:
         raise ModelError(
-            f"{name} has other inputs or outputs than its card says",
+            f"the inputs or outputs of {name} do not match its card",
             hint=AGAIN,
         )
     if any(isinstance(size, int) for size in session.get_inputs()[0].shape[:3]):
@@ -225,6 +224,6 @@ def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: s
         )
 
 
-def _width(shape: list | None, rank: int) -> int | str | None:
-    """The last size of a shape with so many, or None."""
+def _width(shape: list[int | str] | None, rank: int) -> int | str | None:
+    """The last size of a shape of this rank, or None."""
     return shape[-1] if shape and len(shape) == rank else None

@@ -1,4 +1,4 @@
-"""A model in onnxruntime: its session, the device, and bounds on memory and time."""
+"""The onnxruntime session of a model: its device, and limits on memory and time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -30,25 +31,25 @@ _CUDA_PROVIDER = (
     {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
 )
 _CPU_PROVIDER = "CPUExecutionProvider"
-_ONLY_ERRORS, SILENT = 3, 4  # onnxruntime's log severities; what is fatal is raised
+_ONLY_ERRORS, SILENT = 3, 4  # onnxruntime's log severities; fatal errors are raised
 
 MEMORY_SHARE = 0.75
-"""Share of this machine's memory that models may allocate on the CPU, all of one process together."""
+"""Fraction of this machine's memory that all models of a process may allocate on the CPU."""
 TRIAL_SECONDS = 120.0
-"""A model must open and hash two small images in this time."""
+"""Time limit for opening a model and hashing two small images."""
 AGAIN = "make the model file again with 'dcsh-pg export'"
 
 
 class Watchdog:
-    """Stops what takes longer than ``TRIAL_SECONDS``.
+    """Stops a block that takes longer than ``TRIAL_SECONDS``.
 
     Attributes:
-        barked: whether the time was up.
+        barked: whether the time ran out.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.barked = False
-        self._stop = lambda: None
+        self._stop: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._timer = threading.Timer(TRIAL_SECONDS, self._bark)
         self._timer.daemon = True
@@ -57,11 +58,11 @@ class Watchdog:
         self._timer.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
     def guard(self, stop: Callable[[], object]) -> None:
-        """Calls ``stop`` when the time is up."""
+        """Calls ``stop`` when the time runs out."""
         with self._lock:
             self._stop = stop
             if self.barked:
@@ -89,7 +90,7 @@ def open_session(
             return session, "cuda"
     try:
         session = _session(content, [_CPU_PROVIDER], threads, watchdog)
-    except Exception as error:  # onnxruntime's errors share no other base
+    except Exception as error:  # onnxruntime's errors have no other common base
         if watchdog.barked:
             raise too_slow(name) from None
         raise InputError(
@@ -105,13 +106,13 @@ def open_session(
 
 
 def _session(
-    content: bytes, providers: list, threads: int | None, watchdog: Watchdog | None = None
+    content: bytes, providers: list[Any], threads: int | None, watchdog: Watchdog | None = None
 ) -> onnxruntime.InferenceSession:
     onnx = runtime()
     options = onnx.SessionOptions()
     options.log_severity_level = SILENT if providers == [_CPU_PROVIDER] else _ONLY_ERRORS
     options.intra_op_num_threads = threads or _usable_cores()
-    # Threads that spin while they wait take the cores from those that read the next batch.
+    # Threads that spin while waiting take cores from those that read the next batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if _limit_memory():
         options.add_session_config_entry("session.use_env_allocators", "1")
@@ -122,7 +123,7 @@ def _session(
 
 @cache
 def _limit_memory() -> bool:
-    """Bounds the memory of this process's models on the CPU; whether that was possible."""
+    """Limits the memory of this process's models on the CPU; False where that is not possible."""
     onnx = runtime()
     limit = int(MEMORY_SHARE * _memory())
     try:
@@ -146,10 +147,9 @@ def _memory() -> int:
 
 @cache
 def runtime() -> ModuleType:
-    """The module onnxruntime, whose first import warns of graphics cards that it cannot use."""
+    """The module onnxruntime, without the warnings about GPUs of its first import."""
     with _captured_stderr():
-        import onnxruntime
-    return onnxruntime
+        return import_module("onnxruntime")
 
 
 def _usable_cores() -> int:
@@ -166,28 +166,28 @@ def _open_on_cuda(
 ) -> tuple[onnxruntime.InferenceSession | None, str]:
     """A session on CUDA, or None and the reason why there is none.
 
-    onnxruntime tells of missing CUDA libraries on stderr and goes on with the CPU, so what it
-    says is caught and becomes the reason.
+    onnxruntime reports missing CUDA libraries on stderr and falls back to the CPU, so its stderr is
+    captured for the reason.
     """
     onnx = runtime()
     if _CUDA_PROVIDER[0] not in onnx.get_available_providers():
         return None, "this onnxruntime is built without it"
     if not _has_cuda_device():
         return None, "there is no NVIDIA driver or no GPU"
-    with _captured_stderr() as said, contextlib.redirect_stdout(io.StringIO()):
+    with _captured_stderr() as captured, contextlib.redirect_stdout(io.StringIO()):
         try:
             if hasattr(onnx, "preload_dlls"):
                 onnx.preload_dlls()
             session = _session(content, [_CUDA_PROVIDER, _CPU_PROVIDER], threads)
-        except Exception as error:  # onnxruntime's errors share no other base
+        except Exception as error:  # onnxruntime's errors have no other common base
             return None, first_line(error)
     if session.get_providers()[0] != _CUDA_PROVIDER[0]:
-        return None, _reason("".join(said))
+        return None, _reason("".join(captured))
     return session, ""
 
 
 def _has_cuda_device() -> bool:
-    """Whether the NVIDIA driver is there and tells of at least one GPU."""
+    """Whether the NVIDIA driver is installed and finds at least one GPU."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -202,10 +202,10 @@ def _has_cuda_device() -> bool:
 
 @contextlib.contextmanager
 def _captured_stderr() -> Iterator[list[str]]:
-    """Catches what native code writes to stderr; the list gets its text when the block ends."""
-    said: list[str] = []
+    """Captures the stderr of native code; the list has its text when the block ends."""
+    captured: list[str] = []
     if sys.stderr is None:  # a program without a console, as QGIS on Windows
-        yield said
+        yield captured
         return
     sys.stderr.flush()
     saved = os.dup(2)
@@ -213,24 +213,24 @@ def _captured_stderr() -> Iterator[list[str]]:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), 2)
             try:
-                yield said
+                yield captured
             finally:
                 os.dup2(saved, 2)
                 file.seek(0)
-                said.append(file.read().decode(errors="replace"))
+                captured.append(file.read().decode(errors="replace"))
     finally:
         os.close(saved)
 
 
-def _reason(said: str) -> str:
-    """The cause in what onnxruntime logged: the library that it could not open."""
-    for line in said.splitlines():
+def _reason(captured: str) -> str:
+    """The cause in onnxruntime's log: the library that it could not open."""
+    for line in captured.splitlines():
         if " with error: " in line:
             return line.rpartition(" with error: ")[2].strip()
     return "onnxruntime could not load its CUDA provider"
 
 
 def first_line(error: Exception) -> str:
-    """What onnxruntime says, without the number and name that it puts before."""
+    """The first line of an onnxruntime error, without its number and name."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
     return (text.splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,9 @@
 """What a model file may contain, checked before onnxruntime opens it.
 
-A model comes from elsewhere: a file, or the database of others.  Its weights must lie in the file
-itself, because onnxruntime would read others from any path that the file names, or from an address
-in memory.  Its graph must be plain: no loops, which may never end, no operators other than ONNX's own,
-and nothing random, which would give an image another code each time.
+A model is untrusted: a file, or a row of someone else's database.  Its weights must be in the file
+itself, because onnxruntime would read external ones from any path, or from an address in memory.
+Its graph must be plain: no loops, which may never end, only ONNX's own operators, and no random
+ones, which would give an image another code each time.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError, Message
 from dcsh_pg.errors import InputError, ModelError
 
 MAX_BYTES = 2**31 - 1
-"""Bytes of a model file: protobuf has no larger messages."""
+"""Largest model file in bytes: the limit of protobuf messages."""
 MAX_NODES = 50_000
-"""Nodes of a graph; those of the largest encoders have some thousand."""
+"""Largest number of nodes of a graph; the largest encoders have a few thousand."""
 
 _EXTERNAL = 1
 _STANDARD = ("", "ai.onnx")
@@ -34,9 +34,8 @@ _RANDOM = {
 }
 _HINT = "use a model that 'dcsh-pg export' wrote"
 
-# The part of ONNX's schema (onnx.proto) that is looked at: field name -> (number, type).  A message
-# type is named; every listed message field is repeated, which reads a single one as well and keeps
-# each where a file repeats what should be single.
+# The part of ONNX's schema (onnx.proto) that is checked: field name -> (number, type).  All fields
+# are declared repeated, which reads a single one as well, and every one where a file repeats it.
 _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "Model": {"graph": (7, "Graph"), "training": (20, "Training"), "functions": (25, "Function")},
     "Training": {"initialization": (1, "Graph"), "algorithm": (2, "Graph")},
@@ -58,16 +57,15 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
 
 
 def check_model(content: bytes, name: str) -> None:
-    """Refuses an ONNX file with anything that a model of dcsh-pg does not have.
+    """Checks that an ONNX file has only what a model of dcsh-pg may contain.
 
     Args:
-        content: of the file.
-        name: of the file, for messages.
+        content: the file's content.
+        name: the file's name, for messages.
 
     Raises:
         InputError: it is not an ONNX file or is damaged.
-        ModelError: weights outside of the file, control flow, operators that are not ONNX's own or
-            random, or too many nodes.
+        ModelError: external weights, control flow, custom or random operators, or too many nodes.
     """
     if len(content) > MAX_BYTES:
         raise ModelError(f"{name} is larger than 2 GiB", hint=_HINT)
@@ -82,7 +80,7 @@ def check_model(content: bytes, name: str) -> None:
         raise ModelError(f"{name} {reason}", hint=_HINT)
 
 
-def _reason(model: Message) -> str | None:
+def _reason(model: Any) -> str | None:
     """Why a model is refused, or None."""
     if model.functions or model.training:
         return "contains functions or training steps"
@@ -109,18 +107,19 @@ def _weights(part: Message) -> Iterator[Message]:
     """The tensors of a graph or of an attribute, those of sparse ones included."""
     for field, _ in part.ListFields():
         for found in getattr(part, field.name):
-            if field.message_type.name == "Tensor":
+            kind = field.message_type.name if field.message_type else ""
+            if kind == "Tensor":
                 yield found
-            elif field.message_type.name == "Sparse":
+            elif kind == "Sparse":
                 yield from (*found.values, *found.indices)
 
 
-def _is_external(tensor: Message) -> bool:
+def _is_external(tensor: Any) -> bool:
     return bool(tensor.external_data) or _EXTERNAL in tensor.data_location
 
 
 def _last(values: Any) -> str:
-    """Protobuf's value of a single field that may be repeated in a file."""
+    """The value of a field: protobuf takes the last where a file repeats it."""
     return values[-1].decode(errors="replace") if values else ""
 
 

@@ -120,7 +120,7 @@ def _encoder_modules() -> Iterator[tuple[str, str]]:
             match statement:
                 case ast.Assign(targets=[ast.Name(id="ENCODERS")], value=ast.Dict(keys=keys)):
                     for key in keys:
-                        if isinstance(key, ast.Constant):
+                        if isinstance(key, ast.Constant) and isinstance(key.value, str):
                             yield key.value, f"dcsh_pg.learning.encoders.{file.stem}"
 
 

@@ -1,4 +1,4 @@
-"""HashFunction -> one ONNX file that says what it is and is checked against PyTorch.
+"""HashFunction -> one ONNX file with its card, checked against PyTorch.
 
 Needs torch, onnx and onnxscript, which the extra ``train`` installs; see docs/model-file.md.
 """
@@ -42,7 +42,7 @@ def export(
 
     Args:
         name, chip_size, resolution, training: for the card, see ``ModelCard``.
-        created: ISO 8601, UTC; default: now.  With the same one, the same weights give the same
+        created: ISO 8601, UTC; default: now.  With the same time, the same weights give the same
             file, and so the same identity.
         float16: half-precision encoder: half the size, and on a GPU about twice the speed.
         parity_images: batches uint8 (N, H, W, C) for the check; default:
@@ -93,7 +93,7 @@ def export_run(
     float16: bool = False,
     progress: Progress = SILENT,
 ) -> ModelCard:
-    """Exports what a training run left in its folder; the same run gives the same file.
+    """Exports a training run; the same run gives the same file.
 
     Args:
         run: folder with ``hash_function.pt``.
@@ -101,7 +101,7 @@ def export_run(
 
     Raises:
         InputError: there is no hash function in ``run``.
-        ModelError: the file is not ours, or the exported codes are not those of PyTorch.
+        ModelError: the file is not of dcsh-pg, or the exported codes are not those of PyTorch.
         OutputError: ``out`` cannot be written.
     """
     hash_function, training = hash_functions.load(Path(run) / HASH_FUNCTION)

@@ -1,4 +1,4 @@
-"""The whole way from pixels to a packed code as one torch module, ready to be traced."""
+"""From pixels to a packed code as one torch module, for tracing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ class CodeGraph(nn.Module):
     """Images uint8 (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
 
     Args:
-        hash_function: any; its BatchNorm behind the head is folded.
+        hash_function: any; a folded copy is taken.
         float16: runs the encoder in half precision.  Resizing and scaling before it and the
-            head behind it stay in float32: they cost little, and the sign of z hangs on them.
+            head after it stay in float32: they cost little, and the signs of z depend on them.
     """
+
+    bit_values: Tensor
 
     def __init__(self, hash_function: HashFunction, *, float16: bool = False):
         super().__init__()
@@ -23,7 +25,7 @@ class CodeGraph(nn.Module):
         self.preprocess = hash_function.preprocess()
         self.hash_function = hash_function.fold().cpu()
         if float16:
-            self.hash_function.encoder = HalfPrecision(self.hash_function.encoder)
+            self.hash_function.add_module("encoder", HalfPrecision(self.hash_function.encoder))
         self.register_buffer("bit_values", 2 ** torch.arange(7, -1, -1, dtype=torch.int32))
         self.eval()
 
@@ -46,17 +48,22 @@ class HalfPrecision(nn.Module):
         self.encoder = _with_affine_norms(encoder).half()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.encoder(images.half()).float()
+        features: Tensor = self.encoder(images.half())
+        return features.float()
 
 
 class Affine(nn.Module):
     """BatchNorm2d in evaluation mode: x (N, C, H, W) -> scale * x + shift, per channel.
 
-    Scale and shift are computed in float32.  Running variances need not fit into half precision.
+    Scale and shift are computed in float32: running variances may not fit into half precision.
     """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, norm: nn.BatchNorm2d):
         super().__init__()
+        assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         shift = norm.bias - norm.running_mean * scale
         self.register_buffer("scale", scale.detach().view(-1, 1, 1))

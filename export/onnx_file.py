@@ -1,4 +1,4 @@
-"""A code graph as ONNX: traced, cleaned, given its card."""
+"""A code graph as an ONNX file with its card."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 import onnx
-import onnxscript  # noqa: F401  (torch's exporter needs it, and would ask for it late)
+import onnxscript  # noqa: F401  (torch's exporter needs it, and would fail late)
 import torch
 
 from dcsh_pg import __version__
@@ -20,10 +20,9 @@ OPSET = 18
 
 
 def trace(graph: CodeGraph) -> onnx.ModelProto:
-    """The graph as an ONNX model whose N, H and W are free.
+    """The graph as an ONNX model with dynamic N, H and W.
 
-    The same weights give the same bytes: what the exporter notes about source files and traces
-    is dropped.
+    The same weights give the same bytes: the exporter's notes about source files are dropped.
     """
     example = torch.zeros(2, 37, 53, graph.bands, dtype=torch.uint8)
     with _quiet_exporter():
@@ -37,6 +36,7 @@ def trace(graph: CodeGraph) -> onnx.ModelProto:
             dynamo=True,
             verbose=False,
         )
+    assert program is not None  # None only without dynamo
     model = program.model_proto
     _drop_notes(model)
     model.producer_name, model.producer_version = "dcsh-pg", __version__

@@ -1,4 +1,4 @@
-"""The check that a model file gives the codes that its hash function gives in PyTorch."""
+"""The check that a model file gives the same codes as its hash function in PyTorch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.progress import SILENT, Progress
 
 TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
-"""Per precision of the file, how near to zero a z may be and its bit still differ; relative to
-the root mean square of z over the images of the check."""
+"""Largest |z| of a bit that may differ, by the file's precision; relative to the root mean square
+of z over the images of the check."""
 
 BATCH = 8
 
@@ -96,9 +96,9 @@ def check(
 
 
 def synthetic_images(bands: int, chip_size: int) -> list[np.ndarray]:
-    """Batches uint8 (N, H, W, bands) to check with where no imagery is at hand, always the same.
+    """Batches uint8 (N, H, W, bands) for a check without imagery, always the same.
 
-    Plain tones, noise, and smooth fields with edges; at the size of the chips, and at an odd size
+    Plain tones, noise, and smooth fields with edges; at the size of the chips, and at another size
     that is not square.
     """
     rng = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def synthetic_images(bands: int, chip_size: int) -> list[np.ndarray]:
 
 
 def _field(rng: np.random.Generator, height: int, width: int, bands: int) -> np.ndarray:
-    """A sum of waves, its contrast stretched, cut in two by an edge of random height."""
+    """A sum of waves with stretched contrast and an edge of random height."""
     y, x = np.mgrid[0:height, 0:width][..., None] / max(height, width)
     wave = sum(
         np.sin(2 * np.pi * (fx * x + fy * y) + rng.uniform(0, 2 * np.pi, bands)) / (1 + fx + fy)
@@ -126,4 +126,5 @@ def _field(rng: np.random.Generator, height: int, width: int, bands: int) -> np.
     )
     wave = wave + rng.uniform(-1, 1, bands) * (x + y > rng.uniform(0.3, 1.2))
     low, high = wave.min(), wave.max()
-    return ((wave - low) / (high - low) * 255).astype(np.uint8)[None]
+    pixels: np.ndarray = ((wave - low) / (high - low) * 255).astype(np.uint8)
+    return pixels[None]

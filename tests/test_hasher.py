@@ -181,12 +181,12 @@ def test_an_onnx_file_of_others():
 
 
 def test_a_card_that_does_not_fit_the_graph():
-    with pytest.raises(ModelError, match="other inputs or outputs than its card says"):
+    with pytest.raises(ModelError, match=r"inputs or outputs of .* do not match its card"):
         Hasher(means_model(bits=24))
 
 
 def test_an_unknown_device():
-    with pytest.raises(UsageError, match="no device is called 'tpu'"):
+    with pytest.raises(UsageError, match="unknown device 'tpu'"):
         Hasher(means_model(), device="tpu")
 
 

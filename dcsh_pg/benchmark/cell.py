@@ -1,4 +1,4 @@
-"""One measurement: a row of the table at one length of code on one split."""
+"""One measurement: a row at one code length on one split."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Setting:
-    """What the cells of one benchmark share.
+    """Data and settings that the cells of one benchmark share.
 
     Attributes:
         images: uint8 (N, S, S, C).
-        labels: N classes; they score codes and are seen by nothing else.
+        labels: N classes; used to score codes only.
         cache: of features.
         device: 'cpu' or 'cuda'.
     """
@@ -50,13 +50,13 @@ def measure(
 
     Returns:
         plain values: mean average precision, curves, seconds; or ``error``, where the method
-        refuses, or gives codes that have collapsed, as some options are known to.
+        fails or its codes collapse.
 
     Raises:
         OutputError: the cache cannot be written.
     """
     if not row.freeze:
-        # Features of an encoder that was trained for this cell serve no other.
+        # Features of an encoder that was trained for this cell are of no use to others.
         cache = FeatureCache(None, precision=setting.cache.precision)
         setting = dataclasses.replace(setting, cache=cache)
     if row.method == COSINE:
@@ -90,7 +90,7 @@ def measure(
 def fit(
     setting: Setting, database: np.ndarray, row: Row, encoder: Encoder, *, bits: int, seed: int
 ) -> HashFunction:
-    """A hash function fitted to the database images; labels take no part.
+    """A hash function fitted to the database images, without labels.
 
     Args:
         database: indices of the images, int64 (N,).
@@ -104,7 +104,7 @@ def fit(
 def hash_images(setting: Setting, hash_function: HashFunction, rows: np.ndarray) -> np.ndarray:
     """Packed codes uint8 (len(rows), K/8).
 
-    Where the encoder's features of these images are known they are used; it is asked otherwise.
+    Features of these images are taken from the cache where it has them.
     """
     hash_function = hash_function.to(setting.device).eval()
     views = fixed_views(range(hash_function.orientations))
@@ -125,7 +125,7 @@ def hash_images(setting: Setting, hash_function: HashFunction, rows: np.ndarray)
 def _features_themselves(
     setting: Setting, split: Split, row: Row, encoder: Encoder
 ) -> dict[str, Any]:
-    """mAP@all by the cosine of features centred on the database: no code is better, if linear."""
+    """mAP@all by the cosine of features centred on the database: a bound for linear codes."""
     views = fixed_views(range(int(row.options.get("orientations", 1))))
     labels = np.asarray(setting.labels)
 
@@ -151,10 +151,10 @@ def _features_themselves(
 def identity(
     row: Row, encoder_digest: str, *, bits: int, seed: int, dataset: str, precision: str
 ) -> dict[str, Any]:
-    """What a cell's numbers depend on; a stored cell with another identity is measured again.
+    """Everything that a cell's numbers depend on; a stored cell with another is measured again.
 
     Returns:
-        plain values, as they come back from JSON.
+        plain values, as JSON returns them.
     """
     options = row.method_options()
     recipe = {
@@ -167,4 +167,5 @@ def identity(
         "seed": seed,
         "precision": precision,
     }
-    return json.loads(json.dumps(recipe))
+    plain: dict[str, Any] = json.loads(json.dumps(recipe))
+    return plain

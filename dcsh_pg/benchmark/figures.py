@@ -1,4 +1,4 @@
-"""Curves of a benchmark as the papers draw them: DCSH Figures 6 to 9, by matplotlib."""
+"""Figures of a benchmark in the style of the papers: DCSH Figures 6 to 9, by matplotlib."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_RETRIEVED = 1000
-"""The papers draw precision up to so many retrieved images."""
+"""Retrieved images up to which the papers draw precision."""
 PRECISION_BITS = {"ucmd": (32, 64), "aid": (32, 64)}
 RECALL_BITS = {"ucmd": (32, 48), "aid": (32, 64)}
-"""Lengths of code that the paper shows."""
+"""Code lengths that the paper shows."""
 COLOURS = (
     "#2563a8", "#c8641e", "#2f8f5b", "#8a4fb0", "#b8962e",
     "#c23b57", "#3c9bb3", "#6b6f3a", "#7d5a45", "#5a6fd1",
@@ -29,7 +29,7 @@ COLOURS = (
 
 def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     """Draws NAME_precision.png and NAME_precision_recall.png: a row of panels for each encoder, a
-    column for each length of code.
+    column for each code length.
 
     Returns:
         the pictures, 1950 pixels wide; none where no curve has been measured yet.
@@ -78,7 +78,7 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
 
 
 def label(row: Row) -> str:
-    """The row's name without its encoder, which the panel tells."""
+    """The row's name without its encoder, which is the panel's title."""
     return re.sub(rf"( \([^()]*\)|, {re.escape(row.encoder)})$", "", row.name)
 
 
@@ -95,6 +95,7 @@ def _panel(
         if row.encoder != encoder:
             continue
         curve = summary.curve(row, bits)
+        assert curve is not None  # see _drawn
         x = curve["recall"] if recall else curve["n"]
         shown = slice(None) if recall else x <= MOST_RETRIEVED
         axes.plot(
@@ -117,6 +118,6 @@ def _panel(
 
 
 def _drawn(summary: Summary, bits: int) -> list[Row]:
-    """The rows that have a curve at this length of code, without ablations."""
+    """The rows that have a curve at this code length, without ablations."""
     rows = (row for row in summary.rows if row.track != "ablation" and row.method != COSINE)
     return [row for row in rows if summary.curve(row, bits)]

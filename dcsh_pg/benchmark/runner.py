@@ -1,4 +1,4 @@
-"""All cells of a benchmark, kept one by one so that a run that was killed goes on."""
+"""All cells of a benchmark, stored one by one so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from dcsh_pg.progress import SILENT, Progress
 
 IMAGES = "images.npy"
 ONE_OF_A_FOLDER = {"digest": "--dataset", "database_share": "--share", "precision": "--precision"}
-"""Facts that all cells of a folder share, and the options that they come from."""
+"""Facts that all cells of a folder share, and their options."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure and how.
+    """Cells to measure, and how.
 
     Attributes:
         rows, bits: the table.
@@ -47,7 +47,7 @@ class Plan:
         precision: of features.
         cache: folder of features, or None.
         device: 'cpu' or 'cuda'.
-        jobs: processes side by side; they change the times and nothing else.
+        jobs: parallel processes; only times depend on them.
     """
 
     rows: Sequence[Row]
@@ -60,7 +60,7 @@ class Plan:
     jobs: int = 1
 
     def check(self) -> None:
-        """Raises UsageError where a value cannot mean anything; the message names the option."""
+        """Raises UsageError where a value is out of range; the message names the option."""
         for bits in self.bits:
             check_bits(bits)
         if self.precision not in PRECISIONS:
@@ -70,12 +70,11 @@ class Plan:
             )
         if not 0 < self.share < 1:
             raise UsageError(
-                f"--share {self.share:g} leaves nothing on one side of the split",
-                hint="give a fraction between 0 and 1, 0.8 for example",
+                f"--share must be between 0 and 1, not {self.share:g}",
             )
 
     def cells(self) -> list[Cell]:
-        """Every cell of the table, split by split, so that the first of them is soon complete."""
+        """Every cell of the table, split by split, so that a complete split comes early."""
         return [
             Cell(row, bits, seed)
             for seed in range(self.splits)
@@ -87,7 +86,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """A row at one length of code on one split; the features themselves have one for all."""
+    """A row at one code length on one split."""
 
     row: Row
     bits: int
@@ -97,10 +96,10 @@ class Cell:
 def run(
     dataset: Dataset, plan: Plan, out: Path, *, command: str = "", progress: Progress = SILENT
 ) -> list[dict[str, Any]]:
-    """Measures every cell that ``out`` does not hold yet.
+    """Measures every cell that ``out`` does not have yet.
 
-    ``out`` gets benchmark.json with the facts of the run and cells/, one JSON file each.  Cells
-    that another row of the same name left there, or one with other options, go.
+    ``out`` gets benchmark.json with the facts of the run, and cells/ with one JSON file each.
+    Cells of a row of the same name with other options are replaced.
 
     Args:
         command: the command line, for the report.
@@ -109,8 +108,8 @@ def run(
         the newly measured cells.
 
     Raises:
-        UsageError: the plan makes no sense, or ``out`` holds a benchmark of other images, another
-            share or another precision.
+        UsageError: the plan is invalid, or ``out`` has a benchmark of other images, another share
+            or another precision.
         InputError: a class is too small to split.
         InputError, ModelError: an encoder's weights cannot be read.
         OutputError: ``out`` or the cache cannot be written.
@@ -131,8 +130,8 @@ def run(
             for cell in _measured(_Work(out, dataset.labels, splits, plan), todo):
                 measured.append(cell)
                 score = cell.get("mean_average_precision")
-                told = cell["error"] if score is None else f"{100 * score:.2f}"
-                progress.note(f"{cell['row']}, {cell['bits']} bits, split {cell['seed']}: {told}")
+                result = cell["error"] if score is None else f"{100 * score:.2f}"
+                progress.note(f"{cell['row']}, {cell['bits']} bits, split {cell['seed']}: {result}")
                 progress.advance()
     return measured
 
@@ -165,13 +164,13 @@ def _check_same(out: Path, facts: dict[str, Any]) -> None:
     for name, option in ONE_OF_A_FOLDER.items():
         if before[name] != facts[name]:
             raise UsageError(
-                f"{out} holds a benchmark with another {option}",
+                f"{out} has a benchmark with another {option}",
                 hint=f"choose another --out, or give {option} as before",
             )
 
 
 def _missing(plan: Plan, out: Path, dataset: str) -> list[tuple[Cell, dict[str, Any]]]:
-    """Cells to measure with the identity of each; forgets those that are there with another."""
+    """Cells to measure, each with its identity; deletes stored ones with another identity."""
     digests: dict[tuple[str, str], str] = {}
     missing = []
     for cell in plan.cells():
@@ -197,14 +196,14 @@ def _missing(plan: Plan, out: Path, dataset: str) -> list[tuple[Cell, dict[str, 
 
 @contextmanager
 def _kept(images: np.ndarray, path: Path) -> Iterator[None]:
-    """The images in a file that processes map, for the time of the block."""
+    """Keeps the images in a file that processes map, for the block."""
     try:
         try:
             np.save(path, images)
         except OSError as error:
             raise OutputError(
                 f"cannot keep the images in {path.parent}: {error.strerror or error}",
-                hint="choose a folder with room with --out",
+                hint="choose another --out",
             ) from error
         yield
     finally:
@@ -212,7 +211,7 @@ def _kept(images: np.ndarray, path: Path) -> Iterator[None]:
 
 
 def _measured(work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """The cells as they are done."""
+    """Measured cells, in the order of their completion."""
     jobs = work.plan.jobs
     if jobs == 1:
         for cell, recipe in todo:
@@ -261,7 +260,7 @@ class _Work:
         return self.setting
 
     def _encoder(self, row: Row) -> Encoder:
-        """A fresh copy each time where training would change it."""
+        """The row's encoder; a new one each time where it is trained."""
         if not row.freeze:
             return _load(row)
         key = row.encoder, row.weights
@@ -271,7 +270,7 @@ class _Work:
 
 
 def _load(row: Row) -> Encoder:
-    """The row's encoder; without weights it is the same random one for all."""
+    """The row's encoder; random weights are the same for all cells."""
     try:
         with seeded(0):
             encoder = Encoder(row.encoder)
@@ -285,7 +284,7 @@ _work: _Work | None = None
 
 
 def _begin(work: _Work, threads: int) -> None:
-    """Makes a process ready; it ends with its parent, even where that was killed."""
+    """Initialises a process; it ends with its parent, even if that is killed."""
     global _work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
@@ -294,9 +293,12 @@ def _begin(work: _Work, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 
 def _measure(cell: Cell, recipe: dict[str, Any]) -> dict[str, Any]:
+    assert _work is not None
     return _work(cell, recipe)

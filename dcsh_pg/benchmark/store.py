@@ -21,10 +21,10 @@ CELLS = "cells"
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Makes the folder; for the time of the block nobody else writes to it.
+    """Creates the folder and locks it for the block.
 
     Raises:
-        OutputError: it cannot be made or written to, or another process is at it.
+        OutputError: it cannot be created or written to, or another process has locked it.
     """
     check_writable(folder / FACTS)
     check_writable(folder / CELLS / FACTS)
@@ -43,21 +43,23 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What ``write_facts`` wrote.
+    """Reads the facts.
 
     Raises:
-        InputError: the folder holds no benchmark.
+        InputError: the folder does not contain a benchmark.
     """
     try:
-        return json.loads((folder / FACTS).read_text())
+        facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+        return facts
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{folder} holds no benchmark", hint="make one with 'dcsh-pg benchmark --out DIR'"
+            f"{folder} does not contain a benchmark",
+            hint="make one with 'dcsh-pg benchmark --out DIR'",
         ) from error
 
 
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Replaces the facts at once.
+    """Replaces the facts atomically.
 
     Raises:
         OutputError: they cannot be written.
@@ -66,15 +68,16 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def read_cell(folder: Path, row: str, bits: int, seed: int) -> dict[str, Any] | None:
-    """A cell, or None where there is none, or what a full disk or a power cut left of one."""
+    """A cell, or None where it is missing or its file is incomplete."""
     try:
-        return json.loads(_path(folder, row, bits, seed).read_text())
+        cell: dict[str, Any] = json.loads(_path(folder, row, bits, seed).read_text())
+        return cell
     except (FileNotFoundError, ValueError):
         return None
 
 
 def write_cell(folder: Path, cell: dict[str, Any]) -> None:
-    """Keeps a cell under its 'row', 'bits' and 'seed'.
+    """Stores a cell by its 'row', 'bits' and 'seed'.
 
     Raises:
         OutputError: it cannot be written.
@@ -83,7 +86,7 @@ def write_cell(folder: Path, cell: dict[str, Any]) -> None:
 
 
 def drop_cell(folder: Path, row: str, bits: int, seed: int) -> None:
-    """Forgets a cell, if it is there."""
+    """Deletes a cell, if it exists."""
     _path(folder, row, bits, seed).unlink(missing_ok=True)
 
 
@@ -93,7 +96,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _path(folder: Path, row: str, bits: int, seed: int) -> Path:
-    """A file name that is readable, and different for different rows."""
+    """A readable file name that is unique to the row."""
     readable = re.sub(r"[^a-z0-9]+", "-", row.lower()).strip("-")[:80]
     unique = hashlib.sha256(row.encode()).hexdigest()[:6]
     return folder / CELLS / f"{readable}-{unique}-{bits}-{seed}.json"

@@ -1,4 +1,4 @@
-"""Cells of a benchmark put together: means over the splits and their intervals."""
+"""Means over the splits of a benchmark, and their intervals."""
 
 from __future__ import annotations
 
@@ -60,10 +60,11 @@ class Summary:
 
     @property
     def bits(self) -> list[int]:
-        return self.facts["bits"]
+        bits: list[int] = self.facts["bits"]
+        return bits
 
     def found(self, row: Row, bits: int) -> dict[int, dict[str, Any]]:
-        """seed -> cell, of the cells that are there."""
+        """seed -> cell, of the cells that exist."""
         if row.method == COSINE:
             bits = self.bits[0]
         return {
@@ -73,7 +74,7 @@ class Summary:
         }
 
     def errors(self, row: Row, bits: int) -> list[str]:
-        """What went wrong, split by split."""
+        """Errors, split by split."""
         return [c["error"] for c in self.found(row, bits).values() if "error" in c]
 
     def score(self, row: Row, bits: int) -> Mean | None:
@@ -89,7 +90,7 @@ class Summary:
         return Mean.of(ours[seed] - theirs[seed] for seed in shared) if shared else None
 
     def orientations(self, row: Row) -> int:
-        """Of the image, over which the row's codes were averaged; 1 where no cell tells."""
+        """Number of orientations that the row's codes average; 1 where no cell has it."""
         cells = (cell for (name, _, _), cell in self.cells.items() if name == row.name)
         options = next(cells, {}).get("identity", {}).get("options", {})
         return int(options.get("orientations", 1))
@@ -115,10 +116,10 @@ class Summary:
 
 
 def read(folder: Path) -> Summary:
-    """What ``benchmark.run`` left in a folder, finished or not.
+    """Summarises the folder of a benchmark, complete or not.
 
     Raises:
-        InputError: it holds no benchmark.
+        InputError: it does not contain a benchmark.
     """
     facts = store.read_facts(folder)
     rows = [Row(**{**row, "bits": tuple(row["bits"])}) for row in facts["rows"]]

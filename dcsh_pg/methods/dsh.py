@@ -116,4 +116,6 @@ def hyperplanes(
 
 def _entropy(share: np.ndarray) -> np.ndarray:
     shares = np.stack([share, 1 - share])
-    return -(shares * np.log(shares, out=np.zeros_like(shares), where=shares > 0)).sum(axis=0)
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropy: np.ndarray = -(shares * logarithms).sum(axis=0)
+    return entropy

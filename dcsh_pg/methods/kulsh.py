@@ -109,4 +109,5 @@ def directions(
     chosen = np.zeros((bits, anchors))
     for row in chosen:
         row[random.choice(anchors, drawn, replace=False)] = 1
-    return np.sqrt((anchors - 1) / drawn) * chosen @ inverse_root
+    found: np.ndarray = np.sqrt((anchors - 1) / drawn) * chosen @ inverse_root
+    return found

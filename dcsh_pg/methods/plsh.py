@@ -128,4 +128,5 @@ def topics(counts: np.ndarray, number: int, options: Options, seed: int) -> np.n
     words = model.components_
     words = words / np.maximum(words.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     words = words + options.smoothing / words.shape[1]
-    return words / words.sum(axis=1, keepdims=True)
+    found: np.ndarray = words / words.sum(axis=1, keepdims=True)
+    return found

@@ -43,5 +43,5 @@ def test_unwritable_folders_and_folders_of_other_things_are_told(tmp_path):
         pass
     (tmp_path / "benchmark.json").write_text("half")
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(InputError, match="holds no benchmark"):
+        with pytest.raises(InputError, match="does not contain a benchmark"):
             store.read_facts(folder)

@@ -81,5 +81,5 @@ def test_cells_that_no_row_has_any_more_are_left_out(tmp_path):
 
 
 def test_a_folder_without_a_benchmark_is_told(tmp_path):
-    with pytest.raises(InputError, match="holds no benchmark"):
+    with pytest.raises(InputError, match="does not contain a benchmark"):
         read(tmp_path)

@@ -149,7 +149,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         (f"{TINY} -o out --share 0.5 --bits 16", USAGE, ("out holds", "--share")),
         (f"{TINY} --cache file --bits 16 --splits 1 -o new2", OUTPUT, ("file", "--cache")),
         ("report --out page.md", USAGE, ("DIR",)),
-        ("report absent --out page.md", INPUT, ("absent holds no benchmark",)),
+        ("report absent --out page.md", INPUT, ("absent does not contain a benchmark",)),
         ("report out", USAGE, ("--out",)),
         ("report out --out file/page.md", OUTPUT, ("file",)),
     ],

@@ -1,4 +1,4 @@
-"""Random views of images: DCSH's five augmentations, and orientation for imagery from above."""
+"""Random views of images: DCSH's five augmentations, and right-angle rotations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FROM_YIQ = torch.linalg.inv(_YIQ)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A random view of each image of a batch, every image with its own draw.
+    """A random view of each image of a batch, drawn for every image separately.
 
     The paper names the operations and their order (section 3.1): crop and resize, horizontal
     flip, colour jitter, greyscale, Gaussian blur.  It gives no strengths; these are CIBHash's,
@@ -26,18 +26,17 @@ class Augmentation:
     vertical flip and rotations by right angles are added; ``rotations=False`` is the paper's
     literal list.
 
-    All draws come from the caller's generator, on the CPU, so that a run can be repeated and
-    resumed and sees the same views on every device.  What they come to for each image is worked
-    out there too and sent in one piece; the pixels are touched on the images' device alone, and
-    nothing waits for it.
+    All random numbers come from the caller's generator, on the CPU, so that a run can be repeated
+    and resumed and has the same views on every device.  Each image's parameters are computed there
+    too and sent in one transfer; pixels are changed on the images' device, without waiting for it.
 
     Attributes:
-        crop_area: share of the image's area that is kept, drawn uniformly.
+        crop_area: fraction of the image's area that is kept, drawn uniformly.
         crop_ratio: width to height of the crop, drawn log-uniformly.
         rotations: vertical flip and rotation by 0, 90, 180 or 270 degrees.
         brightness, contrast, saturation: factors are drawn from 1 +- this.
         hue: angle on the colour circle is drawn from +- this, in turns.
-        jitter_probability, grey_probability, blur_probability: shares of images affected.
+        jitter_probability, grey_probability, blur_probability: fractions of the images affected.
         blur_sigma: of a 3 x 3 kernel, in pixels, drawn uniformly.
     """
 
@@ -94,7 +93,7 @@ class Augmentation:
         )
 
     def _draw_colour(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Jitter and greyscale: factor and share of the mean level (N, 2), map of RGB (N, 3, 3)."""
+        """Jitter and greyscale: factor and fraction of the mean level (N, 2), map of RGB (N, 3, 3)."""
         jittered, grey, brightness, contrast, saturation, hue = torch.rand(
             6, count, generator=generator
         )
@@ -130,7 +129,8 @@ def _hue_rotation(turns: Tensor) -> Tensor:
     cosine, sine = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
     zero, one = torch.zeros_like(turns), torch.ones_like(turns)
     rotation = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1)
-    return _FROM_YIQ @ rotation.view(-1, 3, 3) @ _YIQ
+    rgb: Tensor = _FROM_YIQ @ rotation.view(-1, 3, 3) @ _YIQ
+    return rgb
 
 
 def _place(images: Tensor, theta: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def _place(images: Tensor, theta: Tensor) -> Tensor:
 
 
 def _colour(images: Tensor, tone: Tensor, colours: Tensor) -> Tensor:
-    """Each pixel times a factor plus a share of the image's mean level, then through ``colours``."""
+    """Each pixel times a factor plus a fraction of the image's mean, then mapped by ``colours``."""
     pixels = images.flatten(2)
     factor, share = tone[:, :1, None], tone[:, 1:, None]
     means = pixels.mean(dim=2, keepdim=True)
@@ -156,7 +156,8 @@ def _colour(images: Tensor, tone: Tensor, colours: Tensor) -> Tensor:
 def _luma(colours: Tensor) -> Tensor:
     """RGB (N, 3, P) -> (N, 1, P)."""
     red, green, blue = (weight * colours[:, k : k + 1] for k, weight in enumerate(_GREY.tolist()))
-    return red + green + blue
+    luma: Tensor = red + green + blue
+    return luma
 
 
 def _blur(images: Tensor, side: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training images, where the device gets batches of them without waiting."""
+"""The training images, in batches that reach the device without waiting."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 from dcsh_pg.learning.model.device import send
 
 RESIDENT_SHARE = 0.3
-"""Images lie on the GPU where they take at most this share of its free memory."""
+"""Images are kept on the GPU where they take at most this fraction of its free memory."""
 _UPLOAD_IMAGES = 1024
 
 
 class ImageStore:
-    """Decoded images, uint8: all of them on the device, or in host memory.
+    """Decoded images, uint8, all on the device or in host memory.
 
-    From host memory a batch is gathered into pinned memory and copied on a stream of its own.  As
-    nothing in a training step waits for the device, the host is ahead of it, and a batch is
-    gathered and copied while the device computes on the one before.
+    From host memory a batch is gathered into pinned memory and copied on a stream of its own.  No
+    training step waits for the device, so that a batch is gathered and copied while the device
+    computes on the one before.
 
     Attributes:
         resident: uint8 (N, H, W, C) on the device, or None.
@@ -28,8 +28,8 @@ class ImageStore:
         """Places the images.
 
         Args:
-            images: uint8 (N, H, W, C); a memory map will do.
-            resident: whether they shall lie on the device; None is where they ``fit`` on a GPU.
+            images: uint8 (N, H, W, C), or a memory map.
+            resident: whether to keep them on the device; None does where they fit on a GPU.
         """
         self.images, self.device = images, device
         if resident is None:
@@ -59,13 +59,13 @@ class ImageStore:
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes leave enough of the GPU's free memory for the training itself."""
+    """Whether so many bytes leave enough of the GPU's free memory for training."""
     free, _ = torch.cuda.mem_get_info(device)
     return size <= RESIDENT_SHARE * free
 
 
 def _upload(images: np.ndarray, device: torch.device) -> Tensor:
-    """In parts, as a memory map may be larger than the host's memory."""
+    """Copies in parts, because a memory map may be larger than the host's memory."""
     resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
     for first in range(0, len(images), _UPLOAD_IMAGES):
         part = torch.from_numpy(np.array(images[first : first + _UPLOAD_IMAGES]))

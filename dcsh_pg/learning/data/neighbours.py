@@ -1,7 +1,7 @@
-"""Images that are alike in feature space: positives without labels.
+"""Images that are similar in feature space: positives without labels.
 
-Each finder takes features (N, V, D) of V views of N images and gives int64 (N, k): for every image
-the images that are alike, itself left out.
+Each function takes features (N, V, D) of V views of N images and returns int64 (N, k): for every
+image the similar images, without itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 EXPONENT = 3
-"""Edges of the graph weigh cosine ** this, as is usual for diffusion in image retrieval."""
+"""Edges of the graph have the weight cosine ** 3, as is usual for diffusion in image retrieval."""
 COMPONENTS = 512
 """Principal components that whitening keeps."""
 _ROWS_AT_ONCE = 1 << 23
-"""Entries of a block of the (N, N) matrix of likenesses."""
+"""Entries of a block of the (N, N) matrix of similarities."""
 
 
 def centred(features: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def centred(features: Tensor) -> Tensor:
 
 
 def whitened(features: Tensor) -> Tensor:
-    """Features (N, V, D) with their dominant entries and directions tamed: unit (N, d).
+    """Features (N, V, D) with dominant entries and directions damped: unit (N, d).
 
     Signed square root of each entry (power normalisation: Perronnin et al., ECCV 2010), then
     unit length, mean over an image's views, centring over the images, and the first 512 principal
@@ -35,12 +35,12 @@ def whitened(features: Tensor) -> Tensor:
     (Jegou and Chum, ECCV 2012).  A few bursty channels and the directions in which all imagery
     varies most, brightness and texture, otherwise decide which images are alike.
     """
-    tamed = functional.normalize(features.sign() * features.abs().sqrt(), dim=2).mean(dim=1)
-    tamed = (tamed - tamed.mean(dim=0)).double()
-    variances, directions = torch.linalg.eigh(tamed.T @ tamed / len(tamed))
+    damped = functional.normalize(features.sign() * features.abs().sqrt(), dim=2).mean(dim=1)
+    damped = (damped - damped.mean(dim=0)).double()
+    variances, directions = torch.linalg.eigh(damped.T @ damped / len(damped))
     kept = variances.flip(0)[:COMPONENTS]
     kept = kept[kept > kept[0] * 1e-10]
-    projected = tamed @ directions.flip(1)[:, : len(kept)]
+    projected = damped @ directions.flip(1)[:, : len(kept)]
     return functional.normalize(projected / kept**0.25, dim=1).to(features.dtype)
 
 
@@ -81,27 +81,27 @@ def diffused(
     steps: int = 20,
     whiten: bool = False,
 ) -> Tensor:
-    """The k images that are most alike along the data, for every image.
+    """The k images that are most similar along the data, for every image.
 
-    Likeness spreads over the graph in which each image is joined to its ``graph`` nearest:
+    Similarity spreads over the graph in which each image is joined to its ``graph`` nearest:
     random walks with restart, as in manifold ranking (Zhou et al., NIPS 2003) and in diffusion
     for retrieval (Iscen et al., CVPR 2017),
 
         P = sum over t up to steps of (1 - restart)^t S^t,    S = D^(-1/2) W D^(-1/2)
 
     where W holds cosine ** 3 of joined images, symmetrised, and D its row sums.  Two images that
-    share neighbours come close though they look different, and one that is near by chance, with
-    no neighbours in common, falls behind.
+    share neighbours are similar even if they look different, and one that is near by chance, with
+    no neighbours in common, ranks lower.
 
     Args:
         features: float (N, V, D).
         k: at most N - 1.
         graph: neighbours that each image is joined to.
-        restart: probability with which a walk begins anew at each step.
+        restart: probability of a restart at each step of a walk.
         whiten: see ``nearest``.
 
     Returns:
-        int64 (N, k), most alike first; ties by index.
+        int64 (N, k), most similar first; ties by index.
     """
     unit = whitened(features) if whiten else centred(features)
     images = len(unit)
@@ -115,17 +115,17 @@ def diffused(
             .toarray()
             .astype("float32")
         )
-        likeness = start
+        similarity = start
         for _ in range(steps):
-            likeness = start + (1 - restart) * (walk @ likeness)
-        alike = torch.from_numpy(likeness).T
-        alike[torch.arange(len(rows)), rows] = -torch.inf
-        found.append(alike.sort(dim=1, descending=True, stable=True).indices[:, :k])
+            similarity = start + (1 - restart) * (walk @ similarity)
+        similar = torch.from_numpy(similarity).T
+        similar[torch.arange(len(rows)), rows] = -torch.inf
+        found.append(similar.sort(dim=1, descending=True, stable=True).indices[:, :k])
     return torch.cat(found)
 
 
 def _ranked(unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cosines (N, k) and indices (N, k) of the nearest of unit vectors (N, D), itself left out."""
+    """Cosines (N, k) and indices (N, k) of the nearest of unit vectors (N, D), without itself."""
     cosines, indices = [], []
     block = _block(len(unit))
     for first in range(0, len(unit), block):
@@ -148,9 +148,10 @@ def _normalised_graph(unit: Tensor, k: int) -> sparse.csr_matrix:
     graph = (directed + directed.T) / 2
     degree = graph.sum(axis=1).A1.clip(min=1e-9)
     scale = sparse.diags((degree**-0.5).astype("float32"))
-    return (scale @ graph @ scale).tocsr()
+    normalised: sparse.csr_matrix = (scale @ graph @ scale).tocsr()
+    return normalised
 
 
 def _block(images: int) -> int:
-    """Rows of the (N, N) matrix that are worked on at once."""
+    """Rows of the (N, N) matrix in a block."""
     return max(1, _ROWS_AT_ONCE // images)

@@ -19,9 +19,9 @@ from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.progress import SILENT, Progress
 
 MEMORY_LIMIT = 2 << 30
-"""Bytes above which the training set lies in a file instead of in memory."""
+"""Bytes above which the training set is kept in a file instead of in memory."""
 WHOLE_SIZE = 256
-"""Pixels a side to which pictures taken whole are brought."""
+"""Width and height in pixels to which whole pictures are resized."""
 _READ_CHIPS = 64
 _STATISTICS_IMAGES = 2000
 
@@ -31,11 +31,11 @@ class TrainingSet:
     """Images to learn from.
 
     Attributes:
-        images: uint8 (N, S, S, C), in the order of the scenes; perhaps a memory map.
-        scenes: number of scenes that they come from.
-        skipped: number of chips left out because too few of their pixels are valid.
-        failed: what was wrong with the scenes that could not be read.
-        resolution: median ground size of a pixel in metres, or None where no scene tells it.
+        images: uint8 (N, S, S, C), in the order of the scenes; an array or a memory map.
+        scenes: number of their scenes.
+        skipped: number of chips skipped because too few of their pixels are valid.
+        failed: why scenes could not be read.
+        resolution: median ground size of a pixel in metres, or None where unknown.
     """
 
     images: np.ndarray
@@ -56,13 +56,13 @@ def gather(
 ) -> TrainingSet:
     """Reads the chips of all scenes.
 
-    A scene that cannot be read is told in ``failed`` and the others go on.
+    Scenes that cannot be read are skipped and listed in ``failed``.
 
     Args:
         scenes: each bound to its reading, whose ``min_valid`` decides which chips count.
         size: S; chips of another size are resized to it.
-        limit: at most so many chips, drawn without replacement by ``seed``; None takes all.
-        scratch: folder for a training set too large for memory; None keeps any in memory.
+        limit: largest number of chips, drawn without replacement by ``seed``; None takes all.
+        scratch: folder for a training set too large for memory; None always uses memory.
 
     Raises:
         InputError: no scene could be read.
@@ -87,7 +87,7 @@ def gather(
                     chips = scene.read(windows[first : first + _READ_CHIPS])
                 except InputError as error:
                     failed.append(error.message)
-                    progress.note(f"left out: {error.message}")
+                    progress.note(f"skipped: {error.message}")
                     break
                 good = chips.valid_fraction >= scene.reading.min_valid
                 pixels = resize(chips.pixels[good], size)
@@ -129,7 +129,7 @@ def digest(images: np.ndarray) -> str:
     """SHA-256 over the images' shape and pixels, in hexadecimal."""
     sha = hashlib.sha256(repr(images.shape).encode())
     for image in images:
-        sha.update(np.ascontiguousarray(image))
+        sha.update(np.ascontiguousarray(image).data)
     return sha.hexdigest()
 
 
@@ -146,13 +146,13 @@ def _describe(
     scenes: Sequence[Scene], progress: Progress
 ) -> tuple[list[tuple[Scene, SceneRecord]], list[str]]:
     described, failed = [], []
-    progress.start("looking at scenes", len(scenes))
+    progress.start("scanning scenes", len(scenes))
     for scene in scenes:
         try:
             described.append((scene, scene.describe()))
         except InputError as error:
             failed.append(error)
-            progress.note(f"left out: {error.message}")
+            progress.note(f"skipped: {error.message}")
         finally:
             scene.close()
         progress.advance()

@@ -1,17 +1,20 @@
-"""Imagery with other than three bands for networks that were made for three."""
+"""Imagery with other than three bands, for networks that take three."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 def with_bands(network: nn.Module, bands: int) -> nn.Module:
-    """The network, its first convolution replaced by a random one where there are not three bands."""
+    """The network; for other than three bands its first convolution is replaced by a random one."""
     if bands == 3:
         return network
     name = first_convolution(network)
-    old = network.get_submodule(name)
+    old: Any = network.get_submodule(name)
     parent, _, leaf = name.rpartition(".")
     new = nn.Conv2d(
         bands, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
@@ -31,5 +34,6 @@ def repeat_bands(state: dict[str, Tensor], network: nn.Module, bands: int) -> di
 
 
 def first_convolution(network: nn.Module) -> str:
-    """Its name within the network."""
-    return next(name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    """Name of the first convolution within the network."""
+    modules: Iterator[tuple[str, nn.Module]] = network.named_modules()
+    return next(name for name, module in modules if isinstance(module, nn.Conv2d))

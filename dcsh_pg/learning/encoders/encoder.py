@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -28,7 +28,9 @@ class ImageEncoder(nn.Module):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     dim: int
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor) -> Tensor: ...
 
     @property
     def config(self) -> dict[str, Any]:
@@ -72,11 +74,13 @@ class Encoder(ImageEncoder):
         default_mean, default_std = architecture.standardisation(bands)
         self.mean, self.std = tuple(mean or default_mean), tuple(std or default_std)
         self.weights = "none"
-        self.body: Any = architecture.build(bands)
-        self.dim = self.body.head_hidden_size if architecture.dim is None else architecture.dim
+        body: Any = architecture.build(bands)
+        self.body = body
+        self.dim = int(body.head_hidden_size) if architecture.dim is None else architecture.dim
 
-    def forward(self, images: Tensor) -> Any:
-        return self.body(images)
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.body(images)
+        return features
 
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map before global pooling, float32 (N, C, h, w), after its ReLU.

@@ -1,6 +1,6 @@
-"""Encoders of timm: DINOv2, which learned without labels, and any other model by its name there.
+"""Encoders of timm: DINOv2, which was trained without labels, and any other model by its name.
 
-timm is imported only when one of them is asked for; the extra ``encoders`` installs it.
+timm is imported only when one of them is chosen; the extra ``encoders`` installs it.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from dcsh_pg.learning.encoders.architecture import Architecture
 PREFIX = "timm:"
 
 HINT = "pip install 'dcsh-pg[encoders]'"
-"""What to do where a library is missing."""
+"""The hint where a library is missing."""
 
 
 def find(name: str) -> Architecture:
-    """A model of timm, ``name`` without the prefix: what it gives in place of its classifier.
+    """A model of timm without its classifier; ``name`` is without the prefix.
 
     Raises:
         UsageError: timm is not installed, or has no such model.
     """
     timm = _timm(PREFIX + name)
     try:
-        told = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    except RuntimeError:  # the model is there, but not with this tag
-        told = None
-    if told is None:
+        config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # the model exists, but not with this tag
+        config = None
+    if config is None:
         raise UsageError(
             f"timm {timm.__version__} has no model {name!r}",
-            hint="python -c 'import timm; print(timm.list_models())' tells what it has",
+            hint="python -c 'import timm; print(timm.list_models())' lists them",
         )
-    classifiers = (told.classifier,) if isinstance(told.classifier, str) else told.classifier
+    classifiers = (config.classifier,) if isinstance(config.classifier, str) else config.classifier
     return Architecture(
         lambda bands: timm.create_model(name, num_classes=0, in_chans=bands),
         dim=None,
-        input_size=told.input_size[-1],
+        input_size=config.input_size[-1],
         timm=name,
         cut=tuple(f"{classifier}." for classifier in classifiers or ()),
-        mean=told.mean,
-        std=told.std,
+        mean=config.mean,
+        std=config.std,
     )
 
 
@@ -50,9 +50,10 @@ def download(name: str) -> dict[str, Tensor]:
     """The published state dict of a model, through timm's own cache.
 
     Raises:
-        OSError, RuntimeError: there is none, or it cannot be had.
+        OSError, RuntimeError: there is none, or it cannot be downloaded.
     """
-    return _timm(PREFIX + name).create_model(name, pretrained=True).state_dict()
+    state: dict[str, Tensor] = _timm(PREFIX + name).create_model(name, pretrained=True).state_dict()
+    return state
 
 
 def own_naming(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -81,10 +82,13 @@ def _timm(encoder: str) -> ModuleType:
 
 
 def _dinov2(name: str, model: str, dim: int) -> Architecture:
-    """The class token behind the last norm, of 224 px in 16 x 16 patches of 14 px."""
+    """The class token after the last norm, for 224 px in 16 x 16 patches of 14 px."""
 
     def build(bands: int) -> nn.Module:
-        return _timm(name).create_model(model, num_classes=0, in_chans=bands, img_size=224)
+        network: nn.Module = _timm(name).create_model(
+            model, num_classes=0, in_chans=bands, img_size=224
+        )
+        return network
 
     return Architecture(build, dim=dim, timm=model)
 

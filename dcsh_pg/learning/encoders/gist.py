@@ -23,10 +23,10 @@ _CONTRAST_MARGIN, _CONTRAST_CYCLES = 5, 4
 _MARGIN = 32
 _PADDED = SIZE + 2 * _MARGIN
 _NEGLIGIBLE = 1e-3
-"""Where a transfer function is below this it is taken for 0; a feature changes by some 0.01 %."""
+"""A transfer function below this counts as 0, which changes a feature by some 0.01 %."""
 _FLAT = 0.5 / 255
-"""An image whose grey varies by less, half a step of 8 bits, has no contrast: what is left in a plain
-tone is the rounding of its resizing, which differs from one runtime to another."""
+"""An image whose grey varies by less, half a step of 8 bits, has no contrast: a plain tone then has
+only the rounding errors of resizing, which differ between runtimes."""
 
 
 class Gist(nn.Module):
@@ -38,8 +38,13 @@ class Gist(nn.Module):
     degrees, counter-clockwise from the x axis of the image as one sees it.
 
     Fourier transforms are products with fixed matrices: ONNX Runtime has no fast one, and most of
-    a Gabor filter's transfer function is 0.  Complex matrices (A, B) are kept as real (A, 2, B).
+    a Gabor filter's transfer function is 0.  Complex matrices (A, B) are stored as real (A, 2, B).
     """
+
+    mirrored: Tensor
+    blur: Tensor
+    analysis: Tensor
+    synthesis: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,9 +89,11 @@ class Gist(nn.Module):
     def _cells(self, spectrum: Tensor, index: int) -> Tensor:
         """Mean magnitude of the response to one filter, (N, 16)."""
         rows, columns = self.boxes[index]
-        transfer = getattr(self, f"transfer_{index}").float()
+        transfer: Tensor = getattr(self, f"transfer_{index}").float()
         passed = spectrum[:, columns, :, rows] * transfer.T[:, None, :]
-        swapped = transfer.shape[1] > transfer.shape[0]  # the longer side first is less work
+        swapped = (
+            transfer.shape[1] > transfer.shape[0]
+        )  # transforming the longer side first is less work
         if swapped:
             passed, rows, columns = passed.transpose(1, 3), columns, rows
         synthesis = self.synthesis.float()
@@ -101,7 +108,8 @@ class Gist(nn.Module):
 def _multiply(z: Tensor, operator: Tensor) -> Tensor:
     """Complex (N, A, 2, B) times the complex (B, C) of ``_operator`` -> (N, A, 2, C)."""
     product = z.flatten(2) @ operator.flatten(0, 1)
-    return product.unflatten(2, (2, operator.shape[2] // 2))
+    complex_product: Tensor = product.unflatten(2, (2, operator.shape[2] // 2))
+    return complex_product
 
 
 def _operator(z: np.ndarray) -> np.ndarray:
@@ -112,8 +120,8 @@ def _operator(z: np.ndarray) -> np.ndarray:
 def _grey(images: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, H, W), luma of three bands and else their mean, stretched to 0..255.
 
-    All 0 where there is nothing to stretch: heads that scale features to unit length would make
-    a code of rounding alone.
+    All 0 where there is no contrast: heads that scale features to unit length would otherwise
+    hash rounding errors.
     """
     if images.shape[1] == 3:
         red, green, blue = images.unbind(dim=1)
@@ -144,7 +152,7 @@ def transfer_functions() -> np.ndarray:
 
 
 def _support(transfer: np.ndarray) -> tuple[slice, slice]:
-    """The smallest rows and columns with all that is not negligible."""
+    """The smallest rows and columns that contain every value that is not negligible."""
     kept = transfer > _NEGLIGIBLE
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

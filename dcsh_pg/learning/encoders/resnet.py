@@ -37,9 +37,10 @@ def _resnet50_v1_layer3() -> ResNet:
 
 
 def _maps(network: ResNet, images: Tensor) -> Tensor:
-    """Output of the last stage that the network has."""
+    """Output of the last stage."""
     x = network.maxpool(network.relu(network.bn1(network.conv1(images))))
-    return network.layer4(network.layer3(network.layer2(network.layer1(x))))
+    maps: Tensor = network.layer4(network.layer3(network.layer2(network.layer1(x))))
+    return maps
 
 
 ENCODERS = {

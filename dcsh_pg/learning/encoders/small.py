@@ -1,4 +1,4 @@
-"""A small network of our own, for those who have no weights."""
+"""A small network for training without pretrained weights."""
 
 from __future__ import annotations
 

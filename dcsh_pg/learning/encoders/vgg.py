@@ -11,7 +11,7 @@ from dcsh_pg.learning.encoders.bands import with_bands
 
 
 def _vgg16(layers: int) -> VGG:
-    """With the first so many layers of the classifier, and without dropout."""
+    """VGG16 with this many layers of its classifier, and without dropout."""
     network = torchvision.models.vgg16()
     kept = network.classifier[:layers]
     network.classifier = nn.Sequential(
@@ -21,8 +21,9 @@ def _vgg16(layers: int) -> VGG:
 
 
 def _maps(network: VGG, images: Tensor) -> Tensor:
-    """pool5."""
-    return network.features(images)
+    """The output of pool5."""
+    maps: Tensor = network.features(images)
+    return maps
 
 
 ENCODERS = {

@@ -16,18 +16,18 @@ from dcsh_pg.learning.encoders.encoder import Encoder
 from dcsh_pg.learning.encoders.registry import find
 
 PUBLISHED = ("pretrained", "imagenet")
-"""Words that ask for an encoder's published weights; the second only where it is true."""
+"""Names of an encoder's published weights; the second only where they are of ImageNet."""
 
 
 def load_weights(encoder: Encoder, weights: str) -> None:
     """Gives an encoder its weights, in place.
 
     Args:
-        weights: 'none' keeps the random ones, 'pretrained' fetches the published ones of this
-            encoder, 'imagenet' too, where those are of ImageNet.  Anything else is a file with a
-            state dict of the torchvision or timm network, or of DINOv2 as its authors publish it
-            (float16 and safetensors are read too).  Where the encoder does not take three bands,
-            the first convolution's are repeated over its bands.
+        weights: 'none' keeps the random ones; 'pretrained' downloads the published ones of this
+            encoder, and so does 'imagenet' where those are of ImageNet.  Anything else is a file
+            with a state dict of the torchvision or timm network, or of DINOv2 as its authors
+            publish it (also float16 and safetensors).  Where the encoder does not take three
+            bands, those of the first convolution are repeated over its bands.
 
     Raises:
         InputError: the file cannot be read, or the download failed.
@@ -38,11 +38,9 @@ def load_weights(encoder: Encoder, weights: str) -> None:
         return
     architecture = find(encoder.name)
     if not architecture.learned:
-        raise UsageError(
-            f"the encoder {encoder.name} has no weights to read", hint="leave --weights out"
-        )
+        raise UsageError(f"the encoder {encoder.name} has no weights", hint="omit --weights")
     if weights in PUBLISHED:
-        state, source = _download(encoder.name, weights), "what was downloaded"
+        state, source = _download(encoder.name, weights), "the download"
     else:
         state, source = _read_state(Path(weights)), weights
     cut = architecture.cut
@@ -55,13 +53,13 @@ def load_weights(encoder: Encoder, weights: str) -> None:
     except RuntimeError as error:
         raise ModelError(
             f"{source} does not fit the encoder {encoder.name}: {str(error).splitlines()[-1].strip()}",
-            hint="choose the encoder that the weights were made for with --encoder",
+            hint="choose the encoder of these weights with --encoder",
         ) from None
     if missing or unexpected:
-        what = f"lacks {_some(missing)}" if missing else f"has, beyond it, {_some(unexpected)}"
+        what = f"lacks {_some(missing)}" if missing else f"also has {_some(unexpected)}"
         raise ModelError(
             f"{source} does not fit the encoder {encoder.name}: it {what}",
-            hint="choose the encoder that the weights were made for with --encoder",
+            hint="choose the encoder of these weights with --encoder",
         )
     if weights in PUBLISHED:
         encoder.weights = "imagenet" if architecture.imagenet else "pretrained"
@@ -97,7 +95,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(
-            f"{path} holds no state dict",
+            f"{path} does not contain a state dict",
             hint="save a state dict with torch.save(model.state_dict(), FILE)",
         )
     return state
@@ -108,7 +106,7 @@ def _download(name: str, weights: str) -> dict[str, Tensor]:
     if weights == "imagenet" and architecture.timm:
         raise UsageError(
             f"the encoder {name} does not take imagenet weights",
-            hint="use --weights pretrained, which fetches what is published for it",
+            hint="use --weights pretrained, its published weights",
         )
     model = architecture.imagenet or architecture.timm
     if model is None:
@@ -119,10 +117,13 @@ def _download(name: str, weights: str) -> dict[str, Tensor]:
     try:
         if architecture.timm:
             return from_timm.download(model)
-        return torchvision.models.get_model(model, weights="DEFAULT").state_dict()
+        state: dict[str, Tensor] = torchvision.models.get_model(
+            model, weights="DEFAULT"
+        ).state_dict()
+        return state
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"the weights of {model} could not be downloaded ({error})",
-            hint="download them elsewhere and give the file: --weights FILE; "
-            "or train --encoder small, which needs none",
+            hint="download them elsewhere and give --weights FILE, or use --encoder small, which needs "
+            "none",
         ) from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,7 +19,9 @@ class Head(nn.Module):
     KIND: ClassVar[str]
     dim: int
     bits: int
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, features: Tensor) -> Tensor: ...
 
     @property
     def config(self) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def nt_xent(
     views = functional.normalize(torch.cat([first, second]), dim=1)
     similarity = views @ views.T / temperature
     partner = torch.arange(2 * pairs, device=views.device).roll(pairs)
-    left_out = torch.eye(2 * pairs, dtype=torch.bool, device=views.device)
+    excluded = torch.eye(2 * pairs, dtype=torch.bool, device=views.device)
     if ignored is not None:
-        left_out = left_out | ignored
-        left_out[torch.arange(2 * pairs, device=views.device), partner] = False
-    return functional.cross_entropy(similarity.masked_fill(left_out, -torch.inf), partner)
+        excluded = excluded | ignored
+        excluded[torch.arange(2 * pairs, device=views.device), partner] = False
+    return functional.cross_entropy(similarity.masked_fill(excluded, -torch.inf), partner)

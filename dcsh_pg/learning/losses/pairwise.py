@@ -1,7 +1,7 @@
-"""Losses on the likeness of all pairs in a batch, as SPL-UDH's and PSCH's siblings use them.
+"""Losses on the similarity of all pairs in a batch, for SPL-UDH and PSCH.
 
-Each takes h float (B, K) of B views and targets for all B x B pairs of them, and gives the mean over
-the pairs that count, a pair of a view with itself left out: a float scalar, 0 where none counts.
+Each takes h float (B, K) of B views and targets for all B x B pairs of them, and returns the mean over
+the pairs that count, without pairs of a view with itself: a float scalar, 0 where none counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def pair_likelihood(h: Tensor, similarity: Tensor, counts: Tensor, *, sharpness:
 
         -[s theta - log(1 + exp theta)]
 
-    that is, s is taken for the probability sigmoid(theta) that i and j are alike.
+    that is, s is a target for the probability sigmoid(theta) that i and j are similar.
 
     Args:
         similarity: s in 0..1, float (B, B).

@@ -12,10 +12,10 @@ def choose(device: str) -> torch.device:
     """'auto' (CUDA where it is usable), 'cpu' or 'cuda' -> a device.
 
     Raises:
-        UsageError: another word, or 'cuda' where there is none.
+        UsageError: another name, or 'cuda' where it is not usable.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"no device is called {device!r}", hint="auto, cpu or cuda")
+        raise UsageError(f"unknown device {device!r}", hint="use auto, cpu or cuda")
     usable = torch.cuda.is_available()
     if device == "cuda" and not usable:
         raise UsageError("PyTorch finds no usable CUDA device", hint="use --device cpu")
@@ -23,12 +23,12 @@ def choose(device: str) -> torch.device:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """The order of dimensions in which the device's convolutions are fastest."""
+    """The memory format in which the device's convolutions are fastest."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on the device; through pinned memory, so that the host does not wait for CUDA."""
+    """Copies a CPU tensor to the device; to CUDA from pinned memory, so that the host does not wait."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

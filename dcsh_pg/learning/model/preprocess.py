@@ -6,7 +6,8 @@ the training set are all preprocessed alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,9 @@ class Preprocess(nn.Module):
 
     mean: Tensor
     std: Tensor
-    __call__: Callable[[Tensor], Tensor]
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor) -> Tensor: ...
 
     def __init__(self, input_size: int, mean: Sequence[float], std: Sequence[float]):
         super().__init__()

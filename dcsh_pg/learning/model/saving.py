@@ -1,4 +1,4 @@
-"""What PyTorch saves, as files that are complete or not there."""
+"""Files of ``torch.save`` that are complete or absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dcsh_pg.files import replacing
 
 
 def save_whole(content: Any, path: Path) -> None:
-    """``torch.save``, through memory: on a full disk torch's own writer hides the system's reason.
+    """``torch.save`` through memory: torch's own writer hides why a full disk failed.
 
     Raises:
         OutputError: the file cannot be written.

@@ -15,7 +15,7 @@ from dcsh_pg.learning.training.randomness import seeded
 from dcsh_pg.progress import SILENT, Progress
 
 BINARY, DECORRELATED = 0.1, 1.0
-"""Weights of the terms of the loss beside the reconstruction; see ``fit_autoencoder``."""
+"""Weights of two terms of the loss; see ``fit_autoencoder``."""
 LEARNING_RATE = 1e-3
 
 
@@ -47,11 +47,11 @@ def fit_autoencoder(
 
     Its input f is the mean of an image's unit features, centred over the images and scaled to mean
     variance 1.  With u = encode(f), y~ = tanh(g u), g = 1, 2, ... 10 in equal stages, and B images
-    in a step, Adam lowers
+    in a step, Adam minimises
 
         mean (f - decode(y~))^2  +  0.1 mean (|y~| - 1)^2  +  ||Y~^T Y~ / B - I||_F^2 / latent^2
 
-    whose last term keeps labels from all being alike.
+    whose last term decorrelates the labels.
 
     Returns:
         The soft labels y = sign(u), -1 and +1 with sign(0) = +1, and u; both float32 (N, latent).
@@ -80,7 +80,7 @@ def fit_autoencoder(
 
 
 def autoencoder_loss(inputs: Tensor, relaxed: Tensor, outputs: Tensor) -> Tensor:
-    """The three terms that ``fit_autoencoder`` lowers, their weighted sum."""
+    """The weighted sum of three terms that ``fit_autoencoder`` minimises."""
     latent = relaxed.shape[1]
     correlation = relaxed.T @ relaxed / len(relaxed)
     identity = torch.eye(latent, device=relaxed.device)

@@ -1,4 +1,4 @@
-"""Bit balance: whether every bit of a code still tells images apart."""
+"""Bit balance: whether every bit of a code distinguishes images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 from dcsh_pg.errors import TrainingError
 
 CONSTANT = 0.98
-"""A bit is constant where |mean of its -1 and +1| is above this: 99 % of images agree on it."""
+"""A bit is constant where |mean of its -1 and +1| exceeds this: 99 % of images agree on it."""
 MAX_CONSTANT_SHARE = 0.05
 GRACE_EPOCHS = 5
-"""Epochs that a run has to leave its start, where z is almost the same for all images."""
+"""Epochs before bits are checked: at the start z is almost the same for all images."""
 
 
 @dataclass(frozen=True)
 class BitBalance:
-    """How the bits of a set of codes are spread.
+    """Balance of the bits of a set of codes.
 
     Attributes:
         bits: K.
@@ -46,7 +46,7 @@ class BitBalance:
         )
 
     def check(self) -> None:
-        """Stops a run whose codes have collapsed.
+        """Checks that the codes have not collapsed.
 
         Raises:
             TrainingError: more than 5 % of the bits are constant.
@@ -56,5 +56,5 @@ class BitBalance:
                 f"the codes have collapsed: {self.constant} of {self.bits} bits are the same for "
                 "99 % of the images",
                 hint="keep --quantization mean and BatchNorm on (both are the default), lower "
-                "--alpha, or give more varied images; docs/methods.md tells why this happens",
+                "--alpha, or give more varied images; docs/methods.md explains why this happens",
             )

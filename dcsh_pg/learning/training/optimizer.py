@@ -1,4 +1,4 @@
-"""The optimizer of all that is trained step by step."""
+"""The optimizer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ def adam(groups: Iterable[dict[str, Any]], device: torch.device) -> torch.optim.
     """Fused Adam where there is one, on CPU and CUDA: one pass over the parameters in a step.
 
     Args:
-        groups: of parameters that lie on ``device``, each with its ``lr``.
+        groups: of parameters on ``device``, each with its ``lr``.
     """
     return torch.optim.Adam(groups, fused=device.type in ("cpu", "cuda"))

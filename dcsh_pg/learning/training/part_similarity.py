@@ -41,7 +41,8 @@ def part_vectors(
     else:
         seen = run.features(images, part_encoder)[:, 0]
     groups = [functional.normalize(group, dim=1) for group in seen.tensor_split(parts, dim=1)]
-    return torch.cat(groups, dim=1) / parts**0.5
+    vectors: Tensor = torch.cat(groups, dim=1) / parts**0.5
+    return vectors
 
 
 class PartEncoder(ImageEncoder):
@@ -63,7 +64,7 @@ class PartEncoder(ImageEncoder):
         device = next(encoder.parameters(), torch.empty(0)).device
         blank = torch.zeros(1, encoder.bands, encoder.input_size, encoder.input_size, device=device)
         with torch.no_grad():
-            self.dim = encoder.maps(blank).shape[1]
+            self.dim = int(encoder.maps(blank).shape[1])
 
     @property
     def config(self) -> dict[str, Any]:

@@ -9,23 +9,23 @@ import torch
 
 
 def mixed_precision(device: torch.device, *, enabled: bool = True) -> torch.autocast:
-    """Inside, forward passes run in bfloat16 where that is safe, and where the device is faster for
-    it: on CUDA, and on processors with matrix units for it (AMX)."""
+    """Runs forward passes of the block in bfloat16 where that is safe and faster: on CUDA, and on
+    processors with matrix units for it (AMX)."""
     fast = device.type == "cuda" or (device.type == "cpu" and _has_matrix_units())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and fast)
 
 
 def _has_matrix_units() -> bool:
-    """Whether the processor multiplies matrices of bfloat16; not known before PyTorch 2.6."""
+    """Whether the processor has units for matrices of bfloat16; unknown before PyTorch 2.6."""
     return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 @contextmanager
 def without_denormals() -> Iterator[None]:
-    """Inside, the CPU takes numbers below 1e-38 for 0.
+    """Makes the CPU treat numbers below 1e-38 as 0 in the block.
 
-    Where tanh is saturated gradients die out, and what is left of them are numbers for which
-    a processor takes many times as long: late epochs would be slower than early ones.
+    Where tanh is saturated, gradients become denormal numbers, which processors compute many times
+    more slowly: late epochs would be slower than early ones.
     """
     torch.set_flush_denormal(True)
     try:

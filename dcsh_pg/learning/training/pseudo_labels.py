@@ -1,4 +1,4 @@
-"""Pseudo-labels: clusters of k-means, and which images are surely in theirs."""
+"""Pseudo-labels: clusters of k-means, and which images are confidently in theirs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 COMPONENTS = 128
-"""Principal components of the features that k-means sees."""
+"""Principal components of the features that k-means clusters."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def pseudo_labels(features: Tensor, clusters: int, *, quantile: float, seed: int
     """Clusters the images by k-means on their unit features, averaged over views.
 
     An image is confident where its distance to the centroid is at most the ``quantile`` of the
-    distances in its cluster.  One thread does the sums, so that they do not depend on timing.
+    distances in its cluster.  Sums run in one thread, so that they do not depend on timing.
 
     Args:
         features: float (N, V, D) of V views of N images.

@@ -1,4 +1,4 @@
-"""Seeds that do not leak."""
+"""Random seeds for a block of code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, PyTorch's CPU draws follow ``seed``; afterwards they go on as if nothing was drawn."""
+    """Seeds PyTorch's CPU generator for the block, and restores its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""What changes from epoch to epoch."""
+"""Schedules over the epochs."""
 
 from __future__ import annotations
 

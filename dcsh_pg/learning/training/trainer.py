@@ -1,4 +1,4 @@
-"""The training loop: any model that gives z, any source of positive pairs."""
+"""The training loop, for any encoder and source of positive pairs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from dcsh_pg.progress import SILENT, Progress
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 BALANCE_IMAGES, CALIBRATION_IMAGES = 512, 2048
-"""So many images, evenly spread, are coded after each epoch, and after the last, to fit BatchNorm
-and measure the balance of the bits."""
+"""Images, evenly spread, that fit BatchNorm and measure the bit balance after each epoch, and after
+the last."""
 CHECK_STEPS = 100
-"""So many steps go by before it is asked whether the loss is finite: asking waits for the GPU."""
+"""Steps between checks that the loss is finite; a check waits for the GPU."""
 CHECKPOINT_SHARE = 0.05
-"""Checkpoints take at most about this share of the time."""
+"""Checkpoints take at most about this fraction of the time."""
 
 Objective = Callable[[Tensor, Tensor, Pairs, float], Mapping[str, Tensor]]
 """(z of the first views, z of the second, the pairs, beta) -> the terms of the loss.
 
-One that is a module and learns, such as a classifier behind the hash layer, is kept in checkpoints.
+An objective that is a module, with a classifier on the hash layer for example, is trained too, and
+saved in checkpoints.
 """
 
 
@@ -44,7 +45,7 @@ class Loop:
     Attributes:
         epochs: passes over the images.
         batch_size: M, pairs in a step.
-        seed: of the order, of the views and of everything else that is drawn.
+        seed: random seed of the order, the views and everything else that is drawn.
         beta: epoch -> sharpness of tanh(beta z).
         learning_rate: epoch -> factor of every group's learning rate.
     """
@@ -71,17 +72,17 @@ def train(
 ) -> list[dict[str, Any]]:
     """Trains encoder and head in place and leaves them in evaluation mode.
 
-    After every epoch ``folder`` gets a line of log.jsonl, and a checkpoint, written atomically:
-    after the first epoch, the last, and those between that keep it to ``CHECKPOINT_SHARE`` of the
-    time.  A run that was stopped and resumed ends, on the CPU, with bit-identical weights: all that
-    is drawn comes from one generator.  On CUDA, and on processors with AMX, the forward pass runs in
+    After every epoch ``folder`` gets a line of log.jsonl.  Checkpoints are written atomically, after
+    the first epoch, the last, and as many between as take ``CHECKPOINT_SHARE`` of the time.  A run
+    that was interrupted and resumed ends, on the CPU, with bit-identical weights: all random numbers
+    come from one generator.  On CUDA, and on processors with AMX, the forward pass runs in
     bfloat16 where that is safe, and no step waits for the device.
 
     Args:
-        encoder: what ``source`` draws -> features; Identity where it draws features.
+        encoder: views of ``source`` -> features; Identity where they are features.
         head: features -> z.
-        identity: plain values that tell this training from another; a checkpoint with others is
-            not resumed.
+        identity: plain values that identify this training; a checkpoint with others is not
+            resumed.
 
     Returns:
         The log: one record an epoch, with beta, the terms of the loss and the bit balance.
@@ -154,7 +155,8 @@ def _epoch(
         views = torch.cat([pairs.first, pairs.second])
         with mixed_precision(views.device):
             z = model["head"](model["encoder"](views)).float()
-        terms = objective(*z.chunk(2), pairs, beta)
+        first, second = z.chunk(2)
+        terms = objective(first, second, pairs, beta)
         values = torch.stack(list(terms.values()))
         optimizer.zero_grad(set_to_none=True)
         values.sum().backward()
@@ -169,7 +171,7 @@ def _epoch(
 
 
 def _check_finite(sums: Tensor, epoch: int) -> None:
-    """One loss that is not finite has made the sums so."""
+    """Raises TrainingError where a loss, and so the sums, are not finite."""
     if not sums.isfinite().all():
         raise TrainingError(
             f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
@@ -180,13 +182,14 @@ def _check_finite(sums: Tensor, epoch: int) -> None:
 def _calibrate(
     model: nn.ModuleDict, source: PairSource, batch_size: int, *, final: bool
 ) -> BitBalance:
-    """Fits the head's BatchNorm to images as they get their code -> the balance of their bits.
+    """Fits the head's BatchNorm to images that are not augmented -> the balance of their bits.
 
     Args:
-        final: the model stays like this, so it is done in full precision and with more images.
+        final: after the last epoch: in full precision and with more images.
     """
     model.eval()
     head = model["head"]
+    assert isinstance(head, MLPHead)
     count = min(len(source), CALIBRATION_IMAGES if final else BALANCE_IMAGES)
     rows = torch.linspace(0, len(source) - 1, count).round().long()
     parts = []
@@ -200,7 +203,7 @@ def _calibrate(
 
 
 def _batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Splits the order; a last batch of one, which has no negatives, is left out."""
+    """Splits the order; a last batch of one, which has no negatives, is dropped."""
     return tuple(batch for batch in order.split(size) if len(batch) > 1)
 
 
@@ -215,7 +218,7 @@ def write_log(path: Path, log: list[dict[str, Any]]) -> None:
 
 
 class _State:
-    """All that the next epoch depends on, and its checkpoint."""
+    """The state that the next epoch depends on, and its checkpoint."""
 
     def __init__(
         self,
@@ -245,7 +248,7 @@ class _State:
         self._due = ended + (ended - began) / CHECKPOINT_SHARE
 
     def restore(self, path: Path) -> list[dict[str, Any]]:
-        """Goes back to the checkpoint, if there is one -> the log up to it."""
+        """Restores the checkpoint, if there is one -> the log up to it."""
         if not path.exists():
             return []
         try:
@@ -268,4 +271,5 @@ class _State:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.generator.set_state(content["generator"])
-        return content["log"]
+        log: list[dict[str, Any]] = content["log"]
+        return log
