@@ -29,7 +29,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         "-f",
-        metavar=f"[{'|'.join(results.FORMATS)}]",
+        metavar=f"<{'|'.join(results.FORMATS)}>",
         help="What to print; geojsonseq is one feature a line.",
         rich_help_panel=OUTPUT,
     ),

@@ -176,7 +176,7 @@ CASES = [
     ("ingest fields good.tif --batch-size 0 -q", USAGE, "--batch-size"),
     ("ingest fields", USAGE, "SOURCE", "dcsh-pg ingest --help"),
     # search
-    ("search fields", USAGE, "nothing to look for", "--image FILE"),
+    ("search fields", USAGE, "nothing to search for", "--image FILE"),
     ("search fields --chip 1 --at 1 2", USAGE, "--chip and --at"),
     ("search fields --chip 999", ABSENT, "no chip 999"),
     ("search fields --at 0 0", ABSENT, "longitude 0, latitude 0"),
@@ -208,17 +208,17 @@ CASES = [
     ("search fields --chip 1 --since 2022 --until 2021", USAGE, "--since 2022", "--until 2021"),
     ("search fields --chip 1 -k 0", USAGE, "-k"),
     ("search fields --chip 1 --max-distance -1", USAGE, "--max-distance"),
-    ("search fields --chip 1 --format xml", USAGE, "--format", "'geojson'"),
+    ("search fields --chip 1 --format xml", USAGE, "--format xml", "geojson, geojsonseq"),
     ("search fields --chip 1 --device tpu", USAGE, "--device", "'cuda'"),
     ("search fields --chip 1 --colour red", USAGE, "--colour", "dcsh-pg search --help"),
     ("search fields --chip 1 -o hits.xml", USAGE, "hits.xml", ".geojson"),
     ("search fields --chip 1 -o file/hits.csv", OUTPUT, "file/hits.csv", "not a folder"),
     # rows that are no hits: the output is refused before the archive is looked for
-    ("change other --from 2019 --to 2021 -o x.png", USAGE, "x.png: a contact sheet is of the hits"),
+    ("change other --from 2019 --to 2021 -o x.png", USAGE, "x.png: a contact sheet needs the hits"),
     ("change other --from 2019 --to 2021 -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
-    ("duplicates other -o x.png", USAGE, "x.png: a contact sheet is of the hits", ".map.png"),
+    ("duplicates other -o x.png", USAGE, "x.png: a contact sheet needs the hits", ".map.png"),
     ("duplicates other -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
-    ("archive coverage other -o x.png", USAGE, "x.png: a contact sheet is of the hits"),
+    ("archive coverage other -o x.png", USAGE, "x.png: a contact sheet needs the hits"),
     ("archive coverage other -o file/x.csv", OUTPUT, "file/x.csv", "not a folder"),
     # evaluate
     ("evaluate fields -q", ABSENT, "archive 'fields' has the property 'class'"),
@@ -356,7 +356,7 @@ def test_a_search_without_similar_hits_says_so(archives):
 
 def test_the_help_lists_the_choices():
     for command, choices in (
-        ("search", "<table|json|geojson|geojsonseq|csv>"),
+        ("search", "<table|csv|geojson|geojsonseq|geojsons|json>"),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
         ("train", "views|neighbours|clusters"),
