@@ -160,14 +160,16 @@ def parse_function(text: str | None, option: str) -> Callable[..., Any] | None:
     return function
 
 
-def parse_scale(text: str | None) -> tuple[float, float] | str | None:
+def parse_scale(text: str | None) -> tuple[float, float] | Literal["auto"] | None:
     """'auto' or 'LOW,HIGH' as :class:`dcsh_pg.imagery.Reading` takes it.
 
     Raises:
         UsageError: neither.
     """
-    if text is None or text == "auto":
-        return text
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
