@@ -194,7 +194,7 @@ def test_the_index_on_codes_is_there_when_it_ends_and_no_error_where_it_cannot_b
     progress.note = notes.append
     report = archive.ingest([str(folder)], pipeline=Pipeline(progress=progress))
     assert (report.stored, report.failed) == (4, 0)
-    assert notes == ["searches will compare every code: no index today"]
+    assert notes == ["searches compare every code: no index today"]
     assert len(rows(hamming, "b")) == len(rows(hamming, "a"))
 
 

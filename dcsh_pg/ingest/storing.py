@@ -51,7 +51,7 @@ def store_scenes(
     try:
         loader.finish()
     except ServerError as error:
-        progress.note(f"no index on the codes, searches compare every code: {error.message}")
+        progress.note(f"searches compare every code: {error.message}")
     storing.report.seconds = monotonic() - began
     return storing.report
 
