@@ -61,7 +61,6 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._lock_for_load IS 'Lock the archive that a load is for until the end of the transaction; an error if the name belongs to another archive or model';
 
-DROP FUNCTION IF EXISTS dcsh.end_load(text);
 CREATE OR REPLACE FUNCTION dcsh.end_load(
     archive text, archive_id bigint, model_sha256 text, OUT scenes bigint, OUT chips bigint
 )
