@@ -16,7 +16,9 @@ def stac(
     archive: options.ArchiveName,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder to write into; created if missing."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder to write into; created if missing."
+        ),
     ],
     codes: Annotated[
         bool,

@@ -81,7 +81,15 @@ def postgres_source(conninfo: str, table: str, *, password: bool = False, where:
     """
     parts = conninfo_to_dict(conninfo)
     # QGIS keeps require_auth but does not pass it to libpq: see docs/operations.md.
-    names: tuple[str, ...] = ("service", "dbname", "host", "port", "sslmode", "require_auth", "user")
+    names: tuple[str, ...] = (
+        "service",
+        "dbname",
+        "host",
+        "port",
+        "sslmode",
+        "require_auth",
+        "user",
+    )
     if password:
         names = (*names, "password")
     known = [f"{name}={_quoted(str(parts[name]))}" for name in names if parts.get(name)]

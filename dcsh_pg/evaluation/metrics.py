@@ -245,7 +245,5 @@ def _signs(packed: np.ndarray) -> np.ndarray:
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    share: np.ndarray = np.divide(
-        total, count, out=np.full(len(count), np.nan), where=count > 0
-    )
+    share: np.ndarray = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
     return share

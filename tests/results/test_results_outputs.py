@@ -201,14 +201,14 @@ def test_import_needs_no_optional_library():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-NEW_OUTPUT = '''
+NEW_OUTPUT = """
 from dcsh_pg.results.outputs import text_output
 
 
 @text_output("lines", ".lines")
 def to_lines(table):
     return "".join(f"{record['id']}\\n" for record in table.records)
-'''
+"""
 
 
 def test_a_new_output_is_one_file(tmp_path):
