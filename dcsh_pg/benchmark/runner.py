@@ -71,6 +71,7 @@ class Plan:
         if not 0 < self.share < 1:
             raise UsageError(
                 f"--share must be between 0 and 1, not {self.share:g}",
+                hint="the papers take 0.8 and 0.5",
             )
 
     def cells(self) -> list[Cell]:

@@ -43,7 +43,9 @@ class Options(MethodOptions):
     def check(self) -> None:
         super().check()
         if not self.alpha > 1:
-            raise UsageError(f"--alpha must be above 1, not {self.alpha}")
+            raise UsageError(
+                f"--alpha must be above 1, not {self.alpha}", hint=self.default_of("alpha")
+            )
         self.require_at_least(2, "adjacent")
         self.require_at_least(1, "iterations")
 

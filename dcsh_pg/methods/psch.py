@@ -57,7 +57,10 @@ class Options(EpochOptions):
         self.require_at_least(1, "parts")
         self.require_at_least(2, "clusters")
         if not 0 < self.confidence <= 1:
-            raise UsageError(f"--confidence must be above 0 and at most 1, not {self.confidence}")
+            raise UsageError(
+                f"--confidence must be above 0 and at most 1, not {self.confidence}",
+                hint=self.default_of("confidence"),
+            )
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:

@@ -62,7 +62,9 @@ class Options(EpochOptions):
         self.require_at_least(2, "soft_bits")
         self.require_positive("sharpness")
         if not 0 <= self.radius <= 1:
-            raise UsageError(f"--radius must be from 0 to 1, not {self.radius}")
+            raise UsageError(
+                f"--radius must be from 0 to 1, not {self.radius}", hint=self.default_of("radius")
+            )
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:

@@ -56,14 +56,23 @@ class MethodOptions:
         for name in names:
             value = getattr(self, name)
             if not value >= least:
-                raise UsageError(f"{_flag(name)} must be at least {least}, not {value}")
+                raise UsageError(
+                    f"{_flag(name)} must be at least {least}, not {value}",
+                    hint=self.default_of(name),
+                )
 
     def require_positive(self, *names: str) -> None:
         """Raises UsageError where one of these options is not above 0."""
         for name in names:
             value = getattr(self, name)
             if not value > 0:
-                raise UsageError(f"{_flag(name)} must be positive, not {value}")
+                raise UsageError(
+                    f"{_flag(name)} must be positive, not {value}", hint=self.default_of(name)
+                )
+
+    def default_of(self, name: str) -> str:
+        """A hint with the default of an option."""
+        return f"the default is {getattr(type(self), name)}"
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> dict[str, Any]:
