@@ -159,7 +159,11 @@ def test_a_folder_holds_one_data_set(clean):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"share": 1.0}, "--share 1"), ({"share": 0.0}, "--share 0"), ({"bits": (60,)}, "60 bits")],
+    [
+        ({"share": 1.0}, "--share .* not 1"),
+        ({"share": 0.0}, "--share .* not 0"),
+        ({"bits": (60,)}, "60 bits"),
+    ],
 )
 def test_senseless_plans_are_told(tiny, tmp_path, change, words):
     with pytest.raises(UsageError, match=words):

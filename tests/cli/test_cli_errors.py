@@ -139,7 +139,7 @@ CASES = [
     # sources
     ("ingest fields absent.tif -q", INPUT, "absent.tif"),
     ("ingest fields abs*.tif -q", INPUT, "abs*.tif"),
-    ("ingest fields text -q", INPUT, "it holds 1 .txt"),
+    ("ingest fields text -q", INPUT, "it contains 1 .txt"),
     ("ingest fields text/notes.txt -q", INPUT, "notes.txt is not an image"),
     ("ingest fields half.tif -q", INPUT, "half.tif cannot be read"),
     ("ingest fields zero.tif -q", INPUT, "zero.tif is empty"),
@@ -236,7 +236,7 @@ CASES = [
     ("db upgrade --spatial flat", USAGE, "--spatial", "'postgis'"),
     # train, export, demo
     ("train alone -o run -q", TRAINING, "too few images to train on: 1"),
-    ("train text -o run -q", INPUT, "it holds 1 .txt"),
+    ("train text -o run -q", INPUT, "it contains 1 .txt"),
     ("train absent -o run -q", INPUT, "absent"),
     ("train zero.png -o run -q", INPUT, "zero.png is empty"),
     ("train one.tif -o run -q", INPUT, "one.tif has 1 band"),
@@ -251,7 +251,7 @@ CASES = [
     ("train pictures", USAGE, "--out"),
     ("export text run.onnx -q", INPUT, "text/hash_function.pt", "dcsh-pg train"),
     ("demo --imagery absent -q", INPUT, "absent"),
-    ("demo --imagery text -q", INPUT, "it holds 1 .txt"),
+    ("demo --imagery text -q", INPUT, "it contains 1 .txt"),
     ("demo --folder file -q", OUTPUT, "file"),
     # the root
     ("serach fields", USAGE, "'serach'", "'search'"),
@@ -328,7 +328,7 @@ def test_a_bad_scene_among_good_ones_is_a_partial_success(archives, capfd):
     assert (report["stored"], report["failed"]) == (1, 1)
     assert "zero.tif is empty" in report["errors"][0]
     message, hint = done.stderr.splitlines()
-    assert message == "dcsh-pg: 1 of 2 scenes failed, the rest is stored"
+    assert message == "dcsh-pg: 1 of 2 scenes failed; the others are stored"
     assert "dcsh-pg archive errors" in hint
     assert "zero.tif is empty" in invoke("archive", "errors", "partial").stdout
     assert capfd.readouterr() == ("", "")

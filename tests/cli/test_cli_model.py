@@ -48,7 +48,7 @@ def test_show(model):
     assert done.exit_code == 0 and done.stderr == ""
     rows = {line[:10].strip(): line[11:] for line in done.stdout.splitlines()}
     assert rows["name"] == "ponds" and rows["method"] == "itq" and rows["bits"] == "32"
-    assert rows["chips"] == "48 x 48 pixels, 0.6 m a pixel"
+    assert rows["chips"] == "48 x 48 pixels, 0.6 m per pixel"
     assert rows["encoder"] == "small, 64 x 64, float32"
     assert rows["sha256"] == Hasher(model).sha256
     assert "options.epochs: 3" in done.stdout

@@ -80,7 +80,7 @@ def make_standby(primary: EmbeddedServer) -> EmbeddedServer:
         os.chown(path, owner.st_uid, owner.st_gid)
     source = conninfo_to_dict(primary.conninfo())
     del source["dbname"]
-    primary._run(
+    primary._runner.run(
         "pg_basebackup", "-d", make_conninfo(**source), "-D", made.cluster,
         "-R", "-X", "stream", "-c", "fast", "--no-sync",
     )  # fmt: skip

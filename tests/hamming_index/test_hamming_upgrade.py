@@ -65,7 +65,7 @@ def upgraded(old, programs_of) -> Iterator[tuple[EmbeddedServer, tuple, Path]]:
             file.write_text(password)
         os.chown(file, owner.st_uid, owner.st_gid)
     key = new.cluster.with_name("new18.key")
-    new._run(
+    new._runner.run(
         "initdb", "-D", new.cluster, "-U", "dcsh", "-A", "scram-sha-256", f"--pwfile={key}",
         "--encoding=UTF8", "--locale=C", "--no-data-checksums", "--no-sync",
     )  # fmt: skip

@@ -302,6 +302,35 @@ def test_a_killed_and_repeated_load_gives_the_rows_of_one_clean_run(core, databa
         core.execute("SELECT dcsh.hamming_check(dcsh._code_index('killed'))")
 
 
+def waits_for(core, conn):
+    """The kind of lock: 'relation', 'transactionid' for a row, 'tuple' for a place in its queue."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        row = core.execute(
+            "SELECT locktype FROM pg_locks WHERE pid = %s AND NOT granted",
+            [conn.info.backend_pid],
+        ).fetchone()
+        if row:
+            return row[0]
+        time.sleep(0.02)
+
+
+def test_a_removal_and_a_rebuilt_index_do_not_deadlock(core, database):
+    """REINDEX locks the table, then the index: a removal must not read an index before it may write."""
+    load(core, [(Scene(f"{n}.tif"), np.full((2, 8), n, np.uint8), None) for n in range(2)])
+    with (
+        connect(database) as rebuilding,
+        connect(database) as remover,
+        ThreadPoolExecutor() as threads,
+    ):
+        with rebuilding.transaction():
+            rebuilding.execute("LOCK TABLE dcsh.places IN SHARE MODE")
+            removal = threads.submit(registry.remove_scene, remover, "places", "1.tif")
+            assert waits_for(core, remover) == "relation"
+            rebuilding.execute("REINDEX INDEX dcsh.places_pkey")
+        assert removal.result() == 2
+
+
 def test_a_removal_and_a_replacement_of_one_scene_do_not_deadlock(core, database):
     """Otherwise each could hold what the other waits for."""
     scenes = [(Scene(f"{n}.tif"), np.full((2, 8), n, np.uint8), None) for n in range(2)]
@@ -312,18 +341,6 @@ def test_a_removal_and_a_replacement_of_one_scene_do_not_deadlock(core, database
         add(loader, Scene("1.tif", content_hash="new"), np.full((3, 8), 9, np.uint8))
         loader.flush()
 
-    def waits_for(conn):
-        """What kind of lock: 'transactionid' for a row, 'tuple' for a place in the queue for one."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            row = core.execute(
-                "SELECT locktype FROM pg_locks WHERE pid = %s AND NOT granted",
-                [conn.info.backend_pid],
-            ).fetchone()
-            if row:
-                return row[0]
-            time.sleep(0.02)
-
     with (
         connect(database) as holder,
         connect(database) as remover,
@@ -333,9 +350,9 @@ def test_a_removal_and_a_replacement_of_one_scene_do_not_deadlock(core, database
         with holder.transaction():
             holder.execute("SELECT FROM dcsh.places WHERE scene_id = 2 FOR UPDATE")
             removal = threads.submit(registry.remove_scene, remover, "places", "1.tif")
-            assert waits_for(remover) == "transactionid"
+            assert waits_for(core, remover) == "transactionid"
             replacement = threads.submit(replace, loading)
-            assert waits_for(loading) == "transactionid", "not for the chips, but before them"
+            assert waits_for(core, loading) == "transactionid", "not for the chips, but before them"
         assert removal.result() == 2
         replacement.result()
     assert [row[0] for row in rows(core, "places")] == [1, 2, 5, 6, 7]

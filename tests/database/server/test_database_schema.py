@@ -292,7 +292,7 @@ def _for_older(dump):
 
 def test_archive_names_are_checked(core):
     for name in ("Places", "1st", "a b", "x" * 49, ""):
-        with pytest.raises(UsageError, match="not a name for an archive"):
+        with pytest.raises(UsageError, match="not a valid archive name"):
             new_archive(core, name)
     for name in ("scene", "model", "similar", "hit", "area"):
         with pytest.raises(UsageError, match="cannot be named"):
