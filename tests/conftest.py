@@ -11,7 +11,7 @@
 
     model_file     a model with random weights, 64 bits, chips of 64 pixels
     scenes         a folder of four small georeferenced scenes
-    look_in_qgis   opens a project in QGIS and tells of its layers, or skipped
+    look_in_qgis   opens a project in QGIS and reports of its layers, or skipped
 
 All databases are libpq strings.  No test touches the user's own embedded server or the libpq environment.
 """

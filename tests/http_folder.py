@@ -69,15 +69,15 @@ class _Handler(SimpleHTTPRequestHandler):
         elif part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             content = file.read_bytes()
             first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
-            told = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
+            reported = {"Content-Range": f"bytes {first}-{last}/{len(content)}"}
             body = content[first : last + 1]
-            self._send(HTTPStatus.PARTIAL_CONTENT, body, with_body, told)
+            self._send(HTTPStatus.PARTIAL_CONTENT, body, with_body, reported)
         else:
             self._send(HTTPStatus.OK, file.read_bytes(), with_body)
 
-    def _send(self, status, body: bytes, with_body: bool, told=None) -> None:
+    def _send(self, status, body: bytes, with_body: bool, reported=None) -> None:
         self.send_response(status)
-        headers = {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"} | (told or {})
+        headers = {"Content-Length": str(len(body)), "Accept-Ranges": "bytes"} | (reported or {})
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Run by QGIS's own Python: opens a project, draws it, and tells of its layers as JSON."""
+"""Run by QGIS's own Python: opens a project, draws it, and reports of its layers as JSON."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ crs = [project.crs().authid(), settings.destinationCrs().authid()]
 assert crs == ["EPSG:3857"] * 2, crs
 layers = project.layerTreeRoot().layerOrder()
 
-told = {}
+reported = {}
 for layer in layers:
     renderer = layer.renderer()
     rows = [
@@ -35,7 +35,7 @@ for layer in layers:
     renderer.startRender(context, layer.fields())
     drawn = sum(renderer.symbolForFeature(f, context) is not None for f in layer.getFeatures())
     renderer.stopRender(context)
-    told[layer.name()] = {
+    reported[layer.name()] = {
         "valid": layer.isValid(),
         "count": layer.featureCount(),
         "renderer": renderer.type(),
@@ -52,6 +52,6 @@ job = QgsMapRendererParallelJob(settings)
 job.start()
 job.waitForFinished()
 job.renderedImage().save(sys.argv[2])
-print(json.dumps(told))
+print(json.dumps(reported))
 sys.stdout.flush()
 application.exitQgis()

@@ -42,7 +42,7 @@ def test_all_ways_give_the_same_rows(archive, any_deployment, scenes, tmp_path):
          "--since", since, "--format", "json", "--dsn", any_deployment],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+    reported = json.loads(done.stdout)
 
     with psycopg.connect(any_deployment) as conn:
         wkt = box(left, low, right, high).wkt
@@ -57,7 +57,7 @@ def test_all_ways_give_the_same_rows(archive, any_deployment, scenes, tmp_path):
             f"area => {area[kind.split('.')[-1]]}, since => '{since}+00')"
         ).fetchall()
     assert [(hit.id, hit.distance) for hit in python] == sql
-    assert [(hit["id"], hit["distance"]) for hit in told] == sql
+    assert [(hit["id"], hit["distance"]) for hit in reported] == sql
 
 
 def test_an_image_cut_from_a_scene_finds_its_own_chip_first(archive, scenes, tmp_path):

@@ -18,8 +18,8 @@ def test_every_error_has_an_exit_code_of_its_own():
 
 
 def test_the_documented_table_is_complete():
-    told = dict(re.findall(r"^\| (\d+) \| `?(\w*)`? *\|", TABLE.read_text(), re.M))
-    assert told == {str(error.exit_code): error.__name__ for error in family()} | {
+    reported = dict(re.findall(r"^\| (\d+) \| `?(\w*)`? *\|", TABLE.read_text(), re.M))
+    assert reported == {str(error.exit_code): error.__name__ for error in family()} | {
         "0": "",
         str(errors.INTERRUPTED): "",
     }

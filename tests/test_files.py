@@ -9,7 +9,7 @@ from dcsh_pg.files import check_writable, replacing
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "folder", "pipe", "file/below"])
-def test_what_cannot_become_a_file_is_told_and_left_alone(tmp_path, name):
+def test_what_cannot_become_a_file_is_reported_and_left_alone(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")

@@ -170,7 +170,7 @@ def test_a_file_that_is_not_onnx_or_damaged(tmp_path, capfd, content):
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
-def test_a_damaged_file_is_told_before_a_missing_device(device):
+def test_a_damaged_file_is_reported_before_a_missing_device(device):
     with pytest.raises(InputError, match="the model is not an ONNX file"):
         Hasher(b"no ONNX at all", device=device)
 
@@ -202,7 +202,7 @@ def test_cuda_where_it_is_not_usable_is_an_error_with_a_hint():
 
 
 @pytest.mark.skipif(cuda_is_usable(), reason="CUDA is usable here")
-def test_a_driver_without_cuda_libraries_is_passed_over_in_silence(monkeypatch, capfd):
+def test_a_driver_without_cuda_libraries_is_skipped_in_silence(monkeypatch, capfd):
     monkeypatch.setattr(dcsh_pg.inference, "_has_cuda_device", lambda: True)
     assert Hasher(means_model(), device="auto").provider == "cpu"
     assert capfd.readouterr() == ("", "")

@@ -53,16 +53,16 @@ def postgis(postgis_database, model_file) -> Archive:
     return Archive.open("real", dsn=postgis_database)
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_stored(database, model_file):
+def test_what_cannot_be_read_is_reported_and_the_rest_is_stored(database, model_file):
     done = ingest(database, model_file)
     assert done.exit_code == PartialSuccess.exit_code
     report = json.loads(done.stdout)
     assert (report["scenes"], report["stored"], report["failed"]) == (9, 5, 4)
     assert f"{len(UNREADABLE)} of 9 scenes failed" in done.stderr
     listed = CliRunner().invoke(app, ["archive", "errors", "real", "--dsn", database, "--json"])
-    told = {Path(error["uri"]).name: error["message"] for error in json.loads(listed.stdout)}
-    assert told.keys() == UNREADABLE.keys()
-    assert all(UNREADABLE[name] in message for name, message in told.items())
+    reported = {Path(error["uri"]).name: error["message"] for error in json.loads(listed.stdout)}
+    assert reported.keys() == UNREADABLE.keys()
+    assert all(UNREADABLE[name] in message for name, message in reported.items())
 
     again = json.loads(ingest(database, model_file).stdout)
     assert (again["stored"], again["known"], again["failed"]) == (0, 5, 4)
@@ -105,12 +105,12 @@ def test_gdal_reads_the_archive_as_a_layer(postgis, postgis_database):
     if shutil.which("ogrinfo") is None:
         pytest.skip("no program ogrinfo (package gdal-bin)")
     command = ["ogrinfo", "-so", f"PG:{postgis_database}", "dcsh.real"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "Geometry: Polygon" in told
-    assert 'ID["EPSG",4326]]' in told
-    assert "FID Column = id" in told
-    assert f"Feature Count: {postgis.record.chips}" in told
-    corners = re.search(r"Extent: \((.*), (.*)\) - \((.*), (.*)\)", told).groups()
+    reported = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "Geometry: Polygon" in reported
+    assert 'ID["EPSG",4326]]' in reported
+    assert "FID Column = id" in reported
+    assert f"Feature Count: {postgis.record.chips}" in reported
+    corners = re.search(r"Extent: \((.*), (.*)\) - \((.*), (.*)\)", reported).groups()
     expected = union_of_footprints(postgis)
     assert [float(corner) for corner in corners] == pytest.approx(expected, abs=1e-6)
 
@@ -126,7 +126,7 @@ def test_geopandas_reads_the_archive(postgis, postgis_database):
     assert frame.total_bounds == pytest.approx(union_of_footprints(postgis))
 
 
-def test_the_key_comes_first_and_the_geometry_tells_its_type(postgis, postgis_database):
+def test_the_key_comes_first_and_the_geometry_reports_its_type(postgis, postgis_database):
     with psycopg.connect(postgis_database) as conn:
         first = conn.execute("SELECT * FROM dcsh.real LIMIT 0").description[0].name
         layer = conn.execute(

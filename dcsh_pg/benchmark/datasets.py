@@ -89,7 +89,7 @@ def find(dataset: str, data: Path) -> tuple[str, Path]:
         data: where the known ones are looked for.
 
     Raises:
-        InputError: it is not there; the hint tells where to get it.
+        InputError: it is not there; the hint says where to get it.
     """
     if dataset not in KNOWN:
         folder = Path(dataset)

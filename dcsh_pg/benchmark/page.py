@@ -47,7 +47,7 @@ def to_dict(summary: Summary) -> dict[str, Any]:
     """The table of one benchmark as plain values; mAP@all and differences in %."""
     rows = []
     for row in summary.rows:
-        told = paper.reported(summary.facts, row, summary.orientations(row))
+        published = paper.reported(summary.facts, row, summary.orientations(row))
         rows.append(
             {
                 **row.to_dict(),
@@ -61,8 +61,8 @@ def to_dict(summary: Summary) -> dict[str, Any]:
                     for bits in summary.bits
                     if (errors := summary.errors(row, bits))
                 },
-                "paper": told and {str(bits): score for bits, score in told.scores.items()},
-                "differs_from_paper": told and list(told.differences),
+                "paper": published and {str(bits): score for bits, score in published.scores.items()},
+                "differs_from_paper": published and list(published.differences),
             }
         )
     return {"facts": {k: v for k, v in summary.facts.items() if k != "rows"}, "rows": rows}
@@ -121,13 +121,13 @@ def _table(summary: Summary, rows: Sequence[Row]) -> list[str]:
         f"|---|---|{'---:|' * len(summary.bits)}---:|---|",
     ]
     for row in rows:
-        told = paper.reported(summary.facts, row, summary.orientations(row))
-        cells = [_cell(summary, row, bits, told) for bits in summary.bits]
+        published = paper.reported(summary.facts, row, summary.orientations(row))
+        cells = [_cell(summary, row, bits, published) for bits in summary.bits]
         if row.method == COSINE:
             cells = [cells[0], *[""] * (len(cells) - 1)]
         lengths = row.lengths(summary.bits)
         seconds = summary.seconds(row, max(lengths), "fit") if lengths else None
-        notes = [*(told.differences if told else ()), *_remarks(summary, row)]
+        notes = [*(published.differences if published else ()), *_remarks(summary, row)]
         lines.append(
             f"| {_text(row.name)} | {_text(row.encoder)} | {' | '.join(cells)} "
             f"| {'' if seconds is None else _duration(seconds)} | {'; '.join(notes)} |"
@@ -135,13 +135,13 @@ def _table(summary: Summary, rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _cell(summary: Summary, row: Row, bits: int, told: paper.Reported | None) -> str:
+def _cell(summary: Summary, row: Row, bits: int, published: paper.Reported | None) -> str:
     mean = summary.score(row, bits)
     if mean is None:
         errors = summary.errors(row, bits)
         return "collapsed" if any("collapsed" in e for e in errors) else "failed" if errors else ""
     text = _mean(mean)
-    reported = told.scores.get(bits) if told else None
+    reported = published.scores.get(bits) if published else None
     if reported is None:
         return text
     beaten = mean.value - (mean.half_width or 0) > reported

@@ -210,7 +210,7 @@ class _Trial:
         option: str | None = None,
         setting: int | None = None,
     ) -> Point:
-        """Asks for the k nearest of each of ``asked`` (Q, K/8), of which ``reach`` (Q,) tells the
+        """Asks for the k nearest of each of ``asked`` (Q, K/8), whose ``reach`` (Q,) is the
         distance of the k-th."""
         if option is not None:
             self.conn.execute(f"SET LOCAL {option} = {setting:d}")

@@ -134,13 +134,13 @@ def test_features_themselves_are_ranked_by_centred_cosine(setting, split, encode
     assert found == {"mean_average_precision": pytest.approx(np.mean(scores))}
 
 
-def test_what_a_method_refuses_is_told_in_the_cell(setting, split, encoder):
+def test_what_a_method_refuses_is_reported_in_the_cell(setting, split, encoder):
     found = measure(setting, split, row("itq"), encoder, bits=64, seed=0)
     assert found == {"error": "itq cannot make 64 bits from 48 images"}
 
 
 @pytest.mark.parametrize("error", [TrainingError, InputError, ModelError])
-def test_an_error_of_a_method_is_told_in_the_cell(setting, split, encoder, monkeypatch, error):
+def test_an_error_of_a_method_is_reported_in_the_cell(setting, split, encoder, monkeypatch, error):
     def collapse(*_, **__):
         raise error("the codes have collapsed")
 
@@ -172,7 +172,7 @@ def test_features_of_an_encoder_trained_for_one_cell_are_not_kept(setting, split
     assert encoder_digest(trained) != before
 
 
-def test_identity_tells_options_apart_and_survives_json(encoder):
+def test_identity_reports_options_apart_and_survives_json(encoder):
     def of(**fields):
         digest = encoder_digest(encoder)
         return identity(row("itq", **fields), digest, bits=16, seed=0, dataset="d", precision="p")

@@ -39,16 +39,16 @@ def test_pictures_of_another_size_are_brought_to_the_median(tmp_path):
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_data_set_that_is_not_there_is_told_with_its_link(tmp_path, name):
-    with pytest.raises(InputError, match=KNOWN[name].title) as told:
+def test_a_data_set_that_is_not_there_is_reported_with_its_link(tmp_path, name):
+    with pytest.raises(InputError, match=KNOWN[name].title) as reported:
         load(name, tmp_path)
-    assert KNOWN[name].link in told.value.hint and "--data" in told.value.hint
+    assert KNOWN[name].link in reported.value.hint and "--data" in reported.value.hint
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(InputError, match="no such data set") as told:
+    with pytest.raises(InputError, match="no such data set") as reported:
         load(str(tmp_path / "absent"))
-    assert "--dataset" in told.value.hint
+    assert "--dataset" in reported.value.hint
 
 
 def test_pictures_in_no_class_folder_are_named(tmp_path):

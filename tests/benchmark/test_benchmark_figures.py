@@ -65,7 +65,7 @@ def test_a_method_has_one_colour_and_each_encoder_its_panels(tmp_path, drawn):
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, reported",
     [
         ("ITQ", "ITQ"),
         ("ITQ (VGG16)", "ITQ"),
@@ -73,8 +73,8 @@ def test_a_method_has_one_colour_and_each_encoder_its_panels(tmp_path, drawn):
         ("ITQ, 8 orientations (VGG16)", "ITQ, 8 orientations"),
     ],
 )
-def test_labels_leave_the_encoder_to_the_panel(name, told):
-    assert label(Row(name, "itq", "vgg16-fc7")) == told
+def test_labels_leave_the_encoder_to_the_panel(name, reported):
+    assert label(Row(name, "itq", "vgg16-fc7")) == reported
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):

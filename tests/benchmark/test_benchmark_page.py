@@ -71,14 +71,14 @@ def test_ours_and_the_papers_number_stand_in_every_cell(written):
                                   f"{percent(COSINE, 16).half_width:.2f}", ""]  # fmt: skip
 
 
-def test_collapsed_and_unfinished_cells_are_told(written):
+def test_collapsed_and_unfinished_cells_are_reported(written):
     found = table(written[0])
     assert found["DCSH"][1] == "collapsed"
     assert "the codes have collapsed: 16 of 16 bits" in found["DCSH"][-1]
     assert found["PSCH"][1:3] == ["", ""]
 
 
-def test_differences_of_ingredients_and_notes_are_told(written):
+def test_differences_of_ingredients_and_notes_are_reported(written):
     notes = table(written[0])[r"ours \| frozen"][-1]
     assert notes == (
         "densenet169 in place of ResNet-50; encoder frozen; 8 orientations of each image; "

@@ -34,7 +34,7 @@ def test_rows_of_the_paper_on_its_own_ingredients(facts, row, scores):
         ({"database_share": 0.5}, Row("a", "itq", "gist"), "50 % in the database, not 80 %"),
     ],
 )
-def test_every_difference_is_told(changes, row, difference):
+def test_every_difference_is_reported(changes, row, difference):
     assert reported({**FACTS, **changes}, row).differences == (difference,)
 
 

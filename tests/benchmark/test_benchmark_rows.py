@@ -78,9 +78,9 @@ def test_a_report_shows_weights_by_file_name():
     ],
 )
 def test_a_file_without_rows_is_refused(tmp_path, content, words):
-    with pytest.raises(InputError, match=words) as told:
+    with pytest.raises(InputError, match=words) as reported:
         read(write(tmp_path, content), {})
-    assert "rows.json" in told.value.message and "encoder" in told.value.hint
+    assert "rows.json" in reported.value.message and "encoder" in reported.value.hint
 
 
 def test_an_absent_file_is_refused(tmp_path):

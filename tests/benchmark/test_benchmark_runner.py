@@ -165,13 +165,13 @@ def test_a_folder_holds_one_data_set(clean):
         ({"bits": (60,)}, "60 bits"),
     ],
 )
-def test_senseless_plans_are_told(tiny, tmp_path, change, words):
+def test_senseless_plans_are_reported(tiny, tmp_path, change, words):
     with pytest.raises(UsageError, match=words):
         run(tiny, dataclasses.replace(PLAN, **change), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_cannot_be_read_are_told_before_anything_is_measured(tiny, tmp_path):
+def test_weights_that_cannot_be_read_are_reported_before_anything_is_measured(tiny, tmp_path):
     rows = (*ROWS, Row("last", "itq", "small", str(tmp_path / "absent.pth")))
     with pytest.raises(InputError, match=r"row 'last': no such weights file: .*absent\.pth"):
         run(tiny, dataclasses.replace(PLAN, rows=rows), tmp_path / "out")
@@ -185,7 +185,7 @@ def test_what_a_method_refuses_is_a_cell_too(tiny, tmp_path):
     assert run(tiny, plan, tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told(tiny, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tiny, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         run(tiny, PLAN, tmp_path / "file")

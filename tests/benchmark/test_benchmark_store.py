@@ -37,7 +37,7 @@ def test_one_benchmark_at_a_time(tmp_path):
         pass
 
 
-def test_unwritable_folders_and_folders_of_other_things_are_told(tmp_path):
+def test_unwritable_folders_and_folders_of_other_things_are_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"), store.alone(tmp_path / "file"):
         pass

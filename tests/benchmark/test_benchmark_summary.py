@@ -55,7 +55,7 @@ def test_the_features_themselves_are_the_same_for_all_lengths(tmp_path):
     assert summary.score(cosine, 16).value == summary.score(cosine, 32).value == 50
 
 
-def test_failed_splits_are_told_and_give_no_mean(tmp_path):
+def test_failed_splits_are_reported_and_give_no_mean(tmp_path):
     scores = {("A", 16): (0.5, "it collapsed", 0.5)}
     summary = read(folder(tmp_path, [A], scores))
     assert summary.errors(A, 16) == ["it collapsed"]
@@ -80,6 +80,6 @@ def test_cells_that_no_row_has_any_more_are_left_out(tmp_path):
     assert summary.bits == FACTS["bits"]
 
 
-def test_a_folder_without_a_benchmark_is_told(tmp_path):
+def test_a_folder_without_a_benchmark_is_reported(tmp_path):
     with pytest.raises(InputError, match="does not contain a benchmark"):
         read(tmp_path)

@@ -90,7 +90,7 @@ def test_without_postgis_it_shows_a_geopackage(places, look_in_qgis, tmp_path):
     assert seen["nearest to chip 1"]["drawn"] == 12
 
 
-def test_the_password_is_told_only_when_asked_for():
+def test_the_password_is_reported_only_when_asked_for():
     conninfo = r"host=db dbname=maps user=ann password='it\'s secret' sslmode=require"
     assert "secret" not in postgres_source(conninfo, '"dcsh"."x_layer"')
     source = postgres_source(conninfo, '(SELECT "a" FROM t)', password=True)

@@ -1,4 +1,4 @@
-"""STAC of an archive and its model: read back by pystac, held to the rows it tells of."""
+"""STAC of an archive and its model: read back by pystac, held to the rows it reports of."""
 
 import dataclasses
 import hashlib
@@ -37,7 +37,7 @@ def conn(database):
 
 @pytest.fixture
 def places(conn):
-    """Two dated scenes of three chips each, and one of two chips that tells neither place nor date."""
+    """Two dated scenes of three chips each, and one of two chips that reports neither place nor date."""
     loader = Loader(conn, new_archive(conn, "places"))
     codes = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
     for n, year in enumerate((2019, 2021)):
@@ -66,10 +66,10 @@ def core_is_valid(path):
 def test_a_model_becomes_an_item_with_the_mlm_extension(bits, bands, tmp_path):
     onnx = b"not really"
     sha256 = hashlib.sha256(onnx).hexdigest()
-    told = dataclasses.replace(card(bits), bands=bands, versions={"torch": "2.7.1+cpu"})
+    reported = dataclasses.replace(card(bits), bands=bands, versions={"torch": "2.7.1+cpu"})
     href = "https://example.org/model.onnx"
     path = tmp_path / "model.json"
-    path.write_text(json.dumps(model_item(told, onnx, sha256, href=href, made=MADE).to_dict()))
+    path.write_text(json.dumps(model_item(reported, onnx, sha256, href=href, made=MADE).to_dict()))
     core_is_valid(path)
 
     item = pystac.Item.from_file(path)
@@ -94,21 +94,21 @@ def test_a_model_becomes_an_item_with_the_mlm_extension(bits, bands, tmp_path):
 
 @pytest.mark.parametrize("version", ["2.8.0a0+git1234", "", "nightly"])
 def test_a_version_that_mlm_does_not_take_is_left_out(version):
-    told = dataclasses.replace(card(), versions={"torch": version})
-    item = model_item(told, b"", "0" * 64, href="m.onnx", made=MADE)
+    reported = dataclasses.replace(card(), versions={"torch": version})
+    item = model_item(reported, b"", "0" * 64, href="m.onnx", made=MADE)
     assert "mlm:framework_version" not in item.properties
 
 
 def test_the_item_is_as_old_as_the_model_file():
-    told = dataclasses.replace(card(), created="2023-01-02T03:04:05+00:00")
-    item = model_item(told, b"", "0" * 64, href="m.onnx", made=MADE)
+    reported = dataclasses.replace(card(), created="2023-01-02T03:04:05+00:00")
+    item = model_item(reported, b"", "0" * 64, href="m.onnx", made=MADE)
     assert item.datetime == datetime(2023, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
 
 def test_an_archive_becomes_a_collection_with_its_model(conn, places, tmp_path):
     source = "https://example.org/collections/naip"
     path = write_stac(conn, "places", tmp_path / "out", license="PDDL-1.0", source_data=[source])
-    told = core_is_valid(path)
+    reported = core_is_valid(path)
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "collection.json", "model.json", "model.onnx",
     ]  # fmt: skip
@@ -123,8 +123,12 @@ def test_an_archive_becomes_a_collection_with_its_model(conn, places, tmp_path):
         "platform": ["plane"],
         "proj:code": ["EPSG:4326"],
     }
-    assert (told["emb:type"], told["emb:dimensions"], told["data_type"]) == ("chip", 64, "other")
-    assert told["emb:chip_layout"] == {
+    assert (reported["emb:type"], reported["emb:dimensions"], reported["data_type"]) == (
+        "chip",
+        64,
+        "other",
+    )
+    assert reported["emb:chip_layout"] == {
         "layout_type": "regular_grid", "chip_size": [64, 64], "stride": [64, 64],
     }  # fmt: skip
     assert collection.get_single_link("emb:source-data").href == source
@@ -185,8 +189,8 @@ def test_an_empty_archive_is_described_as_well(conn, tmp_path):
 def test_pictures_taken_whole_have_no_regular_grid(conn, tmp_path):
     model = registry.store_model(conn, card(), b"model")
     registry.create_archive(conn, "pictures", model, {"chip_size": None})
-    told = core_is_valid(write_stac(conn, "pictures", tmp_path))
-    assert told["emb:chip_layout"] == {"layout_type": "variable_grid"}
+    reported = core_is_valid(write_stac(conn, "pictures", tmp_path))
+    assert reported["emb:chip_layout"] == {"layout_type": "variable_grid"}
 
 
 def test_what_cannot_be_written_leaves_no_collection(conn, places, tmp_path):
@@ -209,11 +213,11 @@ VALUES = st.one_of(
 
 
 def summary_of(values):
-    """What the values of a property have in common, by plain Python; None where nothing is told."""
-    told = [value for value in values if isinstance(value, (int, float, str))]
-    distinct = sorted({json.dumps(value) for value in told})
-    if len(distinct) > 1 and all(type(value) in (int, float) for value in told):
-        return {"minimum": min(told), "maximum": max(told)}
+    """What the values of a property have in common, by plain Python; None where nothing is reported."""
+    reported = [value for value in values if isinstance(value, (int, float, str))]
+    distinct = sorted({json.dumps(value) for value in reported})
+    if len(distinct) > 1 and all(type(value) in (int, float) for value in reported):
+        return {"minimum": min(reported), "maximum": max(reported)}
     return distinct or None
 
 
@@ -231,8 +235,8 @@ def test_summaries_equal_those_made_by_hand(conn, scenes):
     loader.flush()
     found = registry.scene_summaries(conn, "places")
     for name in ("x", "y:z"):
-        told = found.get(name)
-        listed = sorted(map(json.dumps, told)) if isinstance(told, list) else told
+        reported = found.get(name)
+        listed = sorted(map(json.dumps, reported)) if isinstance(reported, list) else reported
         assert listed == summary_of(scene.get(name) for scene in scenes), name
 
 

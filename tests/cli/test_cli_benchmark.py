@@ -89,7 +89,7 @@ def test_a_report_needs_the_cells_alone(place, tmp_path):
     assert page.with_suffix(".json").is_file()
 
 
-def test_no_folder_of_this_machine_is_told_in_the_report(place, tmp_path):
+def test_no_folder_of_this_machine_is_reported_in_the_report(place, tmp_path):
     line = LINE.replace("-o out", f"-o {tmp_path / 'o'}").replace("itq,lsh", "lsh")
     done = invoke(line.replace("--dataset tiny", f"--dataset {place / 'tiny'} -q"))
     assert (done.exit_code, done.stdout) == (0, "")
@@ -154,7 +154,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         ("report out --out file/page.md", OUTPUT, ("file",)),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(place, line, code, words):
+def test_what_cannot_be_done_is_reported_in_one_line(place, line, code, words):
     done = invoke(line)
     assert done.exit_code == code, done.output
     assert done.stdout == ""

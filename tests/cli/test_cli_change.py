@@ -87,9 +87,9 @@ EXPECTED = [(3 * 8, 6, 3), (8, 4, 1), (0, 5, 2)]
     ],
 )
 def test_all_ways_give_the_same_rows(run, places, periods):
-    told = run("--from", periods[0], "--to", periods[1], "-f", "json")
-    assert told.exit_code == 0, told.output
-    rows = json.loads(told.stdout)
+    reported = run("--from", periods[0], "--to", periods[1], "-f", "json")
+    assert reported.exit_code == 0, reported.output
+    rows = json.loads(reported.stdout)
     assert [(row["distance"], row["id"], row["before_id"]) for row in rows] == EXPECTED
     with psycopg.connect(places) as conn:
         query = """
@@ -104,7 +104,7 @@ def test_all_ways_give_the_same_rows(run, places, periods):
     archive.connection.close()
 
 
-def test_every_output_tells_both_chips(run, tmp_path):
+def test_every_output_reports_both_chips(run, tmp_path):
     pytest.importorskip("geopandas", reason="GeoParquet needs the extra 'geo'")
     periods = ("--from", "2019", "--to", "2021")
     files = [tmp_path / f"change.{end}" for end in ("geojson", "csv", "parquet")]
@@ -112,9 +112,9 @@ def test_every_output_tells_both_chips(run, tmp_path):
     assert table.exit_code == 0, table.output
     assert "before_id" in table.stdout and table.stdout.count("2021.tif") == 3
     features = json.loads(files[0].read_text())["features"]
-    told = [feature["properties"] for feature in features]
-    assert [(row["distance"], row["id"], row["before_id"]) for row in told] == EXPECTED
-    assert told[0]["before_uri"] == "2019.tif" and told[0]["overlap"] == 1.0
+    reported = [feature["properties"] for feature in features]
+    assert [(row["distance"], row["id"], row["before_id"]) for row in reported] == EXPECTED
+    assert reported[0]["before_uri"] == "2019.tif" and reported[0]["overlap"] == 1.0
     assert features[0]["geometry"]["type"] == "Polygon"
     assert [int(row["before_id"]) for row in csv.DictReader(io.StringIO(files[1].read_text()))] == [
         3,
@@ -137,7 +137,7 @@ def test_only_some(run):
 
 
 @pytest.mark.parametrize(
-    ("periods", "told"),
+    ("periods", "reported"),
     [
         (("2019-13", "2021"), "--from: not a time: '2019-13'"),
         (("2019", "lately"), "--to: not a period: 'lately'"),
@@ -146,8 +146,8 @@ def test_only_some(run):
         (("9999", "2021"), "--from: period 9999 has no end"),
     ],
 )
-def test_mistakes_are_one_line_and_a_hint(run, periods, told):
+def test_mistakes_are_one_line_and_a_hint(run, periods, reported):
     result = run("--from", periods[0], "--to", periods[1])
     assert (result.exit_code, result.stdout) == (2, "")
     first, second = result.stderr.splitlines()
-    assert told in first and second.startswith("  hint: ")
+    assert reported in first and second.startswith("  hint: ")

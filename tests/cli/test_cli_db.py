@@ -41,9 +41,9 @@ def test_upgrade_then_status(run, dsn):
     done = run("db", "upgrade", "--dsn", dsn)
     assert done.exit_code == 0 and "schema dcsh: created at revision" in done.stderr
     assert "up to date at" in run("db", "upgrade", "--dsn", dsn).stderr
-    told = json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)
-    assert told["revision"] == told["wanted"] and told["layer"] == "core"
-    assert told["archives"] == [] and not told["embedded"]
+    reported = json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)
+    assert reported["revision"] == reported["wanted"] and reported["layer"] == "core"
+    assert reported["archives"] == [] and not reported["embedded"]
 
 
 def test_upgrade_sql_is_a_script_for_psql(run, dsn):
@@ -81,8 +81,8 @@ def test_db_url_warns_of_an_old_psql(run, monkeypatch, tmp_path, version, is_old
 
 
 def test_archives_are_listed_shown_and_dropped(run, places):
-    (told,) = json.loads(run("archive", "list", "--json", "--dsn", places).stdout)
-    assert (told["name"], told["chips"], told["errors"]) == ("places", 3, 1)
+    (reported,) = json.loads(run("archive", "list", "--json", "--dsn", places).stdout)
+    assert (reported["name"], reported["chips"], reported["errors"]) == ("places", 3, 1)
     assert "places" in run("archive", "list", "--dsn", places).stdout
     shown = json.loads(run("archive", "show", "places", "--json", "--dsn", places).stdout)
     assert shown["properties"] == ["label"] and shown["bounds"] is None

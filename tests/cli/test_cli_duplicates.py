@@ -48,9 +48,9 @@ def run(places):
 def test_duplicates_are_the_rows_of_sql_and_of_python(run, places, tmp_path):
     expected = [(1, 1, 0), (1, 3, 2), (1, 4, 0), (1, 5, 4)]
     file = tmp_path / "groups.geojson"
-    told = run("duplicates", "places", "--radius", 2, "-f", "json", "-o", file)
-    assert told.exit_code == 0 and told.stderr == "4 chips in 1 group\n"
-    rows = json.loads(told.stdout)
+    reported = run("duplicates", "places", "--radius", 2, "-f", "json", "-o", file)
+    assert reported.exit_code == 0 and reported.stderr == "4 chips in 1 group\n"
+    rows = json.loads(reported.stdout)
     assert [(row["group_id"], row["id"], row["distance"]) for row in rows] == expected
     with psycopg.connect(places) as conn:
         assert (
@@ -69,8 +69,8 @@ def test_duplicates_are_the_rows_of_sql_and_of_python(run, places, tmp_path):
 
 def test_duplicates_in_an_area_and_a_time(run):
     def ids(*options):
-        told = run("duplicates", "places", *options, "-f", "csv")
-        return [int(row["id"]) for row in csv.DictReader(io.StringIO(told.stdout))]
+        reported = run("duplicates", "places", *options, "-f", "csv")
+        return [int(row["id"]) for row in csv.DictReader(io.StringIO(reported.stdout))]
 
     assert ids("--area", "-1,0,2.5,1") == [1, 3]
     assert ids("--since", "2021-05", "--until", "2021-06") == [1, 3, 4, 5]
@@ -78,14 +78,14 @@ def test_duplicates_in_an_area_and_a_time(run):
 
 
 def test_statistics(run, places):
-    told = json.loads(run("archive", "statistics", "places", "--json", "--most", 1).stdout)
-    assert (told["chips"], told["distinct_codes"], told["most_frequent"]) == (5, 4, 2)
-    (code,) = told["frequent_codes"]
+    reported = json.loads(run("archive", "statistics", "places", "--json", "--most", 1).stdout)
+    assert (reported["chips"], reported["distinct_codes"], reported["most_frequent"]) == (5, 4, 2)
+    (code,) = reported["frequent_codes"]
     assert (code["code"], code["chips"], code["first_id"]) == ("0" * 16, 2, 1)
-    ones = [bit["ones"] for bit in told["bit_statistics"]]
+    ones = [bit["ones"] for bit in reported["bit_statistics"]]
     assert ones == np.unpackbits(CODES, axis=1).sum(axis=0).tolist()
     conn = connect(places)
-    assert statistics.code_statistics(conn, "places").code_entropy == told["code_entropy"]
+    assert statistics.code_statistics(conn, "places").code_entropy == reported["code_entropy"]
     assert [bit.ones for bit in statistics.bit_statistics(conn, "places")] == ones
     assert statistics.frequent_codes(conn, "places", 1)[0].code == bytes(8)
     page = run("archive", "statistics", "places").stdout
@@ -96,9 +96,9 @@ def test_statistics(run, places):
 def test_coverage(run, places, tmp_path):
     file = tmp_path / "cells.geojson"
     options = ("--cell", 2, "--every", "month")
-    told = run("archive", "coverage", "places", *options, "-f", "json", "-o", file)
-    assert told.exit_code == 0 and told.stderr == "5 chips in 3 cells\n"
-    rows = json.loads(told.stdout)
+    reported = run("archive", "coverage", "places", *options, "-f", "json", "-o", file)
+    assert reported.exit_code == 0 and reported.stderr == "5 chips in 3 cells\n"
+    rows = json.loads(reported.stdout)
     assert [row["chips"] for row in rows] == [2, 2, 1]
     assert {row["period"] for row in rows} == {"2021-05-01T00:00:00Z"}
     cells = statistics.coverage(connect(places), "places", cell=2, every="month")
@@ -126,5 +126,5 @@ def test_what_cannot_be_asked(run):
         ),
         (("archive", "statistics", "nowhere"), NotFound.exit_code, "no archive 'nowhere'"),
     ]:
-        told = run(*arguments)
-        assert (told.exit_code, words in told.stderr) == (code, True), told.stderr
+        reported = run(*arguments)
+        assert (reported.exit_code, words in reported.stderr) == (code, True), reported.stderr

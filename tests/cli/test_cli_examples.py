@@ -51,25 +51,25 @@ def in_sql(dsn, call):
 
 @pytest.mark.parametrize("rule", ["min", "mean"])
 def test_likes_and_unlikes_are_those_of_sql(run, places, rule):
-    told = rows(
+    reported = rows(
         run("--like", "3,4", "--like", 9, "--unlike", 20, "--rule", rule, "-k", 5, "-f", "json")
     )
-    assert told == in_sql(
+    assert reported == in_sql(
         places, f"similar_to_examples('places', '{{3,4,9}}', '{{20}}', k => 5, rule => '{rule}')"
     )
     archive = Archive.open("places", dsn=places)
     python = archive.search(archive.query_examples([3, 4, 9], [20], rule=rule), k=5)
-    assert told == [(hit.id, hit.distance) for hit in python]
+    assert reported == [(hit.id, hit.distance) for hit in python]
     archive.connection.close()
 
 
 def test_a_region_is_that_of_sql(run, places):
-    told = rows(run("--region", "1,1,3,2", "--rule", "mean", "-k", 7, "-f", "json"))
+    reported = rows(run("--region", "1,1,3,2", "--rule", "mean", "-k", 7, "-f", "json"))
     archive = Archive.open("places", dsn=places)
     box = area_text(shapely.box(1, 1, 3, 2), layer_of(archive.connection))
-    assert told == in_sql(places, f"similar_region('places', '{box}', k => 7, rule => 'mean')")
+    assert reported == in_sql(places, f"similar_region('places', '{box}', k => 7, rule => 'mean')")
     python = archive.search(RegionQuery(shapely.box(1, 1, 3, 2), "mean"), k=7)
-    assert told == [(hit.id, hit.distance) for hit in python]
+    assert reported == [(hit.id, hit.distance) for hit in python]
     archive.connection.close()
 
 
@@ -81,7 +81,7 @@ def test_what_was_asked_is_marked_in_files(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "reported"),
     [
         (["--unlike", "3"], 2, "--unlike without --like"),
         (["--chip", "1", "--unlike", "3"], 2, "--unlike without --like"),
@@ -97,8 +97,8 @@ def test_what_was_asked_is_marked_in_files(run, tmp_path):
         (["--region", "50,50,51,51"], 10, 'no chip of archive "places" covers the region'),
     ],
 )
-def test_mistakes_are_one_line_and_a_hint(run, arguments, code, told):
+def test_mistakes_are_one_line_and_a_hint(run, arguments, code, reported):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     first, second = result.stderr.splitlines()
-    assert told in first and second.startswith("  hint: ")
+    assert reported in first and second.startswith("  hint: ")

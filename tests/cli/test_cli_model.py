@@ -107,7 +107,7 @@ def test_an_output_that_cannot_be_written(run, tmp_path):
     assert done.exit_code == 8 and f"cannot write {tmp_path}" in done.stderr
 
 
-def test_export_without_torch_tells_what_to_install(monkeypatch, run, tmp_path):
+def test_export_without_torch_reports_what_to_install(monkeypatch, run, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [n for n in sys.modules if n.startswith("dcsh_pg.export")]:
         monkeypatch.delitem(sys.modules, name)

@@ -36,12 +36,12 @@ def searched(run, dsn):
     return json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)["plans"]
 
 
-def test_status_tells_which_plan_a_search_uses_and_what_to_do(run, places):
+def test_status_reports_which_plan_a_search_uses_and_what_to_do(run, places):
     (plan,) = searched(run, places)
     assert (plan["uses"], plan["fix"]) == ("sequential scan", "dcsh-pg archive index places")
-    told = run("db", "status", "--dsn", places).stdout
-    assert "dcsh_hamming 1." in told
-    assert "places: sequential scan; to use the index: dcsh-pg archive index places" in told
+    reported = run("db", "status", "--dsn", places).stdout
+    assert "dcsh_hamming 1." in reported
+    assert "places: sequential scan; to use the index: dcsh-pg archive index places" in reported
     made = run("archive", "index", "places", "--dsn", places)
     assert made.exit_code == 0 and "places_code_idx" in made.stderr
     (plan,) = searched(run, places)
@@ -58,10 +58,10 @@ def test_status_of_a_database_without_it(run, dsn):
         offered = conn.execute(
             "SELECT FROM pg_available_extensions WHERE name = 'dcsh_hamming'"
         ).fetchall()
-    told = run("db", "status", "--dsn", dsn).stdout
+    reported = run("db", "status", "--dsn", dsn).stdout
     hint = "'dcsh-pg db upgrade'" if offered else "dcsh-pg native install"
-    assert hint in next(line for line in told.splitlines() if line.startswith("index"))
-    assert "empty: empty" in told
+    assert hint in next(line for line in reported.splitlines() if line.startswith("index"))
+    assert "empty: empty" in reported
     refused = run("archive", "index", "empty", "--dsn", dsn)
     assert refused.exit_code == ServerError.exit_code
     assert "dcsh-pg native install" in refused.stderr
@@ -82,14 +82,14 @@ def test_install_for_the_embedded_server(run, hamming, monkeypatch, server_folde
         done = run("native", "install")
         assert done.exit_code == 0 and "is installed in" in done.stderr
         assert json.loads(run("native", "status", "--json").stdout)["installed"]
-        told = run("native", "status").stdout
-        assert "installed  yes" in told and str(server_folder / "cli-native") in told
+        reported = run("native", "status").stdout
+        assert "installed  yes" in reported and str(server_folder / "cli-native") in reported
         assert json.loads(run("db", "status", "--json").stdout)["hamming"]
     finally:
         run("db", "stop")
 
 
-def test_what_cannot_be_done_is_told(run, hamming, tmp_path):
+def test_what_cannot_be_done_is_reported(run, hamming, tmp_path):
     missing = run("native", "install", "--pg-config", tmp_path / "pg_config")
     assert missing.exit_code == ServerError.exit_code and "no pg_config at" in missing.stderr
     both = run("native", "status", "--pg-config", "pg_config", "--pg-bin", tmp_path)
@@ -106,5 +106,5 @@ def test_what_cannot_be_done_is_told(run, hamming, tmp_path):
     refused = run("native", "install", "--pg-config", posing)
     assert refused.exit_code == OutputError.exit_code
     assert "sudo" in refused.stderr and "dcsh_hamming.control" in refused.stderr
-    told = json.loads(run("native", "status", "--json", "--pg-config", posing).stdout)
-    assert not told["installed"]
+    reported = json.loads(run("native", "status", "--json", "--pg-config", posing).stdout)
+    assert not reported["installed"]

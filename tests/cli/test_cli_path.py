@@ -56,8 +56,8 @@ def test_from_imagery_to_hits(run, scenes, tmp_path):
     assert (stored["stored"], stored["failed"]) == (4, 0)
     again = json.loads(run("ingest", "places", scenes, "-q", "--json").stdout)
     assert (again["stored"], again["known"]) == (0, 4)
-    told = json.loads(run("archive", "show", "places", "--json").stdout)
-    assert told["chips"] == stored["chips"] > 100
+    reported = json.loads(run("archive", "show", "places", "--json").stdout)
+    assert reported["chips"] == stored["chips"] > 100
 
     def found(*options):
         return json.loads(run("search", "places", *options, "-f", "json").stdout)

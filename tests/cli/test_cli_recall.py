@@ -50,19 +50,23 @@ def contents(dsn):
 
 def test_it_finds_more_with_more_effort_and_leaves_the_archive_as_it_was(run, places):
     before = contents(places)
-    told = measured(run, places, "--index", "ivfflat", "--queries", 40)
+    reported = measured(run, places, "--index", "ivfflat", "--queries", 40)
     assert contents(places) == before
-    assert (told["rows"], told["k"], told["queries"]) == (3000, 10, 40)
-    assert told["option"] == "ivfflat.probes"
-    assert [point["setting"] for point in told["points"]] == [1, 2, 3]
-    recalls = [point["recall"] for point in told["points"]]
+    assert (reported["rows"], reported["k"], reported["queries"]) == (3000, 10, 40)
+    assert reported["option"] == "ivfflat.probes"
+    assert [point["setting"] for point in reported["points"]] == [1, 2, 3]
+    recalls = [point["recall"] for point in reported["points"]]
     assert recalls == sorted(recalls) and recalls[0] < 1 and recalls[-1] == 1
-    assert told["scan"]["recall"] == 1 and told["index_bytes"] > 0 and told["build_seconds"] > 0
-    assert all(0 < point["median_ms"] <= point["p95_ms"] for point in told["points"])
+    assert (
+        reported["scan"]["recall"] == 1
+        and reported["index_bytes"] > 0
+        and reported["build_seconds"] > 0
+    )
+    assert all(0 < point["median_ms"] <= point["p95_ms"] for point in reported["points"])
 
 
 def test_recall_is_that_of_the_index_itself(run, places, codes):
-    told = measured(
+    reported = measured(
         run, places, "--index", "hnsw", "--sweep", "10,1000", "--queries", 30, "--seed", 1
     )
     asked = codes[np.random.default_rng(1).choice(len(codes), 30, replace=False)]
@@ -79,8 +83,8 @@ def test_recall_is_that_of_the_index_itself(run, places, codes):
                 {"q": packed.to_text(query)},
             )
             found.append(np.mean([distance <= farthest for (distance,) in rows]))
-    assert told["points"][1]["recall"] == pytest.approx(np.mean(found), abs=0.05)
-    assert told["points"][0]["recall"] <= told["points"][1]["recall"]
+    assert reported["points"][1]["recall"] == pytest.approx(np.mean(found), abs=0.05)
+    assert reported["points"][0]["recall"] <= reported["points"][1]["recall"]
 
 
 def test_ties_are_no_loss(run, database):
@@ -88,14 +92,14 @@ def test_ties_are_no_loss(run, database):
         loader = Loader(conn, new_archive(conn, "places"))
         add(loader, Scene("a.tif"), np.zeros((500, 8), np.uint8))
         loader.flush()
-    told = measured(run, database, "--index", "hnsw", "--queries", 5)
-    assert {point["recall"] for point in told["points"]} == {1}
+    reported = measured(run, database, "--index", "hnsw", "--queries", 5)
+    assert {point["recall"] for point in reported["points"]} == {1}
 
 
 def test_the_native_index_finds_all(run, hamming, places):
-    told = measured(run, places, "--index", "hamming", "--queries", 20, "--k", 25)
-    (point,) = told["points"]
-    assert (point["setting"], point["recall"], told["option"]) == (None, 1, None)
+    reported = measured(run, places, "--index", "hamming", "--queries", 20, "--k", 25)
+    (point,) = reported["points"]
+    assert (point["setting"], point["recall"], reported["option"]) == (None, 1, None)
     printed = run("recall", "places", "--index", "hamming", "--queries", 5, "--dsn", places)
     assert "recall@10" in printed.stdout and "no index" in printed.stdout
     assert "3,000 codes of 64 bits" in printed.stderr
@@ -118,5 +122,5 @@ def test_what_cannot_be_measured(run, places):
         assert words in refused(*arguments)[1]
     with connect(places) as conn:
         conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
-    code, told = refused("places", "--index", "hamming")
-    assert code == ServerError.exit_code and "dcsh-pg native install" in told
+    code, reported = refused("places", "--index", "hamming")
+    assert code == ServerError.exit_code and "dcsh-pg native install" in reported

@@ -75,13 +75,15 @@ def test_items_that_cannot_be_read_do_not_stop_the_rest(run, database, items, mo
     assert done.exit_code == errors.PartialSuccess.exit_code
     assert "3 of 4 scenes failed" in done.stderr
     with psycopg.connect(database) as conn:
-        told = conn.execute("SELECT uri, message FROM dcsh.ingest_error ORDER BY uri").fetchall()
+        reported = conn.execute(
+            "SELECT uri, message FROM dcsh.ingest_error ORDER BY uri"
+        ).fetchall()
     folder = items.parent
-    assert [uri for uri, _ in told] == [
+    assert [uri for uri, _ in reported] == [
         f"{folder}/gone.tif", f"{items}#4", f"{items}#item-1",
     ]  # fmt: skip
-    assert "no such file" in told[0][1] and "is not STAC" in told[1][1]
-    assert "has no asset to read by default" in told[2][1]
+    assert "no such file" in reported[0][1] and "is not STAC" in reported[1][1]
+    assert "has no asset to read by default" in reported[2][1]
 
     listed[1]["assets"]["image"] = asset
     items.write_text("\n".join(json.dumps(item) for item in listed[1:]))
@@ -118,7 +120,7 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ([], "nothing to ingest"),
         (["x.tif", "--stac", "items.json"], "SOURCE... and --stac cannot be combined"),
@@ -133,10 +135,10 @@ def test_signed_urls_are_read_and_the_plain_ones_stored(run, database, items, mo
         (["--stac", "i.json", "--sign", "json"], "--sign json"),
     ],
 )
-def test_one_kind_of_source_and_its_own_options(run, model_file, arguments, told):
+def test_one_kind_of_source_and_its_own_options(run, model_file, arguments, reported):
     done = run("a", *arguments, "-m", model_file)
     assert done.exit_code == errors.UsageError.exit_code
-    assert told in done.stderr and done.stderr.count("\n") == 2
+    assert reported in done.stderr and done.stderr.count("\n") == 2
 
 
 def test_a_source_of_no_use_leaves_no_archive(run, database, model_file, tmp_path):

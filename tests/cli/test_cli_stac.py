@@ -45,7 +45,7 @@ def test_the_published_files_suffice_to_hash_and_compare(run, places, database, 
     session = onnxruntime.InferenceSession(model.assets["model"].get_absolute_href())
     [image] = session.get_inputs()
     assert image.name == model.properties["mlm:input"][0]["name"]
-    outputs = [told["name"] for told in model.properties["mlm:output"]]
+    outputs = [reported["name"] for reported in model.properties["mlm:output"]]
     for hit in hits:
         code, _ = session.run(outputs, {image.name: places.read_chip(hit)[None]})
         [row] = frame[frame["id"] == hit.id].itertuples()
@@ -67,7 +67,7 @@ def test_it_may_be_run_again_over_what_it_wrote(run, places, database, tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
 
 
-def test_addresses_and_license_are_told(run, places, database, tmp_path):
+def test_addresses_and_license_are_reported(run, places, database, tmp_path):
     sources = ["https://example.org/a", "https://example.org/b"]
     done = run(
         "stac", "places", "--out", tmp_path, "--model-href", "https://example.org/model.onnx",
@@ -76,9 +76,11 @@ def test_addresses_and_license_are_told(run, places, database, tmp_path):
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["collection.json", "model.json"]
-    told = json.loads((tmp_path / "collection.json").read_text())
-    assert told["license"] == "CC-BY-4.0"
-    assert [link["href"] for link in told["links"] if link["rel"] == "emb:source-data"] == sources
+    reported = json.loads((tmp_path / "collection.json").read_text())
+    assert reported["license"] == "CC-BY-4.0"
+    assert [
+        link["href"] for link in reported["links"] if link["rel"] == "emb:source-data"
+    ] == sources
 
 
 def test_what_goes_wrong_has_its_exit_code(run, places, database, tmp_path):

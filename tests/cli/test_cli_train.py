@@ -42,7 +42,7 @@ def test_a_scene_that_cannot_be_read_is_a_partial_success(tmp_path):
     assert (tmp_path / "run" / "hash_function.pt").exists()
 
 
-def test_senseless_options_and_missing_sources_are_told(tmp_path):
+def test_senseless_options_and_missing_sources_are_reported(tmp_path):
     images = pictures(tmp_path / "in", 2)
     for arguments, code, words in (
         ((images, "--bits", 60), UsageError.exit_code, "60 bits"),

@@ -1,4 +1,4 @@
-"""A cluster that is not there, or not fit, is told in one line."""
+"""A cluster that is not there, or not fit, is reported in one line."""
 
 import http.server
 import logging
@@ -64,7 +64,7 @@ def test_what_listens_may_be_no_scheduler(impatient, website, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_worker_with_another_version_is_told(one_worker, monkeypatch):
+def test_a_worker_with_another_version_is_reported(one_worker, monkeypatch):
     monkeypatch.setattr(connection, "__version__", "9.9")
     with (
         pytest.raises(
@@ -75,19 +75,19 @@ def test_a_worker_with_another_version_is_told(one_worker, monkeypatch):
         pass
 
 
-def test_another_python_is_told_and_another_patch_of_it_is_not(one_worker, monkeypatch):
+def test_another_python_is_reported_and_another_patch_of_it_is_not(one_worker, monkeypatch):
     import distributed
 
     versions = distributed.Client.get_versions
 
     def altered(python):
-        def told(client):
+        def reported(client):
             answer = versions(client)
             [worker] = answer["workers"].values()
             worker["packages"]["python"] = python
             return answer
 
-        return told
+        return reported
 
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     monkeypatch.setattr(distributed.Client, "get_versions", altered(f"{here}.99.final.0"))
@@ -101,7 +101,7 @@ def test_another_python_is_told_and_another_patch_of_it_is_not(one_worker, monke
         pass
 
 
-def test_a_late_worker_with_another_version_is_told_by_its_task(one_worker):
+def test_a_late_worker_with_another_version_is_reported_by_its_task(one_worker):
     task = Task([], Pipeline(), "cpu", version="9.9")
     with connection.connected(one_worker.scheduler_address) as client:
         future = client.submit(hash_on_worker, task, Model("", b""), KnownScenes([]))
@@ -109,7 +109,7 @@ def test_a_late_worker_with_another_version_is_told_by_its_task(one_worker):
             future.result()
 
 
-def test_a_model_that_a_worker_cannot_run_is_told_with_the_worker(one_worker, model_file):
+def test_a_model_that_a_worker_cannot_run_is_reported_with_the_worker(one_worker, model_file):
     model = Model("0" * 64, model_file.read_bytes()[:1000])
     task = Task([], Pipeline(), "cpu")
     with connection.connected(one_worker.scheduler_address) as client:
@@ -130,9 +130,9 @@ def test_the_device_is_that_of_the_workers(database, one_worker, model_file, sce
 
 def test_a_missing_dask_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DcshError, match="Dask is not installed") as told:
+    with pytest.raises(DcshError, match="Dask is not installed") as reported:
         connection.connected("tcp://127.0.0.1:1").__enter__()
-    assert told.value.hint == "pip install 'dcsh-pg[dask]'"
+    assert reported.value.hint == "pip install 'dcsh-pg[dask]'"
 
 
 def test_dasks_log_is_as_before(one_worker):

@@ -152,8 +152,8 @@ def test_a_deadly_scene_fails_and_no_other(
     report = ingest_directly(scenes, archive, one_worker, model_file)
     assert (report.stored, report.failed) == (34, 3)
     chips, stored, errors, last = dump(empty)
-    [told] = [message for uri, message, _ in errors if uri == str(picture)]
-    assert told == f"{picture} killed every worker that read it"
+    [reported] = [message for uri, message, _ in errors if uri == str(picture)]
+    assert reported == f"{picture} killed every worker that read it"
     assert [chips, stored, [e for e in errors if e[0] != str(picture)], last] == single
 
 
@@ -241,7 +241,7 @@ def test_a_bounded_number_of_tasks_is_underway_and_none_of_them_knows_the_passwo
     assert 3 < max(most) <= 3 * pipeline.GROUPS_A_THREAD + len(("model", "known scenes"))
 
 
-def test_a_file_that_a_worker_does_not_find_is_told_with_the_worker(
+def test_a_file_that_a_worker_does_not_find_is_reported_with_the_worker(
     empty, one_worker, model_file, sources
 ):
     archive = archive_in(empty, model_file)
@@ -256,9 +256,9 @@ def test_a_file_that_a_worker_does_not_find_is_told_with_the_worker(
     report = archive.ingest(
         sources, pipeline=Pipeline(scheduler=one_worker.scheduler_address, progress=Vanishing())
     )
-    told = [error.message for error in report.failures if "no such file" in error.message]
-    assert len(told) == 2
-    for message, file in zip(told, gone, strict=True):
+    reported = [error.message for error in report.failures if "no such file" in error.message]
+    assert len(reported) == 2
+    for message, file in zip(reported, gone, strict=True):
         assert message.startswith(f"no such file on worker {os.uname().nodename} (tcp://127.0.0.1:")
         assert message.endswith(file)
     assert (report.stored, report.failed) == (33, 3)
@@ -286,7 +286,7 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(
         archive.ingest(sources, pipeline=Pipeline(scheduler=cluster.scheduler_address))
 
 
-def test_a_scheduler_that_goes_away_is_told_and_what_is_stored_is_kept(
+def test_a_scheduler_that_goes_away_is_reported_and_what_is_stored_is_kept(
     single, empty, model_file, sources
 ):
     archive = archive_in(empty, model_file)

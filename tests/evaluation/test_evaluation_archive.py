@@ -80,10 +80,10 @@ def test_command_leaves_one_out(run, archives):
     (codes, labels), _ = archives
     done = run("land", "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["leave_one_out"] is True
+    reported = json.loads(done.stdout)
+    assert reported["leave_one_out"] is True
     expected = evaluate(codes[:-1], labels[:-1])
-    assert told["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
+    assert reported["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
 
 
 def test_command_takes_queries_from_another_archive(run, archives, tmp_path):
@@ -97,7 +97,7 @@ def test_command_takes_queries_from_another_archive(run, archives, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "exit_code", "told"),
+    ("arguments", "exit_code", "reported"),
     [
         (["land", "--query-archive", "other"], 7, "different models"),
         (["land", "--label", "species"], 10, "species"),
@@ -107,10 +107,10 @@ def test_command_takes_queries_from_another_archive(run, archives, tmp_path):
         (["land", "--plots", "/dev/null/plots"], 8, "/dev/null/plots"),
     ],
 )
-def test_command_tells_what_is_wrong(run, arguments, exit_code, told):
+def test_command_reports_what_is_wrong(run, arguments, exit_code, reported):
     done = run(*arguments)
     assert done.exit_code == exit_code, done.output
-    assert told in done.stderr
+    assert reported in done.stderr
     assert done.stdout == ""
 
 
@@ -137,15 +137,15 @@ def test_command_hashes_queries_with_the_model_of_the_archive(
 
     done = run("hashed", "--queries", class_folders / "queries", "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["queries"], told["database"], told["leave_one_out"]) == (4, 10, False)
+    reported = json.loads(done.stdout)
+    assert (reported["queries"], reported["database"], reported["leave_one_out"]) == (4, 10, False)
 
     codes, records = archive.hash_images([str(class_folders / "queries")])
     _, stored, labels = chips.labelled_codes(archive.connection, archive.name, "class")
     classes = [record.properties["class"] for record in records]
     assert sorted(classes) == ["sand", "sand", "water", "water"]
     expected = evaluate(stored, labels, codes, classes)
-    assert told["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
+    assert reported["mean_average_precision"] == pytest.approx(expected.mean_average_precision)
 
     done = run("hashed", "--queries", class_folders / "stray.png")
     assert done.exit_code == 6

@@ -27,18 +27,18 @@ def report():
 
 
 def test_json_holds_the_figures(report):
-    told = json.loads(to_json(report))
-    assert told["mean_average_precision"] == report.mean_average_precision
-    assert told["by_class"]["pond"]["queries"] == report.by_class["pond"].queries
+    reported = json.loads(to_json(report))
+    assert reported["mean_average_precision"] == report.mean_average_precision
+    assert reported["by_class"]["pond"]["queries"] == report.by_class["pond"].queries
 
 
 def test_table_and_markdown_tell_the_same_in_percent(report):
     text = io.StringIO()
     print_report(report, text)
-    for told in (text.getvalue(), to_markdown(report)):
-        assert f"{100 * report.mean_average_precision:.2f} ±" in told
-        assert "[road]" in told
-        assert "queries left out, nothing to find" in told
+    for reported in (text.getvalue(), to_markdown(report)):
+        assert f"{100 * report.mean_average_precision:.2f} ±" in reported
+        assert "[road]" in reported
+        assert "queries left out, nothing to find" in reported
     assert "leave-one-out" not in text.getvalue()
 
 

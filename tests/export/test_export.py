@@ -87,7 +87,7 @@ def test_the_same_weights_give_the_same_file(function, model_file, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == model_file.read_bytes()
 
 
-def test_the_file_tells_nothing_of_the_machine_that_made_it(model_file):
+def test_the_file_reports_nothing_of_the_machine_that_made_it(model_file):
     content = model_file.read_bytes()
     assert b".py" not in content and b"site-packages" not in content
 

@@ -56,7 +56,7 @@ def by_index(
         plan = "\n".join(line for (line,) in conn.execute(f"EXPLAIN {statement}"))
         assert "Index Scan" in plan and "Order By: (code <~>" in plan, plan
         rows = conn.execute(statement).fetchall()
-    distances = [np.inf if told is None else told for told, _ in rows]
+    distances = [np.inf if reported is None else reported for reported, _ in rows]
     assert distances == sorted(distances)
     return [number for _, number in sorted(zip(distances, (n for _, n in rows), strict=True))]
 

@@ -123,7 +123,7 @@ def test_memory_for_rows_is_bounded(db):
     check(db)
 
 
-def test_a_portion_tells_of_the_index_as_a_whole_and_of_its_own_rows(db, table):
+def test_a_portion_reports_of_the_index_as_a_whole_and_of_its_own_rows(db, table):
     """A row that lost its entry is found by the portion that it is in."""
     db.execute("UPDATE pg_index SET indisready = false WHERE indexrelid = 't_code'::regclass")
     db.execute("INSERT INTO t SELECT 7000 + id, code FROM t LIMIT 2000")

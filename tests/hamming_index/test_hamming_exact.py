@@ -153,7 +153,7 @@ def test_an_empty_table(db):
 
 
 @pytest.mark.parametrize(
-    ("column", "told"),
+    ("column", "reported"),
     [
         ("bit varying", "is of type bit varying"),
         ("bit varying(64)", "is of type bit varying"),
@@ -162,9 +162,9 @@ def test_an_empty_table(db):
         ("bit(1025)", "has 1025 bits"),
     ],
 )
-def test_columns_that_cannot_be_indexed(db, column, told):
+def test_columns_that_cannot_be_indexed(db, column, reported):
     db.execute(f"CREATE TABLE t (id bigint, code {column})")
-    with pytest.raises(psycopg.Error, match=told) as raised:
+    with pytest.raises(psycopg.Error, match=reported) as raised:
         db.execute("CREATE INDEX ON t USING hamming (code)")
     assert raised.value.diag.message_hint
 

@@ -1,4 +1,4 @@
-"""What tells about an index: who may ask, hamming_stats, the plan, the catalog."""
+"""What reports about an index: who may ask, hamming_stats, the plan, the catalog."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_looking_into_an_index_requires_select_and_a_check_maintain(db, codes, r
         db.execute(statement)
 
 
-def test_nothing_is_told_of_rows_that_row_security_hides(db, codes, role):
+def test_nothing_is_reported_of_rows_that_row_security_hides(db, codes, role):
     db.execute(f"GRANT SELECT ON t TO {role}")
     db.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     db.execute(f"SET ROLE {role}")

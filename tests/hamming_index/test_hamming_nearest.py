@@ -275,7 +275,7 @@ def test_what_means_nothing_is_refused(db, numbered, arguments, message):
         db.execute(f"SELECT * FROM hamming_nearest({arguments.format(q=literal(numbered[0]))})")
 
 
-def test_it_tells_nothing_of_rows_that_one_may_not_read(db, numbered):
+def test_it_reports_nothing_of_rows_that_one_may_not_read(db, numbered):
     call = f"SELECT * FROM hamming_nearest('t_code', {literal(numbered[0])}, 1, NULL, 100, {on_day(0, 1)})"
     db.execute("DROP ROLE IF EXISTS stranger")
     db.execute("CREATE ROLE stranger")

@@ -21,7 +21,7 @@ from server_faults import connect_again, flush_wal, kill_backend
 from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.native_build import SOURCES
 
-# PostgreSQL 18 is told by a setting where to find the library with points; 16 is not.
+# PostgreSQL 18 is reported by a setting where to find the library with points; 16 is not.
 pytestmark = pytest.mark.parametrize("programs", [18], indirect=True, ids=["pg18"], scope="session")
 
 BITS = 1024

@@ -32,8 +32,8 @@ def test_packed_codes_under_sanitizers(compiler, tmp_path):
     assert made.returncode == 0, made.stderr
     run = subprocess.run([program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    told = run.stdout.split("\n")
-    assert "kernel portable" in told and told[-2] == "connect"
+    reported = run.stdout.split("\n")
+    assert "kernel portable" in reported and reported[-2] == "connect"
 
 
 def test_packed_codes_on_arm_by_emulation(tmp_path):

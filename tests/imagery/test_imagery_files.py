@@ -50,7 +50,7 @@ def test_nothing_is_opened(tmp_path):
     assert names([tmp_path]) == ["broken.tif"]
 
 
-def test_pictures_and_rasters_are_told_apart(pictures, write_raster, noise_rgb):
+def test_pictures_and_rasters_are_reported_apart(pictures, write_raster, noise_rgb):
     raster = write_raster("r.tif", noise_rgb)
     world = pictures / "b" / "a1.jgw"
     assert isinstance(find_scenes([str(raster)], reading=Reading(), bands=3)[0], RasterScene)

@@ -67,7 +67,7 @@ def test_nodata_in_one_band_only_is_a_colour(write_raster, one_scene, noise_rgb)
     assert (chips.valid_fraction == 1).all()
 
 
-def test_sixteen_bit_data_is_stretched_by_percentiles_and_told(write_raster, one_scene):
+def test_sixteen_bit_data_is_stretched_by_percentiles_and_reported(write_raster, one_scene):
     data = np.random.default_rng(1).integers(300, 3000, (3, 100, 130)).astype(np.uint16)
     path = write_raster("a.tif", data)
     record, chips = chips_of(one_scene(path, Reading(chip_size=64)))

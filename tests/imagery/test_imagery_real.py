@@ -32,7 +32,7 @@ def scene_of(name, **options):
         ("mosaic_cog1.tif", "EPSG:32618", 300.2),
     ],
 )
-def test_footprints_cover_the_extent_that_gdal_tells(name, code, metres):
+def test_footprints_cover_the_extent_that_gdal_reports(name, code, metres):
     scene = scene_of(name)
     record = scene.describe()
     assert record.proj_code == code and record.resolution == pytest.approx(metres, rel=1e-3)

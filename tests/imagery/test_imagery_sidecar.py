@@ -33,7 +33,7 @@ def describe(pictures, text, suffix="csv", reading=None):
     "place",
     [f'wkt\nb.png,2021-07-14,x,"{BOX}"', 'bbox\nb.png,2021-07-14,x,"10,50,10.1,50.1"'],
 )
-def test_csv_tells_place_date_and_properties(pictures, place):
+def test_csv_reports_place_date_and_properties(pictures, place):
     scene, record = describe(pictures, f"file,date,Owner,{place}\n")["b.png"]
     (footprint,) = scene.read(record.windows).footprints
     np.testing.assert_allclose(footprint.bounds, (10, 50, 10.1, 50.1))

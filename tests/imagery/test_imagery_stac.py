@@ -1,4 +1,4 @@
-"""STAC items as scenes: which asset is read, from where, and what the item tells of it."""
+"""STAC items as scenes: which asset is read, from where, and what the item reports of it."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def test_hrefs_of_listed_items_start_from_their_own_address(tmp_path, own, absol
     assert entry.uri == absolute.format(folder=tmp_path)
 
 
-# -- what the item tells -------------------------------------------------------------------------
+# -- what the item reports -------------------------------------------------------------------------
 
 
-def test_the_item_tells_time_and_properties(tmp_path):
+def test_the_item_reports_time_and_properties(tmp_path):
     item = make_item(3)
     start, end = "2020-02-03T04:05:06+01:00", "2020-02-04T00:00:00Z"
     item["properties"] |= {"datetime": None, "start_datetime": start, "end_datetime": end}
@@ -109,12 +109,12 @@ NO_TRANSFORM = {"proj:transform": None}
 COARSER = {"proj:shape": [SIDE // 2, SIDE // 2], "proj:transform": [20, 0, 724000, 0, -20, 4371280]}
 
 
-@pytest.mark.parametrize("told", [{}, PROJ_1_1, NO_TRANSFORM, COARSER], ids=str)
-def test_a_raster_without_a_place_has_that_of_its_item(tmp_path, told):
+@pytest.mark.parametrize("reported", [{}, PROJ_1_1, NO_TRANSFORM, COARSER], ids=str)
+def test_a_raster_without_a_place_has_that_of_its_item(tmp_path, reported):
     placed, bare = make_item(0), make_item(0)
     add_raster(placed, tmp_path / "placed", 0)
     add_raster(bare, tmp_path / "bare", 0, placed=False)
-    bare["properties"] |= told
+    bare["properties"] |= reported
     chips, records = [], []
     for name, item in (("placed", placed), ("bare", bare)):
         [scene] = scenes_of(written(tmp_path / name / "item.json", item))
@@ -126,7 +126,7 @@ def test_a_raster_without_a_place_has_that_of_its_item(tmp_path, told):
         assert own.equals_exact(of_item, 1e-9)
 
 
-def test_a_raster_that_tells_its_place_keeps_it(tmp_path):
+def test_a_raster_that_reports_its_place_keeps_it(tmp_path):
     item = make_item(0)
     add_raster(item, tmp_path, 0)
     item["properties"] |= {"proj:epsg": 4326, "proj:transform": [1e-5, 0, 10, 0, -1e-5, 50]}

@@ -55,15 +55,15 @@ def test_every_way_to_list_items_gives_the_same_scenes(items, tmp_path):
     written(tmp_path / "loose" / ".trash" / "item-9.json", make_item(9))
     (tmp_path / "loose" / "readme.txt").write_text("no STAC either")
 
-    def told(source):
+    def reported(source):
         records = [scene.describe() for scene in scenes_of(source)]
         assert [record.item_id for record in records] == ["item-0", "item-1", "item-2"]
         return [(record.uri, record.content_hash, record.collection) for record in records]
 
-    expected = told(items)
+    expected = reported(items)
     for source in (collection, tmp_path / "static", tmp_path / "static/catalog.json"):
-        assert told(source) == expected
-    assert told(tmp_path / "loose") == expected
+        assert reported(source) == expected
+    assert reported(tmp_path / "loose") == expected
     assert len(scenes_of(tmp_path / "loose" / "item-1.json")) == 1
 
 
@@ -106,7 +106,7 @@ def test_an_item_that_comes_twice_is_one_scene(items):
     assert len(scenes_of(items)) == 3
 
 
-def test_what_is_malformed_is_told_and_the_rest_goes_on(items):
+def test_what_is_malformed_is_reported_and_the_rest_goes_on(items):
     lines = items.read_text().splitlines()
     no_geometry = json.loads(lines[1])
     del no_geometry["properties"], no_geometry["geometry"]
@@ -186,7 +186,7 @@ def test_what_json_has_no_word_for_is_null(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (b"\x89PNG\xff", "is not STAC: it is not text"),
         (b"hello", "is not STAC: neither a JSON object nor newline-delimited ones"),
@@ -198,10 +198,10 @@ def test_what_json_has_no_word_for_is_null(tmp_path):
          "has no STAC item"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_stac_is_refused(tmp_path, content, told):
+def test_a_file_that_is_no_stac_is_refused(tmp_path, content, reported):
     file = tmp_path / "x.json"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=rf"x\.json {told}|x\.json is not STAC: .*{told}"):
+    with pytest.raises(InputError, match=rf"x\.json {reported}|x\.json is not STAC: .*{reported}"):
         ids(file)
 
 
@@ -304,7 +304,7 @@ def test_an_api_collection_is_walked_by_its_items(items, tmp_path):
         assert ids(f"{served.url}/made") == ["item-0", "item-1", "item-2"]
 
 
-def test_urls_are_signed_at_every_opening_and_never_told(items, tmp_path):
+def test_urls_are_signed_at_every_opening_and_never_reported(items, tmp_path):
     signed = []
 
     def sign(href: str) -> str:

@@ -60,7 +60,7 @@ def test_chip_without_picture_and_no_hits(make_hit, tmp_path):
     assert (255, 0, 0) in colours(tmp_path / "b.png")
 
 
-def test_more_hits_than_fit_are_told(make_hit, monkeypatch, tmp_path):
+def test_more_hits_than_fit_are_reported(make_hit, monkeypatch, tmp_path):
     monkeypatch.setattr(sheet_module, "MAX_HITS", 3)
     read = []
     hits = [make_hit(number) for number in range(5)]

@@ -47,8 +47,8 @@ def test_gdal_reads_the_same_hits(hits, suffix, chosen, tmp_path):
     assert [row["uri"] for row in rows] == [hit.uri for hit in hits]
     assert all(same(hit.footprint, row["geometry"]) for hit, row in zip(hits, rows, strict=True))
     for hit, row in zip(hits, rows, strict=True):
-        told = (row["acquired"] or "").replace("/", "-").replace(" ", "T")
-        assert told.startswith("2021-07-04T16:02:00" if hit.acquired else "")
+        reported = (row["acquired"] or "").replace("/", "-").replace(" ", "T")
+        assert reported.startswith("2021-07-04T16:02:00" if hit.acquired else "")
         assert row.get("class") in (hit.properties.get("class"), None if hit.properties else "")
 
 
@@ -175,7 +175,7 @@ def test_geodataframe_of_hits(hits):
 
 
 @pytest.mark.parametrize(("suffix", "library"), [(".fgb", "pyogrio"), (".map.svg", "matplotlib")])
-def test_missing_library_is_told_with_its_extra(hits, suffix, library, tmp_path, monkeypatch):
+def test_missing_library_is_reported_with_its_extra(hits, suffix, library, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     for use in (results.check_output, lambda path: results.write(hits, path)):
         with pytest.raises(

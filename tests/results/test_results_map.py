@@ -62,7 +62,7 @@ def test_footprints_are_drawn_with_the_nearest_on_top_and_darkest(hits):
     assert light == sorted(light, reverse=True) and light[0] > light[-1] + 0.5
 
 
-def test_map_tells_what_it_shows(hits):
+def test_map_reports_what_it_shows(hits):
     figure = draw_map(
         Table.of_hits(hits),
         Picture(
@@ -71,13 +71,13 @@ def test_map_tells_what_it_shows(hits):
             area=box(-117.21, 32.69, -117.15, 32.72),
         ),
     )
-    told = texts(figure)
-    assert told["title"] == "a $b$ c"
-    assert told["legend"] == ["search area", "query: _$1 $2.png"]
-    assert told["bar"] == ["Hamming distance (bits)"]
-    assert "without footprint: 1 of 5" in told["inside"]
-    assert {"1", "2", "3", "4"} <= set(told["inside"])
-    assert any(text.endswith((" m", " km")) for text in told["inside"])
+    reported = texts(figure)
+    assert reported["title"] == "a $b$ c"
+    assert reported["legend"] == ["search area", "query: _$1 $2.png"]
+    assert reported["bar"] == ["Hamming distance (bits)"]
+    assert "without footprint: 1 of 5" in reported["inside"]
+    assert {"1", "2", "3", "4"} <= set(reported["inside"])
+    assert any(text.endswith((" m", " km")) for text in reported["inside"])
 
 
 def test_small_footprints_become_dots(make_hit):
@@ -123,9 +123,9 @@ def test_many_hits_have_no_numbers(make_hit):
     assert "1" not in texts(draw_map(Table.of_hits(hits)))["inside"]
 
 
-def test_one_distance_is_told_in_words(make_hit):
-    told = texts(draw_map(Table.of_hits([make_hit(3)])))
-    assert (told["legend"], told["bar"]) == (["distance 6"], [])
+def test_one_distance_is_reported_in_words(make_hit):
+    reported = texts(draw_map(Table.of_hits([make_hit(3)])))
+    assert (reported["legend"], reported["bar"]) == (["distance 6"], [])
 
 
 def test_rows_are_coloured_by_any_column_and_grey_without_a_value():

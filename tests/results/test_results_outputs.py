@@ -80,7 +80,7 @@ def test_csv_has_wkt(hits):
     assert (rows[0]["class"], rows[-1]["class"], rows[-1]["wkt"]) == ("beach", "", "")
 
 
-def test_csv_tells_nested_properties_as_json(make_hit):
+def test_csv_reports_nested_properties_as_json(make_hit):
     text = results.dumps([make_hit(0, properties={"eo": {"cloud": 3}})], "csv")
     assert json.loads(next(csv.DictReader(io.StringIO(text)))["eo"]) == {"cloud": 3}
 

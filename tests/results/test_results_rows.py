@@ -1,4 +1,4 @@
-"""Rows of any kind: what a colleague of a hit must be told as."""
+"""Rows of any kind: what a colleague of a hit must be reported as."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tipg, told of an archive ``places``; it reads its settings once."""
+"""tipg, reported of an archive ``places``; it reads its settings once."""
 
 import pytest
 

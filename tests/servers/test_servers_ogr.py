@@ -62,11 +62,11 @@ def as_geojson(tmp_path, *arguments):
 
 
 def test_ogrinfo_knows_the_layer(source):
-    told = subprocess.run(
+    reported = subprocess.run(
         ["ogrinfo", "-ro", "-so", source, "dcsh.places_layer"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    lines = told.splitlines()
+    lines = reported.splitlines()
     fields = [line for line in lines if line.endswith("(0.0)")]
     assert fields[:2] == ["id: Integer64 (0.0)", "code: String (0.0)"]
     assert "acquired: DateTime (0.0)" in fields
@@ -74,7 +74,7 @@ def test_ogrinfo_knows_the_layer(source):
     assert "Extent: (9.000000, 48.500000) - (9.200000, 48.510000)" in lines
     if "Geometry Column = geom" in lines:
         assert "Geometry: Polygon" in lines
-        assert 'ID["EPSG",4326]' in told
+        assert 'ID["EPSG",4326]' in reported
     else:
         assert "Geometry Column = wkb_geometry" in lines
 

@@ -147,6 +147,6 @@ def test_a_tile_of_a_search_has_the_hits_that_sql_finds_in_it(client, conn):
     ({"archive": "places", "code": "pond"}, 500, 'code must be hexadecimal, not "pond"'),
     ({"chip": 1}, 422, "archive (expected type:text)"),
 ])  # fmt: skip
-def test_a_wrong_search_is_told_why(client, query, status, message):
+def test_a_wrong_search_is_reported_why(client, query, status, message):
     answer = client.get("/collections/dcsh.search_layer/items", params={"f": "geojson", **query})
     assert (answer.status_code, message in answer.json()["detail"]) == (status, True)

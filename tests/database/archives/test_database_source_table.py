@@ -103,9 +103,9 @@ def test_a_table_without_select_rights_is_refused(conn):
     try:
         with pytest.raises(
             ServerError, match=r'permission denied for table "public\.secret"'
-        ) as told:
+        ) as reported:
             list(source_rows(conn, "public.secret"))
-        assert told.value.hint == f"ask its owner for: GRANT SELECT ON public.secret TO {role}"
+        assert reported.value.hint == f"ask its owner for: GRANT SELECT ON public.secret TO {role}"
     finally:
         conn.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 

@@ -54,8 +54,8 @@ def beside(server, suffix):
 def test_processes_that_start_it_at_once_share_one_server_that_outlives_them(server):
     command = [sys.executable, "-c", START, str(server.cluster.parent)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    told = {process.communicate()[0].strip() for process in started}
-    assert told == {server.conninfo()}
+    reported = {process.communicate()[0].strip() for process in started}
+    assert reported == {server.conninfo()}
     with psycopg.connect(server.conninfo()) as conn:
         assert conn.info.host == "127.0.0.1"
         assert conn.execute("SELECT current_database()").fetchone() == ("dcsh",)

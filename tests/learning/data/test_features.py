@@ -60,7 +60,7 @@ def test_views_crop_the_centre_and_turn():
     assert View(1).of(batch).equal(batch.rot90(1, (1, 2)))
 
 
-def test_unwritable_cache_is_told(encoder, tmp_path):
+def test_unwritable_cache_is_reported(encoder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot keep features"):
         extract(images(), encoder, cache=tmp_path / "file" / "cache")

@@ -41,7 +41,7 @@ def test_chips_of_all_scenes_in_order_without_invalid_ones(tmp_path):
     assert got.resolution == pytest.approx(1.0, rel=0.01)
 
 
-def test_unreadable_scenes_are_told_and_the_rest_goes_on(tmp_path):
+def test_unreadable_scenes_are_reported_and_the_rest_goes_on(tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_text("hello")
     got = gather(scenes(bad, stripes(tmp_path / "good.tif", 3)), size=8)

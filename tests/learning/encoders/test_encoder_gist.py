@@ -98,7 +98,7 @@ def test_light_and_contrast_do_not_count(gist):
     assert np.allclose(bright, dull, atol=1e-5)
 
 
-def test_energy_is_told_by_cell(gist):
+def test_energy_is_reported_by_cell(gist):
     image = np.full((SIZE, SIZE), 0.5)
     image[192:, :64] += 0.3 * np.random.default_rng(0).normal(size=(64, 64)).clip(-1, 1)
     cells = features(gist, image[None])[0].mean(axis=(0, 1))

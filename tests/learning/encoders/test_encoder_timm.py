@@ -98,7 +98,7 @@ def test_imagenet_is_the_wrong_word_for_them(dinov2):
     assert "--weights pretrained" in raised.value.hint
 
 
-def test_missing_timm_is_told_with_the_remedy(monkeypatch):
+def test_missing_timm_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     for name in ("dinov2_vits14", "timm:resnet18"):
         with pytest.raises(UsageError, match="needs timm") as raised:

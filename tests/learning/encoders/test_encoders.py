@@ -94,5 +94,5 @@ LAYOUTS = {
 def test_layout_of_the_weights_stays(name):
     encoder = Encoder(name)
     state = [(key, tuple(value.shape)) for key, value in encoder.state_dict().items()]
-    told = repr((sorted(encoder.config.items()), state))
-    assert hashlib.sha256(told.encode()).hexdigest()[:16] == LAYOUTS[name]
+    reported = repr((sorted(encoder.config.items()), state))
+    assert hashlib.sha256(reported.encode()).hexdigest()[:16] == LAYOUTS[name]

@@ -80,7 +80,7 @@ def test_unknown_kinds_and_lengths_are_refused():
 # -- layers --------------------------------------------------------------------------------------
 
 
-def test_layers_stand_as_they_are_told():
+def test_layers_stand_as_they_are_reported():
     head = MLPHead(DIM, BITS, hidden=(8, 6))
     assert [type(layer).__name__ for layer in head.layers] == [
         "Linear", "ReLU", "Linear", "ReLU", "Linear",
@@ -137,7 +137,7 @@ def test_kernel_is_1_at_its_anchor_and_falls_with_distance():
     assert (away.diff(dim=0) < 0).all() and away.max() < 1
 
 
-def test_kernels_of_near_anchors_are_told_apart():
+def test_kernels_of_near_anchors_are_reported_apart():
     """Anchors that differ by a millionth; weights as large as a whitened direction has them."""
     head = drawn(KernelHead(DIM, BITS, anchors=2))
     with torch.no_grad():

@@ -32,9 +32,9 @@ def test_file_brings_back_function_and_facts(tmp_path):
     hash_function = trained(orientations=4, bands=4).eval()
     facts = {"images": 8, "options": {"alpha": 1.0, "scales": (1.0,)}, "resolution": None}
     save(tmp_path / "run" / "h.pt", hash_function, facts)
-    again, told = load(tmp_path / "run" / "h.pt")
+    again, reported = load(tmp_path / "run" / "h.pt")
     images = torch.randn(2, 4, 64, 64)
-    assert told == facts
+    assert reported == facts
     assert (again.method, again.bits, again.orientations) == ("dcsh", 16, 4)
     assert torch.equal(again(images), hash_function(images))
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["h.pt"]
@@ -64,7 +64,7 @@ def test_foreign_files_are_refused(tmp_path):
             load(tmp_path / name)
 
 
-def test_unwritable_place_is_told(tmp_path):
+def test_unwritable_place_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         save(tmp_path / "file" / "h.pt", trained(), {})

@@ -82,7 +82,7 @@ def test_features_are_taken_from_the_cache(tmp_path):
     assert torch.equal(first[0], again[0])
 
 
-def test_unwritable_places_are_told(tmp_path):
+def test_unwritable_places_are_reported(tmp_path):
     (tmp_path / "file").write_text("")
     for place in ({"folder": tmp_path / "file" / "run"}, {"cache": tmp_path / "file" / "cache"}):
         with pytest.raises(OutputError, match="file"):
@@ -90,10 +90,10 @@ def test_unwritable_places_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bits", "told"), [(20, "20 bits"), (24, "24 bits from 20 images"), (8, "8 bits")]
+    ("bits", "reported"), [(20, "20 bits"), (24, "24 bits from 20 images"), (8, "8 bits")]
 )
-def test_lengths_that_cannot_be_are_refused(bits, told):
-    with pytest.raises(UsageError, match=told):
+def test_lengths_that_cannot_be_are_refused(bits, reported):
+    with pytest.raises(UsageError, match=reported):
         fit(bits=bits)
 
 

@@ -18,7 +18,7 @@ def test_values_get_the_type_of_their_option():
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, reported",
     [
         ("epochs", "has no value"),
         ("epochs=many", "not a whole number"),
@@ -28,8 +28,8 @@ def test_values_get_the_type_of_their_option():
         ("colour=red", "dcsh has no option colour"),
     ],
 )
-def test_what_makes_no_sense_is_refused(text, told):
-    with pytest.raises(UsageError, match=told) as raised:
+def test_what_makes_no_sense_is_refused(text, reported):
+    with pytest.raises(UsageError, match=reported) as raised:
         dcsh.Options.parse([text])
     assert raised.value.hint
 

@@ -76,7 +76,7 @@ def test_seed_decides_everything_and_leaves_the_callers_randomness_alone():
     assert not same(first, fit(seed=1))
 
 
-def test_log_tells_losses_and_bit_balance(tmp_path):
+def test_log_reports_losses_and_bit_balance(tmp_path):
     fit(tmp_path)
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
