@@ -133,7 +133,9 @@ def embedded_template(embedded_admin) -> Iterator[str]:
 def postgres16_admin(server_folder, no_outer_database) -> Iterator[str]:
     if 16 not in bundled():
         pytest.skip("the bundle has no PostgreSQL 16")
-    with running(EmbeddedServer(server_folder / "pg16", bundled()[16])) as admin:
+    older = server_folder / "older"  # beside a cluster of 16 the embedded server would be one of 16
+    older.mkdir(mode=0o711)
+    with running(EmbeddedServer(older / "pg16", bundled()[16])) as admin:
         yield admin
 
 

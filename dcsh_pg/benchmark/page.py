@@ -61,7 +61,8 @@ def to_dict(summary: Summary) -> dict[str, Any]:
                     for bits in summary.bits
                     if (errors := summary.errors(row, bits))
                 },
-                "paper": published and {str(bits): score for bits, score in published.scores.items()},
+                "paper": published
+                and {str(bits): score for bits, score in published.scores.items()},
                 "differs_from_paper": published and list(published.differences),
             }
         )

@@ -183,7 +183,7 @@ def test_invalid_arguments_are_errors_with_a_hint(conn):
         with pytest.raises(UsageError, match="must be before period") as error:
             find_changes(conn, "places", before, after)
         assert "after =>" in error.value.hint
-    with pytest.raises(UsageError, match="min_overlap must lie above 0"):
+    with pytest.raises(UsageError, match="min_overlap must be above 0"):
         find_changes(conn, "places", BEFORE, AFTER, min_overlap=0)
     with pytest.raises(UsageError, match="k must be positive"):
         find_changes(conn, "places", BEFORE, AFTER, k=0)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsh_pg.learning.losses import nt_xent, quantization
+from dcsh_pg.learning.losses.contrastive import nt_xent
+from dcsh_pg.learning.losses.quantization import quantization
 
 
 def hash_like(pairs, bits, seed):

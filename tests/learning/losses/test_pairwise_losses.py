@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsh_pg.learning.losses import pair_likelihood, pair_regression
+from dcsh_pg.learning.losses.pairwise import pair_likelihood, pair_regression
 
 BATCHES = given(st.integers(2, 7), st.integers(1, 9), st.integers(0, 99))
 
