@@ -56,8 +56,6 @@ BEGIN
             USING ERRCODE = 'undefined_table',
                   HINT = 'rerun the command; no chip of this load is in a newer archive of that name';
     END IF;
-    -- Before anything reads the chips: a weaker lock that is raised later deadlocks with REINDEX.
-    EXECUTE format('LOCK TABLE dcsh.%I IN ROW EXCLUSIVE MODE', archive);
     RETURN target;
 END
 $$;
@@ -177,7 +175,6 @@ DECLARE
 BEGIN
     -- Like a load, lock chips before scenes: otherwise the two could deadlock.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
-    EXECUTE format('LOCK TABLE dcsh.%I IN ROW EXCLUSIVE MODE', archive);
     PERFORM dcsh._check_settled(archive, ARRAY(
         SELECT s.id FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri));
     DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri

@@ -233,7 +233,8 @@ class Loader:
     def _analyze(self) -> None:
         if self._since_analyze > ANALYZE_SHARE * self._stored:
             with sql_errors(), self._replacement_errors():
-                self._conn.execute(f'ANALYZE dcsh."{self.archive.name}"')
+                # It would wait for REINDEX CONCURRENTLY with a snapshot, which that waits for.
+                self._conn.execute(f'ANALYZE (SKIP_LOCKED) dcsh."{self.archive.name}"')
             self._since_analyze = 0
 
     def finish(self) -> None:
