@@ -80,7 +80,10 @@ def test_hits_are_the_same_with_and_without_postgis(core, postgis):
             expected = core.similar_to(hit.id, k=50, filter=Filter(area=area))
             found = postgis.similar_to(hit.id, k=50, filter=Filter(area=area))
             assert [plain(one) for one in found] == [plain(one) for one in expected]
-        assert core.chip_at(centre.x, centre.y) == postgis.chip_at(centre.x, centre.y)
+        assert (
+            core.query_place(centre.x, centre.y).chip
+            == postgis.query_place(centre.x, centre.y).chip
+        )
     by_image = [
         archive.similar_to_image(places[0].uri, window=places[0].window)
         for archive in (core, postgis)
