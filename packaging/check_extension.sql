@@ -5,7 +5,7 @@ CREATE TABLE chip AS
     SELECT n AS id, (random() * 9e18)::bigint::bit(64) AS code FROM generate_series(1, 20000) n;
 CREATE INDEX chip_code ON chip USING hamming (code);
 DELETE FROM chip WHERE id % 3 = 0;
-VACUUM ANALYZE chip;
+ANALYZE chip;
 SET enable_seqscan = off;
 DO $$
 DECLARE

@@ -8,7 +8,6 @@ Starts the embedded server in a folder of its own.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -31,8 +30,7 @@ def main() -> None:
         sys.exit(f"the wheel carries no dcsh_hamming for {config.version}")
     with server.open() as conn:
         conn.add_notice_handler(lambda notice: print(notice.message_primary))
-        for statement in filter(str.strip, re.split(r";\n(?=[A-Z])", CHECK.read_text())):
-            conn.execute(statement)
+        conn.execute(CHECK.read_text())
         version = conn.info.parameter_status("server_version")
     server.stop()
     print(f"dcsh_hamming in PostgreSQL {version} on {os.uname().machine}")
