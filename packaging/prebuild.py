@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -26,6 +25,7 @@ from dcsh_pg.database.server.native_build import (  # noqa: E402
     EXTENSION,
     PREBUILT,
     SOURCES,
+    PgConfig,
     sources_digest,
 )
 
@@ -57,19 +57,15 @@ def main() -> None:
 
 def build(pg_config: Path, *, compiler: str) -> Path:
     """Builds for the server of ``pg_config``; returns the folder of the extension's files."""
-    version, flags = (
-        subprocess.run([pg_config, option], check=True, capture_output=True, text=True).stdout
-        for option in ("--version", "--cflags")
-    )
-    folder = PREBUILT / f"pg{re.search(r'[0-9]+', version)[0]}"
+    config = PgConfig.read(pg_config)
+    folder = PREBUILT / f"pg{config.major}"
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch) / "source"
         shutil.copytree(SOURCES, work)
-        known = " ".join(flag for flag in flags.split() if not flag.startswith("-W"))
         subprocess.run(
             ["make", "-s", f"-j{os.cpu_count()}", f"PG_CONFIG={pg_config}", f"CC={compiler}",
-             f"CFLAGS={known}", "with_llvm=no"],
+             f"CFLAGS={config.flags}", "with_llvm=no"],
             cwd=work, check=True,
         )  # fmt: skip
         for pattern in (".so", ".dylib", ".control", "--*.sql"):

@@ -1,6 +1,6 @@
 """Runs the steps of a Dockerfile in Debian folders, where no container runtime is at hand.
 
-    sudo python packaging/rehearse.py packaging/image/Dockerfile FOLDER [--keep]
+    sudo python packaging/rehearse.py packaging/image/Dockerfile FOLDER
 
 Knows FROM postgres:N-SUITE (a debootstrapped SUITE with its own PostgreSQL N) and FROM scratch, ARG, ENV,
 RUN, and COPY from the checkout or an earlier stage. The last stage is left in FOLDER.
@@ -9,6 +9,7 @@ RUN, and COPY from the checkout or an earlier stage. The last stage is left in F
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import shutil
@@ -17,7 +18,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CACHE = Path("/var/cache/clean-debian")
+CACHE = Path(os.environ.get("CLEAN_DEBIAN_CACHE", "/var/cache/clean-debian"))
 FROM = re.compile(r"(?:postgres:(?P<major>\d+)-(?P<suite>\w+)|scratch)$")
 
 
