@@ -41,7 +41,7 @@ def _files(*, of_hits: bool) -> object:
         "--out",
         "-o",
         metavar="FILE",
-        help="Also write a file, by its end: "
+        help="Also write a file, with the format of its extension: "
         f"{', '.join(sorted(outputs.suffixes(of_hits=of_hits)))}. May be given several times.",
         rich_help_panel=OUTPUT,
         show_default=False,
