@@ -111,6 +111,8 @@ def _session(
     onnx = runtime()
     options = onnx.SessionOptions()
     options.log_severity_level = SILENT if providers == [_CPU_PROVIDER] else _ONLY_ERRORS
+    # Allocators and providers, which sessions share, log to the process's logger.
+    onnx.set_default_logger_severity(options.log_severity_level)
     options.intra_op_num_threads = threads or _usable_cores()
     # Threads that spin while waiting take cores from those that read the next batch.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

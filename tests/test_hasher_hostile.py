@@ -199,6 +199,18 @@ def test_a_graph_that_is_not_a_hash_function_is_refused(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_tensor_of_impossible_size_leaves_no_log_line(capfd):
+    """The allocator that sessions share logs to the process's logger, not to the session's."""
+
+    def change(model):
+        (shape,) = (t for t in model.graph.initializer if t.name == "bytes")
+        shape.dims[:] = [2**63 - 1]
+
+    with pytest.raises(InputError, match="not an ONNX file, or is damaged"):
+        Hasher(changed(change), device="cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("word", [b"attached", b"image"])
 def test_names_that_are_not_utf8_are_refused(word):
     model = onnx.load_from_string(means_model())
