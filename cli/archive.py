@@ -181,12 +181,10 @@ def coverage(
         typer.Option(
             metavar="DEGREES",
             help="Side of a cell. Default: a round size, at most 50 cells a side.",
-            show_default=False,
         ),
     ] = None,
     every: Annotated[
-        Every | None,
-        typer.Option(help="Also a row for each period of this length, in UTC.", show_default=False),
+        Every | None, typer.Option(help="Also a row for each period of this length, in UTC.")
     ] = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
@@ -249,7 +247,6 @@ def distribute(
             min=1,
             metavar="N",
             help="Number of shards. Default: one per worker. More allow for more workers later.",
-            show_default=False,
         ),
     ] = None,
     dsn: options.Dsn = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,8 @@ from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache, requires
 from dcsh_pg.errors import UsageError
 from dcsh_pg.plugins import METHODS
 
-_TABLE = "Table"
-_RUN = "Run"
+_table_option = partial(typer.Option, rich_help_panel="Table")
+_run_option = partial(typer.Option, rich_help_panel="Run")
 
 
 @app.command(cls=NamesInHelp)
@@ -26,9 +27,7 @@ def benchmark(
     dataset: Annotated[
         str,
         typer.Option(
-            metavar="ucmd|aid|FOLDER",
-            help="UC Merced Land Use, AID, or a folder of class folders.",
-            show_default=False,
+            metavar="ucmd|aid|FOLDER", help="UC Merced Land Use, AID, or a folder of class folders."
         ),
     ],
     out: Annotated[
@@ -38,7 +37,6 @@ def benchmark(
             "-o",
             metavar="DIR",
             help="Output folder; results that it already has are kept.",
-            show_default=False,
         ),
     ],
     data: Annotated[
@@ -52,78 +50,55 @@ def benchmark(
     ] = Path(),
     methods: Annotated[
         str | None,
-        typer.Option(
+        _table_option(
             metavar="NAME,NAME,...",
             help="Methods to fit to features of the encoder as it is: {methods}. Default: all. "
             "The features themselves (cosine) are always measured too.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME,NAME,...",
-            help="Encoders: {encoders}. Default: vgg16-fc7, the paper's.",
-            rich_help_panel=_TABLE,
-            show_default=False,
+        _table_option(
+            metavar="NAME,NAME,...", help="Encoders: {encoders}. Default: vgg16-fc7, the paper's."
         ),
     ] = None,
     rows: Annotated[
         Path | None,
-        typer.Option(
+        _table_option(
             metavar="FILE",
             help="JSON file of rows, instead of --methods and --encoder; rows can set options and "
             "train the encoder. docs/evaluation.md lists their fields.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
+        _table_option(
             metavar="ENCODER=FILE",
             help="Weights of an encoder: none, pretrained, imagenet or a file; repeatable. "
             "Default: published ones, which are downloaded.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
-    bits: Annotated[
-        str,
-        typer.Option(metavar="K,K,...", help="Code lengths.", rich_help_panel=_TABLE),
-    ] = "16,32,48,64",
-    splits: Annotated[
-        int, typer.Option(min=1, help="Number of random splits.", rich_help_panel=_TABLE)
-    ] = 5,
+    bits: Annotated[str, _table_option(metavar="K,K,...", help="Code lengths.")] = "16,32,48,64",
+    splits: Annotated[int, _table_option(min=1, help="Number of random splits.")] = 5,
     share: Annotated[
         float | None,
-        typer.Option(
+        _table_option(
             metavar="FRACTION",
             help="Fraction of each class that is the database. Default: the papers', 0.8 for ucmd "
             "and 0.5 for aid; 0.8 for a folder.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     precision: Annotated[
         str,
-        typer.Option(
+        _run_option(
             metavar="float32|bfloat16",
             help="Precision of the encoders' features; bfloat16 is several times faster on "
             "processors that support it.",
-            rich_help_panel=_RUN,
         ),
     ] = "float32",
     jobs: Annotated[
         int,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            help="Parallel processes; only times depend on them.",
-            rich_help_panel=_RUN,
-        ),
+        _run_option("--jobs", "-j", min=1, help="Parallel processes; only times depend on them."),
     ] = 1,
     cache: Cache = None,
     device: options.Device = "auto",

@@ -29,16 +29,10 @@ _PERIOD = (
 def change(
     archive: options.ArchiveName,
     before: Annotated[
-        str,
-        typer.Option(
-            "--from", metavar="PERIOD", help=f"The earlier period. {_PERIOD}", show_default=False
-        ),
+        str, typer.Option("--from", metavar="PERIOD", help=f"The earlier period. {_PERIOD}")
     ],
     after: Annotated[
-        str,
-        typer.Option(
-            "--to", metavar="PERIOD", help="The later period, in the same form.", show_default=False
-        ),
+        str, typer.Option("--to", metavar="PERIOD", help="The later period, in the same form.")
     ],
     filter: AreaFilter,
     output: RowsOutput,
@@ -50,8 +44,7 @@ def change(
         ),
     ] = 0.5,
     k: Annotated[
-        int | None,
-        typer.Option("-k", min=1, help="Only the most changed. Default: all.", show_default=False),
+        int | None, typer.Option("-k", min=1, help="Only the most changed. Default: all.")
     ] = None,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,

@@ -15,18 +15,13 @@ from dcsh_pg.cli.console import progress, say
 def demo(
     imagery: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Your own scenes or pictures. Default: synthetic scenes.",
-            show_default=False,
-        ),
+        typer.Option(metavar="DIR", help="Your own scenes or pictures. Default: synthetic scenes."),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             help="Output folder. Default: dcsh-demo, with --imagery followed by that folder's name.",
-            show_default=False,
         ),
     ] = None,
     quiet: options.Quiet = False,

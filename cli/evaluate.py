@@ -6,6 +6,7 @@ Library: :func:`dcsh_pg.evaluation.evaluate`.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,38 +19,34 @@ if TYPE_CHECKING:
     from dcsh_pg.archive import Archive
     from dcsh_pg.imagery.scene import SceneRecord
 
-_QUERIES = "Queries (default: each item of the archive queries all the others)"
+_query_option = partial(
+    typer.Option,
+    rich_help_panel="Queries (default: each item of the archive queries all the others)",
+)
 
 
 @app.command()
 def evaluate(
     archive: options.ArchiveName,
     label: Annotated[
-        str,
-        typer.Option(metavar="PROPERTY", help="Property of the scenes that holds their class."),
+        str, typer.Option(metavar="PROPERTY", help="Property of the scenes that holds their class.")
     ] = "class",
     queries: Annotated[
         list[str] | None,
-        typer.Option(
+        _query_option(
             metavar="FOLDER",
             help="Labelled images to query with, such as a folder of class folders, hashed with "
             "the archive's own model. May be given several times.",
-            rich_help_panel=_QUERIES,
-            show_default=False,
         ),
     ] = None,
     query_archive: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Another archive of the same model, whose items are the queries.",
-            rich_help_panel=_QUERIES,
-            show_default=False,
+        _query_option(
+            metavar="NAME", help="Another archive of the same model, whose items are the queries."
         ),
     ] = None,
     precision_at: Annotated[
-        str,
-        typer.Option(metavar="N,N,...", help="Report precision@n at these ranks."),
+        str, typer.Option(metavar="N,N,...", help="Report precision@n at these ranks.")
     ] = "1,5,10,20,50,100",
     as_json: options.Json = False,
     plots: Annotated[
@@ -57,7 +54,6 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="Also draw the precision-recall curve and precision over rank as PNG.",
-            show_default=False,
         ),
     ] = None,
     device: options.Device = "auto",

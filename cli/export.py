@@ -17,10 +17,7 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that 'dcsh-pg train' wrote.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
     name: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the model. Default: the name of the run's folder.", show_default=False
-        ),
+        str | None, typer.Option(help="Name of the model. Default: the name of the run's folder.")
     ] = None,
     float16: Annotated[
         bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +13,10 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import UsageError
 
-_STAC = "From STAC items"
-_TABLE = "From a table of footprints"
-_SCENES = "Scene metadata"
-_RUN = "Running"
+_stac_option = partial(typer.Option, rich_help_panel="From STAC items")
+_table_option = partial(typer.Option, rich_help_panel="From a table of footprints")
+_scene_option = partial(typer.Option, rich_help_panel="Scene metadata")
+_run_option = partial(typer.Option, rich_help_panel="Running")
 
 
 @app.command()
@@ -27,7 +28,6 @@ def ingest(
             metavar="SOURCE",
             help="Files, folders (with sub-folders), globs, or anything GDAL opens. Omit with --stac "
             "or --from-table.",
-            show_default=False,
         ),
     ] = None,
     model: Annotated[
@@ -38,39 +38,31 @@ def ingest(
     ] = None,
     chip_size: Annotated[
         int | None,
-        typer.Option(
+        options.reading_option(
             metavar="PIXELS",
             help="Width and height of a chip. Default: the model's; plain pictures are hashed whole.",
-            rich_help_panel=options.READING,
-            show_default=False,
         ),
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(
-            metavar="PIXELS",
-            help="Step between chips. Default: the chip size.",
-            rich_help_panel=options.READING,
-            show_default=False,
+        options.reading_option(
+            metavar="PIXELS", help="Step between chips. Default: the chip size."
         ),
     ] = None,
     edge: Annotated[
         Literal["shift", "pad", "drop"] | None,
-        typer.Option(
+        options.reading_option(
             help="At the right and lower edge: move the last chip inward, pad it, or leave it out. "
-            "Default: shift.",
-            rich_help_panel=options.READING,
-            show_default=False,
+            "Default: shift."
         ),
     ] = None,
     anchor: Annotated[
         bool,
-        typer.Option(
+        options.reading_option(
             "--anchor",
             help="Align the grid of chips with the scene's coordinate reference system instead of its "
             "corner, so that scenes of one place share a grid. With --edge drop (then the default) or "
             "pad.",
-            rich_help_panel=options.READING,
         ),
     ] = False,
     bands: options.Bands = None,
@@ -78,147 +70,104 @@ def ingest(
     raw_values: options.RawValues = False,
     min_valid: Annotated[
         float | None,
-        typer.Option(
+        options.reading_option(
             metavar="FRACTION",
             help="Leave out chips with a smaller fraction of valid pixels. Default: 0.5.",
-            rich_help_panel=options.READING,
-            show_default=False,
         ),
     ] = None,
     stac: Annotated[
         str | None,
-        typer.Option(
+        _stac_option(
             metavar="FILE|DIR|URL",
             help="STAC instead of SOURCE: an item, an item collection, newline-delimited items, a "
             "catalogue, a collection, or a folder of items.",
-            rich_help_panel=_STAC,
-            show_default=False,
         ),
     ] = None,
     asset: Annotated[
         str | None,
-        typer.Option(
+        _stac_option(
             metavar="KEY",
             help="Asset to read. Default: the only one with the role 'data', else 'visual', else the "
             "only image with that role.",
-            rich_help_panel=_STAC,
-            show_default=False,
         ),
     ] = None,
     collection: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="Only items of this collection.",
-            rich_help_panel=_STAC,
-            show_default=False,
-        ),
+        str | None, _stac_option(metavar="ID", help="Only items of this collection.")
     ] = None,
     sign: Annotated[
         str | None,
-        typer.Option(
+        _stac_option(
             metavar="MODULE:FUNCTION",
             help="Python function that takes an asset's URL and returns a signed one, such as "
             "planetary_computer:sign_url.",
-            rich_help_panel=_STAC,
-            show_default=False,
         ),
     ] = None,
     from_table: Annotated[
         str | None,
-        typer.Option(
+        _table_option(
             metavar="SCHEMA.TABLE",
             help="A table or view of the same database instead of SOURCE; each row is a scene, and "
             "the other columns become its properties.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     location: Annotated[
         str | None,
-        typer.Option(
+        _table_option(
             metavar="COLUMN",
             help="Column of the file name or URL. Default: location, as in gdaltindex.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     geometry: Annotated[
         str | None,
-        typer.Option(
+        _table_option(
             metavar="COLUMN",
             help="Column of the footprint, for rasters that are not georeferenced.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     acquired_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of the acquisition time.",
-            rich_help_panel=_TABLE,
-            show_default=False,
-        ),
+        str | None, _table_option(metavar="COLUMN", help="Column of the acquisition time.")
     ] = None,
     location_root: Annotated[
         Path | None,
-        typer.Option(
+        _table_option(
             metavar="DIR",
             help="Folder that relative locations start from. Default: the current one.",
-            rich_help_panel=_TABLE,
-            show_default=False,
         ),
     ] = None,
     georeference: Annotated[
         bool,
-        typer.Option(
+        _scene_option(
             "--georeference/--no-georeference",
             help="Refuse rasters that are not georeferenced, or ingest them without a footprint.",
-            rich_help_panel=_SCENES,
         ),
     ] = True,
     acquired: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Acquisition time of all scenes. Default: from tags or file names.",
-            rich_help_panel=_SCENES,
-            show_default=False,
+        _scene_option(
+            metavar="TIME", help="Acquisition time of all scenes. Default: from tags or file names."
         ),
     ] = None,
     date_pattern: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Format of the date in file names, such as '_%Y%m%d_'.",
-            rich_help_panel=_SCENES,
-            show_default=False,
+        _scene_option(
+            metavar="PATTERN", help="Format of the date in file names, such as '_%Y%m%d_'."
         ),
     ] = None,
     sidecar: Annotated[
         Path | None,
-        typer.Option(
+        _scene_option(
             metavar="FILE",
             help="CSV or GeoJSON file with a footprint, date and properties for each picture.",
-            rich_help_panel=_SCENES,
-            show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Chips hashed at once.", rich_help_panel=_RUN)
-    ] = 64,
-    threads: Annotated[
-        int, typer.Option(min=1, help="Threads that read ahead.", rich_help_panel=_RUN)
-    ] = 4,
+    batch_size: Annotated[int, _run_option(min=1, help="Chips hashed at once.")] = 64,
+    threads: Annotated[int, _run_option(min=1, help="Threads that read ahead.")] = 4,
     scheduler: Annotated[
         str | None,
-        typer.Option(
+        _run_option(
             metavar="ADDRESS",
             help="Dask scheduler, tcp://HOST:8786, whose workers read and hash the scenes under the "
             "same paths.",
-            rich_help_panel=_RUN,
-            show_default=False,
         ),
     ] = None,
     any_driver: options.AnyDriver = False,

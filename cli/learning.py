@@ -19,7 +19,6 @@ Cache = Annotated[
         metavar="DIR",
         help="Folder for features of frozen encoders. Default: the user's cache folder.",
         rich_help_panel="Run",
-        show_default=False,
     ),
 ]
 

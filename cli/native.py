@@ -26,7 +26,6 @@ PgConfigPath = Annotated[
         metavar="PATH",
         help="The server's program pg_config, which reports its directories. Default: the "
         "embedded server.",
-        show_default=False,
     ),
 ]
 

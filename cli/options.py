@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
 
@@ -14,26 +15,24 @@ import typer
 
 from dcsh_pg.errors import UsageError
 
+_database_option = partial(typer.Option, rich_help_panel="Database")
+
 Dsn = Annotated[
     str | None,
-    typer.Option(
+    _database_option(
         "--dsn",
         metavar="DSN",
         help="PostgreSQL to use: a URL, a libpq string or service=NAME. Default: the libpq "
         "environment (PGHOST, PGSERVICE, ...), else the embedded server.",
-        rich_help_panel="Database",
-        show_default=False,
     ),
 ]
 PgBin = Annotated[
     Path | None,
-    typer.Option(
+    _database_option(
         "--pg-bin",
         metavar="DIR",
         help="Run the embedded server with the programs in DIR (an installed PostgreSQL that has "
         "pgvector) instead of the bundled ones.",
-        rich_help_panel="Database",
-        show_default=False,
     ),
 ]
 ArchiveName = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Name of the archive.")]
@@ -54,37 +53,32 @@ AnyDriver = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
 
-READING = "How scenes are read"
-"""The panel of --help for what becomes a :class:`dcsh_pg.imagery.Reading`."""
+reading_option = partial(typer.Option, rich_help_panel="How scenes are read")
+"""An option that becomes a part of a :class:`dcsh_pg.imagery.Reading`."""
 
 Bands = Annotated[
     str | None,
-    typer.Option(
+    reading_option(
         "--bands",
         metavar="1,2,3",
         help="Bands to read, counted from 1. Default: those marked red, green and blue, else all in "
         "order.",
-        rich_help_panel=READING,
-        show_default=False,
     ),
 ]
 Scale = Annotated[
     str | None,
-    typer.Option(
+    reading_option(
         "--scale",
         metavar="LOW,HIGH|auto",
         help="Values that become 0 and 255, after the file's scale and offset. Default: 8-bit data as "
         "it is, else auto, the 2nd and 98th percentile of each scene.",
-        rich_help_panel=READING,
-        show_default=False,
     ),
 ]
 RawValues = Annotated[
     bool,
-    typer.Option(
+    reading_option(
         "--raw-values",
         help="Ignore the scale and offset that a file has for its bands; read values as stored.",
-        rich_help_panel=READING,
     ),
 ]
 

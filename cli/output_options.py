@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,30 +22,26 @@ if TYPE_CHECKING:
     from dcsh_pg.results.outputs import ReadChip
     from dcsh_pg.results.record import Columns, Row
 
-OUTPUT = "Output"
-"""The panel of --help."""
+output_option = partial(typer.Option, rich_help_panel="Output")
 
 Format = Annotated[
     str,
-    typer.Option(
+    output_option(
         "--format",
         "-f",
         metavar=f"<{'|'.join(results.FORMATS)}>",
         help="What to print; geojsonseq is one feature a line.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 
 
 def _files(*, of_hits: bool) -> object:
-    return typer.Option(
+    return output_option(
         "--out",
         "-o",
         metavar="FILE",
         help="Also write a file, with the format of its extension: "
         f"{', '.join(sorted(outputs.suffixes(of_hits=of_hits)))}. May be given several times.",
-        rich_help_panel=OUTPUT,
-        show_default=False,
     )
 
 

@@ -26,7 +26,6 @@ def qgis(
             "-o",
             metavar="FILE",
             help="Project to write, .qgz or .qgs. Default: ARCHIVE.qgz.",
-            show_default=False,
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 50,

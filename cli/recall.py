@@ -29,7 +29,6 @@ def recall(
         typer.Option(
             metavar="N,N,...",
             help="Values of ef_search (hnsw) or probes (ivfflat). Default: a range of them.",
-            show_default=False,
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the sample of queries.")] = 0,

@@ -17,12 +17,7 @@ from dcsh_pg.cli.learning import requires
 @app.command()
 def report(
     benchmarks: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIR...",
-            help="Output folders of 'dcsh-pg benchmark'.",
-            show_default=False,
-        ),
+        list[Path], typer.Argument(metavar="DIR...", help="Output folders of 'dcsh-pg benchmark'.")
     ],
     out: Annotated[
         Path,
@@ -31,7 +26,6 @@ def report(
             "-o",
             metavar="FILE.md",
             help="Output page; its numbers go to FILE.json and its figures to FILE/*.png.",
-            show_default=False,
         ),
     ],
     title: Annotated[str, typer.Option(help="Title of the page.")] = "Results",

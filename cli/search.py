@@ -13,7 +13,7 @@ import typer
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
 from dcsh_pg.cli.expand import expanded
-from dcsh_pg.cli.output_options import OUTPUT, HitsOutput
+from dcsh_pg.cli.output_options import HitsOutput, output_option
 from dcsh_pg.cli.search_options import ONE_QUERY, AskedQuery, SearchFilter
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery, Query
 from dcsh_pg.errors import UsageError
@@ -42,12 +42,10 @@ def search(
     k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
     sign: Annotated[
         str | None,
-        typer.Option(
+        output_option(
             metavar="MODULE:FUNCTION",
             help="Python function that takes a scene's URL and returns one that may be read, for the "
             "chips of a contact sheet.",
-            rich_help_panel=OUTPUT,
-            show_default=False,
         ),
     ] = None,
     any_driver: options.AnyDriver = False,

@@ -21,8 +21,8 @@ from dcsh_pg.errors import UsageError
 if TYPE_CHECKING:
     from dcsh_pg.archive import Archive
 
-_filter_option = partial(typer.Option, rich_help_panel="Filter", show_default=False)
-_query_option = partial(typer.Option, rich_help_panel="Query (one of these)", show_default=False)
+_filter_option = partial(typer.Option, rich_help_panel="Filter")
+_query_option = partial(typer.Option, rich_help_panel="Query (one of these)")
 
 Area = Annotated[
     str | None,

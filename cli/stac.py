@@ -32,7 +32,6 @@ def stac(
         typer.Option(
             metavar="URL",
             help="Where the model file is published. Default: it is written beside its item.",
-            show_default=False,
         ),
     ] = None,
     license: Annotated[
@@ -42,9 +41,7 @@ def stac(
     source_data: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="URL",
-            help="STAC collection of the scenes. May be given several times.",
-            show_default=False,
+            metavar="URL", help="STAC collection of the scenes. May be given several times."
         ),
     ] = None,
     dsn: options.Dsn = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 else:  # typer evaluates the annotations, and these imports take numpy and torch
     Reading = Run = Any
 
-_MODEL = "Model"
-_TRAINING = "Training (defaults depend on the method and the weights)"
-_RUN = "Run"
+_model_option = partial(typer.Option, rich_help_panel="Model")
+_training_option = partial(
+    typer.Option, rich_help_panel="Training (defaults depend on the method and the weights)"
+)
+_run_option = partial(typer.Option, rich_help_panel="Run")
 
 
 @dataclass(frozen=True)
@@ -40,156 +43,116 @@ class Choice:
 def choose(
     method: Annotated[
         str,
-        typer.Option(
+        _model_option(
             metavar="NAME",
             help="Hashing method: {methods}. All but dcsh leave the encoder as it is, and need one "
             "with weights, or gist.",
-            rich_help_panel=_MODEL,
         ),
     ] = "dcsh",
     encoder: Annotated[
         str,
-        typer.Option(
+        _model_option(
             metavar="NAME",
             help="Network that turns an image into features: {encoders}. small trains from random "
             "weights on a CPU, gist needs no weights, resnet50 is the paper's.",
-            rich_help_panel=_MODEL,
         ),
     ] = "small",
     weights: Annotated[
         str | None,
-        typer.Option(
+        _model_option(
             metavar="none|pretrained|FILE",
             help="Initial weights of the encoder: random, published (downloaded), or a PyTorch "
             "state dict. Default: none for small and gist, pretrained for the others.",
-            rich_help_panel=_MODEL,
-            show_default=False,
         ),
     ] = None,
     freeze: Annotated[
         bool | None,
-        typer.Option(
+        _model_option(
             "--freeze/--fine-tune",
             help="Train the hash layer alone on features of the encoder, minutes on a CPU; or "
             "train the encoder too, as the paper does, which needs a GPU. Default: --freeze if the "
             "encoder has weights. Only dcsh can fine-tune.",
-            rich_help_panel=_MODEL,
-            show_default=False,
         ),
     ] = None,
     orientations: Annotated[
         int | None,
-        typer.Option(
+        _model_option(
             metavar="1|4|8",
             help="Average z over so many orientations of an image: codes depend less on where "
             "north is, and hashing takes as many times longer. Default: 1.",
-            rich_help_panel=_MODEL,
-            show_default=False,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Passes over the chips. Default of dcsh: 100, or 30 without weights.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
+        _training_option(
+            help="Passes over the chips. Default of dcsh: 100, or 30 without weights."
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            help="Chips in a step, two views of each. Default of dcsh: 64.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
-        ),
+        _training_option(help="Chips in a step, two views of each. Default of dcsh: 64."),
     ] = None,
     encoder_lr: Annotated[
         float | None,
-        typer.Option(
-            help="Learning rate of the encoder. Default: 1e-5, or 1e-3 without weights.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
+        _training_option(
+            help="Learning rate of the encoder. Default: 1e-5, or 1e-3 without weights."
         ),
     ] = None,
     head_lr: Annotated[
         float | None,
-        typer.Option(
+        _training_option(
             help="Learning rate of the hash layer. Default: 1e-4, or 1e-3 without weights or with "
-            "--freeze.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
+            "--freeze."
         ),
     ] = None,
     temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="Temperature of the contrastive loss. Default: 0.3.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
-        ),
+        float | None, _training_option(help="Temperature of the contrastive loss. Default: 0.3.")
     ] = None,
     alpha: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of the quantization loss. Default of dcsh: 1.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
-        ),
+        float | None, _training_option(help="Weight of the quantization loss. Default of dcsh: 1.")
     ] = None,
     quantization: Annotated[
         str | None,
-        typer.Option(
+        _training_option(
             metavar="mean|sum",
             help="Reduction of the quantization loss over the bits; sum is the paper's formula as "
             "printed, and collapses. Default: mean.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
         ),
     ] = None,
     batch_norm: Annotated[
         bool,
-        typer.Option(
-            "--batch-norm/--no-batch-norm",
-            help="BatchNorm before tanh; the paper has none.",
-            rich_help_panel=_TRAINING,
+        _training_option(
+            "--batch-norm/--no-batch-norm", help="BatchNorm before tanh; the paper has none."
         ),
     ] = True,
     rotations: Annotated[
         bool,
-        typer.Option(
+        _training_option(
             "--rotations/--no-rotations",
             help="Right-angle rotations and vertical flips among the views; the paper has none.",
-            rich_help_panel=_TRAINING,
         ),
     ] = True,
     positives: Annotated[
         str | None,
-        typer.Option(
+        _training_option(
             metavar="views|neighbours|clusters",
             help="Pairs trained towards similar codes: views of one image; also the images most "
             "similar to it; or also its k-means cluster; by the encoder's initial features. "
             "Default: views, or neighbours with --freeze.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
         ),
     ] = None,
     neighbours: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Number of neighbours, with --positives neighbours. Default: 20.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
+        _training_option(
+            min=1, help="Number of neighbours, with --positives neighbours. Default: 20."
         ),
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option(
+        _training_option(
             "--set",
             metavar="NAME=VALUE",
             help="Any other option of the method, repeatable; an unknown name lists them.",
-            rich_help_panel=_TRAINING,
-            show_default=False,
         ),
     ] = None,
 ) -> Choice:
@@ -227,11 +190,9 @@ def choose(
 def read(
     chip_size: Annotated[
         int | None,
-        typer.Option(
+        options.reading_option(
             metavar="PIXELS",
             help="Width and height of a chip. Default: 128 for rasters, whole pictures.",
-            rich_help_panel=options.READING,
-            show_default=False,
         ),
     ] = None,
     bands: options.Bands = None,
@@ -239,10 +200,8 @@ def read(
     raw_values: options.RawValues = False,
     min_valid: Annotated[
         float,
-        typer.Option(
-            metavar="FRACTION",
-            help="Skip chips with a smaller fraction of valid pixels.",
-            rich_help_panel=options.READING,
+        options.reading_option(
+            metavar="FRACTION", help="Skip chips with a smaller fraction of valid pixels."
         ),
     ] = 0.5,
 ) -> Reading:
@@ -260,26 +219,19 @@ def read(
 
 def start(
     out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="RUN", help="Output folder of this training run."),
+        Path, typer.Option("--out", "-o", metavar="RUN", help="Output folder of this training run.")
     ],
-    bits: Annotated[
-        int, typer.Option(help="Code length: a multiple of 8.", rich_help_panel=_MODEL)
-    ] = 64,
-    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=_RUN)] = 0,
+    bits: Annotated[int, _model_option(help="Code length: a multiple of 8.")] = 64,
+    seed: Annotated[int, _run_option(help="Random seed.")] = 0,
     resume: Annotated[
         bool,
-        typer.Option(
+        _run_option(
             "--resume",
             help="Resume the run in RUN after its last complete epoch; the weights end as those of "
             "an uninterrupted run.",
-            rich_help_panel=_RUN,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run in RUN.", rich_help_panel=_RUN),
-    ] = False,
+    overwrite: Annotated[bool, _run_option("--overwrite", help="Replace the run in RUN.")] = False,
     cache: Cache = None,
     device: options.Device = "auto",
 ) -> Run:
@@ -321,12 +273,10 @@ def train(
     reading: Annotated[Reading, Parsed(read)],
     limit: Annotated[
         int | None,
-        typer.Option(
+        options.reading_option(
             min=2,
             metavar="CHIPS",
             help="Learn from at most this many chips, drawn at random. Default: all.",
-            rich_help_panel=options.READING,
-            show_default=False,
         ),
     ] = None,
     run: Annotated[Run, Parsed(start)],
