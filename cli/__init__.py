@@ -32,6 +32,9 @@ PANELS = {
 
 COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
+SUBCOMMANDS = ("archive_scenes",)
+"""Modules that add commands to those of another module."""
+
 
 class _Commands(TyperGroup):
     """Reports every error of a command as one line, a hint and a documented exit code."""

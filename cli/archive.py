@@ -39,7 +39,7 @@ def list_archives(
     """List the archives."""
     from dcsh_pg.database.archives import registry
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         records = registry.list_archives(conn)
     if as_json:
         typer.echo(json.dumps([record.summary() for record in records], indent=2))
@@ -69,7 +69,7 @@ def show(
     """Show an archive's details: model, reading, counts, extent, times, properties."""
     from dcsh_pg.database.archives import distributed, registry
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
         details = record.summary() | registry.extent(conn, name)
         details["shards"] = distributed.workers(conn, name) or None
@@ -97,7 +97,7 @@ def errors(
     """
     from dcsh_pg.database.archives import registry
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         if clear:
             cleared = registry.clear_ingest_errors(conn, name)
             say(f"archive '{name}': {cleared:,} errors cleared")
@@ -133,7 +133,7 @@ def statistics(
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search.statistics import bit_statistics, code_statistics, frequent_codes
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         registry.get_archive(conn, name)
         summary = code_statistics(conn, name)
         bits = bit_statistics(conn, name)
@@ -197,7 +197,7 @@ def coverage(
     from dcsh_pg.database.search.statistics import CoverageCell
     from dcsh_pg.database.search.statistics import coverage as find_coverage
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         registry.get_archive(conn, name)
         cells = find_coverage(conn, name, filter, cell=cell, every=every)
     period = () if every is None else ("period",)
@@ -228,7 +228,7 @@ def index(
     """
     from dcsh_pg.database.archives import registry
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         if not drop:
             made = registry.create_code_index(conn, name)
             say(f"archive '{name}' has the index {made}")
@@ -260,10 +260,10 @@ def distribute(
     """
     from dcsh_pg.database.archives import distributed
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         made = distributed.distribute(conn, name, shards=shards)
         count = len(distributed.workers(conn, name))
-    say(f"archive '{name}' is distributed: {_many(made, 'shard')} on {_many(count, 'worker')}")
+    say(f"archive '{name}' is distributed: {many(made, 'shard')} on {many(count, 'worker')}")
 
 
 @archive.command()
@@ -273,7 +273,7 @@ def undistribute(
     """Bring a distributed archive back to one server."""
     from dcsh_pg.database.archives import distributed
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         moved = distributed.undistribute(conn, name)
     say(f"archive '{name}' is {'back' if moved else 'already'} on one server")
 
@@ -288,7 +288,7 @@ def drop(
     """Drop an archive with its chips, scenes and errors; its model stays in the database."""
     from dcsh_pg.database.archives import registry
 
-    with _opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
         if not yes:
             raise UsageError(
@@ -299,11 +299,11 @@ def drop(
     say(f"archive '{name}' is dropped")
 
 
-def _many(count: int, thing: str) -> str:
+def many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _opened(dsn: str | None, pg_bin: Path | None) -> psycopg.Connection:
+def opened(dsn: str | None, pg_bin: Path | None) -> psycopg.Connection:
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect
 

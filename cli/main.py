@@ -6,9 +6,9 @@ import os
 import sys
 from importlib import import_module
 
-from dcsh_pg.cli import COMMANDS, app, stdout_failed
+from dcsh_pg.cli import COMMANDS, SUBCOMMANDS, app, stdout_failed
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *SUBCOMMANDS):
     import_module(f"dcsh_pg.cli.{_command}")
 
 

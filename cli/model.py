@@ -1,4 +1,4 @@
-"""``dcsh-pg model``: show a model file, and save the model of an archive."""
+"""``dcsh-pg model``: list the models in the database, save one, and show a model file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,47 @@ from dcsh_pg.cli.console import show as show_line
 if TYPE_CHECKING:
     from dcsh_pg.hasher import Hasher
 
-commands = typer.Typer(no_args_is_help=True, help="Show and save model files.")
+commands = typer.Typer(no_args_is_help=True, help="Models: files and those in the database.")
 app.add_typer(commands, name="model")
+
+
+@commands.command("list")
+def list_models(
+    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
+) -> None:
+    """List the models in the database, with the archives that use them."""
+    import dataclasses
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from dcsh_pg.database.archives import registry
+    from dcsh_pg.database.server import schema
+    from dcsh_pg.database.server.connect import connect
+    from dcsh_pg.terminal import printable
+
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        schema.require_current(conn)
+        models = registry.list_models(conn)
+    if as_json:
+        rows = [dataclasses.asdict(m) | {"created": m.created.isoformat()} for m in models]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not models:
+        say("no model yet; 'dcsh-pg ingest' stores one with each new archive")
+        return
+    table = Table("sha256", "model", "method", "bits", "bands", "MB", "archives", box=None)
+    for m in models:
+        numbers = (str(m.bits), str(m.bands), f"{m.size / 1e6:.1f}")
+        table.add_row(
+            m.sha256[:12],
+            printable(m.name),
+            printable(m.method),
+            *numbers,
+            ", ".join(m.archives) or "-",
+        )
+    Console(markup=False, highlight=False, emoji=False).print(table)
 
 
 @commands.command()

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcsh_pg import results
+from dcsh_pg.cli.console import say
 from dcsh_pg.cli.expand import Parsed
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import DcshError, UsageError
 from dcsh_pg.results import outputs
 
 if TYPE_CHECKING:
+    import numpy as np
     from shapely.geometry.base import BaseGeometry
 
+    from dcsh_pg.database.search.hits import Hit
     from dcsh_pg.database.search.query import Query
     from dcsh_pg.results.outputs import ReadChip
     from dcsh_pg.results.record import Columns, Row
@@ -74,18 +77,34 @@ class Output:
         colour_by: str | None = None,
     ) -> None:
         """Writes and prints rows; the arguments are those of ``results.write`` and ``results.show``."""
+        unread: dict[int, DcshError | OSError] = {}
+
+        def read(hit: Hit) -> np.ndarray | None:
+            assert read_chip is not None
+            try:
+                return read_chip(hit)
+            except (DcshError, OSError) as error:
+                unread[hit.id] = error
+                raise
+
         for file in self.files:
             results.write(
                 rows,
                 file,
                 columns=columns,
                 query=query,
-                read_chip=read_chip,
+                read_chip=read if read_chip else None,
                 area=area,
                 title=title,
                 colour_by=colour_by,
             )
         results.show(rows, self.format, columns=columns, shown=shown)
+        if unread:
+            first = next(iter(unread.values()))
+            say(
+                f"the pictures of {len(unread)} of {len(rows)} hits cannot be read: {first}; if files "
+                "were moved, 'dcsh-pg archive relocate' updates their addresses"
+            )
 
 
 def _hits_output(format: Format = "table", out: FilesOfHits = None) -> Output:

@@ -78,6 +78,39 @@ END
 $$;
 COMMENT ON FUNCTION dcsh._comment_chips IS 'Comment the table of an archive and its columns';
 
+CREATE OR REPLACE FUNCTION dcsh._check_archive_name(name text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
+        RAISE EXCEPTION '"%" is not a valid archive name', coalesce(name, 'NULL')
+            USING ERRCODE = 'invalid_name',
+                  HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._check_archive_name IS 'An error if an archive cannot have that name';
+
+CREATE OR REPLACE FUNCTION dcsh._check_archive_name_is_free(name text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
+        OR to_regclass(format('dcsh.%I', name || '_layer')) IS NOT NULL
+        OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
+        OR EXISTS (SELECT FROM pg_proc
+                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = _check_archive_name_is_free.name)
+    THEN
+        RAISE EXCEPTION 'an archive cannot be named "%"', name
+            USING ERRCODE = 'reserved_name',
+                  HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh._check_archive_name_is_free IS 'An error if something other than an archive has that name, or that of its layer';
+
 CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -87,11 +120,7 @@ DECLARE
     used dcsh.model;
     new_id bigint;
 BEGIN
-    IF name IS NULL OR name !~ '^[a-z][a-z0-9_]{0,47}$' THEN
-        RAISE EXCEPTION '"%" is not a valid archive name', coalesce(name, 'NULL')
-            USING ERRCODE = 'invalid_name',
-                  HINT = 'use lower-case letters, digits and _, a letter first, at most 48 characters';
-    END IF;
+    PERFORM dcsh._check_archive_name(name);
     SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
@@ -106,16 +135,7 @@ BEGIN
     IF new_id IS NULL THEN
         RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
     END IF;
-    IF to_regclass(format('dcsh.%I', name)) IS NOT NULL
-        OR to_regclass(format('dcsh.%I', name || '_layer')) IS NOT NULL
-        OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
-        OR EXISTS (SELECT FROM pg_proc
-                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = create_archive.name)
-    THEN
-        RAISE EXCEPTION 'an archive cannot be named "%"', name
-            USING ERRCODE = 'reserved_name',
-                  HINT = 'something else in schema dcsh has that name, or that name with _layer; choose another';
-    END IF;
+    PERFORM dcsh._check_archive_name_is_free(name);
     PERFORM dcsh._create_chips(name);
     PERFORM dcsh._create_layer(name);
     RETURN new_id;

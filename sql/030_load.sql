@@ -132,6 +132,7 @@ AS $$
 DECLARE
     target dcsh.archive;
     renamed bigint;
+    is_redated boolean;
 BEGIN
     LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
     target := dcsh._lock_for_load(archive, archive_id, model_sha256);
@@ -145,6 +146,8 @@ BEGIN
         FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.uri = s.uri
         WHERE s.archive_id = target.id
             AND NOT EXISTS (SELECT FROM pg_temp.dcsh_batch_scene o WHERE o.id = s.id);
+    is_redated := EXISTS (SELECT FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.id = s.id
+                          WHERE s.acquired IS DISTINCT FROM b.acquired);
     -- Files may have swapped names.
     UPDATE dcsh.scene s SET uri = format('%s (being renamed)', s.content_hash)
         FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
@@ -153,38 +156,15 @@ BEGIN
             proj_code = b.proj_code, properties = b.properties
         FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
     GET DIAGNOSTICS renamed = ROW_COUNT;
-    EXECUTE format($dml$
-        UPDATE dcsh.%I c SET acquired = b.acquired FROM pg_temp.dcsh_batch_scene b
-        WHERE c.scene_id = b.id AND c.acquired IS DISTINCT FROM b.acquired
-    $dml$, archive);
+    IF is_redated THEN
+        EXECUTE format($dml$
+            UPDATE dcsh.%I c SET acquired = b.acquired FROM pg_temp.dcsh_batch_scene b
+            WHERE c.scene_id = b.id AND c.acquired IS DISTINCT FROM b.acquired
+        $dml$, archive);
+    END IF;
     DELETE FROM dcsh.ingest_error e USING pg_temp.dcsh_batch_scene b
         WHERE e.archive_id = target.id AND e.uri = b.uri;
     RETURN renamed;
 END
 $$;
 COMMENT ON FUNCTION dcsh.rename_scenes IS 'Give stored scenes, found by content hash, the URIs and metadata of the batch in the temporary table, and remove scenes that had one of these URIs; returns the number of renamed scenes';
-
-CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS bigint
-    LANGUAGE plpgsql
-    SET search_path FROM CURRENT
-AS $$
-DECLARE
-    target dcsh.archive := dcsh._archive(archive);
-    gone bigint;
-    removed bigint;
-BEGIN
-    -- Like a load, lock chips before scenes: otherwise the two could deadlock.
-    PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
-    PERFORM dcsh._check_settled(archive, ARRAY(
-        SELECT s.id FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri));
-    DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.uri = remove_scene.uri
-        RETURNING s.id INTO gone;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'archive "%" has no scene "%"', archive, uri USING ERRCODE = 'no_data_found';
-    END IF;
-    EXECUTE format('DELETE FROM dcsh.%I WHERE scene_id = $1', archive) USING gone;
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    RETURN removed;
-END
-$$;
-COMMENT ON FUNCTION dcsh.remove_scene IS 'Remove a scene and its chips from an archive; returns the number of chips';

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from shapely.geometry import mapping
 
 from dcsh_pg.archive import ingestion
-from dcsh_pg.archive.opened import OpenArchive
+from dcsh_pg.archive.management import ManagedArchive
 from dcsh_pg.catalog import qgis, stac
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search import chips, tiles
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 
-class Archive(OpenArchive):
+class Archive(ManagedArchive):
     """An archive in the database: :meth:`open` it, or :meth:`create` it, then ingest and search.
 
     Its statistics are functions of ``dcsh_pg.database.search`` that take ``connection`` and ``name``.

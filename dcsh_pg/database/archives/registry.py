@@ -69,6 +69,30 @@ class ArchiveRecord:
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """A model that the database stores.
+
+    Attributes:
+        sha256: SHA-256 of its ONNX file.
+        name, method: of its card.
+        bits: K, the length of its codes.
+        bands: channels of the images it takes.
+        size: of its ONNX file in bytes.
+        created: when it was stored.
+        archives: names of the archives that use it.
+    """
+
+    sha256: str
+    name: str
+    method: str
+    bits: int
+    bands: int
+    size: int
+    created: datetime
+    archives: list[str]
+
+
+@dataclass(frozen=True)
 class IngestError:
     """A scene that could not be ingested."""
 
@@ -116,6 +140,19 @@ def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
             hint="restore table dcsh.model from a backup",
         )
     return bytes(row[0])
+
+
+def list_models(conn: psycopg.Connection) -> list[ModelRecord]:
+    """All models of the database, by name, oldest first."""
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT m.sha256, m.name, m.method, m.bits, m.bands, octet_length(m.onnx), m.created,
+                   array(SELECT a.name FROM dcsh.archive a WHERE a.model_id = m.id ORDER BY a.name)
+            FROM dcsh.model m ORDER BY m.name, m.id
+            """
+        )
+        return [ModelRecord(*row) for row in rows]
 
 
 def create_archive(

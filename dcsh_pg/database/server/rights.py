@@ -29,7 +29,7 @@ GRANT DELETE ON dcsh._load_lock TO {role};
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT INSERT, DELETE ON TABLES TO {role};
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT EXECUTE ON FUNCTIONS TO {role};
 """
-WRITE_ARCHIVE = "GRANT INSERT, DELETE ON dcsh.{archive} TO {role};\n"
+WRITE_ARCHIVE = "GRANT INSERT, DELETE, UPDATE (acquired) ON dcsh.{archive} TO {role};\n"
 
 
 def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:

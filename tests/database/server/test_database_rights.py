@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege
 from synthetic import Scene, add, new_archive
 
-from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives import registry, upkeep
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import migrate, rights, schema
 from dcsh_pg.database.server.connect import connect
@@ -99,6 +99,9 @@ def test_a_reader_reads_all_archives_and_writes_nothing(granted):
             "SELECT dcsh.end_load('places', 1, 'x')",
             "SELECT dcsh.remove_scene('places', 'a.tif')",
             "SELECT dcsh.drop_archive('places')",
+            "SELECT dcsh.remove_scenes('places', '{}')",
+            "SELECT dcsh.relocate_scenes('places', '/a', '/b')",
+            "SELECT dcsh.rename_archive('places', 'mine')",
             "SELECT dcsh.create_code_index('places')",
             "SELECT dcsh.drop_code_index('places')",
             "SELECT dcsh.create_archive('mine', 'x', '{}')",
@@ -140,6 +143,14 @@ def test_a_writer_loads_and_removes_and_changes_no_archive(granted):
         for name in ("places", "later"):
             load(conn, name, "b.tif")
             assert registry.remove_scene(conn, name, "b.tif") == 3
+        for name in ("places", "later"):
+            loader = load(conn, name, "c.tif")
+            moved = Scene("/moved.tif", content_hash=Scene("c.tif").content_hash)
+            assert loader.rename([moved]) == 1
+            assert upkeep.relocate(conn, name, "/moved.tif", "/again.tif") == 1
+            assert upkeep.remove_scenes(conn, name, [2, 3, 4]) == (1, 3)
+        with pytest.raises(ServerError, match="only the owner of archive"):
+            upkeep.rename_archive(conn, "places", "mine")
         with pytest.raises(ServerError, match="only the owner of archive"):
             load(conn, "later", "c.tif").finish()
         registry.store_model(conn, registry.get_archive(conn, "later").card, b"another")

@@ -1,0 +1,107 @@
+"""An archive over the years: its scenes, their addresses, its name."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dcsh_pg.archive.opened import OpenArchive
+from dcsh_pg.database.archives import registry, upkeep
+from dcsh_pg.database.search import scenes
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.scenes import StoredScene
+from dcsh_pg.database.server import schema
+from dcsh_pg.database.server.connect import connect
+
+
+class ManagedArchive(OpenArchive):
+    """What changes an archive besides ingestion."""
+
+    @classmethod
+    def list(
+        cls, *, dsn: str | None = None, pg_bin: Path | None = None
+    ) -> builtins.list[registry.ArchiveRecord]:
+        """The archives of a database, by name.
+
+        Raises:
+            ServerError, SchemaError: as :meth:`open`.
+        """
+        with connect(dsn, pg_bin=pg_bin) as conn:
+            schema.require_current(conn)
+            return registry.list_archives(conn)
+
+    def drop(self) -> None:
+        """Drops the archive with its chips, scenes and errors; its model stays in the database.
+
+        Raises:
+            NotFound: it was dropped or replaced since it was opened.
+            ServerError: this role does not own it.
+        """
+        registry.check_unchanged(self.connection, self.record)
+        registry.drop_archive(self.connection, self.name)
+
+    def rename(self, new_name: str) -> None:
+        """Renames the archive with its table and layer; privileges and dependent views stay.
+
+        Raises:
+            UsageError: the new name is invalid or taken.
+            ServerError: this role does not own the archive.
+        """
+        upkeep.rename_archive(self.connection, self.name, new_name)
+        self.record = replace(self.record, name=new_name)
+
+    def scenes(
+        self, *, filter: Filter = Filter(), gone: bool = False, limit: int | None = None
+    ) -> builtins.list[StoredScene]:
+        """The scenes that pass a filter, by id.
+
+        Args:
+            filter: an area selects the scenes with a chip in it.
+            gone: only those whose file no longer exists; URLs and GDAL names are not checked.
+            limit: at most this many.
+
+        Raises:
+            UsageError: the filter cannot be applied, or ``gone`` and none of several files exists, so
+                a disk may be missing.
+        """
+        found = scenes.scenes(self.connection, self.name, filter, limit=None if gone else limit)
+        return scenes.gone_from_disk(self.name, found)[:limit] if gone else found
+
+    def remove_scenes(
+        self,
+        addresses: Sequence[str] = (),
+        *,
+        filter: Filter = Filter(),
+        gone: bool = False,
+    ) -> tuple[int, int]:
+        """Removes the scenes that meet every condition given, with their chips, in one transaction.
+
+        Args:
+            addresses: their paths, URLs or GDAL names, as stored.
+            filter, gone: as of :meth:`scenes`.
+
+        Returns:
+            The number of scenes and of chips removed.
+
+        Raises:
+            NotFound: no scene has one of the addresses.
+            UsageError: no condition is given, or as :meth:`scenes`.
+            ServerError: this role may not write.
+        """
+        found = scenes.selected(self.connection, self.name, addresses, filter, gone=gone)
+        return upkeep.remove_scenes(self.connection, self.name, [scene.id for scene in found])
+
+    def relocate(self, old: str, new: str) -> int:
+        """Replaces the folder ``old`` by ``new`` in the addresses of scenes, in one transaction.
+
+        Files are not touched.  The rest is as of
+        :func:`dcsh_pg.database.archives.upkeep.relocate`.
+
+        Raises:
+            NotFound: no address lies below ``old``.
+            UsageError: another scene has one of the new addresses.
+            ServerError: this role may not write.
+        """
+        return upkeep.relocate(self.connection, self.name, old, new)
