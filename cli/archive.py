@@ -1,9 +1,9 @@
-"""``dcsh-pg archive``: list, show, index, distribute and drop archives.
+"""``dcsh-pg archive``: list, show, distribute and drop archives.
 
 Library: :mod:`dcsh_pg.database.archives.registry`, :mod:`dcsh_pg.database.search.statistics`;
 SQL: ``dcsh.archive``, ``dcsh.code_statistics``,
 ``dcsh.bit_statistics``, ``dcsh.frequent_codes``, ``dcsh.coverage``, ``dcsh.drop_archive``,
-``dcsh.create_code_index``, ``dcsh.drop_code_index``, ``dcsh.distribute_archive``.
+``dcsh.distribute_archive``.
 """
 
 from __future__ import annotations
@@ -68,11 +68,18 @@ def show(
 ) -> None:
     """Show an archive's details: model, reading, counts, extent, times, properties."""
     from dcsh_pg.database.archives import distributed, registry
+    from dcsh_pg.database.archives.approximation import approximation
 
     with opened(dsn, pg_bin) as conn:
         record = registry.get_archive(conn, name)
         details = record.summary() | registry.extent(conn, name)
         details["shards"] = distributed.workers(conn, name) or None
+        known = approximation(conn, name)
+    details["approximate"] = (
+        None
+        if known is None
+        else asdict(known) | {"measured": known.measured and known.measured.isoformat()}
+    )
     if as_json:
         typer.echo(json.dumps(details, indent=2))
         return
@@ -210,32 +217,6 @@ def coverage(
         colour_by="chips",
     )
     say(f"{sum(cell.chips for cell in cells):,} chips in {len(cells):,} cells")
-
-
-@archive.command()
-def index(
-    name: options.ArchiveName,
-    drop: Annotated[bool, typer.Option("--drop", help="Remove the index.")] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
-) -> None:
-    """Create the exact index on an archive's codes; searches then use it.
-
-    'dcsh-pg ingest' creates it where the server has the access method (dcsh-pg native install). Use
-    this command for older archives.
-
-    [dim]dcsh-pg archive index naip[/dim]
-    """
-    from dcsh_pg.database.archives import registry
-
-    with opened(dsn, pg_bin) as conn:
-        if not drop:
-            made = registry.create_code_index(conn, name)
-            say(f"archive '{name}' has the index {made}")
-        elif registry.drop_code_index(conn, name):
-            say(f"the index of archive '{name}' is dropped; searches compare every code")
-        else:
-            say(f"archive '{name}' had no index")
 
 
 @archive.command()

@@ -125,7 +125,7 @@ def status(
 ) -> None:
     """Show the server, its extensions, the schema and the archives."""
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.database.archives.plan import search_plan
+    from dcsh_pg.database.archives.plan import managed_by, search_plan
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect, is_embedded
 
@@ -134,11 +134,13 @@ def status(
         state = schema.status(conn)
         archives = registry.list_archives(conn) if state.current else []
         plans = [search_plan(conn, archive) for archive in archives]
+        service = managed_by(conn)
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
     if as_json:
         report = dataclasses.asdict(state) | {
             "embedded": embedded,
             "where": where,
+            "managed_by": service,
             "archives": [archive.name for archive in archives],
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
@@ -154,7 +156,7 @@ def status(
         "at": where,
         "pgvector": state.pgvector or "not in this database",
         "PostGIS": state.postgis or "not in this database",
-        "index": _native_index(state, embedded=embedded),
+        "index": _native_index(state, service, embedded=embedded),
         "schema": revision,
         "footprints": {"postgis": "PostGIS geometry", "core": "polygon", None: "-"}[state.layer],
         "archives": ", ".join(archive.name for archive in archives) or "-",
@@ -171,9 +173,13 @@ def status(
     for plan in plans:
         fix = f"; to use the index: {plan.fix}" if plan.fix else ""
         typer.echo(f"{'search':<11}{plan.archive}: {plan.uses or 'empty'}{fix}")
+        if plan.approximate:
+            typer.echo(f"{'':<11}{plan.archive} --approximate: {plan.approximate}")
+        if plan.advice:
+            typer.echo(f"{'':<11}{plan.advice}")
 
 
-def _native_index(state: DatabaseStatus, *, embedded: bool) -> str:
+def _native_index(state: DatabaseStatus, service: str | None, *, embedded: bool) -> str:
     """The state of the extension ``dcsh_hamming``, in words."""
     if state.hamming:
         newer = state.hamming_available not in (None, state.hamming)
@@ -181,6 +187,8 @@ def _native_index(state: DatabaseStatus, *, embedded: bool) -> str:
         return f"dcsh_hamming {state.hamming}{more}"
     if state.hamming_available:
         return "not in this database; run 'dcsh-pg db upgrade' or CREATE EXTENSION dcsh_hamming"
+    if service:
+        return f"not on the server, and {service} takes no extension of your own; searches compare every code"
     how = "'dcsh-pg native install'" if embedded else "'dcsh-pg native install --pg-config PATH'"
     return f"not on the server, searches compare every code; run {how} there"
 

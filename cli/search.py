@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dcsh_pg.archive import Archive
+    from dcsh_pg.database.archives.approximation import Approximation
     from dcsh_pg.database.search.hits import Hit
 
 FAR_SCALE = 2.0
@@ -55,7 +56,7 @@ def search(
 ) -> None:
     """Find the chips most similar to an image, a chip, a place, a code, several chips or a region.
 
-    Exact, ordered by Hamming distance, then by id.
+    Exact unless --approximate is given; ordered by Hamming distance, then by id.
 
     [dim]dcsh-pg search naip --image pond.png --area -86.5,30.2,-86.1,30.6 --since 2021 -o hits.geojson[/dim]
     """
@@ -70,14 +71,29 @@ def search(
     asked = query(opened)
     _say_if_scales_differ(opened, asked)
     hits = opened.search(asked, k=k, filter=filter)
+    known = None if asked.exact else _approximation(opened)
     output.put(
         hits,
-        title=f"{archive}: the {len(hits)} nearest by Hamming distance",
+        title=f"{archive}: the {len(hits)} nearest by Hamming distance"
+        + (f" (approximate: {known})" if known else ""),
         area=filter.area,
         query=asked,
         read_chip=opened.read_chip,
     )
     _say_if_nothing_is_near(opened, asked, hits)
+
+
+def _approximation(opened: Archive) -> Approximation | None:
+    """Says how good the answer to a query that need not be exact is."""
+    from dcsh_pg.database.archives.approximation import approximation
+
+    known = approximation(opened.connection, opened.name)
+    if known is None:
+        say(f"exact: searches of archive '{opened.name}' use no approximate index")
+    else:
+        measure = f"; measure it: dcsh-pg recall {opened.name}" if known.recall is None else ""
+        say(f"approximate: {known}{measure}")
+    return known
 
 
 def _say_if_scales_differ(opened: Archive, query: Query) -> None:

@@ -6,6 +6,7 @@ A new filter is a field of ``dcsh_pg.database.search.filter.Filter`` and an opti
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,6 +155,14 @@ def _query(
             "to all in whole bits. Default: min."
         ),
     ] = None,
+    approximate: Annotated[
+        bool,
+        _query_option(
+            "--approximate",
+            help="Permit an approximate index ('archive index --approximate'), which is fast and may "
+            "miss hits. Without one, or with the exact index, the answer is exact.",
+        ),
+    ] = False,
 ) -> Asked | None:
     queries = {
         "--image": image,
@@ -182,24 +191,25 @@ def _query(
     from dcsh_pg.imagery import parse_area
 
     several = rule or "min"
+    asked = partial(_asked, exact=not approximate)
     if image is not None:
         file, part = image, _window(window)
-        return lambda archive: archive.query_image(file, window=part)
+        return asked(lambda archive: archive.query_image(file, window=part))
     if chip is not None:
         id = chip
-        return lambda archive: archive.query_chip(id)
+        return asked(lambda archive: archive.query_chip(id))
     if at is not None:
         lon, lat = at
-        return lambda archive: archive.query_place(lon, lat)
+        return asked(lambda archive: archive.query_place(lon, lat))
     if code is not None:
         packed = CodeQuery(bytes(codes.from_text(code)), caption="code")
-        return lambda archive: packed
+        return asked(lambda archive: packed)
     if like:
         likes, unlikes = _ids(like, "--like"), _ids(unlike, "--unlike")
-        return lambda archive: archive.query_examples(likes, unlikes, rule=several)
+        return asked(lambda archive: archive.query_examples(likes, unlikes, rule=several))
     if region is not None:
         place = parse_area(region, "--region")
-        return lambda archive: archive.query_region(place, rule=several)
+        return asked(lambda archive: archive.query_region(place, rule=several))
     return None
 
 
@@ -210,6 +220,10 @@ ONE_QUERY = (
 Asked = Callable[["Archive"], Query]
 """Makes the query of an archive, whose model and chips it needs."""
 AskedQuery = Annotated[Asked | None, Parsed(_query)]
+
+
+def _asked(ask: Asked, *, exact: bool) -> Asked:
+    return ask if exact else lambda archive: replace(ask(archive), exact=False)
 
 
 def _window(text: str | None) -> tuple[int, int, int, int] | None:

@@ -22,21 +22,34 @@ AS $$
 $$;
 COMMENT ON FUNCTION dcsh._hamming_function IS 'A function of extension dcsh_hamming; NULL if it has none of that name, if the caller may not execute it, or if other roles may create objects in its schema';
 
+CREATE OR REPLACE FUNCTION dcsh._ordering_indexes(archive text)
+    RETURNS TABLE (index regclass, method name, is_valid boolean, is_whole boolean)
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT i.indexrelid, m.amname, i.indisvalid, i.indpred IS NULL AND i.indexprs IS NULL
+    FROM pg_index i
+        JOIN pg_class x ON x.oid = i.indexrelid
+        JOIN pg_am m ON m.oid = x.relam
+    WHERE i.indrelid = to_regclass(format('dcsh.%I', archive))
+        AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop o ON o.amopfamily = c.opcfamily
+                    WHERE c.oid = ANY (i.indclass::oid[]) AND o.amoppurpose = 'o'
+                        AND o.amopopr = '@vector@.<~>(bit,bit)'::regoperator)
+    ORDER BY i.indexrelid
+$$;
+COMMENT ON FUNCTION dcsh._ordering_indexes IS 'The indexes of an archive that PostgreSQL can read in order of Hamming distance, exact or approximate; is_whole if they hold the codes of all chips';
+
 -- The planner could choose an approximate index for the same operator (hnsw, ivfflat) instead, so beside
--- one of these no index is used.
+-- one of these no index is used. pg_get_indexdef is NULL for an index that was dropped after the snapshot
+-- was taken: the planner no longer sees it, and may see an approximate one that replaced it.
 CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT CASE WHEN bool_and(m.amname = 'hamming') THEN min(i.indexrelid)
-            FILTER (WHERE i.indpred IS NULL AND i.indexprs IS NULL)::regclass END
-    FROM pg_index i
-        JOIN pg_class x ON x.oid = i.indexrelid
-        JOIN pg_am m ON m.oid = x.relam
-    WHERE i.indrelid = to_regclass(format('dcsh.%I', archive)) AND i.indisvalid
-        AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop o ON o.amopfamily = c.opcfamily
-                    WHERE c.oid = ANY (i.indclass::oid[]) AND o.amoppurpose = 'o'
-                        AND o.amopopr = '@vector@.<~>(bit,bit)'::regoperator)
+    SELECT CASE WHEN bool_and(o.method = 'hamming' AND pg_get_indexdef(o.index) IS NOT NULL)
+        THEN min(o.index) FILTER (WHERE o.is_whole)::regclass END
+    FROM dcsh._ordering_indexes(archive) o
+    WHERE o.is_valid
 $$;
 COMMENT ON FUNCTION dcsh._code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
 

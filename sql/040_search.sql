@@ -1,4 +1,4 @@
--- Search. Exact, ordered by (distance, id).
+-- Search. Exact unless exact => false permits an approximate index; ordered by (distance, id).
 
 CREATE OR REPLACE FUNCTION dcsh.hamming(a bit, b bit) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -121,8 +121,9 @@ $$;
 COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
 
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
-CREATE OR REPLACE FUNCTION dcsh._search(archive text, code bit, k integer, filter dcsh._filter)
-    RETURNS SETOF dcsh.hit
+CREATE OR REPLACE FUNCTION dcsh._search(
+    archive text, code bit, k integer, filter dcsh._filter, exact boolean DEFAULT true
+) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
@@ -171,6 +172,9 @@ BEGIN
             walk_k := dcsh._k_for_radius(
                 archive, code, filter.max_distance, (100 + chips / 1000)::bigint);
         END IF;
+    ELSIF NOT exact AND k IS NOT NULL THEN
+        SELECT s.ids, s.distances INTO selected_ids, selected_distances
+            FROM dcsh._search_approximately(archive, code, k, filter) s;
     END IF;
     near := CASE
         WHEN selected_ids IS NOT NULL THEN 'SELECT s.id, s.distance FROM unnest($4, $5) s(id, distance)'
@@ -205,7 +209,7 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance';
+COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance, always exactly';
 
 -- VOLATILE, because EXPLAIN is not allowed elsewhere.
 CREATE OR REPLACE FUNCTION dcsh._plan(archive text, k integer DEFAULT 10) RETURNS jsonb
@@ -253,17 +257,17 @@ COMMENT ON FUNCTION dcsh._check_k IS 'k, or an error if it is not positive';
 CREATE OR REPLACE FUNCTION dcsh.similar(
     archive text, code bit, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN QUERY SELECT * FROM dcsh._search(archive, code, dcsh._check_k(k),
-        dcsh._checked_filter(archive, area, since, until, max_distance, scenes));
+        dcsh._checked_filter(archive, area, since, until, max_distance, scenes), exact);
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes';
+COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact';
 
 CREATE OR REPLACE FUNCTION dcsh.code_of(archive text, id bigint) RETURNS bit
     LANGUAGE plpgsql STABLE
@@ -288,14 +292,14 @@ COMMENT ON FUNCTION dcsh.code_of IS 'The code of a chip';
 CREATE OR REPLACE FUNCTION dcsh.similar_to(
     archive text, id bigint, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 BEGIN
     RETURN QUERY SELECT * FROM dcsh._search(archive, dcsh.code_of(archive, id), dcsh._check_k(k),
-        dcsh._checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]));
+        dcsh._checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]), exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';

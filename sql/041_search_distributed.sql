@@ -2,10 +2,11 @@
 
 -- One flat query for code $1: all within $3, or the nearest $2. Citus sends predicate, order and limit to
 -- every shard, whose planner chooses between its indexes, and merges the rows. A subquery around it
--- would be stored as an intermediate result first.
+-- would be stored as an intermediate result first. Without the exact index the order is that of another
+-- expression, which no index has, because a shard could have an approximate one.
 CREATE OR REPLACE FUNCTION dcsh._query_of_shards(archive text, predicate text, nearest boolean)
     RETURNS text
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE sql STABLE
     SET search_path FROM CURRENT
     RETURN format($query$
         SELECT c.id, (c.code OPERATOR(@vector@.<~>) $1)::integer AS distance, c.scene_id, c.col_off, c.row_off,
@@ -13,7 +14,9 @@ CREATE OR REPLACE FUNCTION dcsh._query_of_shards(archive text, predicate text, n
         FROM dcsh.%I c
         WHERE %s AND %s
     $query$, archive, predicate,
-        CASE WHEN nearest THEN 'true ORDER BY c.code OPERATOR(@vector@.<~>) $1, c.id LIMIT $2'
+        CASE WHEN nearest AND dcsh._code_index(archive) IS NOT NULL
+             THEN 'true ORDER BY c.code OPERATOR(@vector@.<~>) $1, c.id LIMIT $2'
+             WHEN nearest THEN 'true ORDER BY distance, c.id LIMIT $2'
              ELSE 'c.code OPERATOR(@vector@.<~>) $1 <= $3 ORDER BY distance, c.id' END);
 COMMENT ON FUNCTION dcsh._query_of_shards IS 'The query for the chips of a distributed archive that satisfy a predicate and are nearest to a code, or for all within a distance';
 

@@ -79,7 +79,7 @@ COMMENT ON FUNCTION dcsh._unlike_condition IS 'Condition that c.code is no farth
 -- shortest of these searches ended; if too few of them satisfy the condition, all are continued.
 CREATE OR REPLACE FUNCTION dcsh._walk_to_examples(
     archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh._filter,
-    OUT ids bigint[], OUT distances integer[]
+    exact boolean, OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -96,7 +96,7 @@ BEGIN
             WITH walked AS MATERIALIZED (
                 SELECT e.n, h.id, h.distance
                 FROM unnest($1) WITH ORDINALITY e(code, n),
-                    LATERAL dcsh._search($4, e.code, $5, $6) h
+                    LATERAL dcsh._search($4, e.code, $5, $6, $7) h
             ), ended AS (
                 SELECT min(e.chip) AS chip
                 FROM (SELECT max(ARRAY[w.distance, w.id]) AS chip
@@ -115,7 +115,7 @@ BEGIN
             FROM nearest n
         $query$, archive, dcsh._unlike_condition('min', cardinality(likes), cardinality(unlikes)))
         INTO ids, distances, is_complete
-        USING likes, unlikes, k, archive, reach::integer, filter;
+        USING likes, unlikes, k, archive, reach::integer, filter, exact;
         reach := 4 * reach;
     END LOOP;
     IF NOT is_complete THEN
@@ -124,12 +124,13 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._walk_to_examples IS 'The k chips nearest to the nearest liked code, by the index on codes; NULL if comparing all codes is faster';
+COMMENT ON FUNCTION dcsh._walk_to_examples IS 'The k chips nearest to the nearest liked code, by an index on codes; NULL if comparing all codes is faster';
 
 CREATE OR REPLACE FUNCTION dcsh.similar_to_examples(
     archive text, likes bigint[], unlikes bigint[] DEFAULT '{}', k integer DEFAULT 10,
     rule text DEFAULT 'min', area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL,
-    until timestamptz DEFAULT NULL, max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL
+    until timestamptz DEFAULT NULL, max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL,
+    exact boolean DEFAULT true
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -157,11 +158,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'name it in one of the two only';
     END IF;
     -- Each walk evaluates a selective filter again; for many likes one scan is faster.
-    IF rule = 'min' AND dcsh._code_index(archive) IS NOT NULL
+    IF rule = 'min'
+        AND (dcsh._code_index(archive) IS NOT NULL
+             OR NOT exact AND EXISTS (SELECT FROM dcsh.recall(archive)))
         AND (cardinality(liked) <= 10 OR NOT dcsh._is_selective(filter))
     THEN
         SELECT w.ids, w.distances INTO walked_ids, walked_distances
-            FROM dcsh._walk_to_examples(archive, liked, unliked, k, filter) w;
+            FROM dcsh._walk_to_examples(archive, liked, unliked, k, filter, exact) w;
     END IF;
     IF walked_ids IS NULL THEN
         near := dcsh._unlike_condition(rule, cardinality(liked), cardinality(unliked));
@@ -190,7 +193,7 @@ BEGIN
     PERFORM dcsh._check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most similar to the liked ones, by (distance, id): distance is that to the nearest like (rule min) or the mean to all likes in whole bits (rule mean). Chips nearer to the unlikes by the same rule are rejected; likes and unlikes are left out. Otherwise like dcsh.similar';
+COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most similar to the liked ones, by (distance, id): distance is that to the nearest like (rule min) or the mean to all likes in whole bits (rule mean). Chips nearer to the unlikes by the same rule are rejected; likes and unlikes are left out. Rule mean is always exact. Otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh._covering(
     archive text, region dcsh.area, min_share double precision
@@ -224,7 +227,7 @@ CREATE OR REPLACE FUNCTION dcsh.similar_region(
     archive text, region dcsh.area, k integer DEFAULT 10, rule text DEFAULT 'min',
     area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
     max_distance integer DEFAULT NULL, min_share double precision DEFAULT 0.6,
-    scenes bigint[] DEFAULT NULL
+    scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -240,7 +243,7 @@ BEGIN
                   HINT = 'longitude comes first; dcsh.extent shows where the archive lies';
     END IF;
     RETURN QUERY SELECT * FROM dcsh.similar_to_examples(
-        archive, covering, '{}', k, rule, area, since, until, max_distance, scenes);
+        archive, covering, '{}', k, rule, area, since, until, max_distance, scenes, exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_region IS 'The k chips of an archive most similar to those that cover a region, which are left out. A chip''s overlap is the share of the smaller of chip and region that both have; a chip covers the region if it has at least min_share of the largest overlap. Otherwise like dcsh.similar_to_examples';

@@ -36,7 +36,7 @@ CREATE OR REPLACE FUNCTION dcsh.search_layer(
     archive text, chip bigint DEFAULT 0, code text DEFAULT '', k integer DEFAULT 10,
     area text DEFAULT '', since timestamptz DEFAULT '-infinity',
     until timestamptz DEFAULT 'infinity', max_distance integer DEFAULT 1024,
-    scenes text DEFAULT ''
+    scenes text DEFAULT '', exact boolean DEFAULT true
 ) RETURNS TABLE (
     id bigint, geom @postgis@.geometry(Polygon, 4326), rank integer, distance integer,
     acquired timestamptz, valid_fraction real, scene_id bigint, uri text, collection text,
@@ -67,7 +67,7 @@ BEGIN
                 dcsh._checked_filter(
                     archive, dcsh._area_from_text(nullif(area, '')), nullif(since, '-infinity'),
                     nullif(until, 'infinity'), nullif(max_distance, 1024),
-                    nullif(scenes, '')::bigint[], ARRAY[query_chip])) h
+                    nullif(scenes, '')::bigint[], ARRAY[query_chip]), exact) h
             LEFT JOIN dcsh.scene s ON s.id = h.scene_id
         ORDER BY h.distance, h.id;
 END
@@ -76,14 +76,15 @@ COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to o
 
 CREATE OR REPLACE FUNCTION dcsh._tile_query(
     query json, OUT archive text, OUT chip bigint, OUT code text, OUT k integer, OUT area text,
-    OUT since timestamptz, OUT until timestamptz, OUT max_distance integer, OUT scenes bigint[]
+    OUT since timestamptz, OUT until timestamptz, OUT max_distance integer, OUT scenes bigint[],
+    OUT exact boolean
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
     known constant text[] :=
-        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance', 'scenes'];
+        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance', 'scenes', 'exact'];
     stray text;
 BEGIN
     IF query IS NULL OR json_typeof(query) <> 'object' THEN
@@ -100,10 +101,10 @@ BEGIN
         RAISE EXCEPTION 'code must be text, not a number: %', query -> 'code'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'put 0x before its hexadecimal digits';
     END IF;
-    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance, scenes
+    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance, scenes, exact
     FROM json_to_record(query) q(
         archive text, chip bigint, code text, k integer, area text, since timestamptz,
-        until timestamptz, max_distance integer, scenes bigint[]);
+        until timestamptz, max_distance integer, scenes bigint[], exact boolean);
     IF archive IS NULL THEN
         RAISE EXCEPTION 'query has no archive'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'for example {"archive": "naip"}';
@@ -186,7 +187,8 @@ BEGIN
         WHEN num_nonnulls(asked.chip, asked.code, asked.k, asked.max_distance) > 0 THEN $hits$
             SELECT h.*
             FROM dcsh.search_layer(
-                $5, $6, $7, coalesce($8, 10), $9, $10, $11, coalesce($12, 1024), coalesce($13, '')) h
+                $5, $6, $7, coalesce($8, 10), $9, $10, $11, coalesce($12, 1024), coalesce($13, ''),
+                coalesce($15, true)) h
         $hits$
         ELSE format($chips$
             SELECT c.*, NULL::integer AS rank, NULL::integer AS distance,
@@ -199,7 +201,7 @@ BEGIN
     INTO mvt
     USING bounds, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
           asked.area, asked.since, asked.until, asked.max_distance, asked.scenes::text,
-          360 / 2 ^ z / 128;
+          360 / 2 ^ z / 128, asked.exact;
     PERFORM dcsh._check_same_table(asked.archive);
     RETURN mvt;
 END

@@ -8,12 +8,19 @@ from typing import Any
 
 import psycopg
 
+from dcsh_pg.database.archives.approximation import Approximation, approximation
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 
 SMALL = 20_000
 """With fewer chips, comparing all codes is as fast, and the server may choose to."""
+
+LARGE = 200_000
+"""With more chips, comparing all codes takes a tenth of a second and longer."""
+
+GROWTH = 1.5
+"""An approximate index is measured again when the number of chips has changed by this factor."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,19 @@ class SearchPlan:
         archive: its name.
         uses: 'index' or 'sequential scan'; None for an empty archive.
         index: the exact index on the codes, used or not, or None.
-        fix: the command that makes the search use the index, or None if none is needed.
+        fix: the command that makes the search use the index, or None if none is needed or possible.
+        approximate: the approximate index that searches with ``exact=False`` use and its recall, or
+            None.
+        advice: what an approximate index would do here, or what the one that is there needs; None if
+            nothing.
     """
 
     archive: str
     uses: str | None
     index: str | None
     fix: str | None
+    approximate: str | None = None
+    advice: str | None = None
 
 
 def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10) -> SearchPlan:
@@ -50,12 +63,67 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
             {"name": archive.name, "k": k},
         )
     used = walks_an_index(explained)
+    known = approximation(conn, archive.name)
+    is_managed = managed_by(conn) is not None
     return SearchPlan(
         archive=archive.name,
         uses=None if explained is None else "index" if used else "sequential scan",
         index=index,
-        fix=None if used else _fix(archive, index, offered, others),
+        fix=None if used or (is_managed and not offered) else _fix(archive, index, offered, others),
+        approximate=None if known is None else str(known),
+        advice=None if offered else _advice(conn, archive, known),
     )
+
+
+def managed_by(conn: psycopg.Connection) -> str | None:
+    """The service that runs the server, where no extension of one's own can be installed."""
+    row = conn.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) ORDER BY rolname LIMIT 1",
+        [list(_SERVICES)],
+    ).fetchone()
+    return None if row is None else _SERVICES[row[0]]
+
+
+_SERVICES = {
+    "alloydbsuperuser": "AlloyDB",
+    "avnadmin": "Aiven",
+    "azure_pg_admin": "Azure Database for PostgreSQL",
+    "cloudsqlsuperuser": "Cloud SQL",
+    "doadmin": "DigitalOcean",
+    "neon_superuser": "Neon",
+    "rds_superuser": "Amazon RDS",
+    "supabase_admin": "Supabase",
+}
+"""Managed service by a role that each of its servers has."""
+
+
+def _advice(
+    conn: psycopg.Connection, archive: ArchiveRecord, known: Approximation | None
+) -> str | None:
+    """What to do with an approximate index where the exact one is missing."""
+    is_distributed, owner, owns = one_row(
+        conn,
+        "SELECT dcsh._is_distributed(%(name)s), relowner::regrole::text, "
+        "pg_has_role(relowner, 'USAGE') FROM pg_class "
+        "WHERE oid = to_regclass(format('dcsh.%%I', %(name)s::text))",
+        {"name": archive.name},
+    )
+    if is_distributed:
+        return None
+    command, why = f"dcsh-pg archive index {archive.name} --approximate ivfflat", ""
+    if known is None:
+        if archive.chips < LARGE:
+            return None
+        why = f"{archive.chips:,} chips: an approximate index answers searches with --approximate"
+    elif known.rows is None:
+        command, why = f"dcsh-pg recall {archive.name}", "its recall is unknown"
+    elif not 1 / GROWTH < archive.chips / known.rows < GROWTH:
+        why = f"{archive.chips:,} chips, and its recall was measured on {known.rows:,}"
+        if known.method == "hnsw":
+            command = f"dcsh-pg recall {archive.name}"
+    else:
+        return None
+    return f"{why}: {command}" + ("" if owns else f", as role {owner}")
 
 
 def walks_an_index(explained: list[dict[str, Any]] | None) -> bool:

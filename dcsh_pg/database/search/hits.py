@@ -1,4 +1,4 @@
-"""The search: one statement for every query, exact, ordered by (distance, id)."""
+"""The search: one statement for every query, ordered by (distance, id)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hits(
     """The ``k`` chips of an archive that are most similar to a query, of those that pass a filter.
 
     Chips that the query names are left out.  ``k`` None, with a :class:`CodeQuery`, is all chips
-    within ``filter.max_distance``: ``dcsh.within``.
+    within ``filter.max_distance``: ``dcsh.within``, which is always exact.
 
     Raises:
         NotFound: no such archive or chip, or no chip covers the region.
@@ -101,6 +101,7 @@ def _call(
 ) -> sql.Composed:
     """The SQL function that answers a query; its rows are of type ``dcsh.hit``."""
     arguments = {"archive": archive_name, **filter_arguments(conn, archive_name, filter)}
+    exact = None if query.exact else False
     if isinstance(query, CodeQuery):
         arguments["code"] = codes.to_text(np.frombuffer(query.code, np.uint8))
         if k is None:
@@ -110,8 +111,8 @@ def _call(
                 )
             arguments["radius"] = arguments.pop("max_distance")
             return call("within", **arguments)
-        return call("similar", k=k, **arguments)
-    arguments["k"] = sql.NULL if k is None else k
+        return call("similar", k=k, exact=exact, **arguments)
+    arguments |= {"k": sql.NULL if k is None else k, "exact": exact}
     if isinstance(query, ChipQuery):
         return call("similar_to", id=query.chip, **arguments)
     if isinstance(query, ExamplesQuery):

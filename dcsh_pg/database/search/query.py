@@ -18,16 +18,19 @@ Rule = Literal["min", "mean"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shown:
-    """How outputs show a query.
+class _Asked:
+    """How a query is answered, and how outputs show it.
 
     Attributes:
+        exact: False permits an approximate index, which is faster and may miss hits:
+            :mod:`dcsh_pg.database.archives.approximation`.
         caption: its name for people.
         pixels: its picture, uint8 (H, W, C), or None.
         footprint: GeoJSON geometry in longitude and latitude, or None.
         resolution: ground size of a pixel of the picture in metres, or None.
     """
 
+    exact: bool = True
     caption: str = "query"
     pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
     footprint: dict[str, Any] | None = field(default=None, repr=False, compare=False)
@@ -35,21 +38,21 @@ class _Shown:
 
 
 @dataclass(frozen=True)
-class CodeQuery(_Shown):
+class CodeQuery(_Asked):
     """Chips similar to a packed code of K/8 bytes, for example that of an image: ``dcsh.similar``."""
 
     code: bytes
 
 
 @dataclass(frozen=True)
-class ChipQuery(_Shown):
+class ChipQuery(_Asked):
     """Chips similar to a chip of the archive, which is left out: ``dcsh.similar_to``."""
 
     chip: int
 
 
 @dataclass(frozen=True)
-class ExamplesQuery(_Shown):
+class ExamplesQuery(_Asked):
     """Chips similar to several chips, all of them left out: ``dcsh.similar_to_examples``.
 
     Attributes:
@@ -68,7 +71,7 @@ class ExamplesQuery(_Shown):
 
 
 @dataclass(frozen=True)
-class RegionQuery(_Shown):
+class RegionQuery(_Asked):
     """Chips similar to those that cover a region, which are left out: ``dcsh.similar_region``.
 
     Attributes:

@@ -54,6 +54,7 @@ def tile(
         "since": None if filter.since is None else filter.since.isoformat(),
         "until": None if filter.until is None else filter.until.isoformat(),
         "max_distance": filter.max_distance,
+        "exact": None if query is None else query.exact,
     }
     with sql_errors():
         if isinstance(conditions["scenes"], sql.Composable):
