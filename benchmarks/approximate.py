@@ -104,7 +104,7 @@ def main() -> None:
     machine = describe_machine()
     migrate.upgrade(resolve(options.dsn))
     conn = connect(options.dsn)
-    if conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
+    if conn.execute("SELECT dcsh_private.has_hamming()").fetchone()[0]:
         raise SystemExit("the database has the access method hamming: DROP EXTENSION dcsh_hamming")
     if any(archive.name == NAME for archive in registry.list_archives(conn)):
         registry.drop_archive(conn, NAME)

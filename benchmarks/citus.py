@@ -121,7 +121,7 @@ def main() -> None:
 
     migrate.upgrade(resolve(options.dsn))
     conn = connect(options.dsn)
-    (native,) = conn.execute("SELECT dcsh._has_hamming()").fetchone()
+    (native,) = conn.execute("SELECT dcsh_private.has_hamming()").fetchone()
     print(f"{'With' if native else 'Without'} the native index, {options.bits} bits\n")
     columns = [*SEARCHES, *WHOLE, "load, chips/s"]
     print("| chips | servers | " + " | ".join(columns) + " |")

@@ -312,7 +312,7 @@ def main() -> None:
     if not is_embedded(options.dsn):
         migrate.upgrade(resolve(options.dsn))
     conn = connect(options.dsn)
-    if not conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
+    if not conn.execute("SELECT dcsh_private.has_hamming()").fetchone()[0]:
         raise SystemExit("the database has no access method hamming: see 'dcsh-pg native status'")
     if any(archive.name == NAME for archive in registry.list_archives(conn)):
         registry.drop_archive(conn, NAME)

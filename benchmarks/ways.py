@@ -115,7 +115,7 @@ def conditions(
     corner, opposite = (low + 0.5) / side, (high - 0.5) / side
     area = shapely.box(corner, corner, opposite, opposite)
     text = spatial.area_text(area, spatial.layer_of(conn))
-    (predicate,) = conn.execute("SELECT dcsh._area_predicate(%s)", [text]).fetchone()
+    (predicate,) = conn.execute("SELECT dcsh_private.area_predicate(%s)", [text]).fetchone()
     return [
         Condition(
             "1 % area",

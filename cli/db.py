@@ -47,7 +47,7 @@ def upgrade(
         typer.Option(
             "--owner",
             metavar="ROLE",
-            help="With --sql: owner of schema dcsh and all that is in it.",
+            help="With --sql: owner of schemas dcsh and dcsh_private and all that is in them.",
         ),
     ] = None,
     dsn: options.Dsn = None,
@@ -55,7 +55,7 @@ def upgrade(
 ) -> None:
     """Create the schema or bring it up to date; safe to repeat.
 
-    Needs no superuser if the extensions and schema dcsh exist.
+    Needs no superuser if the extensions and schemas dcsh and dcsh_private exist.
     With --sql and --spatial no database is needed.
 
     [dim]dcsh-pg db upgrade --dsn service=maps[/dim]

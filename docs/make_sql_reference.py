@@ -66,7 +66,7 @@ def functions(conn: psycopg.Connection) -> dict[str, dict[str, str]]:
                          FROM generate_series(1, p.pronargs) n ORDER BY n),
                    format_type(p.prorettype, NULL), p.proretset, obj_description(p.oid, 'pg_proc')
             FROM pg_proc p
-            WHERE p.pronamespace = 'dcsh'::regnamespace AND p.proname NOT LIKE '\\_%%'
+            WHERE p.pronamespace = 'dcsh'::regnamespace
                 AND NOT EXISTS (SELECT FROM pg_depend d
                                 WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                                     AND d.deptype = 'e')
@@ -103,7 +103,6 @@ def relations(conn: psycopg.Connection) -> list[str]:
                          ORDER BY a.attnum)
             FROM pg_class c
             WHERE c.relnamespace = 'dcsh'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
-                AND c.relname NOT LIKE '\\_%%'
             ORDER BY c.relname NOT LIKE %(archive)s || '%%', c.relkind = 'c', c.relname
             """,
             {"archive": ARCHIVE},

@@ -10,18 +10,20 @@ BEGIN
     FOR former IN
         SELECT p.oid
         FROM pg_proc p
-        WHERE p.pronamespace = 'dcsh'::regnamespace AND p.prokind = 'f'
+            JOIN pg_namespace s ON s.oid = p.pronamespace
+        WHERE s.nspname IN ('dcsh', 'dcsh_private') AND p.prokind = 'f'
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
                             AND d.objid = p.oid AND d.deptype = 'e')
-            AND (p.proname ^@ '_'
-                OR p.proname IN (SELECT n.proname FROM pg_proc n WHERE n.pronamespace = pg_my_temp_schema())
+            AND (s.nspname = 'dcsh_private'
+                OR s.nspname || '.' || p.proname IN (
+                    SELECT n.proname FROM pg_proc n WHERE n.pronamespace = pg_my_temp_schema())
                 OR p.proname IN ('create_shard_server', 'drop_former_shards', 'shard_archive',
                                  'shards', 'similar_in_stac', 'unshard_archive'))
             AND NOT EXISTS (
                 SELECT FROM pg_proc n
                 WHERE n.pronamespace = pg_my_temp_schema()
                     AND (n.proname, n.proargtypes, n.prorettype, n.proretset)
-                        = (p.proname, p.proargtypes, p.prorettype, p.proretset)
+                        = (s.nspname || '.' || p.proname, p.proargtypes, p.prorettype, p.proretset)
                     AND (n.proargnames, n.proargmodes, n.proallargtypes)
                         IS NOT DISTINCT FROM (p.proargnames, p.proargmodes, p.proallargtypes))
     LOOP

@@ -1,28 +1,28 @@
 -- Footprints as PostGIS geometry. Same names as in 010_spatial_core.sql.
 
-CREATE OR REPLACE FUNCTION dcsh._footprint_type() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.footprint_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '@postgis@.geometry(Polygon, 4326)';
 
-CREATE OR REPLACE FUNCTION dcsh._area_predicate(area dcsh.area) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.area_predicate(area dcsh.area) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
     SET search_path FROM CURRENT
     RETURN format('@postgis@.ST_Intersects(c.geom, %L::@postgis@.geometry)', area);
 
-CREATE OR REPLACE FUNCTION dcsh._index_operator() RETURNS regoperator
+CREATE OR REPLACE FUNCTION dcsh_private.index_operator() RETURNS regoperator
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path FROM CURRENT
     RETURN '@postgis@.&&(@postgis@.geometry,@postgis@.geometry)'::regoperator;
 
-CREATE OR REPLACE FUNCTION dcsh._plain_type() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.plain_type() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '@postgis@.geometry';
 
-CREATE OR REPLACE FUNCTION dcsh._bounds_operator() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.bounds_operator() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN 'OPERATOR(@postgis@.&&)';
 
-CREATE OR REPLACE FUNCTION dcsh._to_lonlat(area dcsh.area) RETURNS dcsh.area
+CREATE OR REPLACE FUNCTION dcsh_private.to_lonlat(area dcsh.area) RETURNS dcsh.area
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path FROM CURRENT
 AS $$
@@ -37,7 +37,7 @@ BEGIN
         RAISE EXCEPTION 'the area is empty'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL searches everywhere';
     END IF;
-    PERFORM dcsh._check_degrees(
+    PERFORM dcsh_private.check_degrees(
         @postgis@.ST_XMin(place::@postgis@.box3d), @postgis@.ST_YMin(place::@postgis@.box3d),
         @postgis@.ST_XMax(place::@postgis@.box3d), @postgis@.ST_YMax(place::@postgis@.box3d));
     IF NOT @postgis@.ST_IsValid(place) THEN
@@ -48,35 +48,35 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION dcsh._point(lon double precision, lat double precision)
+CREATE OR REPLACE FUNCTION dcsh_private.point(lon double precision, lat double precision)
     RETURNS dcsh.area
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN @postgis@.ST_SetSRID(@postgis@.ST_MakePoint(lon, lat), 4326);
 
-CREATE OR REPLACE FUNCTION dcsh._centre_distance(footprint @postgis@.geometry, target dcsh.area)
+CREATE OR REPLACE FUNCTION dcsh_private.centre_distance(footprint @postgis@.geometry, target dcsh.area)
     RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN @postgis@.ST_Distance(@postgis@.ST_Centroid(footprint), target::@postgis@.geometry);
 
-CREATE OR REPLACE FUNCTION dcsh._bounds(footprint @postgis@.geometry) RETURNS double precision[]
+CREATE OR REPLACE FUNCTION dcsh_private.bounds(footprint @postgis@.geometry) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY[
         @postgis@.ST_XMin(footprint::@postgis@.box3d), @postgis@.ST_YMin(footprint::@postgis@.box3d),
         @postgis@.ST_XMax(footprint::@postgis@.box3d), @postgis@.ST_YMax(footprint::@postgis@.box3d)];
 
-CREATE OR REPLACE FUNCTION dcsh._rectangle(
+CREATE OR REPLACE FUNCTION dcsh_private.rectangle(
     west double precision, south double precision, east double precision, north double precision
 ) RETURNS @postgis@.geometry
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN @postgis@.ST_MakeEnvelope(west, south, east, north, 4326);
 
-COMMENT ON FUNCTION dcsh._footprint_type IS 'Type of the footprint column';
-COMMENT ON FUNCTION dcsh._area_predicate IS 'Predicate that footprint c.geom intersects an area, which it has as an exact literal';
-COMMENT ON FUNCTION dcsh._index_operator IS 'Operator of the index on footprints that is true wherever dcsh._area_predicate is';
-COMMENT ON FUNCTION dcsh._plain_type IS 'Type of footprints and areas without type modifier';
-COMMENT ON FUNCTION dcsh._bounds_operator IS 'Operator that is true where the bounding boxes of two footprints intersect';
-COMMENT ON FUNCTION dcsh._to_lonlat IS 'The area in EPSG:4326, or an error if it is empty, invalid or out of range; an area without SRID is assumed to be in EPSG:4326';
-COMMENT ON FUNCTION dcsh._point IS 'A longitude and latitude as an area';
-COMMENT ON FUNCTION dcsh._centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
-COMMENT ON FUNCTION dcsh._bounds IS 'West, south, east and north of a footprint';
-COMMENT ON FUNCTION dcsh._rectangle IS 'A footprint from its west, south, east and north';
+COMMENT ON FUNCTION dcsh_private.footprint_type IS 'Type of the footprint column';
+COMMENT ON FUNCTION dcsh_private.area_predicate IS 'Predicate that footprint c.geom intersects an area, which it has as an exact literal';
+COMMENT ON FUNCTION dcsh_private.index_operator IS 'Operator of the index on footprints that is true wherever dcsh_private.area_predicate is';
+COMMENT ON FUNCTION dcsh_private.plain_type IS 'Type of footprints and areas without type modifier';
+COMMENT ON FUNCTION dcsh_private.bounds_operator IS 'Operator that is true where the bounding boxes of two footprints intersect';
+COMMENT ON FUNCTION dcsh_private.to_lonlat IS 'The area in EPSG:4326, or an error if it is empty, invalid or out of range; an area without SRID is assumed to be in EPSG:4326';
+COMMENT ON FUNCTION dcsh_private.point IS 'A longitude and latitude as an area';
+COMMENT ON FUNCTION dcsh_private.centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
+COMMENT ON FUNCTION dcsh_private.bounds IS 'West, south, east and north of a footprint';
+COMMENT ON FUNCTION dcsh_private.rectangle IS 'A footprint from its west, south, east and north';

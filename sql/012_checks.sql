@@ -1,6 +1,6 @@
 -- A check that both spatial layers share.
 
-CREATE OR REPLACE FUNCTION dcsh._check_degrees(
+CREATE OR REPLACE FUNCTION dcsh_private.check_degrees(
     west double precision, south double precision, east double precision, north double precision
 ) RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -18,4 +18,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_degrees IS 'An error if bounds are not finite or lie outside the range of longitude and latitude';
+COMMENT ON FUNCTION dcsh_private.check_degrees IS 'An error if bounds are not finite or lie outside the range of longitude and latitude';

@@ -1,13 +1,13 @@
 -- Archives: look up, create and drop them.
 
-CREATE OR REPLACE FUNCTION dcsh._archive(name text) RETURNS dcsh.archive
+CREATE OR REPLACE FUNCTION dcsh_private.archive(name text) RETURNS dcsh.archive
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
     found_archive dcsh.archive;
 BEGIN
-    SELECT a.* INTO found_archive FROM dcsh.archive a WHERE a.name = _archive.name;
+    SELECT a.* INTO found_archive FROM dcsh.archive a WHERE a.name = archive.name;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'archive "%" does not exist', name
             USING ERRCODE = 'undefined_table', HINT = 'SELECT name FROM dcsh.archive lists all';
@@ -15,15 +15,15 @@ BEGIN
     RETURN found_archive;
 END
 $$;
-COMMENT ON FUNCTION dcsh._archive IS 'The archive of that name, or an error if it does not exist';
+COMMENT ON FUNCTION dcsh_private.archive IS 'The archive of that name, or an error if it does not exist';
 
-CREATE OR REPLACE FUNCTION dcsh._bits(archive text) RETURNS integer
+CREATE OR REPLACE FUNCTION dcsh_private.bits(archive text) RETURNS integer
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
-    RETURN (SELECT m.bits FROM dcsh.model m WHERE m.id = (dcsh._archive(archive)).model_id);
-COMMENT ON FUNCTION dcsh._bits IS 'Length of an archive''s codes, or an error if it does not exist';
+    RETURN (SELECT m.bits FROM dcsh.model m WHERE m.id = (dcsh_private.archive(archive)).model_id);
+COMMENT ON FUNCTION dcsh_private.bits IS 'Length of an archive''s codes, or an error if it does not exist';
 
-CREATE OR REPLACE FUNCTION dcsh._create_chips(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.create_chips(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -44,18 +44,18 @@ BEGIN
         CREATE INDEX ON dcsh.%1$I USING gist (geom);
         CREATE INDEX ON dcsh.%1$I (acquired);
         CREATE INDEX ON dcsh.%1$I (scene_id);
-    $ddl$, archive, dcsh._footprint_type(), dcsh._bits(archive));
-    PERFORM dcsh._comment_chips(archive);
+    $ddl$, archive, dcsh_private.footprint_type(), dcsh_private.bits(archive));
+    PERFORM dcsh_private.comment_chips(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._create_chips IS 'Create the empty table for the chips of an archive, with indexes and comments';
+COMMENT ON FUNCTION dcsh_private.create_chips IS 'Create the empty table for the chips of an archive, with indexes and comments';
 
-CREATE OR REPLACE FUNCTION dcsh._comment_chips(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.comment_chips(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     used dcsh.model;
 BEGIN
     SELECT m.* INTO STRICT used FROM dcsh.model m WHERE m.id = target.model_id;
@@ -76,9 +76,9 @@ BEGIN
                used.name, used.method, used.bits, archive));
 END
 $$;
-COMMENT ON FUNCTION dcsh._comment_chips IS 'Comment the table of an archive and its columns';
+COMMENT ON FUNCTION dcsh_private.comment_chips IS 'Comment the table of an archive and its columns';
 
-CREATE OR REPLACE FUNCTION dcsh._check_archive_name(name text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.check_archive_name(name text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -90,9 +90,9 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_archive_name IS 'An error if an archive cannot have that name';
+COMMENT ON FUNCTION dcsh_private.check_archive_name IS 'An error if an archive cannot have that name';
 
-CREATE OR REPLACE FUNCTION dcsh._check_archive_name_is_free(name text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.check_archive_name_is_free(name text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -101,7 +101,7 @@ BEGIN
         OR to_regclass(format('dcsh.%I', name || '_layer')) IS NOT NULL
         OR to_regtype(format('dcsh.%I', name)) IS NOT NULL
         OR EXISTS (SELECT FROM pg_proc
-                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = _check_archive_name_is_free.name)
+                   WHERE pronamespace = 'dcsh'::regnamespace AND proname = check_archive_name_is_free.name)
     THEN
         RAISE EXCEPTION 'an archive cannot be named "%"', name
             USING ERRCODE = 'reserved_name',
@@ -109,7 +109,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_archive_name_is_free IS 'An error if something other than an archive has that name, or that of its layer';
+COMMENT ON FUNCTION dcsh_private.check_archive_name_is_free IS 'An error if something other than an archive has that name, or that of its layer';
 
 CREATE OR REPLACE FUNCTION dcsh.create_archive(name text, model_sha256 text, reading jsonb)
     RETURNS bigint
@@ -120,7 +120,7 @@ DECLARE
     used dcsh.model;
     new_id bigint;
 BEGIN
-    PERFORM dcsh._check_archive_name(name);
+    PERFORM dcsh_private.check_archive_name(name);
     SELECT m.* INTO used FROM dcsh.model m WHERE m.sha256 = model_sha256;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
@@ -135,9 +135,9 @@ BEGIN
     IF new_id IS NULL THEN
         RAISE EXCEPTION 'archive "%" already exists', name USING ERRCODE = 'duplicate_table';
     END IF;
-    PERFORM dcsh._check_archive_name_is_free(name);
-    PERFORM dcsh._create_chips(name);
-    PERFORM dcsh._create_layer(name);
+    PERFORM dcsh_private.check_archive_name_is_free(name);
+    PERFORM dcsh_private.create_chips(name);
+    PERFORM dcsh_private.create_layer(name);
     RETURN new_id;
 END
 $$;
@@ -148,7 +148,7 @@ CREATE OR REPLACE FUNCTION dcsh.drop_archive(name text) RETURNS void
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(name);
+    target dcsh.archive := dcsh_private.archive(name);
 BEGIN
     -- Another session may drop it first, and a third one create another of that name.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
@@ -158,13 +158,13 @@ BEGIN
     END IF;
     PERFORM dcsh.drop_pgstac_view(name);
     DELETE FROM dcsh.archive a WHERE a.id = target.id;
-    PERFORM dcsh._drop_layer(name);
+    PERFORM dcsh_private.drop_layer(name);
     EXECUTE format('DROP TABLE dcsh.%I', name);
 END
 $$;
 COMMENT ON FUNCTION dcsh.drop_archive IS 'Drop an archive with its chips, scenes and errors; its model stays';
 
-CREATE OR REPLACE FUNCTION dcsh._drop_empty_archive(archive_id bigint) RETURNS boolean
+CREATE OR REPLACE FUNCTION dcsh_private.drop_empty_archive(archive_id bigint) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -179,4 +179,4 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION dcsh._drop_empty_archive IS 'Drop the archive of that id if it has no scene; false if it has one or no longer exists';
+COMMENT ON FUNCTION dcsh_private.drop_empty_archive IS 'Drop the archive of that id if it has no scene; false if it has one or no longer exists';

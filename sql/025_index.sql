@@ -1,13 +1,13 @@
 -- The index on the codes of an archive: access method hamming, of extension dcsh_hamming.
 
-CREATE OR REPLACE FUNCTION dcsh._has_hamming() RETURNS boolean
+CREATE OR REPLACE FUNCTION dcsh_private.has_hamming() RETURNS boolean
     LANGUAGE sql STABLE
     RETURN EXISTS (SELECT FROM pg_am WHERE amname = 'hamming');
-COMMENT ON FUNCTION dcsh._has_hamming IS 'Whether this database has the access method hamming';
+COMMENT ON FUNCTION dcsh_private.has_hamming IS 'Whether this database has the access method hamming';
 
 -- The functions of the extension take arguments of any type, so a function that another role creates in
 -- its schema could match a call better.
-CREATE OR REPLACE FUNCTION dcsh._hamming_function(name text) RETURNS regproc
+CREATE OR REPLACE FUNCTION dcsh_private.hamming_function(name text) RETURNS regproc
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -17,12 +17,12 @@ AS $$
             AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
         JOIN pg_proc p ON p.oid = d.objid
     WHERE e.extname = 'dcsh_hamming' AND p.proname = name
-        AND NOT dcsh._is_shared(p.pronamespace)
+        AND NOT dcsh_private.is_shared(p.pronamespace)
         AND has_schema_privilege(p.pronamespace, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
 $$;
-COMMENT ON FUNCTION dcsh._hamming_function IS 'A function of extension dcsh_hamming; NULL if it has none of that name, if the caller may not execute it, or if other roles may create objects in its schema';
+COMMENT ON FUNCTION dcsh_private.hamming_function IS 'A function of extension dcsh_hamming; NULL if it has none of that name, if the caller may not execute it, or if other roles may create objects in its schema';
 
-CREATE OR REPLACE FUNCTION dcsh._ordering_indexes(archive text)
+CREATE OR REPLACE FUNCTION dcsh_private.ordering_indexes(archive text)
     RETURNS TABLE (index regclass, method name, is_valid boolean, is_whole boolean)
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
@@ -37,23 +37,23 @@ AS $$
                         AND o.amopopr = '@vector@.<~>(bit,bit)'::regoperator)
     ORDER BY i.indexrelid
 $$;
-COMMENT ON FUNCTION dcsh._ordering_indexes IS 'The indexes of an archive that PostgreSQL can read in order of Hamming distance, exact or approximate; is_whole if they hold the codes of all chips';
+COMMENT ON FUNCTION dcsh_private.ordering_indexes IS 'The indexes of an archive that PostgreSQL can read in order of Hamming distance, exact or approximate; is_whole if they hold the codes of all chips';
 
 -- The planner could choose an approximate index for the same operator (hnsw, ivfflat) instead, so beside
 -- one of these no index is used. pg_get_indexdef is NULL for an index that was dropped after the snapshot
 -- was taken: the planner no longer sees it, and may see an approximate one that replaced it.
-CREATE OR REPLACE FUNCTION dcsh._code_index(archive text) RETURNS regclass
+CREATE OR REPLACE FUNCTION dcsh_private.code_index(archive text) RETURNS regclass
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
     SELECT CASE WHEN bool_and(o.method = 'hamming' AND pg_get_indexdef(o.index) IS NOT NULL)
         THEN min(o.index) FILTER (WHERE o.is_whole)::regclass END
-    FROM dcsh._ordering_indexes(archive) o
+    FROM dcsh_private.ordering_indexes(archive) o
     WHERE o.is_valid
 $$;
-COMMENT ON FUNCTION dcsh._code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
+COMMENT ON FUNCTION dcsh_private.code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
 
-CREATE OR REPLACE FUNCTION dcsh._hamming_indexes(archive text) RETURNS SETOF pg_index
+CREATE OR REPLACE FUNCTION dcsh_private.hamming_indexes(archive text) RETURNS SETOF pg_index
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -63,9 +63,9 @@ AS $$
         AND i.indpred IS NULL AND i.indexprs IS NULL
     ORDER BY i.indisvalid DESC, i.indexrelid
 $$;
-COMMENT ON FUNCTION dcsh._hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, valid or left by a failed CREATE INDEX CONCURRENTLY';
+COMMENT ON FUNCTION dcsh_private.hamming_indexes IS 'The indexes of access method hamming on all codes of an archive, valid or left by a failed CREATE INDEX CONCURRENTLY';
 
-CREATE OR REPLACE FUNCTION dcsh._stale_indexes()
+CREATE OR REPLACE FUNCTION dcsh_private.stale_indexes()
     RETURNS TABLE (index regclass, page_format bigint, supported bigint)
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -97,22 +97,22 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION dcsh._stale_indexes IS 'The indexes in schema dcsh whose page format the installed dcsh_hamming refuses (page_format is NULL if the metapage is damaged), and the format that it reads; only of tables that the caller may read';
+COMMENT ON FUNCTION dcsh_private.stale_indexes IS 'The indexes in schema dcsh whose page format the installed dcsh_hamming refuses (page_format is NULL if the metapage is damaged), and the format that it reads; only of tables that the caller may read';
 
 CREATE OR REPLACE FUNCTION dcsh.create_code_index(archive text) RETURNS regclass
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     made pg_index;
 BEGIN
-    IF NOT dcsh._has_hamming() THEN
+    IF NOT dcsh_private.has_hamming() THEN
         RAISE EXCEPTION 'this database has no access method "hamming"'
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'install it on the server with ''dcsh-pg native install'', then run ''dcsh-pg db upgrade''; searches are exact without it, and slower';
     END IF;
-    SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+    SELECT * INTO made FROM dcsh_private.hamming_indexes(archive) LIMIT 1;
     IF (NOT FOUND OR NOT made.indisvalid) AND NOT pg_has_role(
         (SELECT relowner FROM pg_class WHERE oid = format('dcsh.%I', archive)::regclass), 'USAGE')
     THEN
@@ -122,13 +122,13 @@ BEGIN
     ELSIF made.indexrelid IS NULL THEN
         -- Another session may be creating it.
         PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
-        SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+        SELECT * INTO made FROM dcsh_private.hamming_indexes(archive) LIMIT 1;
         IF NOT FOUND THEN
             EXECUTE format('CREATE INDEX ON dcsh.%I USING hamming (code)', archive);
-            SELECT * INTO made FROM dcsh._hamming_indexes(archive) LIMIT 1;
+            SELECT * INTO made FROM dcsh_private.hamming_indexes(archive) LIMIT 1;
         END IF;
     ELSIF NOT made.indisvalid
-            OR made.indexrelid IN (SELECT s.index FROM dcsh._stale_indexes() s) THEN
+            OR made.indexrelid IN (SELECT s.index FROM dcsh_private.stale_indexes() s) THEN
         EXECUTE format('REINDEX INDEX %s', made.indexrelid::regclass);
     END IF;
     RETURN made.indexrelid;
@@ -141,10 +141,10 @@ CREATE OR REPLACE FUNCTION dcsh.drop_code_index(archive text) RETURNS boolean
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     made pg_index;
 BEGIN
-    FOR made IN SELECT * FROM dcsh._hamming_indexes(archive) LOOP
+    FOR made IN SELECT * FROM dcsh_private.hamming_indexes(archive) LOOP
         EXECUTE format('DROP INDEX %s', made.indexrelid::regclass);
     END LOOP;
     RETURN FOUND;

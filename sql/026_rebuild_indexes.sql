@@ -4,7 +4,7 @@ DO $$
 DECLARE
     stale regclass;
 BEGIN
-    FOR stale IN SELECT s.index FROM dcsh._stale_indexes() s LOOP
+    FOR stale IN SELECT s.index FROM dcsh_private.stale_indexes() s LOOP
         EXECUTE format('REINDEX INDEX %s', stale);
     END LOOP;
 END

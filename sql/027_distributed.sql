@@ -1,7 +1,7 @@
 -- An archive on a Citus cluster: its table is distributed by id. Models, archives and scenes stay
 -- local tables of the coordinator.
 
-CREATE OR REPLACE FUNCTION dcsh._is_distributed(archive text) RETURNS boolean
+CREATE OR REPLACE FUNCTION dcsh_private.is_distributed(archive text) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -15,14 +15,14 @@ BEGIN
     RETURN distributed;
 END
 $$;
-COMMENT ON FUNCTION dcsh._is_distributed IS 'Whether an archive is distributed over the workers of a Citus cluster';
+COMMENT ON FUNCTION dcsh_private.is_distributed IS 'Whether an archive is distributed over the workers of a Citus cluster';
 
-CREATE OR REPLACE FUNCTION dcsh._lock_to_move(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.lock_to_move(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     IF to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
         RAISE EXCEPTION 'this database has no extension "citus"'
@@ -30,15 +30,15 @@ BEGIN
                   HINT = 'connect to the coordinator of a Citus cluster, or run CREATE EXTENSION citus as superuser';
     END IF;
     -- Blocks loads: end_load takes the same two locks in this order.
-    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
+    LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
 END
 $$;
-COMMENT ON FUNCTION dcsh._lock_to_move IS 'Lock an archive against loads while its table is distributed or undistributed; an error without Citus';
+COMMENT ON FUNCTION dcsh_private.lock_to_move IS 'Lock an archive against loads while its table is distributed or undistributed; an error without Citus';
 
 -- Between the phases of a commit its chips are not visible on a worker, and a session that deletes or moves
 -- chips would skip them. dcsh.scene, which is local, has their number.
-CREATE OR REPLACE FUNCTION dcsh._check_settled(archive text, scenes bigint[]) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.check_settled(archive text, scenes bigint[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -46,7 +46,7 @@ DECLARE
     visible bigint;
     is_pending boolean;
 BEGIN
-    IF cardinality(scenes) = 0 OR NOT dcsh._is_distributed(archive) THEN
+    IF cardinality(scenes) = 0 OR NOT dcsh_private.is_distributed(archive) THEN
         RETURN;
     END IF;
     EXECUTE format('SELECT count(*) FROM dcsh.%I WHERE scene_id = ANY ($1)', archive)
@@ -68,7 +68,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_settled IS 'An error if chips of scenes of a distributed archive are not visible because a worker has prepared their commit and not finished it';
+COMMENT ON FUNCTION dcsh_private.check_settled IS 'An error if chips of scenes of a distributed archive are not visible because a worker has prepared their commit and not finished it';
 
 CREATE OR REPLACE FUNCTION dcsh.distribute_archive(archive text, shards integer DEFAULT NULL)
     RETURNS integer
@@ -81,12 +81,12 @@ DECLARE
     workers integer;
     made integer;
 BEGIN
-    PERFORM dcsh._lock_to_move(archive);
+    PERFORM dcsh_private.lock_to_move(archive);
     IF shards < 1 OR shards > 64000 THEN
         RAISE EXCEPTION 'shards must be from 1 to 64000, not %', shards
             USING ERRCODE = 'invalid_parameter_value', HINT = 'omit it for one shard per worker';
     END IF;
-    IF NOT dcsh._is_distributed(archive) THEN
+    IF NOT dcsh_private.is_distributed(archive) THEN
         EXECUTE 'SELECT count(*) FROM pg_catalog.pg_dist_node
                  WHERE isactive AND shouldhaveshards AND noderole = ''primary''' INTO workers;
         IF EXISTS (SELECT FROM pg_class
@@ -130,11 +130,11 @@ DECLARE
     granted text[];
     statement text;
 BEGIN
-    PERFORM dcsh._lock_to_move(archive);
-    IF NOT dcsh._is_distributed(archive) THEN
+    PERFORM dcsh_private.lock_to_move(archive);
+    IF NOT dcsh_private.is_distributed(archive) THEN
         RETURN false;
     END IF;
-    PERFORM dcsh._check_settled(archive, ARRAY(
+    PERFORM dcsh_private.check_settled(archive, ARRAY(
         SELECT s.id FROM dcsh.scene s JOIN dcsh.archive a ON a.id = s.archive_id
         WHERE a.name = archive));
     granted := ARRAY(
@@ -145,8 +145,8 @@ BEGIN
         WHERE g.grantee <> r.relowner
             AND (r.oid = chips::regclass OR r.oid = to_regclass(format('dcsh.%I', archive || '_layer'))));
     EXECUTE 'SELECT pg_catalog.undistribute_table($1)' USING chips::regclass;
-    PERFORM dcsh._comment_chips(archive);
-    PERFORM dcsh._create_layer(archive);
+    PERFORM dcsh_private.comment_chips(archive);
+    PERFORM dcsh_private.create_layer(archive);
     FOREACH statement IN ARRAY granted LOOP
         EXECUTE statement;
     END LOOP;

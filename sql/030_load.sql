@@ -31,7 +31,7 @@ BEGIN
             code bit varying,
             geom %s
         ) ON COMMIT DROP
-    $ddl$, dcsh._footprint_type());
+    $ddl$, dcsh_private.footprint_type());
     TRUNCATE pg_temp.dcsh_batch_scene, pg_temp.dcsh_batch_chip;
 END
 $$;
@@ -39,7 +39,7 @@ COMMENT ON FUNCTION dcsh.begin_load IS 'Create the empty temporary tables dcsh_b
 
 -- Codes of one model must never enter an archive of another, so a load names the archive and the model
 -- that it hashed for: another archive may have the name by now.
-CREATE OR REPLACE FUNCTION dcsh._lock_for_load(archive text, archive_id bigint, model_sha256 text)
+CREATE OR REPLACE FUNCTION dcsh_private.lock_for_load(archive text, archive_id bigint, model_sha256 text)
     RETURNS dcsh.archive
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -59,7 +59,7 @@ BEGIN
     RETURN target;
 END
 $$;
-COMMENT ON FUNCTION dcsh._lock_for_load IS 'Lock the archive that a load is for until the end of the transaction; an error if the name belongs to another archive or model';
+COMMENT ON FUNCTION dcsh_private.lock_for_load IS 'Lock the archive that a load is for until the end of the transaction; an error if the name belongs to another archive or model';
 
 CREATE OR REPLACE FUNCTION dcsh.end_load(
     archive text, archive_id bigint, model_sha256 text, OUT scenes bigint, OUT chips bigint
@@ -72,8 +72,8 @@ DECLARE
 BEGIN
     -- One load at a time: all archives share the scene ids. Any role could hold an advisory lock; locking
     -- a table in this mode requires a right to write to it.
-    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
-    target := dcsh._lock_for_load(archive, archive_id, model_sha256);
+    LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
+    target := dcsh_private.lock_for_load(archive, archive_id, model_sha256);
 
     -- Scenes that another load has stored meanwhile are left unchanged.
     DELETE FROM pg_temp.dcsh_batch_scene b USING dcsh.scene s
@@ -82,7 +82,7 @@ BEGIN
     -- A known URI with new content keeps its scene id and gets new chips.
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.uri = b.uri;
-    PERFORM dcsh._check_settled(
+    PERFORM dcsh_private.check_settled(
         archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NOT NULL));
     EXECUTE format('DELETE FROM dcsh.%I WHERE scene_id = ANY ($1)', archive)
         USING ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NOT NULL);
@@ -134,12 +134,12 @@ DECLARE
     renamed bigint;
     is_redated boolean;
 BEGIN
-    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
-    target := dcsh._lock_for_load(archive, archive_id, model_sha256);
+    LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
+    target := dcsh_private.lock_for_load(archive, archive_id, model_sha256);
     UPDATE pg_temp.dcsh_batch_scene b SET id = s.id FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.content_hash = b.content_hash;
     DELETE FROM pg_temp.dcsh_batch_scene b WHERE b.id IS NULL;
-    PERFORM dcsh._check_settled(archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b));
+    PERFORM dcsh_private.check_settled(archive, ARRAY(SELECT b.id FROM pg_temp.dcsh_batch_scene b));
 
     -- A file that now has the content of another scene no longer has its own.
     PERFORM dcsh.remove_scene(archive, s.uri)

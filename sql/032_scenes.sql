@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION dcsh.scenes(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     RETURN QUERY EXECUTE format($query$
         SELECT s.* FROM dcsh.scene s
@@ -19,7 +19,7 @@ BEGIN
         ORDER BY s.id
     $query$, CASE WHEN area IS NULL THEN 'true' ELSE
         format('s.id IN (SELECT c.scene_id FROM dcsh.%I c WHERE %s)', archive,
-               dcsh._area_predicate(dcsh._to_lonlat(area))) END)
+               dcsh_private.area_predicate(dcsh_private.to_lonlat(area))) END)
         USING target.id, since, until, scenes;
 END
 $$;
@@ -32,12 +32,12 @@ CREATE OR REPLACE FUNCTION dcsh.remove_scenes(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     gone bigint[];
 BEGIN
     -- Like a load, lock chips before scenes: otherwise the two could deadlock.
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
-    PERFORM dcsh._check_settled(archive, ARRAY(
+    PERFORM dcsh_private.check_settled(archive, ARRAY(
         SELECT s.id FROM dcsh.scene s WHERE s.archive_id = target.id AND s.id = ANY (ids)));
     WITH removed AS (
         DELETE FROM dcsh.scene s WHERE s.archive_id = target.id AND s.id = ANY (ids) RETURNING s.id
@@ -54,7 +54,7 @@ CREATE OR REPLACE FUNCTION dcsh.remove_scene(archive text, uri text) RETURNS big
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     removed record;
 BEGIN
     SELECT r.* INTO removed FROM dcsh.remove_scenes(archive, ARRAY(
@@ -72,17 +72,17 @@ CREATE OR REPLACE FUNCTION dcsh.relocate_scenes(archive text, old text, new text
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     taken text;
     moved bigint;
 BEGIN
     -- Blocks loads: end_load takes the same two locks in this order.
-    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
+    LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
     PERFORM FROM dcsh.archive a WHERE a.id = target.id FOR UPDATE;
     SELECT min(there.uri) INTO taken
     FROM dcsh.relocated_scenes(archive, old, new) r
         JOIN dcsh.scene there ON there.archive_id = target.id AND there.uri = r.uri
-    WHERE NOT dcsh._is_below(there.uri, old);
+    WHERE NOT dcsh_private.is_below(there.uri, old);
     IF taken IS NOT NULL THEN
         RAISE EXCEPTION 'archive "%" already has another scene "%"', archive, taken
             USING ERRCODE = 'invalid_parameter_value',
@@ -98,11 +98,11 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.relocate_scenes IS 'Replace old by new in the addresses of an archive''s scenes that are old or lie below it; returns the number of scenes. An error if another scene has one of the new addresses';
 
-CREATE OR REPLACE FUNCTION dcsh._is_below(uri text, folder text) RETURNS boolean
+CREATE OR REPLACE FUNCTION dcsh_private.is_below(uri text, folder text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path FROM CURRENT
     RETURN uri = folder OR uri ^@ (folder || '/');
-COMMENT ON FUNCTION dcsh._is_below IS 'Whether an address is that of a folder or lies below it';
+COMMENT ON FUNCTION dcsh_private.is_below IS 'Whether an address is that of a folder or lies below it';
 
 CREATE OR REPLACE FUNCTION dcsh.relocated_scenes(archive text, old text, new text, OUT id bigint, OUT former text, OUT uri text)
     RETURNS SETOF record
@@ -110,17 +110,17 @@ CREATE OR REPLACE FUNCTION dcsh.relocated_scenes(archive text, old text, new tex
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     RETURN QUERY
         SELECT s.id, s.uri, new || substr(s.uri, length(old) + 1)
-        FROM dcsh.scene s WHERE s.archive_id = target.id AND dcsh._is_below(s.uri, old)
+        FROM dcsh.scene s WHERE s.archive_id = target.id AND dcsh_private.is_below(s.uri, old)
         ORDER BY s.id;
 END
 $$;
 COMMENT ON FUNCTION dcsh.relocated_scenes IS 'The scenes that relocate_scenes changes, by id, with their addresses before and after';
 
-CREATE OR REPLACE FUNCTION dcsh._require_owner(archive text, action text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.require_owner(archive text, action text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -136,7 +136,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._require_owner IS 'An error unless the caller owns an archive';
+COMMENT ON FUNCTION dcsh_private.require_owner IS 'An error unless the caller owns an archive';
 
 -- The layer and the view of pgstac items keep their privileges, and what depends on them.
 CREATE OR REPLACE FUNCTION dcsh.rename_archive(name text, new_name text) RETURNS void
@@ -144,19 +144,19 @@ CREATE OR REPLACE FUNCTION dcsh.rename_archive(name text, new_name text) RETURNS
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(name);
+    target dcsh.archive := dcsh_private.archive(name);
     has_items boolean;
     index name;
 BEGIN
-    PERFORM dcsh._require_owner(name, 'rename it');
-    PERFORM dcsh._check_archive_name(new_name);
-    LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE;
+    PERFORM dcsh_private.require_owner(name, 'rename it');
+    PERFORM dcsh_private.check_archive_name(new_name);
+    LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
     BEGIN
         UPDATE dcsh.archive a SET name = new_name WHERE a.id = target.id;
     EXCEPTION WHEN unique_violation THEN
         RAISE EXCEPTION 'archive "%" already exists', new_name USING ERRCODE = 'duplicate_table';
     END;
-    PERFORM dcsh._check_archive_name_is_free(new_name);
+    PERFORM dcsh_private.check_archive_name_is_free(new_name);
     has_items := EXISTS (
         SELECT FROM pg_class v
         WHERE v.oid = to_regclass(format('dcsh.%I', name || '_items')) AND v.relkind = 'v'
@@ -177,8 +177,8 @@ BEGIN
     LOOP
         EXECUTE format('ALTER INDEX dcsh.%I RENAME TO %I', index, new_name || substr(index, length(name) + 1));
     END LOOP;
-    PERFORM dcsh._comment_chips(new_name);
-    PERFORM dcsh._create_layer(new_name);
+    PERFORM dcsh_private.comment_chips(new_name);
+    PERFORM dcsh_private.create_layer(new_name);
 END
 $$;
 COMMENT ON FUNCTION dcsh.rename_archive IS 'Rename an archive with its table, layer and indexes; privileges and views of users stay';

@@ -40,7 +40,7 @@ BEGIN
     WHERE n.nspname = parts[1] AND c.relname = parts[2] AND c.relkind IN ('r', 'v', 'm', 'f', 'p');
     IF target IS NULL THEN
         RAISE EXCEPTION 'table "%" does not exist', table_name
-            USING ERRCODE = 'undefined_table', HINT = dcsh._tables_of(parts[1]);
+            USING ERRCODE = 'undefined_table', HINT = dcsh_private.tables_of(parts[1]);
     END IF;
     IF NOT has_any_column_privilege(target, 'SELECT') THEN
         RAISE EXCEPTION 'permission denied for table "%"', table_name
@@ -94,7 +94,7 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.source_rows IS 'The rows of a table that lists images, by location: location, footprint and its CRS, time as ISO 8601, all other columns';
 
-CREATE OR REPLACE FUNCTION dcsh._tables_of(schema_name text) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.tables_of(schema_name text) RETURNS text
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -105,4 +105,4 @@ AS $$
     WHERE n.nspname = schema_name AND c.relkind IN ('r', 'v', 'm', 'f', 'p')
         AND has_schema_privilege(n.oid, 'USAGE')
 $$;
-COMMENT ON FUNCTION dcsh._tables_of IS 'A hint that lists the tables of a schema';
+COMMENT ON FUNCTION dcsh_private.tables_of IS 'A hint that lists the tables of a schema';

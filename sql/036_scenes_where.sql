@@ -1,7 +1,7 @@
 -- Scenes by their properties: a filter in CQL2-JSON becomes a condition on dcsh.scene s. Operators come
 -- from fixed lists, names and values are quoted literals.
 
-CREATE OR REPLACE FUNCTION dcsh._cql2_error(problem text, found jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.cql2_error(problem text, found jsonb) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -11,9 +11,9 @@ BEGIN
               HINT = 'supported are and, or, not, =, <>, <, <=, >, >=, between, in, like, isNull and casei on a property and values: {"op": "<=", "args": [{"property": "gsd"}, 0.5]}';
 END
 $$;
-COMMENT ON FUNCTION dcsh._cql2_error IS 'An error about a part of a CQL2-JSON filter';
+COMMENT ON FUNCTION dcsh_private.cql2_error IS 'An error about a part of a CQL2-JSON filter';
 
-CREATE OR REPLACE FUNCTION dcsh._instant(value text) RETURNS timestamptz
+CREATE OR REPLACE FUNCTION dcsh_private.instant(value text) RETURNS timestamptz
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
     SET timezone = 'UTC'
@@ -27,10 +27,10 @@ EXCEPTION WHEN data_exception THEN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION dcsh._instant IS 'The time that a text in RFC 3339 means, a date at 00:00 UTC; NULL for other text';
+COMMENT ON FUNCTION dcsh_private.instant IS 'The time that a text in RFC 3339 means, a date at 00:00 UTC; NULL for other text';
 
 -- A value of another type, like a missing property, makes the condition NULL, as SQL and CQL2 have it.
-CREATE OR REPLACE FUNCTION dcsh._cql2_comparison(op text, operand jsonb, literal jsonb) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.cql2_comparison(op text, operand jsonb, literal jsonb) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET datestyle = 'ISO'
@@ -45,18 +45,18 @@ DECLARE
     moment text := coalesce(literal ->> 'timestamp', literal ->> 'date');
 BEGIN
     IF jsonb_typeof(property) IS DISTINCT FROM 'string' THEN
-        RETURN dcsh._cql2_error('not a property', operand);
-    ELSIF moment IS NOT NULL AND dcsh._instant(moment) IS NULL THEN
-        RETURN dcsh._cql2_error('not a date or time in RFC 3339', literal);
+        RETURN dcsh_private.cql2_error('not a property', operand);
+    ELSIF moment IS NOT NULL AND dcsh_private.instant(moment) IS NULL THEN
+        RETURN dcsh_private.cql2_error('not a date or time in RFC 3339', literal);
     ELSIF jsonb_typeof(coalesce(folded, literal)) = 'string' THEN
         IF op = 'LIKE' AND length(substring(constant FROM '\\*$')) % 2 = 1 THEN
-            RETURN dcsh._cql2_error('the pattern ends with the escape character', literal);
+            RETURN dcsh_private.cql2_error('the pattern ends with the escape character', literal);
         END IF;
         RETURN format('CASE jsonb_typeof(%s) WHEN ''string'' THEN %s COLLATE "C" %s %L END', json,
                       CASE WHEN folds THEN format('lower(%s)', value) ELSE value END, op,
                       CASE WHEN folded IS NULL THEN constant ELSE lower(constant) END);
     ELSIF op = 'LIKE' OR folds OR folded IS NOT NULL THEN
-        RETURN dcsh._cql2_error('not a string', literal);
+        RETURN dcsh_private.cql2_error('not a string', literal);
     ELSIF jsonb_typeof(literal) = 'number' THEN
         RETURN format('CASE jsonb_typeof(%1$s) WHEN ''number'' THEN (%1$s)::numeric %2$s %3$L::numeric END',
                       json, op, constant);
@@ -64,17 +64,17 @@ BEGIN
         RETURN format('CASE jsonb_typeof(%1$s) WHEN ''boolean'' THEN (%1$s)::boolean %2$s %3$s END',
                       json, op, constant);
     ELSIF literal ->> 'timestamp' IS NOT NULL THEN
-        RETURN format('dcsh._instant(%s) %s %L::timestamptz', value, op, dcsh._instant(moment));
+        RETURN format('dcsh_private.instant(%s) %s %L::timestamptz', value, op, dcsh_private.instant(moment));
     ELSIF moment IS NOT NULL THEN
-        RETURN format('(dcsh._instant(%s) AT TIME ZONE ''UTC'')::date %s %L::date', value, op,
-                      (dcsh._instant(moment) AT TIME ZONE 'UTC')::date);
+        RETURN format('(dcsh_private.instant(%s) AT TIME ZONE ''UTC'')::date %s %L::date', value, op,
+                      (dcsh_private.instant(moment) AT TIME ZONE 'UTC')::date);
     END IF;
-    RETURN dcsh._cql2_error('not a value to compare a property with', literal);
+    RETURN dcsh_private.cql2_error('not a value to compare a property with', literal);
 END
 $$;
-COMMENT ON FUNCTION dcsh._cql2_comparison IS 'Condition that a property of scene s compares with a value; op is an operator of SQL';
+COMMENT ON FUNCTION dcsh_private.cql2_comparison IS 'Condition that a property of scene s compares with a value; op is an operator of SQL';
 
-CREATE OR REPLACE FUNCTION dcsh._cql2_condition(filter jsonb, depth integer DEFAULT 1) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.cql2_condition(filter jsonb, depth integer DEFAULT 1) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -84,16 +84,16 @@ DECLARE
     n integer := jsonb_array_length(args);
 BEGIN
     IF depth > 32 THEN
-        RETURN dcsh._cql2_error('the filter is nested more than 32 levels deep', filter);
+        RETURN dcsh_private.cql2_error('the filter is nested more than 32 levels deep', filter);
     ELSIF jsonb_typeof(filter) = 'boolean' THEN
         RETURN filter::text;
     ELSIF filter -> 'property' IS NOT NULL THEN
-        RETURN dcsh._cql2_comparison('=', filter, 'true');
+        RETURN dcsh_private.cql2_comparison('=', filter, 'true');
     ELSIF op IN ('and', 'or') AND n > 0 THEN
-        RETURN (SELECT string_agg(format('(%s)', dcsh._cql2_condition(a.arg, depth + 1)), ' ' || op || ' ' ORDER BY a.place)
+        RETURN (SELECT string_agg(format('(%s)', dcsh_private.cql2_condition(a.arg, depth + 1)), ' ' || op || ' ' ORDER BY a.place)
                 FROM jsonb_array_elements(args) WITH ORDINALITY a(arg, place));
     ELSIF op = 'not' AND n = 1 THEN
-        RETURN format('NOT (%s)', dcsh._cql2_condition(args -> 0, depth + 1));
+        RETURN format('NOT (%s)', dcsh_private.cql2_condition(args -> 0, depth + 1));
     ELSIF op = 'isNull' AND n = 1 AND jsonb_typeof(args #> '{0,property}') = 'string' THEN
         RETURN format('coalesce(jsonb_typeof(s.properties -> %L), ''null'') = ''null''', args #>> '{0,property}');
     ELSIF op IN ('=', '<>', '<', '<=', '>', '>=') AND n = 2 THEN
@@ -101,31 +101,31 @@ BEGIN
             args := jsonb_build_array(args -> 1, args -> 0);
             op := CASE WHEN op ~ '^[<>]=?$' THEN translate(op, '<>', '><') ELSE op END;
         END IF;
-        RETURN dcsh._cql2_comparison(op, args -> 0, args -> 1);
+        RETURN dcsh_private.cql2_comparison(op, args -> 0, args -> 1);
     ELSIF op = 'like' AND n = 2 THEN
-        RETURN dcsh._cql2_comparison('LIKE', args -> 0, args -> 1);
+        RETURN dcsh_private.cql2_comparison('LIKE', args -> 0, args -> 1);
     ELSIF op = 'between' AND n = 3 THEN
-        RETURN dcsh._cql2_comparison('>=', args -> 0, args -> 1) || ' AND '
-            || dcsh._cql2_comparison('<=', args -> 0, args -> 2);
+        RETURN dcsh_private.cql2_comparison('>=', args -> 0, args -> 1) || ' AND '
+            || dcsh_private.cql2_comparison('<=', args -> 0, args -> 2);
     ELSIF op = 'in' AND n = 2 AND jsonb_typeof(args -> 1) = 'array' AND args -> 1 <> '[]' THEN
-        RETURN (SELECT string_agg(dcsh._cql2_comparison('=', args -> 0, a.value), ' OR ' ORDER BY a.place)
+        RETURN (SELECT string_agg(dcsh_private.cql2_comparison('=', args -> 0, a.value), ' OR ' ORDER BY a.place)
                 FROM jsonb_array_elements(args -> 1) WITH ORDINALITY a(value, place));
     END IF;
-    RETURN dcsh._cql2_error('not a filter in CQL2-JSON that is supported', filter);
+    RETURN dcsh_private.cql2_error('not a filter in CQL2-JSON that is supported', filter);
 END
 $$;
-COMMENT ON FUNCTION dcsh._cql2_condition IS 'A CQL2-JSON filter as a condition on dcsh.scene s, or an error';
+COMMENT ON FUNCTION dcsh_private.cql2_condition IS 'A CQL2-JSON filter as a condition on dcsh.scene s, or an error';
 
 CREATE OR REPLACE FUNCTION dcsh.scenes_where(archive text, filter jsonb) RETURNS SETOF bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     RETURN QUERY EXECUTE format(
         'SELECT s.id FROM dcsh.scene s WHERE s.archive_id = $1 AND (%s) ORDER BY s.id',
-        dcsh._cql2_condition(filter)) USING target.id;
+        dcsh_private.cql2_condition(filter)) USING target.id;
 END
 $$;
 COMMENT ON FUNCTION dcsh.scenes_where IS 'The scenes of an archive whose properties satisfy a CQL2-JSON filter, by id; pass them to a search as scenes. Numbers compare as numbers, strings by code point, {"timestamp": ...} and {"date": ...} as times in UTC; a missing property or one of another type satisfies no comparison, negated or not';

@@ -1,41 +1,41 @@
 -- What narrows a search, checked once and written as a WHERE clause once.
 
-CREATE OR REPLACE FUNCTION dcsh._checked_filter(
+CREATE OR REPLACE FUNCTION dcsh_private.checked_filter(
     archive text, area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT NULL, max_distance integer DEFAULT NULL,
     scenes bigint[] DEFAULT NULL, other_than bigint[] DEFAULT NULL
-) RETURNS dcsh._filter
+) RETURNS dcsh_private.filter
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    PERFORM dcsh._archive(archive);
+    PERFORM dcsh_private.archive(archive);
     IF max_distance < 0 THEN
         RAISE EXCEPTION 'max_distance must not be negative, not %', max_distance
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = '0 finds only equal codes, NULL allows every distance';
     END IF;
-    RETURN ROW(dcsh._to_lonlat(area), since, until, max_distance, scenes,
-               nullif(array_remove(other_than, NULL), '{}'))::dcsh._filter;
+    RETURN ROW(dcsh_private.to_lonlat(area), since, until, max_distance, scenes,
+               nullif(array_remove(other_than, NULL), '{}'))::dcsh_private.filter;
 END
 $$;
-COMMENT ON FUNCTION dcsh._checked_filter IS 'A filter for an archive, its area in EPSG:4326, or an error if the archive does not exist or a value is invalid';
+COMMENT ON FUNCTION dcsh_private.checked_filter IS 'A filter for an archive, its area in EPSG:4326, or an error if the archive does not exist or a value is invalid';
 
 -- Exact literals, not parameters: Citus sends them to the shards, and each caller numbers its own.
-CREATE OR REPLACE FUNCTION dcsh._where(filter dcsh._filter) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.where_clause(filter dcsh_private.filter) RETURNS text
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
     SET datestyle = 'ISO'
     RETURN concat_ws(' AND ',
         'true',
-        dcsh._area_predicate((filter).area),
+        dcsh_private.area_predicate((filter).area),
         'c.acquired >= ' || quote_literal((filter).since) || '::timestamptz',
         'c.acquired < ' || quote_literal((filter).until) || '::timestamptz',
         'c.scene_id = ANY (' || quote_literal((filter).scenes) || '::bigint[])',
         'c.id <> ALL (' || quote_literal((filter).other_than) || '::bigint[])');
-COMMENT ON FUNCTION dcsh._where IS 'WHERE clause for the chips c that a filter selects; max_distance is left to the search';
+COMMENT ON FUNCTION dcsh_private.where_clause IS 'WHERE clause for the chips c that a filter selects; max_distance is left to the search';
 
-CREATE OR REPLACE FUNCTION dcsh._is_selective(filter dcsh._filter) RETURNS boolean
+CREATE OR REPLACE FUNCTION dcsh_private.is_selective(filter dcsh_private.filter) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     RETURN num_nonnulls((filter).area, (filter).since, (filter).until, (filter).scenes) > 0;
-COMMENT ON FUNCTION dcsh._is_selective IS 'Whether a filter has a predicate that an index on footprints, times or scenes answers';
+COMMENT ON FUNCTION dcsh_private.is_selective IS 'Whether a filter has a predicate that an index on footprints, times or scenes answers';

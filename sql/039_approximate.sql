@@ -13,8 +13,8 @@ AS $$
                coalesce(substring(x.reloptions::text, 'lists=([0-9]+)')::double precision, 100))) END::integer),
            m.found[3]::double precision, m.found[2]::integer, m.found[4]::integer,
            m.found[5]::bigint, m.found[6]::timestamptz
-    FROM dcsh._archive(archive) a
-        CROSS JOIN LATERAL dcsh._ordering_indexes(a.name) o
+    FROM dcsh_private.archive(archive) a
+        CROSS JOIN LATERAL dcsh_private.ordering_indexes(a.name) o
         JOIN pg_class x ON x.oid = o.index
         CROSS JOIN LATERAL (SELECT CASE o.method WHEN 'hnsw' THEN 'hnsw.ef_search'
                                                  ELSE 'ivfflat.probes' END) s(option)
@@ -26,7 +26,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION dcsh.recall IS 'The approximate indexes that searches with exact => false use, the setting they use them with, and the recall last measured with it (''dcsh-pg recall''): the mean share of the k nearest that were found, over so many queries, when the archive had so many rows. No row: such searches are exact';
 
-CREATE OR REPLACE FUNCTION dcsh._store_recall(
+CREATE OR REPLACE FUNCTION dcsh_private.store_recall(
     index regclass, setting integer, recall double precision, k integer, queries integer, rows bigint
 ) RETURNS void
     LANGUAGE plpgsql
@@ -41,10 +41,10 @@ BEGIN
         to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')));
 END
 $$;
-COMMENT ON FUNCTION dcsh._store_recall IS 'Store the measured recall of an approximate index, and the setting that searches use it with, as its comment';
+COMMENT ON FUNCTION dcsh_private.store_recall IS 'Store the measured recall of an approximate index, and the setting that searches use it with, as its comment';
 
 -- STABLE, so that roles that only read may execute it.
-CREATE OR REPLACE FUNCTION dcsh._set_options(names text[], settings text[]) RETURNS text[]
+CREATE OR REPLACE FUNCTION dcsh_private.set_options(names text[], settings text[]) RETURNS text[]
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -58,13 +58,13 @@ BEGIN
     RETURN former;
 END
 $$;
-COMMENT ON FUNCTION dcsh._set_options IS 'Change options of the server for the current transaction; returns their former values';
+COMMENT ON FUNCTION dcsh_private.set_options IS 'Change options of the server for the current transaction; returns their former values';
 
 -- All ties of the last distance that the index finds are ordered by id. The planner may prefer an index
 -- on footprints, times or scenes for a selective filter, or a scan of few chips: then the answer is exact.
 -- An index that finds fewer than k may have missed some, so the answer is then left to the exact search.
-CREATE OR REPLACE FUNCTION dcsh._search_approximately(
-    archive text, code bit, k integer, filter dcsh._filter, effort integer DEFAULT NULL,
+CREATE OR REPLACE FUNCTION dcsh_private.search_approximately(
+    archive text, code bit, k integer, filter dcsh_private.filter, effort integer DEFAULT NULL,
     OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
@@ -73,7 +73,7 @@ CREATE OR REPLACE FUNCTION dcsh._search_approximately(
 AS $$
 DECLARE
     wanted bigint := k::bigint + coalesce(cardinality(filter.other_than), 0);
-    is_filtered boolean := dcsh._is_selective(filter)
+    is_filtered boolean := dcsh_private.is_selective(filter)
         OR row_security_active(format('dcsh.%I', archive));
     names text[];
     settings text[];
@@ -92,7 +92,7 @@ BEGIN
         names := names || ARRAY['hnsw.iterative_scan', 'ivfflat.iterative_scan'];
         settings := settings || ARRAY['strict_order', 'relaxed_order'];
     END IF;
-    settings := dcsh._set_options(names, settings);
+    settings := dcsh_private.set_options(names, settings);
     EXECUTE format($query$
         SELECT array_agg(n.id), array_agg(n.distance)
         FROM (SELECT w.id, w.distance::integer
@@ -103,8 +103,8 @@ BEGIN
                     FETCH FIRST ($2) ROWS WITH TIES) w
               ORDER BY w.distance, w.id
               LIMIT $2) n
-    $query$, archive, dcsh._where(filter)) INTO ids, distances USING code, k;
-    PERFORM dcsh._set_options(names, settings);
+    $query$, archive, dcsh_private.where_clause(filter)) INTO ids, distances USING code, k;
+    PERFORM dcsh_private.set_options(names, settings);
     IF coalesce(cardinality(ids), 0) < k THEN
         ids := NULL;
     ELSIF filter.max_distance IS NOT NULL THEN
@@ -114,4 +114,4 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._search_approximately IS 'The k nearest chips that an approximate index finds, with effort as its ef_search or probes if it is given; NULL if there is no such index, or it finds fewer than k';
+COMMENT ON FUNCTION dcsh_private.search_approximately IS 'The k nearest chips that an approximate index finds, with effort as its ef_search or probes if it is given; NULL if there is no such index, or it finds fewer than k';

@@ -10,7 +10,7 @@ COMMENT ON FUNCTION dcsh.hamming IS 'Hamming distance of two codes of one length
 -- With one the rows come by distance, so all ties of the last one suffice to order them by id.
 -- There max_distance is applied afterwards: a walk that finds fewer than k would read the whole index.
 -- CASE hides the predicate from other indexes, because many chips are known to satisfy it.
-CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, predicate text, indexed boolean)
+CREATE OR REPLACE FUNCTION dcsh_private.nearest_query(archive text, predicate text, indexed boolean)
     RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
@@ -31,13 +31,13 @@ CREATE OR REPLACE FUNCTION dcsh._nearest(archive text, predicate text, indexed b
         ORDER BY distance, c.id
         LIMIT $2
     $scan$ END, archive, predicate);
-COMMENT ON FUNCTION dcsh._nearest IS 'The query for the k chips nearest to a code that satisfy a predicate, by the index on codes or by comparing all';
+COMMENT ON FUNCTION dcsh_private.nearest_query IS 'The query for the k chips nearest to a code that satisfy a predicate, by the index on codes or by comparing all';
 
 -- Where other indexes select few chips: they return the rows, the index on codes finds the nearest of
 -- these, and only those are read. The index on footprints compares bounding boxes, so the predicate
 -- may reject some of them; then more are requested.
-CREATE OR REPLACE FUNCTION dcsh._search_selected(
-    archive text, code_index regclass, code bit, k integer, most integer, filter dcsh._filter,
+CREATE OR REPLACE FUNCTION dcsh_private.search_selected(
+    archive text, code_index regclass, code bit, k integer, most integer, filter dcsh_private.filter,
     OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
@@ -47,7 +47,7 @@ AS $$
 DECLARE
     selections text := concat_ws(', ',
         CASE WHEN filter.area IS NOT NULL
-            THEN format('name ''geom'', %L::regoperator, ($5).area', dcsh._index_operator()) END,
+            THEN format('name ''geom'', %L::regoperator, ($5).area', dcsh_private.index_operator()) END,
         CASE WHEN filter.since IS NOT NULL
             THEN 'name ''acquired'', ''>=(timestamptz,timestamptz)''::regoperator, ($5).since' END,
         CASE WHEN filter.until IS NOT NULL
@@ -60,7 +60,7 @@ BEGIN
     LOOP
         -- NULL also if the index was dropped after the snapshot was taken: then the chips are walked.
         EXECUTE format('SELECT n.tids FROM %s(%s::regclass, $1, $2, $3, $4, %s) n',
-            dcsh._hamming_function('hamming_nearest'), code_index::oid, selections)
+            dcsh_private.hamming_function('hamming_nearest'), code_index::oid, selections)
         INTO near USING code, wanted, filter.max_distance, most, filter;
         IF near IS NULL THEN
             ids := NULL;
@@ -73,16 +73,16 @@ BEGIN
                   WHERE c.ctid = ANY ($3) AND CASE WHEN %s THEN true END
                   ORDER BY distance, c.id
                   LIMIT $2) n
-        $query$, archive, dcsh._where(filter))
+        $query$, archive, dcsh_private.where_clause(filter))
         INTO ids, distances USING code, k, near;
         EXIT WHEN wanted IS NULL OR cardinality(ids) = k OR cardinality(near) < wanted;
         wanted := least(4::bigint * wanted + 16, 2147483647);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION dcsh._search_selected IS 'The k nearest of the chips that a selective filter selects, or NULL if its indexes return more than most rows';
+COMMENT ON FUNCTION dcsh_private.search_selected IS 'The k nearest of the chips that a selective filter selects, or NULL if its indexes return more than most rows';
 
-CREATE OR REPLACE FUNCTION dcsh._k_for_radius(archive text, code bit, radius integer, most bigint)
+CREATE OR REPLACE FUNCTION dcsh_private.k_for_radius(archive text, code bit, radius integer, most bigint)
     RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -103,11 +103,11 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION dcsh._k_for_radius IS 'A k, at most as given, whose k nearest chips include all within a radius; NULL if there is none';
+COMMENT ON FUNCTION dcsh_private.k_for_radius IS 'A k, at most as given, whose k nearest chips include all within a radius; NULL if there is none';
 
 -- undistribute_archive creates a new table of the same name. A query that waited for its lock reads that
 -- table with a snapshot that is older than its rows, and would find none.
-CREATE OR REPLACE FUNCTION dcsh._check_same_table(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.check_same_table(archive text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -118,20 +118,20 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
+COMMENT ON FUNCTION dcsh_private.check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
 
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
-CREATE OR REPLACE FUNCTION dcsh._search(
-    archive text, code bit, k integer, filter dcsh._filter, exact boolean DEFAULT true
+CREATE OR REPLACE FUNCTION dcsh_private.search(
+    archive text, code bit, k integer, filter dcsh_private.filter, exact boolean DEFAULT true
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
 AS $$
 DECLARE
-    bits integer := dcsh._bits(archive);
-    predicate text := dcsh._where(filter);
-    code_index regclass := dcsh._code_index(archive);
+    bits integer := dcsh_private.bits(archive);
+    predicate text := dcsh_private.where_clause(filter);
+    code_index regclass := dcsh_private.code_index(archive);
     chips double precision;
     selected_ids bigint[];
     selected_distances integer[];
@@ -146,35 +146,35 @@ BEGIN
             USING ERRCODE = 'string_data_length_mismatch',
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
-    IF dcsh._is_distributed(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh._search_distributed(archive, code, k, filter);
-        PERFORM dcsh._check_same_table(archive);
+    IF dcsh_private.is_distributed(archive) THEN
+        RETURN QUERY SELECT * FROM dcsh_private.search_distributed(archive, code, k, filter);
+        PERFORM dcsh_private.check_same_table(archive);
         RETURN;
     END IF;
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
-        IF dcsh._is_selective(filter)
+        IF dcsh_private.is_selective(filter)
             AND NOT row_security_active(format('dcsh.%I', archive))
-            AND dcsh._hamming_function('hamming_nearest') IS NOT NULL
+            AND dcsh_private.hamming_function('hamming_nearest') IS NOT NULL
         THEN
             -- To find k in a share of the chips, a walk visits about k/share of them, and the share is
             -- not known in advance. So as many are selected as take the time of the walk that they
             -- would save: about 0.05 us each, against 3 us a step, and as many steps again for the
             -- ties of the last distance.
             SELECT s.ids, s.distances INTO selected_ids, selected_distances
-                FROM dcsh._search_selected(
+                FROM dcsh_private.search_selected(
                     archive, code_index, code, k,
                     least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer,
                     filter) s;
         END IF;
         IF selected_ids IS NULL AND k IS NULL THEN
-            walk_k := dcsh._k_for_radius(
+            walk_k := dcsh_private.k_for_radius(
                 archive, code, filter.max_distance, (100 + chips / 1000)::bigint);
         END IF;
     ELSIF NOT exact AND k IS NOT NULL THEN
         SELECT s.ids, s.distances INTO selected_ids, selected_distances
-            FROM dcsh._search_approximately(archive, code, k, filter) s;
+            FROM dcsh_private.search_approximately(archive, code, k, filter) s;
     END IF;
     near := CASE
         WHEN selected_ids IS NOT NULL THEN 'SELECT s.id, s.distance FROM unnest($4, $5) s(id, distance)'
@@ -186,7 +186,7 @@ BEGIN
                   LIMIT $6) n JOIN dcsh.%1$I c ON c.id = n.id
             WHERE %2$s AND n.distance <= $3
         $query$, archive, predicate)
-        WHEN k IS NOT NULL THEN dcsh._nearest(archive, predicate, code_index IS NOT NULL)
+        WHEN k IS NOT NULL THEN dcsh_private.nearest_query(archive, predicate, code_index IS NOT NULL)
     END;
     IF near IS NULL THEN
         -- All within a distance may be many rows: no join of their ids with the other columns.
@@ -206,13 +206,13 @@ BEGIN
         $query$, archive, near)
         USING code, k, filter.max_distance, selected_ids, selected_distances, walk_k;
     END IF;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance, always exactly';
+COMMENT ON FUNCTION dcsh_private.search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance, always exactly';
 
 -- VOLATILE, because EXPLAIN is not allowed elsewhere.
-CREATE OR REPLACE FUNCTION dcsh._plan(archive text, k integer DEFAULT 10) RETURNS jsonb
+CREATE OR REPLACE FUNCTION dcsh_private.plan(archive text, k integer DEFAULT 10) RETURNS jsonb
     LANGUAGE plpgsql VOLATILE
     SET search_path FROM CURRENT
     SET jit = off
@@ -224,22 +224,22 @@ BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
     IF code IS NULL THEN
         RETURN NULL;
-    ELSIF dcsh._is_distributed(archive) THEN
+    ELSIF dcsh_private.is_distributed(archive) THEN
         -- Citus does not pass parameters to EXPLAIN.
         EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(replace(
-            dcsh._query_of_shards(archive, 'true', true), '$1', format('%L', code)), '$2', k::text)
+            dcsh_private.query_of_shards(archive, 'true', true), '$1', format('%L', code)), '$2', k::text)
         INTO plan;
     ELSE
         EXECUTE 'EXPLAIN (FORMAT JSON) '
-            || dcsh._nearest(archive, 'true', dcsh._code_index(archive) IS NOT NULL)
+            || dcsh_private.nearest_query(archive, 'true', dcsh_private.code_index(archive) IS NOT NULL)
         INTO plan USING code::bit, k, NULL::integer;
     END IF;
     RETURN plan;
 END
 $$;
-COMMENT ON FUNCTION dcsh._plan IS 'The plan of a search for the k chips nearest to a code, from EXPLAIN (FORMAT JSON); NULL for an empty archive';
+COMMENT ON FUNCTION dcsh_private.plan IS 'The plan of a search for the k chips nearest to a code, from EXPLAIN (FORMAT JSON); NULL for an empty archive';
 
-CREATE OR REPLACE FUNCTION dcsh._check_k(k integer) RETURNS integer
+CREATE OR REPLACE FUNCTION dcsh_private.check_k(k integer) RETURNS integer
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -252,7 +252,7 @@ BEGIN
     RETURN k;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_k IS 'k, or an error if it is not positive';
+COMMENT ON FUNCTION dcsh_private.check_k IS 'k, or an error if it is not positive';
 
 CREATE OR REPLACE FUNCTION dcsh.similar(
     archive text, code bit, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
@@ -263,8 +263,8 @@ CREATE OR REPLACE FUNCTION dcsh.similar(
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(archive, code, dcsh._check_k(k),
-        dcsh._checked_filter(archive, area, since, until, max_distance, scenes), exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, dcsh_private.check_k(k),
+        dcsh_private.checked_filter(archive, area, since, until, max_distance, scenes), exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact';
@@ -276,11 +276,11 @@ AS $$
 DECLARE
     found_code bit varying;
 BEGIN
-    PERFORM dcsh._archive(archive);
+    PERFORM dcsh_private.archive(archive);
     EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', archive)
         INTO found_code USING id;
     IF found_code IS NULL THEN
-        PERFORM dcsh._check_same_table(archive);
+        PERFORM dcsh_private.check_same_table(archive);
         RAISE EXCEPTION 'archive "%" has no chip %', archive, coalesce(id::text, 'NULL')
             USING ERRCODE = 'no_data_found', HINT = 'dcsh.chip_at finds the chip at a longitude and latitude';
     END IF;
@@ -298,8 +298,8 @@ CREATE OR REPLACE FUNCTION dcsh.similar_to(
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh._search(archive, dcsh.code_of(archive, id), dcsh._check_k(k),
-        dcsh._checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]), exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, dcsh.code_of(archive, id), dcsh_private.check_k(k),
+        dcsh_private.checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]), exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';
@@ -316,8 +316,8 @@ BEGIN
         RAISE EXCEPTION 'radius must not be negative, not %', coalesce(radius::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the same code';
     END IF;
-    RETURN QUERY SELECT * FROM dcsh._search(archive, code, NULL,
-        dcsh._checked_filter(archive, area, since, until, radius, scenes));
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL,
+        dcsh_private.checked_filter(archive, area, since, until, radius, scenes));
 END
 $$;
 COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise like dcsh.similar';
@@ -330,16 +330,16 @@ AS $$
 DECLARE
     found_id bigint;
 BEGIN
-    PERFORM dcsh._archive(archive);
-    PERFORM dcsh._check_degrees(lon, lat, lon, lat);
+    PERFORM dcsh_private.archive(archive);
+    PERFORM dcsh_private.check_degrees(lon, lat, lon, lat);
     EXECUTE format($query$
         SELECT c.id FROM dcsh.%I c
         WHERE %s
-        ORDER BY c.acquired DESC NULLS LAST, round(dcsh._centre_distance(c.geom, $1)::numeric, 7), c.id
+        ORDER BY c.acquired DESC NULLS LAST, round(dcsh_private.centre_distance(c.geom, $1)::numeric, 7), c.id
         LIMIT 1
-    $query$, archive, coalesce(dcsh._area_predicate(dcsh._point(lon, lat)), 'false'))
-    INTO found_id USING dcsh._point(lon, lat);
-    PERFORM dcsh._check_same_table(archive);
+    $query$, archive, coalesce(dcsh_private.area_predicate(dcsh_private.point(lon, lat)), 'false'))
+    INTO found_id USING dcsh_private.point(lon, lat);
+    PERFORM dcsh_private.check_same_table(archive);
     RETURN found_id;
 END
 $$;
@@ -353,12 +353,12 @@ CREATE OR REPLACE FUNCTION dcsh.extent(
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    PERFORM dcsh._archive(archive);
+    PERFORM dcsh_private.archive(archive);
     EXECUTE format($query$
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
-        FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+        FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
     $query$, archive) INTO west, south, east, north;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.extent IS 'Bounds of the footprints of an archive in degrees; NULL if it has none';

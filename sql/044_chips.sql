@@ -1,6 +1,6 @@
 -- The chips of an archive, without a search.
 
-CREATE OR REPLACE FUNCTION dcsh._chips(
+CREATE OR REPLACE FUNCTION dcsh_private.chips(
     archive text, area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT NULL, most bigint DEFAULT NULL, scenes bigint[] DEFAULT NULL
 ) RETURNS TABLE (
@@ -18,10 +18,10 @@ BEGIN
         WHERE %s
         ORDER BY c.id
         LIMIT $1
-    $query$, dcsh._layer_footprint(), archive,
-        dcsh._where(dcsh._checked_filter(archive, area, since, until, scenes => scenes)))
+    $query$, dcsh_private.layer_footprint(), archive,
+        dcsh_private.where_clause(dcsh_private.checked_filter(archive, area, since, until, scenes => scenes)))
     USING most;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._chips IS 'The chips of an archive with their scenes, by id; code in hexadecimal, footprint as (E)WKB; filtered like dcsh.similar, at most this many';
+COMMENT ON FUNCTION dcsh_private.chips IS 'The chips of an archive with their scenes, by id; code in hexadecimal, footprint as (E)WKB; filtered like dcsh.similar, at most this many';

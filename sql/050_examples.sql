@@ -1,6 +1,6 @@
 -- Search by several examples: chips that the user likes and dislikes, or a drawn region.
 
-CREATE OR REPLACE FUNCTION dcsh._check_rule(rule text) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.check_rule(rule text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -13,23 +13,23 @@ BEGIN
     RETURN rule;
 END
 $$;
-COMMENT ON FUNCTION dcsh._check_rule IS 'The rule, or an error if it is neither min nor mean';
+COMMENT ON FUNCTION dcsh_private.check_rule IS 'The rule, or an error if it is neither min nor mean';
 
-CREATE OR REPLACE FUNCTION dcsh._example_codes(archive text, ids bigint[]) RETURNS bit varying[]
+CREATE OR REPLACE FUNCTION dcsh_private.example_codes(archive text, ids bigint[]) RETURNS bit varying[]
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
     SELECT coalesce(array_agg(dcsh.code_of(archive, given.id)::bit varying ORDER BY given.id), '{}')
     FROM (SELECT DISTINCT unnest(ids) AS id) given
 $$;
-COMMENT ON FUNCTION dcsh._example_codes IS 'The codes of chips, each chip once';
+COMMENT ON FUNCTION dcsh_private.example_codes IS 'The codes of chips, each chip once';
 
-CREATE OR REPLACE FUNCTION dcsh._bit_length(number integer) RETURNS integer
+CREATE OR REPLACE FUNCTION dcsh_private.bit_length(number integer) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT
     RETURN length(ltrim(number::bit(32)::text, '0'));
-COMMENT ON FUNCTION dcsh._bit_length IS 'Number of binary digits of a positive number';
+COMMENT ON FUNCTION dcsh_private.bit_length IS 'Number of binary digits of a positive number';
 
-CREATE OR REPLACE FUNCTION dcsh._bit_planes(examples bit varying[]) RETURNS bit varying[]
+CREATE OR REPLACE FUNCTION dcsh_private.bit_planes(examples bit varying[]) RETURNS bit varying[]
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -38,16 +38,16 @@ AS $$
           FROM (SELECT n, sum(get_bit(e.code, n))::integer AS ones
                 FROM unnest(examples) e(code), generate_series(0, length(examples[1]) - 1) n
                 GROUP BY n) b,
-               generate_series(0, dcsh._bit_length(cardinality(examples)) - 1) place
+               generate_series(0, dcsh_private.bit_length(cardinality(examples)) - 1) place
           GROUP BY place) p
 $$;
-COMMENT ON FUNCTION dcsh._bit_planes IS 'How often each bit is 1 in codes, in binary: one code for each place value, 1 first';
+COMMENT ON FUNCTION dcsh_private.bit_planes IS 'How often each bit is 1 in codes, in binary: one code for each place value, 1 first';
 
 -- Rule mean: only the sum, which is exact. If a bit of c.code is 0, its distances to n examples add up to
 -- the count of ones among theirs; if it is 1, to n minus that count. Distances to the bit planes of the
 -- counts give the same, but with 2^planes - 1 instead of n: log(n) terms, not n.
 -- Written out and not as a subquery, which parallel workers could not run before PostgreSQL 17.
-CREATE OR REPLACE FUNCTION dcsh._distance_to_examples(rule text, parameter text, examples integer)
+CREATE OR REPLACE FUNCTION dcsh_private.distance_to_examples(rule text, parameter text, examples integer)
     RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
@@ -59,26 +59,26 @@ CREATE OR REPLACE FUNCTION dcsh._distance_to_examples(rule text, parameter text,
         WHEN 'mean' THEN (
             SELECT format('(%s - %s * bit_count(c.code)::integer)', string_agg(
                 format('%s * dcsh.hamming(c.code, %s[%s])', 1 << place, parameter, place + 1), ' + '),
-                (1 << dcsh._bit_length(examples)) - 1 - examples)
-            FROM generate_series(0, dcsh._bit_length(examples) - 1) place)
+                (1 << dcsh_private.bit_length(examples)) - 1 - examples)
+            FROM generate_series(0, dcsh_private.bit_length(examples) - 1) place)
     END;
-COMMENT ON FUNCTION dcsh._distance_to_examples IS 'Expression for the distance from c.code to the nearest of the codes in a parameter (rule min), or for the sum of its distances to the codes whose bit planes are in it (rule mean)';
+COMMENT ON FUNCTION dcsh_private.distance_to_examples IS 'Expression for the distance from c.code to the nearest of the codes in a parameter (rule min), or for the sum of its distances to the codes whose bit planes are in it (rule mean)';
 
-CREATE OR REPLACE FUNCTION dcsh._unlike_condition(rule text, likes integer, unlikes integer) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.unlike_condition(rule text, likes integer, unlikes integer) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN CASE WHEN unlikes > 0 THEN
         format(CASE rule WHEN 'min' THEN '%1$s <= %3$s'
                          WHEN 'mean' THEN '%1$s::bigint * %4$s <= %3$s::bigint * %2$s' END,
-               dcsh._distance_to_examples(rule, '$1', likes), likes,
-               dcsh._distance_to_examples(rule, '$2', unlikes), unlikes)
+               dcsh_private.distance_to_examples(rule, '$1', likes), likes,
+               dcsh_private.distance_to_examples(rule, '$2', unlikes), unlikes)
     ELSE 'true' END;
-COMMENT ON FUNCTION dcsh._unlike_condition IS 'Condition that c.code is no farther from the likes in $1 than from the unlikes in $2';
+COMMENT ON FUNCTION dcsh_private.unlike_condition IS 'Condition that c.code is no farther from the likes in $1 than from the unlikes in $2';
 
 -- Searches the nearest to each liked code. All chips are then known up to the distance where the
 -- shortest of these searches ended; if too few of them satisfy the condition, all are continued.
-CREATE OR REPLACE FUNCTION dcsh._walk_to_examples(
-    archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh._filter,
+CREATE OR REPLACE FUNCTION dcsh_private.walk_to_examples(
+    archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh_private.filter,
     exact boolean, OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
@@ -96,7 +96,7 @@ BEGIN
             WITH walked AS MATERIALIZED (
                 SELECT e.n, h.id, h.distance
                 FROM unnest($1) WITH ORDINALITY e(code, n),
-                    LATERAL dcsh._search($4, e.code, $5, $6, $7) h
+                    LATERAL dcsh_private.search($4, e.code, $5, $6, $7) h
             ), ended AS (
                 SELECT min(e.chip) AS chip
                 FROM (SELECT max(ARRAY[w.distance, w.id]) AS chip
@@ -113,7 +113,7 @@ BEGIN
             SELECT coalesce(array_agg(n.id), '{}'), coalesce(array_agg(n.distance), '{}'),
                    count(*) = $3 OR (SELECT e.chip IS NULL FROM ended e)
             FROM nearest n
-        $query$, archive, dcsh._unlike_condition('min', cardinality(likes), cardinality(unlikes)))
+        $query$, archive, dcsh_private.unlike_condition('min', cardinality(likes), cardinality(unlikes)))
         INTO ids, distances, is_complete
         USING likes, unlikes, k, archive, reach::integer, filter, exact;
         reach := 4 * reach;
@@ -124,7 +124,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._walk_to_examples IS 'The k chips nearest to the nearest liked code, by an index on codes; NULL if comparing all codes is faster';
+COMMENT ON FUNCTION dcsh_private.walk_to_examples IS 'The k chips nearest to the nearest liked code, by an index on codes; NULL if comparing all codes is faster';
 
 CREATE OR REPLACE FUNCTION dcsh.similar_to_examples(
     archive text, likes bigint[], unlikes bigint[] DEFAULT '{}', k integer DEFAULT 10,
@@ -137,16 +137,16 @@ CREATE OR REPLACE FUNCTION dcsh.similar_to_examples(
     SET jit = off
 AS $$
 DECLARE
-    filter dcsh._filter := dcsh._checked_filter(
+    filter dcsh_private.filter := dcsh_private.checked_filter(
         archive, area, since, until, max_distance, scenes, likes || unlikes);
-    liked bit varying[] := dcsh._example_codes(archive, likes);
-    unliked bit varying[] := dcsh._example_codes(archive, unlikes);
-    distance text := dcsh._distance_to_examples(dcsh._check_rule(rule), '$1', cardinality(liked));
+    liked bit varying[] := dcsh_private.example_codes(archive, likes);
+    unliked bit varying[] := dcsh_private.example_codes(archive, unlikes);
+    distance text := dcsh_private.distance_to_examples(dcsh_private.check_rule(rule), '$1', cardinality(liked));
     near text := 'SELECT w.id, w.distance FROM unnest($4, $5) w(id, distance)';
     walked_ids bigint[];
     walked_distances integer[];
 BEGIN
-    PERFORM dcsh._check_k(k);
+    PERFORM dcsh_private.check_k(k);
     IF cardinality(liked) = 0 THEN
         RAISE EXCEPTION 'likes must not be empty'
             USING ERRCODE = 'invalid_parameter_value',
@@ -159,20 +159,20 @@ BEGIN
     END IF;
     -- Each walk evaluates a selective filter again; for many likes one scan is faster.
     IF rule = 'min'
-        AND (dcsh._code_index(archive) IS NOT NULL
+        AND (dcsh_private.code_index(archive) IS NOT NULL
              OR NOT exact AND EXISTS (SELECT FROM dcsh.recall(archive)))
-        AND (cardinality(liked) <= 10 OR NOT dcsh._is_selective(filter))
+        AND (cardinality(liked) <= 10 OR NOT dcsh_private.is_selective(filter))
     THEN
         SELECT w.ids, w.distances INTO walked_ids, walked_distances
-            FROM dcsh._walk_to_examples(archive, liked, unliked, k, filter, exact) w;
+            FROM dcsh_private.walk_to_examples(archive, liked, unliked, k, filter, exact) w;
     END IF;
     IF walked_ids IS NULL THEN
-        near := dcsh._unlike_condition(rule, cardinality(liked), cardinality(unliked));
+        near := dcsh_private.unlike_condition(rule, cardinality(liked), cardinality(unliked));
         IF rule = 'mean' THEN
             distance := format('(2 * %s + %s) / %s',
                                distance, cardinality(liked), 2 * cardinality(liked));
-            liked := dcsh._bit_planes(liked);
-            unliked := dcsh._bit_planes(unliked);
+            liked := dcsh_private.bit_planes(liked);
+            unliked := dcsh_private.bit_planes(unliked);
         END IF;
         near := format($query$
             SELECT c.id, %2$s AS distance
@@ -180,7 +180,7 @@ BEGIN
             WHERE %3$s
             ORDER BY distance, c.id
             LIMIT $3
-        $query$, archive, distance, concat_ws(' AND ', dcsh._where(filter), near,
+        $query$, archive, distance, concat_ws(' AND ', dcsh_private.where_clause(filter), near,
             format('%s <= ', distance) || filter.max_distance));
     END IF;
     RETURN QUERY EXECUTE format($query$
@@ -190,12 +190,12 @@ BEGIN
         ORDER BY near.distance, near.id
     $query$, archive, near)
     USING liked, unliked, k, walked_ids, walked_distances;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most similar to the liked ones, by (distance, id): distance is that to the nearest like (rule min) or the mean to all likes in whole bits (rule mean). Chips nearer to the unlikes by the same rule are rejected; likes and unlikes are left out. Rule mean is always exact. Otherwise like dcsh.similar';
 
-CREATE OR REPLACE FUNCTION dcsh._covering(
+CREATE OR REPLACE FUNCTION dcsh_private.covering(
     archive text, region dcsh.area, min_share double precision
 ) RETURNS bigint[]
     LANGUAGE plpgsql STABLE
@@ -212,16 +212,16 @@ BEGIN
     EXECUTE format($query$
         SELECT array_agg(s.id ORDER BY s.id)
         FROM (SELECT m.id, m.share, max(m.share) OVER () AS best
-              FROM (SELECT c.id, coalesce(dcsh._common_area(c.geom, $1)
-                               / nullif(least(dcsh._area_of(c.geom), dcsh._area_of($1)), 0), 1) AS share
+              FROM (SELECT c.id, coalesce(dcsh_private.common_area(c.geom, $1)
+                               / nullif(least(dcsh_private.area_of(c.geom), dcsh_private.area_of($1)), 0), 1) AS share
                     FROM dcsh.%I c WHERE %s) m) s
         WHERE round((s.share / nullif(s.best, 0))::numeric, 6) >= $2
-    $query$, archive, coalesce(dcsh._area_predicate(region), 'false'))
+    $query$, archive, coalesce(dcsh_private.area_predicate(region), 'false'))
     INTO covering USING region, min_share;
     RETURN covering;
 END
 $$;
-COMMENT ON FUNCTION dcsh._covering IS 'The chips that cover a region, or NULL';
+COMMENT ON FUNCTION dcsh_private.covering IS 'The chips that cover a region, or NULL';
 
 CREATE OR REPLACE FUNCTION dcsh.similar_region(
     archive text, region dcsh.area, k integer DEFAULT 10, rule text DEFAULT 'min',
@@ -235,8 +235,8 @@ AS $$
 DECLARE
     covering bigint[];
 BEGIN
-    PERFORM dcsh._archive(archive);
-    covering := dcsh._covering(archive, dcsh._to_lonlat(region), min_share);
+    PERFORM dcsh_private.archive(archive);
+    covering := dcsh_private.covering(archive, dcsh_private.to_lonlat(region), min_share);
     IF covering IS NULL THEN
         RAISE EXCEPTION 'no chip of archive "%" covers the region', archive
             USING ERRCODE = 'no_data_found',

@@ -2,7 +2,7 @@
 
 -- The pigeonhole principle: of radius + agreeing blocks of bits, at most radius contain a bit that
 -- differs, so at least agreeing blocks are equal. Every choice of that many blocks is a mask.
-CREATE OR REPLACE FUNCTION dcsh._masks(bits integer[], radius integer, agreeing integer)
+CREATE OR REPLACE FUNCTION dcsh_private.masks(bits integer[], radius integer, agreeing integer)
     RETURNS SETOF bit varying
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
@@ -23,12 +23,12 @@ AS $$
     GROUP BY c.blocks
     ORDER BY c.blocks
 $$;
-COMMENT ON FUNCTION dcsh._masks IS 'Masks such that any two codes at most radius bits apart are equal under one of them; bits are assigned to blocks in turn, in the order given';
+COMMENT ON FUNCTION dcsh_private.masks IS 'Masks such that any two codes at most radius bits apart are equal under one of them; bits are assigned to blocks in turn, in the order given';
 
 -- Bits are assigned to blocks by their balance, so that no block has only nearly constant bits. More
 -- blocks give masks of more bits, under which fewer codes are equal, but also more masks: a pass over the
 -- codes takes about 1 us a code, a candidate pair about 0.15 us.
-CREATE OR REPLACE FUNCTION dcsh._pair_masks(
+CREATE OR REPLACE FUNCTION dcsh_private.pair_masks(
     sample bit[], total bigint, radius integer, OUT masks bit varying[], OUT dense boolean
 )
     LANGUAGE sql IMMUTABLE
@@ -44,7 +44,7 @@ AS $$
         FROM (VALUES (1, radius + 1),
                      (2, (radius + 1) * (radius + 2) / 2),
                      (3, (radius + 1) * (radius + 2) / 2 * (radius + 3) / 3)) a(agreeing, masks),
-            balance, dcsh._masks(balance.bits, radius, a.agreeing) m(mask)
+            balance, dcsh_private.masks(balance.bits, radius, a.agreeing) m(mask)
         WHERE a.agreeing = 1 OR a.masks <= 100
     ), pass AS (
         SELECT m.agreeing, m.mask,
@@ -61,18 +61,18 @@ AS $$
     ORDER BY sum(total + 0.15 * p.pairs), p.agreeing
     LIMIT 1
 $$;
-COMMENT ON FUNCTION dcsh._pair_masks IS 'Masks that find the pairs of total codes fastest, estimated from a sample; dense if the pairs take far longer than the passes';
+COMMENT ON FUNCTION dcsh_private.pair_masks IS 'Masks that find the pairs of total codes fastest, estimated from a sample; dense if the pairs take far longer than the passes';
 
 -- The roots are those of a union-find forest: a root is its own root and the first of its group. Pairs
 -- with one root are skipped, so dense codes are connected within half the radius first; else a cluster of
 -- n codes would give n^2 pairs. Arrays, because a standby cannot create temporary tables.
-CREATE OR REPLACE FUNCTION dcsh._connected(codes bit[], radius integer) RETURNS integer[]
+CREATE OR REPLACE FUNCTION dcsh_private.connected(codes bit[], radius integer) RETURNS integer[]
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET enable_nestloop = off
 AS $$
 DECLARE
-    native regproc := dcsh._hamming_function('hamming_connect');
+    native regproc := dcsh_private.hamming_function('hamming_connect');
     roots integer[] := ARRAY(SELECT generate_series(1, cardinality(codes)));
     sample bit varying[] := ARRAY(
         SELECT u.code FROM unnest(codes) WITH ORDINALITY u(code, n)
@@ -94,7 +94,7 @@ BEGIN
         roots := ARRAY(SELECT generate_series(1, cardinality(codes)));
     END IF;
     WHILE reach > 0 AND cardinality(codes) > 1 LOOP
-        SELECT * INTO found FROM dcsh._pair_masks(sample, cardinality(codes), reach);
+        SELECT * INTO found FROM dcsh_private.pair_masks(sample, cardinality(codes), reach);
         masks := found.masks || masks;
         reaches := array_fill(reach, ARRAY[cardinality(found.masks)]) || reaches;
         EXIT WHEN NOT found.dense;
@@ -137,7 +137,7 @@ BEGIN
     RETURN roots;
 END
 $$;
-COMMENT ON FUNCTION dcsh._connected IS 'For each of several distinct codes, the position of the first one that it is connected to by steps of at most radius bits';
+COMMENT ON FUNCTION dcsh_private.connected IS 'For each of several distinct codes, the position of the first one that it is connected to by steps of at most radius bits';
 
 CREATE OR REPLACE FUNCTION dcsh.near_duplicates(
     archive text, radius integer, area dcsh.area DEFAULT NULL,
@@ -152,9 +152,9 @@ CREATE OR REPLACE FUNCTION dcsh.near_duplicates(
     SET jit = off
 AS $$
 DECLARE
-    bits integer := dcsh._bits(archive);
-    predicate text := dcsh._where(
-        dcsh._checked_filter(archive, area, since, until, scenes => scenes));
+    bits integer := dcsh_private.bits(archive);
+    predicate text := dcsh_private.where_clause(
+        dcsh_private.checked_filter(archive, area, since, until, scenes => scenes));
     codes bit varying[];
     firsts bigint[];
     chips bigint[];
@@ -188,8 +188,8 @@ BEGIN
         WHERE m.chips > 1 AND %s
         ORDER BY m.group_id, c.id
     $query$, archive, predicate)
-    USING codes, firsts, chips, dcsh._connected(codes, radius);
-    PERFORM dcsh._check_same_table(archive);
+    USING codes, firsts, chips, dcsh_private.connected(codes, radius);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.near_duplicates IS 'Groups of two or more chips, each connected to the next by codes at most radius bits apart, by (group_id, id); group_id is the smallest id of the group, distance is measured to that chip. Filtered like dcsh.similar';

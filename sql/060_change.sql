@@ -2,14 +2,14 @@
 
 -- The type of footprints differs between PostGIS and plain PostgreSQL, so it is taken from dcsh.hit.
 -- Neither STRICT nor with a search_path of its own, so that queries inline it.
-CREATE OR REPLACE FUNCTION dcsh._overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%TYPE)
+CREATE OR REPLACE FUNCTION dcsh_private.overlap(a dcsh.hit.geom%TYPE, b dcsh.hit.geom%TYPE)
     RETURNS double precision
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN round((dcsh._common_area(a, b)
-                  / nullif(greatest(dcsh._area_of(a), dcsh._area_of(b)), 0))::numeric, 6);
-COMMENT ON FUNCTION dcsh._overlap IS 'Area that two footprints have in common, as a share of the larger one, to six decimals';
+    RETURN round((dcsh_private.common_area(a, b)
+                  / nullif(greatest(dcsh_private.area_of(a), dcsh_private.area_of(b)), 0))::numeric, 6);
+COMMENT ON FUNCTION dcsh_private.overlap IS 'Area that two footprints have in common, as a share of the larger one, to six decimals';
 
-CREATE OR REPLACE FUNCTION dcsh._newest_condition(chips text, chip text, period text) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.newest_condition(chips text, chip text, period text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format($condition$
@@ -17,22 +17,22 @@ CREATE OR REPLACE FUNCTION dcsh._newest_condition(chips text, chip text, period 
             SELECT FROM %1$s newer
             WHERE newer.geom %4$s %2$s.geom AND newer.acquired <@ %3$s
                 AND newer.acquired > %2$s.acquired
-                AND dcsh._overlap(newer.geom, %2$s.geom) >= $3)
-    $condition$, chips, chip, period, dcsh._bounds_operator());
-COMMENT ON FUNCTION dcsh._newest_condition IS 'Condition that a chip was acquired in a period and no newer one of that period overlaps it by $3 or more';
+                AND dcsh_private.overlap(newer.geom, %2$s.geom) >= $3)
+    $condition$, chips, chip, period, dcsh_private.bounds_operator());
+COMMENT ON FUNCTION dcsh_private.newest_condition IS 'Condition that a chip was acquired in a period and no newer one of that period overlaps it by $3 or more';
 
 -- Citus joins a distributed table with itself only on its key, so the chips are collected first.
-CREATE OR REPLACE FUNCTION dcsh._period_query(chips text, period text, is_bounded boolean) RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.period_query(chips text, period text, is_bounded boolean) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format($query$
         SELECT x.id, x.scene_id, x.acquired, x.geom, x.code
         FROM %s x WHERE x.acquired <@ %s AND %s
     $query$, chips, period,
-        CASE WHEN is_bounded THEN format('x.geom %s $5::%s', dcsh._bounds_operator(), dcsh._plain_type()) ELSE 'true' END);
-COMMENT ON FUNCTION dcsh._period_query IS 'The query for the chips of a period, optionally within the bounds $5';
+        CASE WHEN is_bounded THEN format('x.geom %s $5::%s', dcsh_private.bounds_operator(), dcsh_private.plain_type()) ELSE 'true' END);
+COMMENT ON FUNCTION dcsh_private.period_query IS 'The query for the chips of a period, optionally within the bounds $5';
 
-CREATE OR REPLACE FUNCTION dcsh._period_bounds(archive text, predicate text, period tstzrange)
+CREATE OR REPLACE FUNCTION dcsh_private.period_bounds(archive text, predicate text, period tstzrange)
     RETURNS dcsh.area
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -41,14 +41,14 @@ DECLARE
     bounds dcsh.area;
 BEGIN
     EXECUTE format($query$
-        SELECT dcsh._rectangle(min(b[1]), min(b[2]), max(b[3]), max(b[4]))
-        FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+        SELECT dcsh_private.rectangle(min(b[1]), min(b[2]), max(b[3]), max(b[4]))
+        FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
         WHERE c.acquired <@ $1 AND %s
     $query$, archive, predicate) INTO bounds USING period;
     RETURN bounds;
 END
 $$;
-COMMENT ON FUNCTION dcsh._period_bounds IS 'Bounds of the chips of a period that satisfy a predicate, or NULL';
+COMMENT ON FUNCTION dcsh_private.period_bounds IS 'Bounds of the chips of a period that satisfy a predicate, or NULL';
 
 CREATE OR REPLACE FUNCTION dcsh.change(
     archive text, before tstzrange, after tstzrange, area dcsh.area DEFAULT NULL,
@@ -63,10 +63,10 @@ CREATE OR REPLACE FUNCTION dcsh.change(
     SET jit = off
 AS $$
 DECLARE
-    predicate text := dcsh._where(dcsh._checked_filter(archive, area));
+    predicate text := dcsh_private.where_clause(dcsh_private.checked_filter(archive, area));
     -- Inlined by the planner, so that the indexes of the table are used.
     chips text := format('(SELECT * FROM dcsh.%I c WHERE %s)', archive,
-                         dcsh._where(dcsh._checked_filter(archive, scenes => scenes)));
+                         dcsh_private.where_clause(dcsh_private.checked_filter(archive, scenes => scenes)));
     earlier text := chips;
     later text := chips;
     collected text := '';
@@ -86,16 +86,16 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'two chips with the same footprint have 1';
     END IF;
     IF k IS NOT NULL THEN
-        PERFORM dcsh._check_k(k);
+        PERFORM dcsh_private.check_k(k);
     END IF;
-    IF dcsh._is_distributed(archive) THEN
+    IF dcsh_private.is_distributed(archive) THEN
         earlier := 'early';
         later := 'late';
         collected := format('WITH early AS MATERIALIZED (%s), late AS MATERIALIZED (%s)',
-            dcsh._period_query(chips, '$1', area IS NOT NULL),
-            dcsh._period_query(chips, '$2', area IS NOT NULL));
+            dcsh_private.period_query(chips, '$1', area IS NOT NULL),
+            dcsh_private.period_query(chips, '$2', area IS NOT NULL));
         bounds := CASE WHEN area IS NOT NULL
-            THEN dcsh._period_bounds(archive, predicate, after) END;
+            THEN dcsh_private.period_bounds(archive, predicate, after) END;
     END IF;
     RETURN QUERY EXECUTE format($query$
         %5$s
@@ -103,19 +103,19 @@ BEGIN
                c.scene_id, earlier.scene_id, c.acquired, earlier.acquired, c.geom
         FROM %1$s c CROSS JOIN LATERAL (
             SELECT b.id, b.scene_id, b.acquired, b.code,
-                   dcsh._overlap(b.geom, c.geom) AS overlap
+                   dcsh_private.overlap(b.geom, c.geom) AS overlap
             FROM %2$s b
-            WHERE b.geom %7$s c.geom AND dcsh._overlap(b.geom, c.geom) >= $3 AND %4$s
+            WHERE b.geom %7$s c.geom AND dcsh_private.overlap(b.geom, c.geom) >= $3 AND %4$s
             ORDER BY overlap DESC, b.acquired DESC, b.id
             LIMIT 1
         ) earlier
         WHERE %3$s AND %6$s
         ORDER BY distance DESC, c.id
         LIMIT $4
-    $query$, later, earlier, predicate, dcsh._newest_condition(earlier, 'b', '$1'), collected,
-        dcsh._newest_condition(later, 'c', '$2'), dcsh._bounds_operator())
+    $query$, later, earlier, predicate, dcsh_private.newest_condition(earlier, 'b', '$1'), collected,
+        dcsh_private.newest_condition(later, 'c', '$2'), dcsh_private.bounds_operator())
     USING before, after, min_overlap, k, bounds;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.change IS 'What changed between two periods, by (distance DESC, id): the newest chip of period after at each location, beside the one of period before that overlaps it most, if by at least min_overlap of the larger footprint; the k most changed or all. The later chip''s footprint intersects area, both chips are of the given scenes';

@@ -1,10 +1,10 @@
 -- Statistics of an archive: use of bits, frequent codes, coverage in space and time.
 
-CREATE OR REPLACE FUNCTION dcsh._entropy(share double precision) RETURNS double precision
+CREATE OR REPLACE FUNCTION dcsh_private.entropy(share double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE WHEN share <= 0 OR share >= 1 THEN 0
                 ELSE -(share * ln(share) + (1 - share) * ln(1 - share)) / ln(2) END;
-COMMENT ON FUNCTION dcsh._entropy IS 'Entropy in bits of a bit that is 1 in this share of the codes';
+COMMENT ON FUNCTION dcsh_private.entropy IS 'Entropy in bits of a bit that is 1 in this share of the codes';
 
 CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
     RETURNS TABLE (bit_number integer, ones bigint, share double precision, entropy double precision)
@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
     SET jit = off
 AS $$
 DECLARE
-    bits integer := dcsh._bits(archive);
+    bits integer := dcsh_private.bits(archive);
     chips bigint;
     counts bigint[];
 BEGIN
@@ -22,19 +22,19 @@ BEGIN
          FROM generate_series(0, bits - 1) n), archive)
     INTO chips, counts;
     RETURN QUERY
-        SELECT s.bit_number, s.ones, s.share, dcsh._entropy(s.share)
+        SELECT s.bit_number, s.ones, s.share, dcsh_private.entropy(s.share)
         FROM (SELECT (u.place - 1)::integer AS bit_number, coalesce(u.ones, 0) AS ones,
                      u.ones::double precision / nullif(chips, 0) AS share
               FROM unnest(counts) WITH ORDINALITY u(ones, place)) s
         ORDER BY s.bit_number;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, numbered from 0 at the left like get_bit: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
 
 -- A function of its own because Citus writes the rows of a subquery with GROUP BY to a file first, which takes
 -- longer than the query.
-CREATE OR REPLACE FUNCTION dcsh._chips_per_code(archive text) RETURNS SETOF bigint
+CREATE OR REPLACE FUNCTION dcsh_private.chips_per_code(archive text) RETURNS SETOF bigint
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
@@ -45,7 +45,7 @@ BEGIN
         'SELECT count(*) FROM dcsh.%I c GROUP BY bit_send(c.code)', archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh._chips_per_code IS 'How many chips have each of an archive''s different codes, in any order';
+COMMENT ON FUNCTION dcsh_private.chips_per_code IS 'How many chips have each of an archive''s different codes, in any order';
 
 CREATE OR REPLACE FUNCTION dcsh.code_statistics(
     archive text, OUT chips bigint, OUT distinct_codes bigint, OUT most_frequent bigint,
@@ -66,9 +66,9 @@ BEGIN
                    / sum(n.chips * n.codes)::double precision
         INTO chips, distinct_codes, most_frequent, code_entropy
         FROM (SELECT d.chips, count(*) AS codes
-              FROM dcsh._chips_per_code(archive) d(chips)
+              FROM dcsh_private.chips_per_code(archive) d(chips)
               GROUP BY d.chips) n;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits, computed from their frequencies, log2(chips) if all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
@@ -83,7 +83,7 @@ CREATE OR REPLACE FUNCTION dcsh.frequent_codes(archive text, most integer DEFAUL
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     IF most IS NULL OR most < 1 THEN
         RAISE EXCEPTION 'most must be positive, not %', coalesce(most::text, 'NULL')
@@ -105,7 +105,7 @@ BEGIN
         GROUP BY n.key, n.chips, n.total, n.first_id
         ORDER BY n.chips DESC, n.first_id
     $query$, archive) USING most;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.frequent_codes IS 'The most frequent codes of an archive, by (chips DESC, first_id): black images, clouds, calm water. For each the chips and their share of all, their scenes, the first of them, and the mean share of valid pixels';
@@ -119,7 +119,7 @@ CREATE OR REPLACE FUNCTION dcsh.pair_distances(archive text, sample integer DEFA
     SET jit = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     first bigint;
     length bigint;
 BEGIN
@@ -139,19 +139,19 @@ BEGIN
         ORDER BY 1
     $query$, archive)
     USING ARRAY(SELECT first + step * length / sample FROM generate_series(0, sample - 1) step);
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most this many chips spread evenly over an archive, or among all if it has fewer; the same sample every time. A distance that many random pairs have is not near';
 
-CREATE OR REPLACE FUNCTION dcsh._round_cell(span double precision) RETURNS double precision
+CREATE OR REPLACE FUNCTION dcsh_private.round_cell(span double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT
     RETURN (
         SELECT min(digit * 10::numeric ^ exponent)
         FROM unnest(ARRAY[1, 2, 5]) digit, generate_series(-12, 2) exponent
         WHERE digit * 10::numeric ^ exponent * 50 >= span::numeric
     );
-COMMENT ON FUNCTION dcsh._round_cell IS 'The least of 1, 2 and 5 times a power of ten that covers a span in at most 50 cells';
+COMMENT ON FUNCTION dcsh_private.round_cell IS 'The least of 1, 2 and 5 times a power of ten that covers a span in at most 50 cells';
 
 CREATE OR REPLACE FUNCTION dcsh.coverage(
     archive text, cell double precision DEFAULT NULL, every text DEFAULT NULL,
@@ -166,10 +166,10 @@ CREATE OR REPLACE FUNCTION dcsh.coverage(
     SET jit = off
 AS $$
 DECLARE
-    predicate text := dcsh._where(
-        dcsh._checked_filter(archive, area, since, until, scenes => scenes));
+    predicate text := dcsh_private.where_clause(
+        dcsh_private.checked_filter(archive, area, since, until, scenes => scenes));
     side double precision := coalesce(cell, (
-        SELECT dcsh._round_cell(greatest(e.east - e.west, e.north - e.south))
+        SELECT dcsh_private.round_cell(greatest(e.east - e.west, e.north - e.south))
         FROM dcsh.extent(archive) e));
 BEGIN
     IF side <= 0 OR side > 360 THEN
@@ -187,7 +187,7 @@ BEGIN
                    date_trunc($2, c.acquired, 'UTC') AS period, c.scene_id, count(*) AS chips,
                    min(c.acquired) AS first_acquired, max(c.acquired) AS last_acquired,
                    sum(c.valid_fraction::numeric) AS valid_fractions
-            FROM dcsh.%I c, LATERAL dcsh._bounds(c.geom) b
+            FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
             WHERE %s
             GROUP BY 1, 2, 3, 4
         ), cell AS (
@@ -198,12 +198,12 @@ BEGIN
             GROUP BY p.x, p.y, p.period
         )
         SELECT row_number() OVER (ORDER BY n.period, n.y, n.x),
-               dcsh._rectangle(n.x * $1, n.y * $1, (n.x + 1) * $1, (n.y + 1) * $1),
+               dcsh_private.rectangle(n.x * $1, n.y * $1, (n.x + 1) * $1, (n.y + 1) * $1),
                n.period, n.chips, n.scene_count, n.first_acquired, n.last_acquired, n.valid_fraction
         FROM cell n
         ORDER BY 1
     $query$, archive, predicate) USING side, every;
-    PERFORM dcsh._check_same_table(archive);
+    PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.coverage IS 'Where and when an archive has chips: on a grid of square cells of this many degrees (NULL: a round size, at most 50 a side), and with every (hour, day, week, month, quarter or year) in each period, in UTC. A chip counts in the cell of the centre of its bounds; chips without footprint or time have rows of their own. By id, numbered by (period, south, west). Filtered like dcsh.similar';

@@ -2,7 +2,7 @@
 
 -- The planner removes a left join on the key of scenes from a query that uses none of their columns, so
 -- that the count, the extent and a lookup by key cost the same as on the archive itself.
-CREATE OR REPLACE FUNCTION dcsh._create_layer(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.create_layer(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -26,15 +26,15 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.row_off IS 'First row of its window in the scene, pixels';
         COMMENT ON COLUMN dcsh.%1$I.width IS 'Width of its window, pixels';
         COMMENT ON COLUMN dcsh.%1$I.height IS 'Height of its window, pixels';
-    $ddl$, archive || '_layer', archive, dcsh._layer_footprint(), dcsh._layer_geometry(), dcsh._bits(archive),
-        dcsh._view_options());
+    $ddl$, archive || '_layer', archive, dcsh_private.layer_footprint(), dcsh_private.layer_geometry(), dcsh_private.bits(archive),
+        dcsh_private.view_options());
     EXECUTE format('COMMENT ON VIEW dcsh.%I IS %L', archive || '_layer',
         format('Chips of archive %s with their scenes, as a layer for GIS programs', archive));
 END
 $$;
-COMMENT ON FUNCTION dcsh._create_layer IS 'Create or replace the layer of an archive; objects that depend on it stay';
+COMMENT ON FUNCTION dcsh_private.create_layer IS 'Create or replace the layer of an archive; objects that depend on it stay';
 
-CREATE OR REPLACE FUNCTION dcsh._drop_layer(archive text) RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.drop_layer(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
@@ -46,7 +46,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._drop_layer IS 'Drop the layer of an archive if it has one';
+COMMENT ON FUNCTION dcsh_private.drop_layer IS 'Drop the layer of an archive if it has one';
 
 -- Another relation may have the layer's name, if the archive is older than layers.
 DO $$
@@ -55,7 +55,7 @@ DECLARE
 BEGIN
     FOR archive IN SELECT a.name FROM dcsh.archive a ORDER BY a.name LOOP
         BEGIN
-            PERFORM dcsh._create_layer(archive);
+            PERFORM dcsh_private.create_layer(archive);
         EXCEPTION WHEN wrong_object_type OR invalid_table_definition THEN
             RAISE WARNING 'no layer was created for archive "%": %', archive, SQLERRM;
         END;

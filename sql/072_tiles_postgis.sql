@@ -1,6 +1,6 @@
 -- Searches for feature and tile servers, which pass only plain arguments.
 
-CREATE OR REPLACE FUNCTION dcsh._code_from_hex(code text) RETURNS bit varying
+CREATE OR REPLACE FUNCTION dcsh_private.code_from_hex(code text) RETURNS bit varying
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path FROM CURRENT
 AS $$
@@ -12,9 +12,9 @@ BEGIN
     RETURN regexp_replace(lower(code), '^(0x)?', 'x')::bit varying;
 END
 $$;
-COMMENT ON FUNCTION dcsh._code_from_hex IS 'A code from its hexadecimal text, with or without 0x before it';
+COMMENT ON FUNCTION dcsh_private.code_from_hex IS 'A code from its hexadecimal text, with or without 0x before it';
 
-CREATE OR REPLACE FUNCTION dcsh._area_from_text(area text) RETURNS dcsh.area
+CREATE OR REPLACE FUNCTION dcsh_private.area_from_text(area text) RETURNS dcsh.area
     LANGUAGE plpgsql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
@@ -29,7 +29,7 @@ WHEN OTHERS THEN
               HINT = 'for example POLYGON((-86.5 30.2,-86.1 30.2,-86.1 30.6,-86.5 30.2))';
 END
 $$;
-COMMENT ON FUNCTION dcsh._area_from_text IS 'An area from its WKT, EWKT or GeoJSON';
+COMMENT ON FUNCTION dcsh_private.area_from_text IS 'An area from its WKT, EWKT or GeoJSON';
 
 -- tipg passes the text of a default as the argument, so no default is NULL: 'NULL' is not a number.
 CREATE OR REPLACE FUNCTION dcsh.search_layer(
@@ -59,13 +59,13 @@ BEGIN
         SELECT h.id, h.geom, (row_number() OVER (ORDER BY h.distance, h.id))::integer, h.distance,
                h.acquired, h.valid_fraction, h.scene_id, s.uri, s.collection, s.item_id,
                h.col_off, h.row_off, h.width, h.height
-        FROM dcsh._search(
+        FROM dcsh_private.search(
                 archive,
-                CASE WHEN query_chip IS NULL THEN dcsh._code_from_hex(query_code)
+                CASE WHEN query_chip IS NULL THEN dcsh_private.code_from_hex(query_code)
                      ELSE dcsh.code_of(archive, query_chip) END,
-                dcsh._check_k(k),
-                dcsh._checked_filter(
-                    archive, dcsh._area_from_text(nullif(area, '')), nullif(since, '-infinity'),
+                dcsh_private.check_k(k),
+                dcsh_private.checked_filter(
+                    archive, dcsh_private.area_from_text(nullif(area, '')), nullif(since, '-infinity'),
                     nullif(until, 'infinity'), nullif(max_distance, 1024),
                     nullif(scenes, '')::bigint[], ARRAY[query_chip]), exact) h
             LEFT JOIN dcsh.scene s ON s.id = h.scene_id
@@ -74,7 +74,7 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to one of its chips, without that chip, or to a code in hexadecimal, with their scenes. area is WKT or GeoJSON, scenes an array of ids, {3,17} for example. Otherwise like dcsh.similar';
 
-CREATE OR REPLACE FUNCTION dcsh._tile_query(
+CREATE OR REPLACE FUNCTION dcsh_private.tile_query(
     query json, OUT archive text, OUT chip bigint, OUT code text, OUT k integer, OUT area text,
     OUT since timestamptz, OUT until timestamptz, OUT max_distance integer, OUT scenes bigint[],
     OUT exact boolean
@@ -111,22 +111,22 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._tile_query IS 'The parameters of a tile, read from JSON and checked';
+COMMENT ON FUNCTION dcsh_private.tile_query IS 'The parameters of a tile, read from JSON and checked';
 
 -- ST_AsMVT takes rows of any type. Another role's function in its schema could match the call better, but
 -- not for a type that this role may not use.
 DO $$
 BEGIN
-    IF to_regtype('dcsh._tile_feature') IS NULL THEN
-        CREATE TYPE dcsh._tile_feature AS (id bigint, about jsonb, shape @postgis@.geometry);
+    IF to_regtype('dcsh_private.tile_feature') IS NULL THEN
+        CREATE TYPE dcsh_private.tile_feature AS (id bigint, about jsonb, shape @postgis@.geometry);
     END IF;
-    REVOKE USAGE ON TYPE dcsh._tile_feature FROM PUBLIC;
+    REVOKE USAGE ON TYPE dcsh_private.tile_feature FROM PUBLIC;
 END
 $$;
-COMMENT ON TYPE dcsh._tile_feature IS 'A feature of a vector tile';
-COMMENT ON COLUMN dcsh._tile_feature.id IS 'Key of the chip';
-COMMENT ON COLUMN dcsh._tile_feature.about IS 'Properties of the feature';
-COMMENT ON COLUMN dcsh._tile_feature.shape IS 'Outline or centre in the grid of the tile';
+COMMENT ON TYPE dcsh_private.tile_feature IS 'A feature of a vector tile';
+COMMENT ON COLUMN dcsh_private.tile_feature.id IS 'Key of the chip';
+COMMENT ON COLUMN dcsh_private.tile_feature.about IS 'Properties of the feature';
+COMMENT ON COLUMN dcsh_private.tile_feature.shape IS 'Outline or centre in the grid of the tile';
 
 -- A tile of the whole Earth intersects all chips of an archive, so chips narrower than two of its 256
 -- pixels are left out. A hit is visible at any zoom: by its centre where its outline is too small.
@@ -142,7 +142,7 @@ DECLARE
     tile @postgis@.geometry;
     bounds @postgis@.geometry;
     asked record;
-    filter dcsh._filter;
+    filter dcsh_private.filter;
     mvt bytea;
 BEGIN
     IF z BETWEEN 0 AND 30 AND x BETWEEN 0 AND 2 ^ z - 1 AND y BETWEEN 0 AND 2 ^ z - 1 THEN
@@ -154,9 +154,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'z must be from 0 to 30, x and y from 0 to 2^z - 1';
     END IF;
-    SELECT * INTO asked FROM dcsh._tile_query(query);
-    filter := dcsh._checked_filter(
-        asked.archive, dcsh._area_from_text(nullif(asked.area, '')), asked.since, asked.until,
+    SELECT * INTO asked FROM dcsh_private.tile_query(query);
+    filter := dcsh_private.checked_filter(
+        asked.archive, dcsh_private.area_from_text(nullif(asked.area, '')), asked.since, asked.until,
         scenes => asked.scenes);
     EXECUTE format($query$
         WITH drawn AS MATERIALIZED (
@@ -170,13 +170,13 @@ BEGIN
             FROM (%s) f
             WHERE f.geom OPERATOR(@postgis@.&&) $1
         )
-        SELECT (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh._tile_feature,
+        SELECT (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh_private.tile_feature,
                                     'chips'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
                 FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
                           m.footprint, $2::@postgis@.box2d, $3, $4, true) AS shape
                       FROM drawn m) t
                 WHERE t.shape IS NOT NULL)
-            || (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh._tile_feature,
+            || (SELECT @postgis@.ST_AsMVT(ROW(t.id, t.about, t.shape)::dcsh_private.tile_feature,
                                     'centres'::text, $3, 'shape'::text, 'id'::text ORDER BY t.id)
                 FROM (SELECT m.id, m.about, @postgis@.ST_AsMVTGeom(
                           @postgis@.ST_Centroid(m.footprint), $2::@postgis@.box2d, $3, $4, true) AS shape
@@ -196,13 +196,13 @@ BEGIN
             FROM dcsh.%I c LEFT JOIN dcsh.scene s ON s.id = c.scene_id
             WHERE @postgis@.ST_XMax(c.geom::@postgis@.box3d) - @postgis@.ST_XMin(c.geom::@postgis@.box3d) >= $14
                 AND %s
-        $chips$, asked.archive, dcsh._where(filter))
+        $chips$, asked.archive, dcsh_private.where_clause(filter))
     END)
     INTO mvt
     USING bounds, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
           asked.area, asked.since, asked.until, asked.max_distance, asked.scenes::text,
           360 / 2 ^ z / 128, asked.exact;
-    PERFORM dcsh._check_same_table(asked.archive);
+    PERFORM dcsh_private.check_same_table(asked.archive);
     RETURN mvt;
 END
 $$;

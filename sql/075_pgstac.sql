@@ -1,7 +1,7 @@
 -- pgstac: the STAC items that scenes came from, in the same database, joined on (collection, item id).
 -- These functions can be created without pgstac; they look it up when they are called.
 
-CREATE OR REPLACE FUNCTION dcsh._require_pgstac() RETURNS void
+CREATE OR REPLACE FUNCTION dcsh_private.require_pgstac() RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -17,7 +17,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION dcsh._require_pgstac IS 'An error unless this database has pgstac and the caller may read it';
+COMMENT ON FUNCTION dcsh_private.require_pgstac IS 'An error unless this database has pgstac and the caller may read it';
 
 -- The condition is pgstac's own, so that its settings, queryables and indexes apply. It has unqualified
 -- names of pgstac and PostGIS; the search_path for them ends with this function.
@@ -26,7 +26,7 @@ CREATE OR REPLACE FUNCTION dcsh.scenes_in_stac(archive text, filter jsonb) RETUR
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     collections text[] := ARRAY(
         SELECT DISTINCT s.collection FROM dcsh.scene s
         WHERE s.archive_id = target.id AND s.collection IS NOT NULL ORDER BY s.collection);
@@ -34,8 +34,8 @@ DECLARE
     predicate text;
     postgis oid := (SELECT extnamespace FROM pg_extension WHERE extname = 'postgis');
 BEGIN
-    PERFORM dcsh._require_pgstac();
-    IF dcsh._is_shared(postgis) THEN
+    PERFORM dcsh_private.require_pgstac();
+    IF dcsh_private.is_shared(postgis) THEN
         RAISE EXCEPTION 'pgstac finds functions in schema %, where other roles may create them', postgis::regnamespace
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = format('have its owner run: REVOKE CREATE ON SCHEMA %s FROM PUBLIC', postgis::regnamespace);
@@ -76,16 +76,16 @@ CREATE OR REPLACE FUNCTION dcsh.create_pgstac_view(archive text) RETURNS regclas
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     name text := archive || '_items';
 BEGIN
     -- Citus would call pgstac.get_item on the workers, which have no items.
-    IF dcsh._is_distributed(archive) THEN
+    IF dcsh_private.is_distributed(archive) THEN
         RAISE EXCEPTION 'archive "%" is distributed: its chips cannot be joined to pgstac in a view', archive
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'search with scenes => ARRAY(SELECT dcsh.scenes_in_stac(...))';
     END IF;
-    PERFORM dcsh._require_pgstac();
+    PERFORM dcsh_private.require_pgstac();
     IF EXISTS (SELECT FROM pg_class
                WHERE oid = to_regclass(format('dcsh.%I', name)) AND relkind <> 'v')
     THEN
@@ -108,7 +108,7 @@ BEGIN
         COMMENT ON COLUMN dcsh.%1$I.end_datetime IS 'When the item ends; equal to datetime if it is an instant';
         COMMENT ON COLUMN dcsh.%1$I.properties IS 'Properties of the item; pgstac.get_item runs for each row that returns them';
     $ddl$, name, archive, format('Chips of archive %s with their STAC items in pgstac', archive),
-        dcsh._view_options());
+        dcsh_private.view_options());
     RETURN format('dcsh.%I', name)::regclass;
 END
 $$;
@@ -119,7 +119,7 @@ CREATE OR REPLACE FUNCTION dcsh.drop_pgstac_view(archive text) RETURNS boolean
     SET search_path FROM CURRENT
 AS $$
 DECLARE
-    target dcsh.archive := dcsh._archive(archive);
+    target dcsh.archive := dcsh_private.archive(archive);
     made boolean := EXISTS (
         SELECT FROM pg_class
         WHERE oid = to_regclass(format('dcsh.%I', archive || '_items')) AND relkind = 'v');

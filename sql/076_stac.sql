@@ -1,6 +1,6 @@
 -- Summaries of the scenes of an archive, for its STAC collection.
 
-CREATE OR REPLACE FUNCTION dcsh._scene_summaries(archive text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION dcsh_private.scene_summaries(archive text) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path FROM CURRENT
 AS $$
@@ -19,9 +19,9 @@ AS $$
             LATERAL jsonb_each(
                 s.properties - ARRAY['datetime', 'start_datetime', 'end_datetime', 'proj:epsg']
                 || jsonb_strip_nulls(jsonb_build_object('proj:code', s.proj_code))) p
-        WHERE s.archive_id = (SELECT a.id FROM dcsh._archive(archive) a)
+        WHERE s.archive_id = (SELECT a.id FROM dcsh_private.archive(archive) a)
             AND jsonb_typeof(p.value) IN ('number', 'string', 'boolean')
         GROUP BY p.key
     ) summary
 $$;
-COMMENT ON FUNCTION dcsh._scene_summaries IS 'Name -> range of numbers or list of at most 20 values, for the properties of the scenes of an archive, as in the summaries of a STAC collection';
+COMMENT ON FUNCTION dcsh_private.scene_summaries IS 'Name -> range of numbers or list of at most 20 values, for the properties of the scenes of an archive, as in the summaries of a STAC collection';

@@ -8,12 +8,12 @@ BEGIN
     FOR name IN
         SELECT v.relname FROM dcsh.archive a
             JOIN pg_class v ON v.oid = to_regclass(format('dcsh.%I', a.name || '_items'))
-        WHERE v.relkind = 'v' AND dcsh._view_options() <> '' AND obj_description(v.oid, 'pg_class')
+        WHERE v.relkind = 'v' AND dcsh_private.view_options() <> '' AND obj_description(v.oid, 'pg_class')
             = format('Chips of archive %s with their STAC items in pgstac', a.name)
     LOOP
         EXECUTE format('ALTER VIEW dcsh.%I SET (security_invoker = true)', name);
     END LOOP;
-    IF dcsh._view_options() = '' AND EXISTS (SELECT FROM dcsh.archive) THEN
+    IF dcsh_private.view_options() = '' AND EXISTS (SELECT FROM dcsh.archive) THEN
         RAISE WARNING 'layers show all rows of their archives and ignore row-level security'
             USING HINT = 'PostgreSQL 15 and newer have views with the rights of their reader; until then grant dcsh.<archive>_layer only to roles that may read all rows';
     END IF;
@@ -27,8 +27,8 @@ DECLARE
 BEGIN
     FOR writes IN
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        WHERE p.pronamespace = 'dcsh'::regnamespace AND l.lanname <> 'c' AND p.provolatile = 'v'
-            AND p.proname <> '_plan'
+        WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace)
+            AND l.lanname <> 'c' AND p.provolatile = 'v' AND p.oid <> 'dcsh_private.plan'::regproc
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', writes);
     END LOOP;
@@ -43,8 +43,8 @@ BEGIN
     FOR home, roles IN
         SELECT n.nspname, string_agg(
             CASE c.role WHEN 0 THEN 'PUBLIC' ELSE c.role::regrole::text END, ', ' ORDER BY c.role)
-        FROM pg_namespace n CROSS JOIN LATERAL dcsh._creators(n.oid) c(role)
-        WHERE (n.nspname = 'dcsh' OR n.oid IN (
+        FROM pg_namespace n CROSS JOIN LATERAL dcsh_private.creators(n.oid) c(role)
+        WHERE (n.nspname IN ('dcsh', 'dcsh_private') OR n.oid IN (
                 SELECT e.extnamespace FROM pg_extension e
                 WHERE e.extname IN ('vector', 'postgis', 'dcsh_hamming')))
             AND c.role <> (SELECT d.nspowner FROM pg_namespace d WHERE d.nspname = 'dcsh')

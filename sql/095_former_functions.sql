@@ -4,12 +4,14 @@ DO $$
 DECLARE
     former regprocedure[] := ARRAY(
         SELECT p.oid::regprocedure FROM pg_proc p
-        WHERE p.pronamespace = 'dcsh'::regnamespace AND p.proname ^@ '_former_');
+        WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace)
+            AND p.proname ^@ '_former_');
     dependent text;
-    used name;
+    used text;
 BEGIN
     SELECT coalesce('view ' || w.ev_class::regclass,
-                    pg_describe_object(d.classid, d.objid, d.objsubid)), p.proname
+                    pg_describe_object(d.classid, d.objid, d.objsubid)),
+            format('%s.%s', p.pronamespace::regnamespace, substr(p.proname, length('_former_') + 1))
         INTO dependent, used
         FROM pg_depend d
             JOIN pg_proc p ON p.oid = d.refobjid
@@ -19,8 +21,7 @@ BEGIN
         ORDER BY 1
         LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION '% depends on function dcsh.%, which this version replaces',
-                dependent, substr(used, length('_former_') + 1)
+        RAISE EXCEPTION '% depends on function %, which this version replaces', dependent, used
             USING ERRCODE = 'dependent_objects_still_exist',
                   HINT = 'drop it, run ''dcsh-pg db upgrade'', then create it again; nothing was changed';
     END IF;

@@ -16,7 +16,7 @@ from typing import Literal
 
 Layer = Literal["postgis", "core"]
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest revision in ``migrations/versions``: the schema that this dcsh-pg works with."""
 
 FOLDER = Path(__file__).parent

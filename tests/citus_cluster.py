@@ -21,20 +21,20 @@ from dcsh_pg.database.server import migrate
 
 VARIABLE = "DCSH_TEST_CITUS_DSN"
 DISTRIBUTED_AT_ONCE = """
-ALTER FUNCTION dcsh._create_chips RENAME TO _create_local_chips;
-CREATE FUNCTION dcsh._create_chips(archive text) RETURNS void
+ALTER FUNCTION dcsh_private.create_chips RENAME TO create_local_chips;
+CREATE FUNCTION dcsh_private.create_chips(archive text) RETURNS void
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    PERFORM dcsh._create_local_chips(archive);
+    PERFORM dcsh_private.create_local_chips(archive);
     PERFORM dcsh.distribute_archive(archive);
 END
 $$;
 """
 NO_LONGER = """
-DROP FUNCTION dcsh._create_chips;
-ALTER FUNCTION dcsh._create_local_chips RENAME TO _create_chips;
+DROP FUNCTION dcsh_private.create_chips;
+ALTER FUNCTION dcsh_private.create_local_chips RENAME TO create_chips;
 """
 
 

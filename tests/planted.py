@@ -99,8 +99,8 @@ def plant(conn: psycopg.Connection, schema: str) -> int:
 def called_functions() -> set[str]:
     """Names before an opening parenthesis in the SQL of dcsh-pg, lower case."""
     text = "".join(file.read_text("utf-8") for file in sql.FOLDER.glob("*.sql"))
-    library = sql.FOLDER.parent / "dcsh_pg" / "database"
-    text += "".join(file.read_text("utf-8") for file in library.glob("*.py"))
+    library = sql.FOLDER.parent / "database"
+    text += "".join(file.read_text("utf-8") for file in library.rglob("*.py"))
     return {name.lower() for name in re.findall(r"\b([A-Za-z_]\w+)\(", text)}
 
 
@@ -110,7 +110,7 @@ def _functions(conn: psycopg.Connection, schema: str, postgis: str) -> Iterator[
         SELECT DISTINCT p.proname, array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) t),
                p.pronargdefaults, p.provariadic <> 0
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE p.proname = ANY (%s) AND p.pronargs BETWEEN 1 AND 7 AND n.nspname <> 'dcsh'
+        WHERE p.proname = ANY (%s) AND p.pronargs BETWEEN 1 AND 7 AND n.nspname NOT IN ('dcsh', 'dcsh_private')
             AND p.prorettype <> ALL ('{internal,trigger,cstring}'::regtype[])
         """,
         [sorted(called_functions())],

@@ -178,7 +178,7 @@ def test_the_index_on_codes_is_there_when_it_ends_and_no_error_where_it_cannot_b
 ):
     archive = Archive.create("a", model_file, dsn=hamming)
     archive.ingest([str(folder)])
-    index = "SELECT dcsh._code_index('a') IS NOT NULL"
+    index = "SELECT dcsh_private.code_index('a') IS NOT NULL"
     assert archive.connection.execute(index).fetchone() == (True,)
 
     archive = Archive.create("b", model_file, dsn=hamming)

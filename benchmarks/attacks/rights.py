@@ -82,9 +82,11 @@ def prepare(admin, rng: random.Random, planter: str) -> None:
 def plant(dsn: str, planter: str) -> int:
     """Plants everything that a role can plant in every schema; returns the number of objects."""
     with psycopg.connect(dsn, autocommit=True) as admin:
-        # A role that may search can name the types of schema dcsh.
-        admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {planter}; SET ROLE {planter}")
-        return sum(planted.plant(admin, schema) for schema in [*HOMES, "evil", "dcsh"])
+        # A role that may search can name the types of these schemas.
+        admin.execute(f"GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {planter}; SET ROLE {planter}")
+        return sum(
+            planted.plant(admin, schema) for schema in [*HOMES, "evil", "dcsh", "dcsh_private"]
+        )
 
 
 def state(admin) -> dict[str, tuple]:
@@ -98,7 +100,7 @@ def state(admin) -> dict[str, tuple]:
     found["catalog"] = tuple(
         admin.execute(
             "SELECT oid::regclass::text, relacl::text FROM pg_class "
-            "WHERE relnamespace = 'dcsh'::regnamespace ORDER BY 1"
+            "WHERE relnamespace::regnamespace::text IN ('dcsh', 'dcsh_private') ORDER BY 1"
         )
     )
     return found

@@ -196,7 +196,7 @@ def _ask(
     query = (
         "SELECT array_agg(distance) FROM dcsh.similar(%(archive)s, %(code)s, %(k)s)"
         if effort is None
-        else "SELECT distances FROM dcsh._search_approximately(%(archive)s, %(code)s, %(k)s, NULL, "
+        else "SELECT distances FROM dcsh_private.search_approximately(%(archive)s, %(code)s, %(k)s, NULL, "
         "%(effort)s)"
     )
     bits = [Bit(code.tobytes()) for code in asked]
@@ -224,7 +224,7 @@ def _store(
     )
     if owns:
         conn.execute(
-            "SELECT dcsh._store_recall(%s::regclass, %s, %s, %s, %s, %s)",
+            "SELECT dcsh_private.store_recall(%s::regclass, %s, %s, %s, %s, %s)",
             [index.index, point.setting, point.recall, k, queries, rows],
         )
     return owns

@@ -12,10 +12,10 @@ from dcsh_pg.sql.migrations.run import create_signatures, run_sql, run_statement
 
 # Kept as a function, so that it is replaced, dumped and restored with the others.
 DIGEST = """
-CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.functions_digest() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN '{}';
-COMMENT ON FUNCTION dcsh._functions_digest IS
+COMMENT ON FUNCTION dcsh_private.functions_digest IS
     'SHA-256 of the SQL files from which ''dcsh-pg db upgrade'' created the functions';
 """
 
@@ -24,19 +24,22 @@ OWNER = """
 DO $dcsh_owner$
 DECLARE
     handed text;
+    homes oid[] := ARRAY(SELECT oid FROM pg_namespace WHERE nspname IN ('dcsh', 'dcsh_private'));
 BEGIN
     FOR handed IN
+        SELECT format('ALTER SCHEMA %s OWNER TO {owner}', home::regnamespace) FROM unnest(homes) home
+        UNION ALL
         SELECT format('ALTER TABLE %s OWNER TO {owner}', c.oid::regclass)
-        FROM pg_class c WHERE c.relnamespace = 'dcsh'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
+        FROM pg_class c WHERE c.relnamespace = ANY (homes) AND c.relkind IN ('r', 'p', 'v', 'm')
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
         UNION ALL
         SELECT format('ALTER ROUTINE %s OWNER TO {owner}', p.oid::regprocedure)
-        FROM pg_proc p WHERE p.pronamespace = 'dcsh'::regnamespace
+        FROM pg_proc p WHERE p.pronamespace = ANY (homes)
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
         UNION ALL
         SELECT format('ALTER TYPE %s OWNER TO {owner}', t.oid::regtype)
         FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-        WHERE t.typnamespace = 'dcsh'::regnamespace AND (t.typtype = 'd' OR c.relkind = 'c')
+        WHERE t.typnamespace = ANY (homes) AND (t.typtype = 'd' OR c.relkind = 'c')
             AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
     LOOP
         EXECUTE handed;
@@ -44,7 +47,6 @@ BEGIN
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {owner}', current_database());
 END
 $dcsh_owner$;
-ALTER SCHEMA dcsh OWNER TO {owner};
 """
 
 connection = context.config.attributes.get("connection")

@@ -32,8 +32,10 @@ BEGIN
 END
 $dcsh_qualify$;
 """
-_HEADER = re.compile(r"^CREATE OR REPLACE FUNCTION dcsh\.(.*?)\n    LANGUAGE", re.M | re.S)
-_SIGNATURE = "CREATE OR REPLACE FUNCTION pg_temp.{} LANGUAGE plpgsql AS 'BEGIN END';"
+_HEADER = re.compile(
+    r"^CREATE OR REPLACE FUNCTION (dcsh(?:_private)?\.\w+)(.*?)\n    LANGUAGE", re.M | re.S
+)
+_SIGNATURE = 'CREATE OR REPLACE FUNCTION pg_temp."{}"{} LANGUAGE plpgsql AS $$BEGIN END$$;'
 
 
 def run_sql(file: str | Path) -> None:
@@ -42,12 +44,12 @@ def run_sql(file: str | Path) -> None:
 
 
 def create_signatures(files: Sequence[Path]) -> None:
-    """Create the functions of the files in ``pg_temp`` without their bodies.
+    """Create the functions of the files in ``pg_temp`` without their bodies, named ``"schema.name"``.
 
-    ``010_former_functions.sql`` compares them with the functions of schema ``dcsh`` and drops them.
+    ``010_former_functions.sql`` compares them with the functions in place and drops them.
     """
     headers = [header for file in files for header in _HEADER.findall(file.read_text("utf-8"))]
-    run_statements("\n".join(map(_SIGNATURE.format, headers)))
+    run_statements("\n".join(_SIGNATURE.format(*header) for header in headers))
 
 
 def run_statements(statements: str) -> None:

@@ -27,10 +27,21 @@ def test_revision_is_the_newest_one():
 
 def test_both_layers_have_the_same_functions():
     core, postgis = (
-        re.findall(r"FUNCTION (dcsh\.\w+)\(", (sql.FOLDER / f"010_spatial_{layer}.sql").read_text())
+        re.findall(
+            r"FUNCTION (dcsh\w*\.\w+)\(", (sql.FOLDER / f"010_spatial_{layer}.sql").read_text()
+        )
         for layer in ("core", "postgis")
     )
     assert core == postgis
+
+
+def test_private_objects_are_in_their_own_schema():
+    files = [
+        *sql.FOLDER.glob("[0-9]*.sql"),
+        *(sql.FOLDER.parent / "database").rglob("*.py"),
+    ]
+    found = [file.name for file in files if re.search(r"\bdcsh\._", file.read_text("utf-8"))]
+    assert len(files) > 40 and found == ["003_removed.sql"]  # A view of dcsh-pg 0.1.
 
 
 @pytest.mark.parametrize("layer", ["core", "postgis"])
@@ -63,7 +74,7 @@ def test_the_examples_of_the_document_run(any_deployment):
         conn.execute("CREATE TABLE ponds AS SELECT 'a' AS name, -86.3 AS lon, 30.42 AS lat")
         core = schema.status(conn).layer == "core"
         foreign = "ST_" if core else "area => '(("
-        distributed = conn.execute("SELECT dcsh._is_distributed('naip')").fetchone()[0]
+        distributed = conn.execute("SELECT dcsh_private.is_distributed('naip')").fetchone()[0]
         # Citus joins distributed tables on their key alone.
         ran = [
             s for s in examples()

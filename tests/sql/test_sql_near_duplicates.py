@@ -141,7 +141,7 @@ def test_dense_codes_are_connected_within_half_the_radius_first(core):
     codes = dense_codes(np.random.default_rng(0))[:1000]
     for sample, dense in ((codes, True), (random_codes(np.random.default_rng(0))[:1000], False)):
         found = core.execute(
-            "SELECT dense FROM dcsh._pair_masks(%s::bit varying[], 10000, 6)",
+            "SELECT dense FROM dcsh_private.pair_masks(%s::bit varying[], 10000, 6)",
             [[packed.to_text(code) for code in sample]],
         ).fetchone()
         assert found == (dense,)
@@ -155,7 +155,7 @@ def test_dense_codes_are_connected_within_half_the_radius_first(core):
 )
 def test_two_codes_within_the_radius_are_alike_under_a_mask(core, bits, radius, agreeing):
     masks = core.execute(
-        "SELECT m::text FROM dcsh._masks(%s::integer[], %s, %s) m", [bits, radius, agreeing]
+        "SELECT m::text FROM dcsh_private.masks(%s::integer[], %s, %s) m", [bits, radius, agreeing]
     ).fetchall()
     held = [{n for n, bit in enumerate(mask) if bit == "1"} for (mask,) in masks]
     assert all(len(mask) == len(bits) for (mask,) in masks)

@@ -385,7 +385,7 @@ def test_a_reader_of_both_schemas_may_search_whatever_its_search_path(naip, chip
     role = f"dcsh_test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(naip) as conn:  # rolled back at the end, role and all
         conn.execute(f"CREATE ROLE {role}")
-        conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {role}")
+        conn.execute(f"GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {role}")
         conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {role}")
         conn.execute(f"SET ROLE {role}")
         conn.execute("SET search_path = nowhere")

@@ -47,7 +47,7 @@ READS = {
         one.chip.id for one in near_duplicates.near_duplicates(c, n, 63)
     },
     "layer": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}_layer")},
-    "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh._chips(%s)", [n])},
+    "chips": lambda c, n: {r[0] for r in c.execute("SELECT id FROM dcsh_private.chips(%s)", [n])},
     "table": lambda c, n: {r[0] for r in c.execute(f"SELECT id FROM dcsh.{n}")},
 }
 COUNTS = {
@@ -65,6 +65,6 @@ WRITES = {
     "create_archive": lambda c, n: new_archive(c, n + "_more"),
     "drop_archive": lambda c, n: registry.drop_archive(c, n),
     "grant": lambda c, n: rights.grant(c, "pg_monitor", write=True),
-    "lock": lambda c, n: c.execute("LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE"),
+    "lock": lambda c, n: c.execute("LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE"),
     "create_pgstac_view": lambda c, n: c.execute("SELECT dcsh.create_pgstac_view(%s)", [n]),
 }

@@ -220,7 +220,7 @@ def _indexes(conn: psycopg.Connection, name: str) -> list[_Index]:
             """
             SELECT x.relname, o.method, x.reloptions, o.is_valid, EXISTS (
                 SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = o.index)
-            FROM dcsh._ordering_indexes(%s) o JOIN pg_class x ON x.oid = o.index
+            FROM dcsh_private.ordering_indexes(%s) o JOIN pg_class x ON x.oid = o.index
             WHERE o.is_whole AND o.method IN ('hnsw', 'ivfflat')
             """,
             [name],
@@ -265,7 +265,7 @@ def _memory(conn: psycopg.Connection, needed: int) -> Iterator[None]:
 
 def _check_sensible(conn: psycopg.Connection, record: registry.ArchiveRecord) -> None:
     has_exact, is_distributed = one_row(
-        conn, "SELECT dcsh._has_hamming(), dcsh._is_distributed(%s)", [record.name]
+        conn, "SELECT dcsh_private.has_hamming(), dcsh_private.is_distributed(%s)", [record.name]
     )
     if has_exact:
         raise UsageError(

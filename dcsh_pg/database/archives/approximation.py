@@ -72,7 +72,7 @@ def approximation(conn: psycopg.Connection, archive_name: str) -> Approximation 
             SELECT format('dcsh.%%I', x.relname), method, option, setting, recall, k, queries, rows,
                    measured
             FROM dcsh.recall(%(name)s) JOIN pg_class x ON x.oid = index
-            WHERE dcsh._code_index(%(name)s) IS NULL AND NOT dcsh._is_distributed(%(name)s)
+            WHERE dcsh_private.code_index(%(name)s) IS NULL AND NOT dcsh_private.is_distributed(%(name)s)
             LIMIT 1
             """,
             {"name": archive_name},

@@ -21,7 +21,7 @@ COLUMNS = (
 def batches(
     conn: psycopg.Connection, archive_name: str, size: int
 ) -> Iterator[tuple[dict[str, tuple[Any, ...]], np.ndarray]]:
-    """All chips of an archive with their scenes, by id, ``size`` of them at a time: ``dcsh._chips``.
+    """All chips of an archive with their scenes, by id, ``size`` of them at a time: ``dcsh_private.chips``.
 
     Yields:
         ``COLUMNS`` with a tuple of N values each; footprints, object (N,), shapely polygons in
@@ -35,7 +35,7 @@ def batches(
             """
             SELECT c.id, c.uri, s.collection, s.item_id, c.col_off, c.row_off, c.width, c.height,
                    c.acquired, c.valid_fraction, decode(c.code, 'hex'), c.footprint
-            FROM dcsh._chips(%s::text) c JOIN dcsh.scene s ON s.id = c.scene_id
+            FROM dcsh_private.chips(%s::text) c JOIN dcsh.scene s ON s.id = c.scene_id
             ORDER BY c.id
             """,
             [archive_name],

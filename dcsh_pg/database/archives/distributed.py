@@ -51,7 +51,7 @@ def undistribute(conn: psycopg.Connection, name: str) -> bool:
 def workers(conn: psycopg.Connection, name: str) -> dict[str, int]:
     """The shards on each worker, ``{"host:port": shards}``; empty if not distributed."""
     with sql_errors():
-        if not scalar(conn, bool, "SELECT dcsh._is_distributed(%s)", [name]):
+        if not scalar(conn, bool, "SELECT dcsh_private.is_distributed(%s)", [name]):
             return {}
         return dict(
             conn.execute(

@@ -203,7 +203,7 @@ class Loader:
         """
         with sql_errors(), self._conn.transaction():
             self._conn.execute(
-                "SELECT dcsh._lock_for_load(%s, %s, %s)",
+                "SELECT dcsh_private.lock_for_load(%s, %s, %s)",
                 [self.archive.name, self.archive.id, self.archive.model_sha256],
             )
             for uri in uris:
@@ -249,7 +249,8 @@ class Loader:
         """
         with sql_errors():
             self._conn.execute(
-                "SELECT dcsh.create_code_index(%s) WHERE dcsh._has_hamming()", [self.archive.name]
+                "SELECT dcsh.create_code_index(%s) WHERE dcsh_private.has_hamming()",
+                [self.archive.name],
             )
 
     def record_error(self, uri: str, message: str, hint: str | None) -> None:

@@ -52,8 +52,8 @@ def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10
         explained, index, offered, others = one_row(
             conn,
             """
-            SELECT dcsh._plan(%(name)s, %(k)s), dcsh._code_index(%(name)s)::text,
-                   dcsh._has_hamming(),
+            SELECT dcsh_private.plan(%(name)s, %(k)s), dcsh_private.code_index(%(name)s)::text,
+                   dcsh_private.has_hamming(),
                    array(SELECT i.indexrelid::regclass::text
                          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                              JOIN pg_am m ON m.oid = x.relam
@@ -103,7 +103,7 @@ def _advice(
     """What to do with an approximate index where the exact one is missing."""
     is_distributed, owner, owns = one_row(
         conn,
-        "SELECT dcsh._is_distributed(%(name)s), relowner::regrole::text, "
+        "SELECT dcsh_private.is_distributed(%(name)s), relowner::regrole::text, "
         "pg_has_role(relowner, 'USAGE') FROM pg_class "
         "WHERE oid = to_regclass(format('dcsh.%%I', %(name)s::text))",
         {"name": archive.name},

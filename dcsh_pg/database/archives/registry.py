@@ -235,12 +235,12 @@ def drop_archive(conn: psycopg.Connection, name: str) -> None:
 
 
 def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool:
-    """Drops this very archive if it has no scene: ``dcsh._drop_empty_archive``.
+    """Drops this very archive if it has no scene: ``dcsh_private.drop_empty_archive``.
 
     Returns False if it has one, or if another session has dropped it.
     """
     with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh._drop_empty_archive(%s)", [archive.id])
+        return scalar(conn, bool, "SELECT dcsh_private.drop_empty_archive(%s)", [archive.id])
 
 
 def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
@@ -350,13 +350,13 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
 
 
 def scene_summaries(conn: psycopg.Connection, name: str) -> dict[str, Any]:
-    """Property of the scenes -> its range or its values: ``dcsh._scene_summaries``.
+    """Property of the scenes -> its range or its values: ``dcsh_private.scene_summaries``.
 
     Raises:
         NotFound: no such archive.
     """
     with sql_errors():
-        return scalar(conn, dict, "SELECT dcsh._scene_summaries(%s)", [name])
+        return scalar(conn, dict, "SELECT dcsh_private.scene_summaries(%s)", [name])
 
 
 def _archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:

@@ -40,7 +40,7 @@ def chips(
     *,
     limit: int | None = None,
 ) -> tuple[dict[str, list[Any]], npt.NDArray[np.object_]]:
-    """The chips that pass a filter, by id, at most ``limit`` of them: ``dcsh._chips``.
+    """The chips that pass a filter, by id, at most ``limit`` of them: ``dcsh_private.chips``.
 
     Returns:
         ``COLUMNS`` with a list of N values each; footprints, object (N,), shapely polygons in
@@ -132,7 +132,7 @@ def labelled_codes(
         NotFound: no such archive, or no scene has that property.
     """
     with sql_errors():
-        conn.execute("SELECT dcsh._archive(%s)", [archive_name])
+        conn.execute("SELECT dcsh_private.archive(%s)", [archive_name])
         rows = conn.execute(
             sql.SQL(
                 """

@@ -45,8 +45,8 @@ def upgrade(
 ) -> DatabaseStatus:
     """Brings the schema to this dcsh-pg's revision and replaces the functions; safe to repeat.
 
-    Needs no superuser if schema dcsh (owned by the user) and the extensions exist.  New objects
-    belong to the owner of the schema.  Warnings of the server are notes of ``progress``.
+    Needs no superuser if schemas dcsh and dcsh_private (owned by the user) and the extensions exist.
+    New objects belong to the owner of the schema.  Warnings of the server are notes of ``progress``.
 
     Raises:
         SchemaError: the schema is newer, or of the other spatial layer.
@@ -77,7 +77,7 @@ def script(
 ) -> str:
     """The upgrade as one SQL script for an administrator, from the revision in place or from nothing.
 
-    The script transfers schema dcsh and all that is in it to the role ``owner``, which can then do
+    The script transfers both schemas and all that is in them to the role ``owner``, which can then do
     everything with dcsh-pg, later upgrades included.
 
     Raises:
@@ -194,12 +194,12 @@ def _require_ownership(conn: psycopg.Connection) -> None:
         FROM (SELECT nspowner FROM pg_namespace WHERE nspname = 'dcsh'
               UNION ALL
               SELECT relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE n.nspname = 'dcsh' AND c.relkind IN ('r', 'v')
+              WHERE n.nspname IN ('dcsh', 'dcsh_private') AND c.relkind IN ('r', 'v')
               UNION ALL
               SELECT proowner
               FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                   JOIN pg_language l ON l.oid = p.prolang
-              WHERE n.nspname = 'dcsh' AND l.lanname <> 'c') o(role)
+              WHERE n.nspname IN ('dcsh', 'dcsh_private') AND l.lanname <> 'c') o(role)
             JOIN pg_roles r ON r.oid = o.role
         WHERE NOT pg_has_role(current_user, o.role, 'USAGE')
         ORDER BY 1
@@ -246,5 +246,8 @@ def _rights_hint(conn: psycopg.Connection, layer: sql.Layer) -> str:
     extensions = ["vector", "postgis"] if layer == "postgis" else ["vector"]
     steps = [f"CREATE EXTENSION IF NOT EXISTS {name};" for name in extensions]
     user = psycopg.sql.Identifier(conn.info.user).as_string(conn)
-    steps.append(f"CREATE SCHEMA IF NOT EXISTS dcsh AUTHORIZATION {user};")
+    steps += [
+        f"CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {user};"
+        for name in ("dcsh", "dcsh_private")
+    ]
     return "once, as administrator of the database: " + " ".join(steps)

@@ -15,19 +15,19 @@ from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import NotFound, ServerError
 
 READ = """
-GRANT USAGE ON SCHEMA dcsh TO {role};
+GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {role};
 GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {role};
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT SELECT ON TABLES TO {role};
 """
 READ_FUNCTION = "GRANT EXECUTE ON FUNCTION {function} TO {role};\n"
 WRITE = """
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dcsh TO {role};
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dcsh, dcsh_private TO {role};
 GRANT INSERT ON dcsh.model TO {role};
 GRANT UPDATE (last_chip_id) ON dcsh.archive TO {role};
 GRANT INSERT, UPDATE, DELETE ON dcsh.scene, dcsh.ingest_error TO {role};
-GRANT DELETE ON dcsh._load_lock TO {role};
+GRANT DELETE ON dcsh_private.load_lock TO {role};
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT INSERT, DELETE ON TABLES TO {role};
-ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT EXECUTE ON FUNCTIONS TO {role};
+ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh, dcsh_private GRANT EXECUTE ON FUNCTIONS TO {role};
 """
 WRITE_ARCHIVE = "GRANT INSERT, DELETE, UPDATE (acquired) ON dcsh.{archive} TO {role};\n"
 
@@ -53,8 +53,9 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
         archives = conn.execute("SELECT name FROM dcsh.archive ORDER BY name").fetchall()
         readers = conn.execute(
             "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang "
-            "WHERE p.pronamespace = 'dcsh'::regnamespace AND l.lanname <> 'c' "
-            "AND (p.provolatile <> 'v' OR p.proname = '_plan') ORDER BY 1"
+            "WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace) "
+            "AND l.lanname <> 'c' "
+            "AND (p.provolatile <> 'v' OR p.oid = 'dcsh_private.plan'::regproc) ORDER BY 1"
         ).fetchall()
     names = {"role": sql.Identifier(role), "owner": sql.Identifier(owner)}
     parts = [sql.SQL(READ).format(**names)]

@@ -1,6 +1,6 @@
 """The schema in a database: its revision, whether it is current, and the extensions it uses.
 
-The revision is in ``dcsh.alembic_version``; ``dcsh._functions_digest`` returns the digest of the
+The revision is in ``dcsh.alembic_version``; ``dcsh_private.functions_digest`` returns the digest of the
 functions.  :mod:`dcsh_pg.database.server.migrate` changes both.
 """
 
@@ -124,7 +124,7 @@ def _stale_indexes(conn: psycopg.Connection) -> list[StaleIndex]:
         rows = conn.execute(
             """
             SELECT format('dcsh.%I', x.relname), page_format, supported
-            FROM dcsh._stale_indexes() JOIN pg_class x ON x.oid = index
+            FROM dcsh_private.stale_indexes() JOIN pg_class x ON x.oid = index
             """
         )
         return [StaleIndex(*row) for row in rows]
@@ -173,7 +173,7 @@ def installed(conn: psycopg.Connection) -> InstalledSchema:
         versions, digest, layer = one_row(
             conn,
             """
-            SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh._functions_digest'), (
+            SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh_private.functions_digest'), (
                 SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
                 FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
                 WHERE t.oid = to_regtype('dcsh.area'))
@@ -181,7 +181,7 @@ def installed(conn: psycopg.Connection) -> InstalledSchema:
         )
         if versions is None:
             return InstalledSchema(None, layer, None)
-        digest = "dcsh._functions_digest()" if digest else "NULL"
+        digest = "dcsh_private.functions_digest()" if digest else "NULL"
         revision, digest = one_row(
             conn, f"SELECT max(version_num), {digest} FROM dcsh.alembic_version"
         )
@@ -194,10 +194,10 @@ def _require_usage(conn: psycopg.Connection) -> None:
         """
         SELECT n.nspname, quote_ident(n.nspname), quote_ident(current_user)
         FROM pg_namespace n
-        WHERE (n.nspname = 'dcsh' OR n.oid IN (
+        WHERE (n.nspname IN ('dcsh', 'dcsh_private') OR n.oid IN (
                 SELECT e.extnamespace FROM pg_extension e WHERE e.extname IN ('vector', 'postgis')))
             AND NOT has_schema_privilege(n.oid, 'USAGE')
-        ORDER BY n.nspname <> 'dcsh' LIMIT 1
+        ORDER BY n.nspname NOT IN ('dcsh', 'dcsh_private'), n.nspname LIMIT 1
         """
     ).fetchone()
     if row is not None:
@@ -205,6 +205,6 @@ def _require_usage(conn: psycopg.Connection) -> None:
         raise ServerError(
             f"permission denied for schema {name}",
             hint="ask its owner for: dcsh-pg db grant --read " + conn.info.user
-            if name == "dcsh"
+            if name in ("dcsh", "dcsh_private")
             else f"ask its owner for: GRANT USAGE ON SCHEMA {schema} TO {user}",
         )

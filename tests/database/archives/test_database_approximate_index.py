@@ -87,7 +87,7 @@ def test_it_is_kept_replaced_mended_and_dropped(conn):
     assert [options for _, options in indexes(conn)] == [["lists=3"]]
     assert drop_approximate_index(conn, "places", "hnsw") == []
     assert len(drop_approximate_index(conn, "places")) == 1
-    left = "SELECT count(*) FROM dcsh._ordering_indexes('places')"
+    left = "SELECT count(*) FROM dcsh_private.ordering_indexes('places')"
     assert conn.execute(left).fetchone() == (0,)
 
 
@@ -152,7 +152,7 @@ def test_the_advice_follows_rows_service_and_measurement(conn, monkeypatch):
         conn.execute("DROP ROLE rds_superuser")
     name = create_approximate_index(conn, "places", "ivfflat")
     assert advised().advice == "its recall is unknown: dcsh-pg recall places"
-    store = "SELECT dcsh._store_recall(%s::regclass, 2, 0.99, 10, 100, %s)"
+    store = "SELECT dcsh_private.store_recall(%s::regclass, 2, 0.99, 10, 100, %s)"
     conn.execute(store, [name, 1000])
     assert "measured on 1,000" in advised().advice
     conn.execute(store, [name, 3000])

@@ -115,7 +115,7 @@ def test_the_index_is_created_and_dropped_on_every_shard_and_with_the_archive(co
                 ).fetchall()
         return [is_index for _, is_index in found]
 
-    if not conn.execute("SELECT dcsh._has_hamming()").fetchone()[0]:
+    if not conn.execute("SELECT dcsh_private.has_hamming()").fetchone()[0]:
         pytest.skip("no native index on the cluster")
     found, record = answers(conn), registry.get_archive(conn, "places")
     distributed.distribute(conn, "places", shards=3)
@@ -142,7 +142,7 @@ def test_a_query_that_waited_for_undistribute_fails_and_succeeds_when_repeated(c
         "dcsh.chip_at('places', 3.5, 3.5)",
         "dcsh.coverage('places', cell => 5)",
         "dcsh.frequent_codes('places')",
-        "dcsh._chips('places')",
+        "dcsh_private.chips('places')",
     ]
 
     def answer(query):

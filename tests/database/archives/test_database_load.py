@@ -293,13 +293,13 @@ def test_a_killed_and_repeated_load_gives_the_rows_of_one_clean_run(core, databa
     assert len(clean) == 60 and killed == clean
     indexes = core.execute(
         """
-        SELECT dcsh._has_hamming(), dcsh._code_index('clean') IS NOT NULL,
-               dcsh._code_index('killed') IS NOT NULL
+        SELECT dcsh_private.has_hamming(), dcsh_private.code_index('clean') IS NOT NULL,
+               dcsh_private.code_index('killed') IS NOT NULL
         """
     ).fetchone()
     assert len(set(indexes)) == 1
     if indexes[0]:
-        core.execute("SELECT dcsh.hamming_check(dcsh._code_index('killed'))")
+        core.execute("SELECT dcsh.hamming_check(dcsh_private.code_index('killed'))")
 
 
 def waits_for(core, conn):

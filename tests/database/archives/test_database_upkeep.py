@@ -120,7 +120,7 @@ def test_a_renamed_archive_keeps_layer_grants_views_and_index(conn, archive):
     with_index = conn.execute("SELECT FROM pg_am WHERE amname = 'hamming'").fetchone()
     if with_index:
         registry.create_code_index(conn, archive)
-    is_distributed = conn.execute("SELECT dcsh._is_distributed('places')").fetchone()[0]
+    is_distributed = conn.execute("SELECT dcsh_private.is_distributed('places')").fetchone()[0]
     conn.execute("CREATE VIEW public.mine AS SELECT id, uri FROM dcsh.places_layer")
     conn.execute("GRANT SELECT ON dcsh.places TO pg_monitor")
     before = rows(conn, archive), search.similar_to(conn, archive, 1)
@@ -162,4 +162,6 @@ def test_a_renamed_archive_keeps_layer_grants_views_and_index(conn, archive):
             upkeep.rename_archive(conn, "nowhere", "somewhere")
     finally:
         conn.execute("DROP VIEW public.mine")
-    assert is_distributed == conn.execute("SELECT dcsh._is_distributed('towns')").fetchone()[0]
+    assert (
+        is_distributed == conn.execute("SELECT dcsh_private.is_distributed('towns')").fetchone()[0]
+    )

@@ -84,7 +84,7 @@ def test_an_exact_search_never_uses_it(everywhere, index):
     conn = everywhere
     conn.execute(f"CREATE INDEX ON dcsh.places USING {index}")
     conn.execute("SET hnsw.ef_search = 10")
-    (plan,) = conn.execute("SELECT dcsh._plan('places')").fetchone()
+    (plan,) = conn.execute("SELECT dcsh_private.plan('places')").fetchone()
     assert "Order By" not in str(plan)
     later = Filter(since=DAY + timedelta(days=5))
     for query in QUERIES:
@@ -169,7 +169,7 @@ def test_its_recall_is_that_of_its_comment(places):
     known = approximation(places, "places")
     assert (known.index, known.option, known.setting) == ("dcsh.rough", "ivfflat.probes", 5)
     assert known.recall is None and "not measured" in str(known)
-    places.execute("SELECT dcsh._store_recall('dcsh.rough', 7, 0.98765, 10, 100, 3000)")
+    places.execute("SELECT dcsh_private.store_recall('dcsh.rough', 7, 0.98765, 10, 100, 3000)")
     known = approximation(places, "places")
     assert (known.setting, known.recall, known.k) == (7, 0.9877, 10)
     assert (known.queries, known.rows) == (100, 3000)

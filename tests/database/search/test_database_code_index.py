@@ -158,9 +158,9 @@ def test_at_most_so_many_selected_rows_are_searched_to_the_very_chip(conn):
 
     def selected(k, most, max_distance=None, other_than=None):
         ids, found = conn.execute(
-            "SELECT ids, distances FROM dcsh._search_selected('places', 'dcsh.places_code_idx',"
+            "SELECT ids, distances FROM dcsh_private.search_selected('places', 'dcsh.places_code_idx',"
             " dcsh.code_of('places', 1), %s, %s,"
-            " ROW(NULL, '-infinity', NULL, %s, NULL, %s::bigint[])::dcsh._filter)",
+            " ROW(NULL, '-infinity', NULL, %s, NULL, %s::bigint[])::dcsh_private.filter)",
             [k, most, max_distance, other_than],
         ).fetchone()
         return ids if ids is None else list(zip(found, ids, strict=True))
@@ -313,5 +313,5 @@ def test_of_sessions_that_make_the_index_at_once_one_makes_it(hamming):
                     ):
                         pass
             assert late.result().fetchone() == made
-        query = "SELECT count(*) FROM dcsh._hamming_indexes('places')"
+        query = "SELECT count(*) FROM dcsh_private.hamming_indexes('places')"
         assert conn.execute(query).fetchone() == (1,)

@@ -39,7 +39,7 @@ def open_to_all(make_database, admin, path):
     try:
         with make_database(admin) as dsn, psycopg.connect(dsn, autocommit=True) as conn:
             migrate.upgrade(dsn)
-            conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {role}")
+            conn.execute(f"GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {role}")
             conn.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
             conn.execute(f"CREATE SCHEMA evil AUTHORIZATION {role}")
             conn.execute(f"SET ROLE {role}")
@@ -96,7 +96,7 @@ def use_everything(dsn, called):
         registry.list_archives(conn)
         registry.ingest_errors(conn, "places")
         recall.measure_recall(conn, "places", "hnsw", k=3, queries=5)
-        conn.execute("SELECT dcsh._scene_summaries('places')")
+        conn.execute("SELECT dcsh_private.scene_summaries('places')")
         if layer == "postgis":
             for query in ({}, {"chip": 3}, {"code": code, "area": AREA, "k": 5}):
                 # A row fits ST_AsMVT(anyelement, ...) no better than one planted for records.

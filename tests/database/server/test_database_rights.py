@@ -83,7 +83,7 @@ def granted(database):
             load(conn, "places", "a.tif")
             rights.grant(conn, user(dsns[0]))
             rights.grant(conn, user(dsns[1]), write=True)
-            conn.execute(f"GRANT USAGE ON SCHEMA dcsh TO {user(dsns[2])}")
+            conn.execute(f"GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {user(dsns[2])}")
             new_archive(conn, "later")
         yield dsns
 
@@ -105,8 +105,8 @@ def test_a_reader_reads_all_archives_and_writes_nothing(granted):
             "SELECT dcsh.create_code_index('places')",
             "SELECT dcsh.drop_code_index('places')",
             "SELECT dcsh.create_archive('mine', 'x', '{}')",
-            "LOCK TABLE dcsh._load_lock IN EXCLUSIVE MODE",
-            "LOCK TABLE dcsh._load_lock IN ROW SHARE MODE",
+            "LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE",
+            "LOCK TABLE dcsh_private.load_lock IN ROW SHARE MODE",
             "DELETE FROM dcsh.places",
             "DELETE FROM dcsh.ingest_error",
             "UPDATE dcsh.archive SET last_chip_id = 0",
@@ -124,10 +124,11 @@ def test_public_may_execute_only_reading_functions(granted, database):
     with psycopg.connect(database) as conn:
         rows = conn.execute(
             """
-            SELECT p.proname, p.provolatile = 'v' AND p.proname <> '_plan',
+            SELECT p.proname, p.provolatile = 'v' AND p.proname <> 'plan',
                    has_function_privilege(%s, p.oid, 'EXECUTE')
             FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-            WHERE pronamespace = 'dcsh'::regnamespace AND l.lanname <> 'c'
+            WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[])
+                AND l.lanname <> 'c'
             """,
             [user(stranger)],
         ).fetchall()
@@ -232,6 +233,10 @@ def test_the_hint_for_a_missing_schema_right_is_the_grant(embedded_admin, make_d
                 schema.require_current(conn)
             assert error.value.hint.endswith(f"dcsh-pg db grant --read {user(reader)}")
             admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {user(reader)}")
+            with pytest.raises(ServerError, match="for schema dcsh_private") as error:
+                schema.require_current(conn)
+            assert error.value.hint.endswith(f"dcsh-pg db grant --read {user(reader)}")
+            admin.execute(f"GRANT USAGE ON SCHEMA dcsh_private TO {user(reader)}")
             with pytest.raises(ServerError, match="permission denied for schema ext") as error:
                 schema.require_current(conn)
             assert error.value.hint.endswith(f"GRANT USAGE ON SCHEMA ext TO {user(reader)}")
@@ -282,6 +287,7 @@ def test_the_script_transfers_a_schema_of_another_owner(database):
             new_archive(conn, "places")
             load(conn, "places", "a.tif")
             conn.execute(f"ALTER SCHEMA dcsh OWNER TO {user(app)}")
+            conn.execute(f"ALTER SCHEMA dcsh_private OWNER TO {user(app)}")
             conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {user(app)}")
         migrate.upgrade(database)
         with pytest.raises(
@@ -311,13 +317,15 @@ def test_an_upgrade_by_a_superuser_keeps_the_owner(database):
 def test_an_upgrade_warns_of_a_schema_that_others_may_write_to(database):
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute(
-            "GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA dcsh TO pg_monitor"
+            "GRANT CREATE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA dcsh, dcsh_private TO pg_monitor"
         )
     notes = Notes()
     migrate.upgrade(database, progress=notes)
     assert [line for line in notes.lines if line.startswith("warning")] == [
         'warning: other roles may create objects in schema "dcsh", which searches use: pg_monitor '
         "(REVOKE CREATE ON SCHEMA dcsh FROM pg_monitor)",
+        'warning: other roles may create objects in schema "dcsh_private", which searches use: '
+        "pg_monitor (REVOKE CREATE ON SCHEMA dcsh_private FROM pg_monitor)",
         'warning: other roles may create objects in schema "public", which searches use: PUBLIC '
         "(REVOKE CREATE ON SCHEMA public FROM PUBLIC)",
     ]

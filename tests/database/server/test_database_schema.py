@@ -21,15 +21,15 @@ HERE = Path(__file__).parent
 
 CATALOG = """
     SELECT 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
-    FROM pg_proc p WHERE pronamespace = 'dcsh'::regnamespace
+    FROM pg_proc p WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[])
     UNION ALL
     SELECT 'column', attrelid::regclass || '.' || attname,
            format_type(atttypid, atttypmod) || attnotnull
     FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-    WHERE relnamespace = 'dcsh'::regnamespace AND attnum > 0
+    WHERE relnamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[]) AND attnum > 0
     UNION ALL
     SELECT 'constraint', conname, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'dcsh'::regnamespace
+    FROM pg_constraint WHERE connamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[])
     UNION ALL
     SELECT 'comment', pg_describe_object(classoid, objoid, objsubid), description
     FROM pg_description WHERE pg_describe_object(classoid, objoid, objsubid) LIKE '%dcsh%'
@@ -76,7 +76,9 @@ def test_a_newer_schema_is_refused(database):
 
 def test_functions_of_another_release_are_refused_until_the_upgrade(database):
     with connect(database) as conn:
-        conn.execute("CREATE OR REPLACE FUNCTION dcsh._functions_digest() RETURNS text RETURN 'x'")
+        conn.execute(
+            "CREATE OR REPLACE FUNCTION dcsh_private.functions_digest() RETURNS text RETURN 'x'"
+        )
         with pytest.raises(SchemaError, match="are those of another dcsh-pg") as error:
             schema.require_current(conn)
         assert "dcsh-pg db upgrade" in error.value.hint
@@ -123,9 +125,91 @@ def test_a_database_of_the_first_schema_is_upgraded_and_works(empty, layer):
     upgraded = catalog(empty)
     use(empty)
     with psycopg.connect(empty, autocommit=True) as conn:
-        conn.execute("DROP SCHEMA dcsh CASCADE")
+        conn.execute("DROP SCHEMA dcsh, dcsh_private CASCADE")
     migrate.upgrade(empty)
     assert catalog(empty) == upgraded
+
+
+BACK_TO_0003 = """
+    DO $$
+    DECLARE
+        former regprocedure;
+        moved text;
+    BEGIN
+        FOR former IN SELECT oid FROM pg_proc WHERE pronamespace = 'dcsh_private'::regnamespace LOOP
+            EXECUTE format('ALTER FUNCTION %s SET SCHEMA dcsh', former);
+            EXECUTE format('ALTER FUNCTION %s RENAME TO %I', former,
+                           '_' || (SELECT proname FROM pg_proc WHERE oid = former));
+        END LOOP;
+        FOR moved IN SELECT typname FROM pg_type
+                     WHERE typnamespace = 'dcsh_private'::regnamespace AND typcategory = 'C'
+                         AND typname <> 'load_lock' LOOP
+            EXECUTE format('ALTER TYPE dcsh_private.%I SET SCHEMA dcsh', moved);
+            EXECUTE format('ALTER TYPE dcsh.%I RENAME TO %I', moved, '_' || moved);
+        END LOOP;
+    END
+    $$;
+    ALTER TABLE dcsh_private.load_lock SET SCHEMA dcsh;
+    ALTER TABLE dcsh.load_lock RENAME TO _load_lock;
+    DROP SCHEMA dcsh_private;
+    UPDATE dcsh.alembic_version SET version_num = '0003';
+"""
+
+
+def test_private_objects_move_with_their_rights_and_what_depends_on_them(any_database):
+    role = f"user_of_{conninfo_to_dict(any_database)['dbname']}"
+    use(any_database)
+    wanted = catalog(any_database)
+    with psycopg.connect(any_database, autocommit=True) as conn:
+        conn.execute(BACK_TO_0003)
+        conn.execute(
+            f"""
+            CREATE ROLE {role} LOGIN PASSWORD 'role';
+            GRANT USAGE ON SCHEMA dcsh TO {role};
+            GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {role};
+            GRANT INSERT ON dcsh.model TO {role};
+            GRANT UPDATE (last_chip_id) ON dcsh.archive TO {role};
+            GRANT INSERT, UPDATE, DELETE ON dcsh.scene, dcsh.ingest_error TO {role};
+            GRANT INSERT, DELETE ON dcsh.places TO {role};
+            GRANT DELETE ON dcsh._load_lock TO {role};
+            ALTER DEFAULT PRIVILEGES IN SCHEMA dcsh GRANT EXECUTE ON FUNCTIONS TO {role};
+            GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dcsh TO {role};
+            CREATE VIEW public.entropies AS SELECT dcsh._entropy(valid_fraction) FROM dcsh.places;
+            CREATE TABLE public.shares (
+                share float8, entropy float8 GENERATED ALWAYS AS (dcsh._entropy(share)) STORED);
+            CREATE INDEX ON public.shares (dcsh._entropy(share));
+            INSERT INTO public.shares VALUES (0.5);
+            """
+        )
+    try:
+        migrate.upgrade(any_database)
+        assert catalog(any_database) == wanted
+        with psycopg.connect(any_database, autocommit=True) as conn:
+            conn.execute("INSERT INTO public.shares VALUES (1)")
+            assert conn.execute("SELECT entropy FROM public.shares").fetchall() == [(1,), (0,)]
+            assert conn.execute("SELECT * FROM public.entropies").fetchall() == [(0,)] * 3
+        with connect(make_conninfo(any_database, user=role, password="role")) as conn:
+            schema.require_current(conn)
+            assert [hit.id for hit in search.similar_to(conn, "places", 1)] == [2, 3]
+            loader = Loader(conn, registry.get_archive(conn, "places"))
+            add(loader, Scene("b.tif"), np.arange(8, dtype=np.uint8).reshape(1, 8))
+            loader.flush()
+            assert registry.get_archive(conn, "places").chips == 4
+    finally:
+        with psycopg.connect(any_database, autocommit=True) as conn:
+            conn.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_private_schema_of_another_role_is_refused(dsn):
+    role = f"squatter_of_{conninfo_to_dict(dsn)['dbname']}"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute(f"CREATE ROLE {role}; CREATE SCHEMA dcsh_private AUTHORIZATION {role}")
+        try:
+            with pytest.raises(ServerError, match=f"schema dcsh_private belongs to role {role}"):
+                migrate.upgrade(dsn)
+            assert conn.execute("SELECT to_regnamespace('dcsh')").fetchone() == (None,)
+        finally:
+            conn.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_upgrade_twice_changes_nothing(empty):
@@ -142,7 +226,7 @@ def test_the_script_creates_the_same_schema(empty, embedded_admin, request):
     scripted = catalog(empty)
     use(empty)
     with psycopg.connect(empty, autocommit=True) as conn:
-        conn.execute("DROP SCHEMA dcsh CASCADE")
+        conn.execute("DROP SCHEMA dcsh CASCADE")  # Leaves a part of dcsh_private.
     migrate.upgrade(empty)
     assert catalog(empty) == scripted
 
@@ -171,15 +255,15 @@ def test_every_public_object_has_a_comment(any_database):
         bare = conn.execute(
             """
             SELECT oid::regprocedure::text FROM pg_proc
-            WHERE pronamespace = 'dcsh'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
+            WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[]) AND obj_description(oid, 'pg_proc') IS NULL
             UNION ALL
             SELECT oid::regclass::text FROM pg_class
-            WHERE relnamespace = 'dcsh'::regnamespace AND relkind IN ('r', 'v')
+            WHERE relnamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[]) AND relkind IN ('r', 'v')
                 AND obj_description(oid, 'pg_class') IS NULL
             UNION ALL
             SELECT attrelid::regclass || '.' || attname
             FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-            WHERE relnamespace = 'dcsh'::regnamespace AND relkind IN ('r', 'v', 'c')
+            WHERE relnamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[]) AND relkind IN ('r', 'v', 'c')
                 AND attnum > 0 AND col_description(attrelid, attnum) IS NULL
             UNION ALL
             SELECT oid::regtype::text FROM pg_type
@@ -193,17 +277,20 @@ def test_every_public_object_has_a_comment(any_database):
 def test_functions_have_no_overloads_and_pin_their_search_path(any_database):
     with connect(any_database) as conn:
         names = [row[0] for row in conn.execute(
-            "SELECT proname FROM pg_proc WHERE pronamespace = 'dcsh'::regnamespace"
+            "SELECT proname FROM pg_proc WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[])"
         )]  # fmt: skip
+        private = conn.execute(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'dcsh'::regnamespace AND proname ~ '^_'"
+        ).fetchall()
         loose = conn.execute(
             """
             SELECT proname FROM pg_proc JOIN pg_language l ON l.oid = prolang
-            WHERE pronamespace = 'dcsh'::regnamespace AND prosqlbody IS NULL AND lanname <> 'c'
+            WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[]) AND prosqlbody IS NULL AND lanname <> 'c'
                 AND NOT coalesce('search_path=pg_catalog, dcsh, pg_temp' = ANY (proconfig), false)
             """
         ).fetchall()
     assert len(names) == len(set(names))
-    assert loose == []
+    assert loose == private == []
 
 
 @pytest.mark.parametrize(
@@ -231,10 +318,18 @@ def test_a_plain_owner_with_extensions_in_an_odd_schema(empty, layer):
             migrate.upgrade(as_owner)
         assert f'CREATE SCHEMA IF NOT EXISTS dcsh AUTHORIZATION "{owner}"' in error.value.hint
         admin.execute(f"CREATE SCHEMA dcsh AUTHORIZATION {owner}")
+        with pytest.raises(ServerError, match="permission denied") as error:
+            migrate.upgrade(as_owner)
+        assert (
+            f'CREATE SCHEMA IF NOT EXISTS dcsh_private AUTHORIZATION "{owner}"' in error.value.hint
+        )
+        admin.execute(f"CREATE SCHEMA dcsh_private AUTHORIZATION {owner}")
         assert migrate.upgrade(as_owner).layer == layer
         use(as_owner)
     finally:
-        admin.execute(f"DROP OWNED BY {owner} CASCADE; DROP SCHEMA IF EXISTS dcsh CASCADE")
+        admin.execute(
+            f"DROP OWNED BY {owner} CASCADE; DROP SCHEMA IF EXISTS dcsh, dcsh_private CASCADE"
+        )
         admin.execute(f"DROP ROLE {owner}")
         admin.close()
 
@@ -244,7 +339,7 @@ def test_a_reader_can_search_and_not_write(any_database):
     use(any_database)
     with psycopg.connect(any_database, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {reader} LOGIN PASSWORD 'reader'")
-        admin.execute(f"GRANT USAGE ON SCHEMA dcsh TO {reader}")
+        admin.execute(f"GRANT USAGE ON SCHEMA dcsh, dcsh_private TO {reader}")
         admin.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA dcsh TO {reader}")
     try:
         with connect(make_conninfo(any_database, user=reader, password="reader")) as conn:
