@@ -22,6 +22,7 @@ from pgvector import Bit
 
 from dcsh_pg import codes
 from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.approximate_index import build_plan, default_lists, set_memory
 from dcsh_pg.database.archives.plan import walks_an_index
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row, scalar
@@ -174,15 +175,17 @@ class _Trial:
         return np.frombuffer(b"".join(sent), np.uint8).reshape(len(sent), -1)[:, 4:]
 
     def build(self, index: Index) -> tuple[float, int]:
-        """Makes the index and sees that it is used from now on; seconds and bytes."""
-        rows = scalar(self.conn, int, f"SELECT count(*) FROM {self.table}")
-        how = {
-            "hnsw": f"hnsw (code {self.vector}.bit_hamming_ops)",
-            "ivfflat": f"ivfflat (code {self.vector}.bit_hamming_ops) WITH (lists = {_lists(rows)})",
-            "hamming": "hamming (code)",
-        }
+        """Makes the index, as 'archive index' does, and sees that it is used from now on; seconds and
+        bytes."""
+        how = "hamming (code)"
+        if index != "hamming":
+            rows, bits = one_row(self.conn, f"SELECT count(*), max(length(code)) FROM {self.table}")
+            plan = build_plan(index, rows, bits)
+            options = ", ".join(f"{name} = {value}" for name, value in plan.parameters.items())
+            how = f"{index} (code {self.vector}.bit_hamming_ops) WITH ({options})"
+            set_memory(self.conn, plan.memory_bytes, "LOCAL ")
         began = time.perf_counter()
-        self.conn.execute(f"CREATE INDEX recall_index ON {self.table} USING {how[index]}")
+        self.conn.execute(f"CREATE INDEX recall_index ON {self.table} USING {how}")
         seconds = time.perf_counter() - began
         size = scalar(
             self.conn,
@@ -229,11 +232,6 @@ class _Trial:
         return Point(setting, float(np.mean(found)), float(median), float(p95))
 
 
-def _lists(rows: int) -> int:
-    """What pgvector's manual advises."""
-    return max(1, rows // 1000 if rows <= 1_000_000 else round(rows**0.5))
-
-
 def _swept(index: Index, rows: int, k: int, settings: Sequence[int] | None) -> Sequence[int | None]:
     option = OPTION[index]
     if option is None:
@@ -242,7 +240,7 @@ def _swept(index: Index, rows: int, k: int, settings: Sequence[int] | None) -> S
                 f"--sweep: {index} is exact and has nothing to sweep", hint="leave out --sweep"
             )
         return (None,)
-    most = EF_SEARCH[-1] if index == "hnsw" else _lists(rows)
+    most = EF_SEARCH[-1] if index == "hnsw" else default_lists(rows)
     if settings is None:
         doubled = [*(2**n for n in range((most - 1).bit_length())), most]
         return [ef for ef in EF_SEARCH if ef >= k] or [most] if index == "hnsw" else doubled

@@ -12,6 +12,7 @@ from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, NotFound, ServerError, UsageError
+from dcsh_pg.evaluation.recall import measure_recall
 
 
 @pytest.fixture
@@ -124,3 +125,16 @@ def test_what_cannot_be_measured(run, places):
         conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
     code, reported = refused("places", "--index", "hamming")
     assert code == ServerError.exit_code and "dcsh-pg native install" in reported
+
+
+def test_the_build_gets_the_memory_it_needs(places):
+    """The lists are trained in more than a megabyte."""
+    with connect(places) as conn:
+        conn.execute(
+            "INSERT INTO dcsh.places SELECT id + 3000 * n, scene_id, col_off, row_off, width, height,"
+            " geom, acquired, valid_fraction, code FROM dcsh.places, generate_series(1, 40) n"
+        )
+        conn.execute("SET maintenance_work_mem = '1MB'")
+        report = measure_recall(conn, "places", "ivfflat", queries=3, settings=[1])
+        assert report.rows == 123_000
+        assert conn.execute("SHOW maintenance_work_mem").fetchone() == ("1MB",)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -249,18 +250,23 @@ def _memory(conn: psycopg.Connection, needed: int) -> Iterator[None]:
 
     Behind a pooler nothing is set: the setting would reach the sessions of other clients.
     """
-    pid, given = one_row(
-        conn, "SELECT pg_backend_pid(), pg_size_bytes(current_setting('maintenance_work_mem'))"
-    )
-    if needed <= given or pid != conn.info.backend_pid:
+    pid, given = one_row(conn, "SELECT pg_backend_pid(), current_setting('maintenance_work_mem')")
+    if pid != conn.info.backend_pid:
         yield
         return
-    conn.execute(f"SET maintenance_work_mem = {_megabytes(needed) * 1024}")
+    set_memory(conn, needed)
     try:
         yield
     finally:
         if not conn.broken:
-            conn.execute(f"SET maintenance_work_mem = {given // 1024}")
+            conn.execute(f"SET maintenance_work_mem = '{given}'")
+
+
+def set_memory(conn: psycopg.Connection, needed: int, scope: Literal["", "LOCAL "] = "") -> None:
+    """Raises ``maintenance_work_mem`` to ``needed`` bytes, where it is lower."""
+    given = scalar(conn, int, "SELECT pg_size_bytes(current_setting('maintenance_work_mem'))")
+    if given < needed:
+        conn.execute(f"SET {scope}maintenance_work_mem = {_megabytes(needed) * 1024}")
 
 
 def _check_sensible(conn: psycopg.Connection, record: registry.ArchiveRecord) -> None:
