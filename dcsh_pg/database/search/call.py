@@ -37,13 +37,15 @@ _TYPES = {
 
 
 def call(function: str, **arguments: object) -> sql.Composed:
-    """SQL that calls ``dcsh.<function>``; an argument that is None keeps its default."""
+    """SQL that calls a function of schema ``dcsh``, or of the schema before a dot; an argument that is
+    None keeps its default."""
     given = [
         sql.SQL("{} => {}").format(sql.Identifier(name), _expression(name, value))
         for name, value in arguments.items()
         if value is not None
     ]
-    return sql.SQL("dcsh.{}({})").format(sql.Identifier(function), sql.SQL(", ").join(given))
+    name = sql.Identifier(*(function if "." in function else f"dcsh.{function}").split("."))
+    return sql.SQL("{}({})").format(name, sql.SQL(", ").join(given))
 
 
 def _expression(name: str, value: object) -> sql.Composable:

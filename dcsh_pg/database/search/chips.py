@@ -54,7 +54,7 @@ def chips(
         raise UsageError(f"limit must not be negative, not {limit}", hint="None gives all chips")
     conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
     asked = sql.SQL("SELECT " + ", ".join(COLUMNS) + ", footprint FROM {} ORDER BY id").format(
-        call("_chips", archive=archive_name, most=limit, **conditions)
+        call("dcsh_private.chips", archive=archive_name, most=limit, **conditions)
     )
     with sql_errors(), conn.cursor(binary=True) as cursor:
         rows = cursor.execute(asked).fetchall()
