@@ -16,14 +16,20 @@ from psycopg.conninfo import make_conninfo
 from synthetic import Scene, add, new_archive
 
 from dcsh_pg.database.archives import registry, source_table
+from dcsh_pg.database.archives.approximate_index import (
+    create_approximate_index,
+    drop_approximate_index,
+)
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
 from dcsh_pg.database.search import change, chips, near_duplicates, statistics
 from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.query import CodeQuery
 from dcsh_pg.database.server import migrate, schema
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError
-from dcsh_pg.evaluation import recall
+from dcsh_pg.evaluation import index_recall, recall
 
 AREA = shapely.box(0, 0, 2, 1.5)
 SINCE, MIDDLE, UNTIL = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2019, 2020, 2022))
@@ -106,6 +112,12 @@ def use_everything(dsn, called):
         list(source_table.source_rows(conn, "dcsh.listed", geometry="geom"))
         registry.remove_scene(conn, "places", "2019")
         registry.drop_code_index(conn, "places")
+        conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming")
+        create_approximate_index(conn, "places", "ivfflat")
+        search_plan(conn, registry.get_archive(conn, "places"))
+        index_recall.measure_index(conn, "places", k=3, queries=5)
+        assert hits(conn, "places", CodeQuery(code, exact=False), Filter(since=SINCE), k=5)
+        drop_approximate_index(conn, "places")
         registry.drop_archive(conn, "places")
 
 
