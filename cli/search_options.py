@@ -137,9 +137,7 @@ def _query(
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        _query_option(
-            metavar="ID,...", help="With --like: refuse hits that are nearer to these chips."
-        ),
+        _query_option(metavar="ID,...", help="With --like: chips to stay away from. See --rule."),
     ] = None,
     region: Annotated[
         str | None,
@@ -151,8 +149,10 @@ def _query(
     rule: Annotated[
         Rule | None,
         _query_option(
-            help="Distance to several chips (--like, --region): to the nearest of them, or the mean "
-            "to all in whole bits. Default: min."
+            help="Distance to several chips (--like, --region): min, to the nearest of them; mean, "
+            "the mean to all; both leave out chips nearer to --unlike. rocchio, by how often each "
+            "bit is set in the likes and in the unlikes: the best order after some marks. "
+            "Default: min."
         ),
     ] = None,
     approximate: Annotated[

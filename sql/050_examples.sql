@@ -5,15 +5,15 @@ CREATE OR REPLACE FUNCTION dcsh_private.check_rule(rule text) RETURNS text
     SET search_path FROM CURRENT
 AS $$
 BEGIN
-    IF rule IS NULL OR rule NOT IN ('min', 'mean') THEN
+    IF rule IS NULL OR rule NOT IN ('min', 'mean', 'rocchio') THEN
         RAISE EXCEPTION 'unknown rule %', coalesce(quote_literal(rule), 'NULL')
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'use min, the distance to the nearest example, or mean, the mean distance to all of them';
+                  HINT = 'use min, the distance to the nearest example, mean, the mean distance to all of them, or rocchio, the distance weighted by how the likes differ from the unlikes';
     END IF;
     RETURN rule;
 END
 $$;
-COMMENT ON FUNCTION dcsh_private.check_rule IS 'The rule, or an error if it is neither min nor mean';
+COMMENT ON FUNCTION dcsh_private.check_rule IS 'The rule, or an error if it is none of min, mean and rocchio';
 
 CREATE OR REPLACE FUNCTION dcsh_private.example_codes(archive text, ids bigint[]) RETURNS bit varying[]
     LANGUAGE sql STABLE
@@ -29,19 +29,28 @@ CREATE OR REPLACE FUNCTION dcsh_private.bit_length(number integer) RETURNS integ
     RETURN length(ltrim(number::bit(32)::text, '0'));
 COMMENT ON FUNCTION dcsh_private.bit_length IS 'Number of binary digits of a positive number';
 
-CREATE OR REPLACE FUNCTION dcsh_private.bit_planes(examples bit varying[]) RETURNS bit varying[]
+CREATE OR REPLACE FUNCTION dcsh_private.ones(codes bit varying[]) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT array_agg(b.ones ORDER BY b.n)
+    FROM (SELECT n, sum(get_bit(e.code, n))::integer AS ones
+          FROM unnest(codes) e(code), generate_series(0, length(codes[1]) - 1) n
+          GROUP BY n) b
+$$;
+COMMENT ON FUNCTION dcsh_private.ones IS 'How many of some codes have each bit set, or NULL without codes';
+
+CREATE OR REPLACE FUNCTION dcsh_private.bit_planes(numbers integer[], largest integer) RETURNS bit varying[]
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
 AS $$
     SELECT array_agg(p.plane ORDER BY p.place)
-    FROM (SELECT place, string_agg((b.ones >> place & 1)::text, '' ORDER BY b.n)::bit varying AS plane
-          FROM (SELECT n, sum(get_bit(e.code, n))::integer AS ones
-                FROM unnest(examples) e(code), generate_series(0, length(examples[1]) - 1) n
-                GROUP BY n) b,
-               generate_series(0, dcsh_private.bit_length(cardinality(examples)) - 1) place
+    FROM (SELECT place, string_agg((u.number >> place & 1)::text, '' ORDER BY u.n)::bit varying AS plane
+          FROM unnest(numbers) WITH ORDINALITY u(number, n),
+               generate_series(0, dcsh_private.bit_length(largest) - 1) place
           GROUP BY place) p
 $$;
-COMMENT ON FUNCTION dcsh_private.bit_planes IS 'How often each bit is 1 in codes, in binary: one code for each place value, 1 first';
+COMMENT ON FUNCTION dcsh_private.bit_planes IS 'A number of each bit, from 0 to the largest, in binary: one code for each place value, 1 first';
 
 -- Rule mean: only the sum, which is exact. If a bit of c.code is 0, its distances to n examples add up to
 -- the count of ones among theirs; if it is 1, to n minus that count. Distances to the bit planes of the
@@ -126,6 +135,104 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.walk_to_examples IS 'The k chips nearest to the nearest liked code, by an index on codes; NULL if comparing all codes is faster';
 
+-- Rocchio's formula of relevance feedback, w = 2 mean(likes) - mean(unlikes) over bits as -1 and 1. The order
+-- by w . b is that by the sum of |w| over the bits in which b differs from the sign of w, a Hamming distance
+-- with weights. Multiplied by both numbers of examples the weights are whole: the sum is exact, and is
+-- computed from their bit planes.
+CREATE OR REPLACE FUNCTION dcsh_private.rocchio(
+    likes bit varying[], unlikes bit varying[], OUT code bit varying, OUT planes bit varying[],
+    OUT cost text, OUT total bigint, OUT least_cost bigint[]
+)
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    liked integer := cardinality(likes);
+    unliked integer := cardinality(unlikes);
+    largest integer;
+    weights integer[];
+BEGIN
+    IF liked::bigint * unliked > 100000000 THEN
+        RAISE EXCEPTION '% likes and % unlikes are too many for rule rocchio', liked, unliked
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'name at most 10000 of each';
+    END IF;
+    largest := 3 * liked * greatest(unliked, 1);
+    SELECT array_agg(2 * greatest(unliked, 1) * (2 * o.liked_ones - liked)
+                         - liked * (2 * coalesce(o.unliked_ones, 0) - unliked) ORDER BY o.n)
+        INTO weights
+        FROM ROWS FROM (unnest(dcsh_private.ones(likes)), unnest(dcsh_private.ones(unlikes)))
+            WITH ORDINALITY o(liked_ones, unliked_ones, n);
+    SELECT string_agg(CASE WHEN w.weight = 0 THEN get_bit(likes[1], w.n::integer - 1)::text
+                           ELSE (w.weight > 0)::integer::text END, '' ORDER BY w.n)::bit varying,
+           dcsh_private.bit_planes(array_agg(abs(w.weight) ORDER BY w.n), largest), sum(abs(w.weight))
+        INTO code, planes, total
+        FROM unnest(weights) WITH ORDINALITY w(weight, n);
+    SELECT string_agg(format('%s * bit_count((c.code # $1[1]) & $2[%s])', 1 << place, place + 1), ' + ')
+        INTO cost
+        FROM generate_series(0, dcsh_private.bit_length(largest) - 1) place;
+    SELECT 0::bigint || array_agg(l.cost ORDER BY l.cost)
+        INTO least_cost
+        FROM (SELECT sum(abs(weight)) OVER (ORDER BY abs(weight) ROWS UNBOUNDED PRECEDING) AS cost
+              FROM unnest(weights) weight) l;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.rocchio IS 'Rule rocchio: the code whose bits are the signs of the weights; the bit planes of their sizes; the expression for the weights of the bits in which c.code differs from it ($1[1]), by the planes ($2); the sum of all weights; the least weight of 0, 1, 2 ... bits';
+
+-- A walk by Hamming distance leaves out only chips that differ in at least as many bits as the last one, so
+-- cost at least as much as that many of the cheapest bits. If that does not prove the k cheapest, all chips
+-- are compared.
+CREATE OR REPLACE FUNCTION dcsh_private.similar_by_rocchio(
+    archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh_private.filter,
+    OUT ids bigint[], OUT distances integer[]
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+    SET jit = off
+AS $$
+DECLARE
+    rule record := dcsh_private.rocchio(likes, unlikes);
+    bits integer := dcsh_private.bits(archive);
+    total bigint := greatest(rule.total, 1);
+    -- The largest cost that is shown as max_distance.
+    most bigint := (total * (2 * filter.max_distance + 1) - 1) / (2 * bits);
+    chips double precision := (SELECT greatest(r.reltuples, 0) FROM pg_class r
+                               WHERE r.oid = format('dcsh.%I', archive)::regclass);
+    has_index boolean := dcsh_private.code_index(archive) IS NOT NULL;
+    any_distance dcsh_private.filter := filter;
+    reach integer := greatest(k, 1000);
+    walked bigint[];
+    last_distance integer;
+    last_cost bigint;
+BEGIN
+    any_distance.max_distance := NULL;
+    LOOP
+        walked := NULL;
+        -- A step of a search takes about the time of comparing a hundred chips in one scan.
+        IF has_index AND reach <= 1000 + chips / 100 THEN
+            SELECT coalesce(array_agg(h.id), '{}'), max(h.distance) INTO walked, last_distance
+                FROM dcsh_private.search(archive, rule.code, reach, any_distance) h;
+        END IF;
+        EXECUTE format($query$
+            SELECT array_agg(n.id ORDER BY n.cost, n.id),
+                   array_agg(((2 * %3$s * n.cost + %4$s) / (2 * %4$s))::integer ORDER BY n.cost, n.id),
+                   CASE WHEN count(*) = $3 THEN max(n.cost) END
+            FROM (SELECT c.id, %2$s AS cost
+                  FROM dcsh.%1$I c
+                  WHERE %5$s AND (%2$s <= $5) IS NOT FALSE
+                  ORDER BY cost, c.id
+                  LIMIT $3) n
+        $query$, archive, rule.cost, bits, total,
+            CASE WHEN walked IS NULL THEN dcsh_private.where_clause(filter) ELSE 'c.id = ANY ($4)' END)
+        INTO ids, distances, last_cost
+        USING ARRAY[rule.code], rule.planes, k, walked, most;
+        EXIT WHEN walked IS NULL OR cardinality(walked) < reach
+            OR rule.least_cost[last_distance + 1] > least(last_cost, most);
+        reach := 4 * reach;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.similar_by_rocchio IS 'The k chips of least cost by rule rocchio, by (cost, id), and their distances in bits: costs with weights of mean 1, rounded';
+
 CREATE OR REPLACE FUNCTION dcsh.similar_to_examples(
     archive text, likes bigint[], unlikes bigint[] DEFAULT '{}', k integer DEFAULT 10,
     rule text DEFAULT 'min', area dcsh.area DEFAULT NULL, since timestamptz DEFAULT NULL,
@@ -142,7 +249,7 @@ DECLARE
     liked bit varying[] := dcsh_private.example_codes(archive, likes);
     unliked bit varying[] := dcsh_private.example_codes(archive, unlikes);
     distance text := dcsh_private.distance_to_examples(dcsh_private.check_rule(rule), '$1', cardinality(liked));
-    near text := 'SELECT w.id, w.distance FROM unnest($4, $5) w(id, distance)';
+    near text := 'SELECT * FROM unnest($4, $5) WITH ORDINALITY w(id, distance, place)';
     walked_ids bigint[];
     walked_distances integer[];
 BEGIN
@@ -166,16 +273,19 @@ BEGIN
         SELECT w.ids, w.distances INTO walked_ids, walked_distances
             FROM dcsh_private.walk_to_examples(archive, liked, unliked, k, filter, exact) w;
     END IF;
-    IF walked_ids IS NULL THEN
+    IF rule = 'rocchio' THEN
+        SELECT r.ids, r.distances INTO walked_ids, walked_distances
+            FROM dcsh_private.similar_by_rocchio(archive, liked, unliked, k, filter) r;
+    ELSIF walked_ids IS NULL THEN
         near := dcsh_private.unlike_condition(rule, cardinality(liked), cardinality(unliked));
         IF rule = 'mean' THEN
             distance := format('(2 * %s + %s) / %s',
                                distance, cardinality(liked), 2 * cardinality(liked));
-            liked := dcsh_private.bit_planes(liked);
-            unliked := dcsh_private.bit_planes(unliked);
+            liked := dcsh_private.bit_planes(dcsh_private.ones(liked), cardinality(liked));
+            unliked := dcsh_private.bit_planes(dcsh_private.ones(unliked), cardinality(unliked));
         END IF;
         near := format($query$
-            SELECT c.id, %2$s AS distance
+            SELECT c.id, %2$s AS distance, 0 AS place
             FROM dcsh.%1$I c
             WHERE %3$s
             ORDER BY distance, c.id
@@ -187,13 +297,13 @@ BEGIN
         SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
                c.width, c.height, c.geom, c.acquired, c.valid_fraction
         FROM (%2$s) near JOIN dcsh.%1$I c ON c.id = near.id
-        ORDER BY near.distance, near.id
+        ORDER BY near.place, near.distance, near.id
     $query$, archive, near)
     USING liked, unliked, k, walked_ids, walked_distances;
     PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most similar to the liked ones, by (distance, id): distance is that to the nearest like (rule min) or the mean to all likes in whole bits (rule mean). Chips nearer to the unlikes by the same rule are rejected; likes and unlikes are left out. Rule mean is always exact. Otherwise like dcsh.similar';
+COMMENT ON FUNCTION dcsh.similar_to_examples IS 'The k chips of an archive most similar to the liked ones, by (distance, id): distance is that to the nearest like (rule min), the mean to all likes in whole bits (rule mean), and chips nearer to the unlikes by the same rule are rejected; or the chips are ordered by 2 mean(likes) - mean(unlikes), with bits as -1 and 1, and distance is that to the signs of this with its sizes as weights, in whole bits (rule rocchio). Likes and unlikes are left out. Rules mean and rocchio are always exact. Otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh_private.covering(
     archive text, region dcsh.area, min_share double precision

@@ -58,6 +58,8 @@ def filled(conn, codes, *, footprints=None, indexed=False):
 
 def brute_force(codes, likes, unlikes, rule, keep=None):
     """(distance, id) of all hits, by (distance, id); ids count from 1."""
+    if rule == "rocchio":
+        return rocchio(codes, likes, unlikes, keep)
     hits = []
     to_likes = packed.hamming(codes, codes[np.array(likes) - 1])
     to_unlikes = packed.hamming(codes, codes[np.array(unlikes, int) - 1]) if unlikes else None
@@ -75,6 +77,19 @@ def brute_force(codes, likes, unlikes, rule, keep=None):
         if not refused:
             hits.append((int(distance), n + 1))
     return sorted(hits)
+
+
+def rocchio(codes, likes, unlikes, keep=None):
+    """The same for rule rocchio, by (2 mean(likes) - mean(unlikes)) . b and the id."""
+    signs = 2 * np.unpackbits(codes, axis=1).astype(int) - 1
+    total = [signs[np.array(ids, int) - 1].sum(0) for ids in (likes, unlikes)]
+    weights = 2 * max(len(unlikes), 1) * total[0] - len(likes) * total[1]
+    costs = (np.abs(weights).sum() - signs @ weights) // 2
+    whole = max(np.abs(weights).sum(), 1)
+    distances = (2 * len(weights) * costs + whole) // (2 * whole)
+    ids = set(range(1, len(codes) + 1)) - set(likes) - set(unlikes)
+    ids = [id for id in ids if keep is None or keep[id - 1]]
+    return [(int(distances[id - 1]), id) for id in sorted(ids, key=lambda id: (costs[id - 1], id))]
 
 
 def found(hits):
@@ -116,7 +131,7 @@ def check_question(conn, question, rule, k, radius, mask, indexed):
 
 question = {
     "question": questions(),
-    "rule": st.sampled_from(["min", "mean"]),
+    "rule": st.sampled_from(["min", "mean", "rocchio"]),
     "k": st.integers(1, 50),
     "radius": st.integers(0, 16),
     "mask": arrays(np.uint8, (2,)),
@@ -156,7 +171,29 @@ def test_walks_go_on_where_unlikes_refuse_what_is_near(indexed):
     assert indexed.execute(walk, [like, unlike, 2000]).fetchone() == (None,)
 
 
-@pytest.mark.parametrize("rule", ["min", "mean"])
+@pytest.mark.parametrize("marked", [(1, 0), (3, 0), (1, 1), (4, 2), (7, 9)])
+def test_rocchio_is_exact_where_a_walk_proves_it_and_where_all_codes_are_compared(indexed, marked):
+    """Groups of codes a few bits apart: the index is walked for some of these questions only."""
+    random = np.random.default_rng(sum(marked))
+    groups = random.integers(0, 256, (40, 8), dtype=np.uint8)
+    flips = random.integers(0, 256, (3, 6000, 8), dtype=np.uint8)
+    codes = groups[random.integers(0, 40, 6000)] ^ (flips[0] & flips[1] & flips[2])
+    filled(indexed, codes, indexed=True)
+    indexed.execute("ANALYZE dcsh.places")
+    nearest = packed.hamming(codes, codes[:1])[:, 0].argsort(kind="stable") + 1
+    likes = nearest[: marked[0]].tolist()
+    unlikes = nearest[marked[0] : sum(marked)].tolist()
+    expected = brute_force(codes, likes, unlikes, "rocchio")
+    for k in (1, 10, 100, 2000):
+        hits = search.similar_to_examples(indexed, "places", likes, unlikes, rule="rocchio", k=k)
+        assert found(hits) == expected[:k]
+    near = search.similar_to_examples(
+        indexed, "places", likes, unlikes, rule="rocchio", k=2000, max_distance=expected[50][0]
+    )
+    assert found(near) == [hit for hit in expected if hit[0] <= expected[50][0]]
+
+
+@pytest.mark.parametrize("rule", ["min", "mean", "rocchio"])
 def test_one_like_is_similar_to(conn, rule):
     codes = np.random.default_rng(0).integers(0, 256, (300, 8), dtype=np.uint8)
     filled(conn, codes)
@@ -174,7 +211,7 @@ def test_an_unlike_with_the_code_of_a_like_refuses_nothing(conn):
     assert with_it == [hit for hit in without if hit.id != 9]
 
 
-@pytest.mark.parametrize("rule", ["min", "mean"])
+@pytest.mark.parametrize("rule", ["min", "mean", "rocchio"])
 def test_a_thousand_examples(conn, rule):
     codes = np.random.default_rng(0).integers(0, 256, (1200, 8), dtype=np.uint8)
     filled(conn, codes)

@@ -78,8 +78,8 @@ def hits(
     with sql_errors():
         rows = conn.execute(
             sql.SQL(
-                "SELECT " + HIT_COLUMNS + " FROM {} h JOIN dcsh.scene s ON s.id = h.scene_id "
-                "ORDER BY h.distance, h.id"
+                "SELECT " + HIT_COLUMNS + " FROM {} WITH ORDINALITY h "
+                "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.ordinality"
             ).format(_call(conn, archive_name, query, filter, k))
         ).fetchall()
     return [hit_of(row) for row in rows]
@@ -90,9 +90,9 @@ def layer_call(
 ) -> sql.Composed:
     """The same search as a layer of a GIS: a query with key ``id``, footprint ``geom`` and ``rank``."""
     return sql.SQL(
-        "SELECT h.*, s.uri, s.collection, s.item_id, "
-        "(row_number() OVER (ORDER BY h.distance, h.id))::integer AS rank "
-        "FROM {} h JOIN dcsh.scene s ON s.id = h.scene_id"
+        "SELECT h.*, s.uri, s.collection, s.item_id FROM {} WITH ORDINALITY h(id, distance, scene_id, "
+        "col_off, row_off, width, height, geom, acquired, valid_fraction, rank) "
+        "JOIN dcsh.scene s ON s.id = h.scene_id"
     ).format(_call(conn, archive_name, query, filter, k))
 
 

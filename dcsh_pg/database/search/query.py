@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from shapely.geometry.base import BaseGeometry
 
-Rule = Literal["min", "mean"]
-"""Distance to several chips: to the nearest of them, or the mean to all in whole bits."""
+Rule = Literal["min", "mean", "rocchio"]
+"""Distance to several chips: to the nearest of them; the mean to all; or, of relevance feedback (Rocchio
+1971), that to the signs of 2 mean(likes) - mean(unlikes) over bits as -1 and 1, its sizes the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class ExamplesQuery(_Asked):
 
     Attributes:
         likes: ids of the chips to be similar to, at least one.
-        unlikes: ids of chips; chips nearer to these than to ``likes``, by ``rule``, are left out.
+        unlikes: ids of chips; by rules min and mean, chips nearer to these than to ``likes`` are
+            left out, by rule rocchio they count less.
         rule: distance to several chips.
     """
 

@@ -85,7 +85,7 @@ def use_everything(dsn, called):
             assert search.similar(conn, "places", code, k=5, max_distance=60, **few)
             assert search.similar_to(conn, "places", 4, **few)
             assert search.within(conn, "places", code, 60, **few)
-            for rule in ("min", "mean"):
+            for rule in ("min", "mean", "rocchio"):
                 search.similar_to_examples(conn, "places", [1, 2], [3], rule=rule, **few)
             near_duplicates.near_duplicates(conn, "places", 20, Filter(**few))
             statistics.coverage(conn, "places", Filter(**few), every="year")
