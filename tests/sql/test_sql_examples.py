@@ -163,7 +163,7 @@ def test_walks_go_on_where_unlikes_refuse_what_is_near(indexed):
         assert found(hits) == expected[:k]
     walk = """
         SELECT (dcsh_private.walk_to_examples('places', %s, %s, %s,
-                    dcsh_private.checked_filter('places', other_than => '{1,2}'))).ids
+                    dcsh_private.checked_filter('places', other_than => '{1,2}'), true)).ids
         """
     like, unlike = ([str(packed.to_text(codes[n]))] for n in (0, 1))
     [few] = indexed.execute(walk, [like, unlike, 20]).fetchone()
