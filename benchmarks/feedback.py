@@ -1,34 +1,45 @@
-"""Precision gained by feedback: searches by liked and unliked chips after a first search.
+"""Precision gained by feedback: marked hits, and the next search by them.
 
     python benchmarks/feedback.py ARCHIVE --label class
 
-Searches by a chip, takes up to three of the first 20 hits as liked and up to three as unliked, by
-the labels of their scenes, searches again in each way, and reports how many of the next 20 hits have
-the label of the chip.  ``dcsh.similar_to_examples`` is compared with formulas used elsewhere,
-computed in NumPy: the distance to the likes minus the distance to the unlikes, and twice the former
-minus the latter (GeoVibes).  Labels are used only to mark and to count.
+A simulated user searches by a chip and marks the first ten hits right or wrong by the labels of their
+scenes, three times, each time among the hits of a search by all marks so far.  Reported is how many of
+the 50 best of what was not marked have the label of the chip, and the median time of a search.  Each way to
+search by marks has a session of its own, in which an unmarked chip is never shown twice:
+
+- ``dcsh.similar_to_examples`` by each of its rules;
+- one code, the signs of rule rocchio's weights;
+- logistic regression on the bits, by scikit-learn, if it is installed.
+
+Labels are used only to mark and to count.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 
 from dcsh_pg import ExamplesQuery
-from dcsh_pg import codes as packed
 from dcsh_pg.archive import Archive
 from dcsh_pg.database.search.chips import labelled_codes
+from dcsh_pg.database.search.query import Rule
 
-LOOK, MARKED = 20, 3
+ROUNDS, MARKED, LOOK = 3, 10, 50
+Search = Callable[[list[int], list[int], int], list[int]]
+"""Likes, unlikes and a number of hits -> ids of the best chips that are neither."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("archive")
     parser.add_argument("--label", default="class", help="property of the scenes")
-    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--queries", type=int, default=150)
     parser.add_argument("--dsn")
     options = parser.parse_args()
     archive = Archive.open(options.archive, dsn=options.dsn)
@@ -36,62 +47,74 @@ def main() -> None:
     if len(ids) != archive.record.chips:
         parser.error(f"chips without the property '{options.label}' would count as wrong")
     label_of = dict(zip(ids.tolist(), labels, strict=True))
-    random = np.random.default_rng(0)
-    shares: dict[str, list[float]] = {}
-    seconds: dict[str, list[float]] = {}
-    for chip in random.choice(ids, options.rounds).tolist():
-        first = [hit.id for hit in archive.similar_to(chip, k=LOOK)]
-        right = [id for id in first if label_of[id] == label_of[chip]][:MARKED]
-        wrong = [id for id in first if label_of[id] != label_of[chip]][:MARKED]
-        if not wrong:
-            continue
-        likes = [chip, *right]
-        for way, ask in _ways(archive, ids, codes, likes, wrong).items():
-            began = time.perf_counter()
-            hits = [id for id in ask() if id not in (*likes, *wrong)][:LOOK]
-            seconds.setdefault(way, []).append(time.perf_counter() - began)
-            of_label = sum(label_of[id] == label_of[chip] for id in hits)
-            shares.setdefault(way, []).append(of_label / LOOK)
-    print(f"| {len(shares['one chip'])} rounds | precision@{LOOK} in % | ms, median |")
+    queries = np.random.default_rng(0).choice(ids, options.queries, replace=False).tolist()
+    print(f"| {len(queries)} queries, {8 * codes.shape[1]} bits | precision@{LOOK} | ms |")
     print("| --- | ---: | ---: |")
-    for way, found in shares.items():
-        error = np.std(found) / np.sqrt(len(found))
-        milliseconds = 1000 * np.median(seconds[way])
-        print(f"| {way} | {100 * np.mean(found):.1f} ± {100 * error:.1f} | {milliseconds:.1f} |")
+    for way, search in searches(archive, ids, codes).items():
+        shares, seconds = [], []
+        for chip in queries:
+            share, took = session(search, chip, label_of)
+            shares.append(share)
+            seconds += took
+        error = np.std(shares) / np.sqrt(len(shares))
+        milliseconds = 1000 * np.median(seconds)
+        print(f"| {way} | {100 * np.mean(shares):.1f} ± {100 * error:.1f} | {milliseconds:.1f} |")
 
 
-def _ways(archive, ids, codes, likes, unlikes):
-    """Name -> search for at least ``LOOK`` hits that are not examples."""
+def session(search: Search, chip: int, label_of: dict[int, str]) -> tuple[float, list[float]]:
+    """Share of right hits after ``ROUNDS`` rounds of marks, and the seconds of each search."""
+    marks: dict[bool, list[int]] = {True: [chip], False: []}
+    seconds = []
+    for number in range(ROUNDS + 1):
+        began = time.perf_counter()
+        hits = search(marks[True], marks[False], LOOK if number == ROUNDS else MARKED)
+        seconds.append(time.perf_counter() - began)
+        right = [label_of[hit] == label_of[chip] for hit in hits]
+        for hit, is_right in zip(hits, right, strict=True):
+            marks[is_right].append(hit)
+    return float(np.mean(right)), seconds
 
-    def one():
-        return [hit.id for hit in archive.similar_to(likes[0], k=LOOK + 2 * MARKED)]
 
-    def examples(rule, unlikes):
-        return lambda: [
-            hit.id for hit in archive.search(ExamplesQuery(likes, unlikes, rule), k=LOOK)
+def searches(archive: Archive, ids: np.ndarray, codes: np.ndarray) -> dict[str, Search]:
+    signs = 2 * np.unpackbits(codes, axis=1).astype(int) - 1
+    row = {id: number for number, id in enumerate(ids.tolist())}
+
+    def best(scores: np.ndarray, marked: list[int], k: int) -> list[int]:
+        order = ids[np.lexsort((ids, -scores))].tolist()
+        taken = set(marked)
+        return [id for id in order if id not in taken][:k]
+
+    def rows(marked: list[int]) -> np.ndarray:
+        return signs[[row[id] for id in marked]]
+
+    def one(likes: list[int], unlikes: list[int], k: int) -> list[int]:
+        return best(signs @ signs[row[likes[0]]], likes + unlikes, k)
+
+    def by(rule: Rule) -> Search:
+        return lambda likes, unlikes, k: [
+            hit.id for hit in archive.search(ExamplesQuery(likes, unlikes, rule), k=k)
         ]
 
-    def difference(combine, weight):
-        def ask():
-            rows = {id: row for row, id in enumerate(ids.tolist())}
-            near, far = (
-                combine(packed.hamming(codes, codes[[rows[id] for id in chosen]]), axis=1)
-                for chosen in (likes, unlikes)
-            )
-            return ids[np.lexsort((ids, weight * near - far))][: LOOK + 3 * MARKED].tolist()
+    def one_code(likes: list[int], unlikes: list[int], k: int) -> list[int]:
+        weights = 2 * rows(likes).mean(0) - (rows(unlikes).mean(0) if unlikes else 0)
+        return best(signs @ np.where(weights < 0, -1, 1), likes + unlikes, k)
 
-        return ask
+    found: dict[str, Search] = {"one example, no marks": one}
+    found |= {f"`rule => '{rule}'`": by(rule) for rule in get_args(Rule)}
+    found["the signs of rocchio's weights, one code"] = one_code
+    try:
+        from sklearn.linear_model import LogisticRegression
+    except ImportError:
+        return found
 
-    return {
-        "one chip": one,
-        "likes, min": examples("min", ()),
-        "likes and unlikes, min": examples("min", unlikes),
-        "likes, mean": examples("mean", ()),
-        "likes and unlikes, mean": examples("mean", unlikes),
-        "difference of the min": difference(np.min, 1),
-        "difference of the mean": difference(np.mean, 1),
-        "twice the mean less the mean": difference(np.mean, 2),
-    }
+    def regression(likes: list[int], unlikes: list[int], k: int) -> list[int]:
+        if not unlikes:
+            return by("mean")(likes, unlikes, k)
+        right = [1] * len(likes) + [0] * len(unlikes)
+        model = LogisticRegression(max_iter=1000).fit(rows(likes + unlikes), right)
+        return best(model.decision_function(signs), likes + unlikes, k)
+
+    return found | {"logistic regression on the bits": regression}
 
 
 if __name__ == "__main__":
