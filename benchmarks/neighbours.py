@@ -18,14 +18,14 @@ from dcsh_pg.benchmark import datasets
 from dcsh_pg.benchmark.splits import stratified
 from dcsh_pg.cli import console
 from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
-from dcsh_pg.learning.data.neighbours import diffused, nearest
+from dcsh_pg.learning.data.neighbours import centred, diffused, nearest, whitened
 from dcsh_pg.learning.encoders import Encoder, load_weights
 
 WAYS = {
-    "nearest": lambda features, k: nearest(features, k),
-    "nearest, whitened": lambda features, k: nearest(features, k, whiten=True),
-    "diffused": lambda features, k: diffused(features, k),
-    "diffused, whitened": lambda features, k: diffused(features, k, whiten=True),
+    "nearest": lambda features, k: nearest(centred(features), k),
+    "nearest, whitened": lambda features, k: nearest(whitened(features), k),
+    "diffused": lambda features, k: diffused(centred(features), k),
+    "diffused, whitened": lambda features, k: diffused(whitened(features), k),
 }
 
 

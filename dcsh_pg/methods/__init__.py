@@ -34,8 +34,18 @@ class Method(Protocol):
 
         Args:
             images: uint8 (N, S, S, C).
-            encoder: with the weights to start from.
+            encoder: with the weights to start from; trained in place if ``options.trains_encoder``.
             options: an instance of ``Options``.
+
+        Returns:
+            The hash function, on the CPU and in evaluation mode.
+
+        Raises:
+            UsageError: too few images or features for that many bits, or the checkpoint is of
+                another training.
+            TrainingError: a loss that is not finite, or collapsed codes.
+            InputError: the checkpoint cannot be read.
+            OutputError: ``run.cache`` or ``run.folder`` cannot be written.
         """
 
 
@@ -69,6 +79,4 @@ def choose_options(
     kind = get(method).Options
     changes = {name: value for name, value in given.items() if value is not None}
     kind.check_names([*changes])
-    options = dataclasses.replace(kind.defaults(weights=weights, freeze=freeze), **changes)
-    options.check()
-    return options
+    return dataclasses.replace(kind.defaults(weights=weights, freeze=freeze), **changes)

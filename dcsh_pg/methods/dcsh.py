@@ -17,7 +17,7 @@ from dcsh_pg.learning.data.augment import Augmentation
 from dcsh_pg.learning.data.feature_pairs import FeaturePairs
 from dcsh_pg.learning.data.features import ALL_ORIENTATIONS, fixed_views
 from dcsh_pg.learning.data.image_pairs import ImagePairs
-from dcsh_pg.learning.data.neighbours import clustered, diffused, nearest
+from dcsh_pg.learning.data.neighbours import centred, clustered, diffused, nearest, whitened
 from dcsh_pg.learning.data.pairs import Pairs, PairSource
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
@@ -146,20 +146,7 @@ class Options(EpochOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Trains a hash function without labels.
-
-    Args:
-        images: uint8 (N, S, S, C).
-        encoder: with the weights to start from; trained in place unless ``options.freeze``.
-
-    Returns:
-        The hash function, on the CPU and in evaluation mode.
-
-    Raises:
-        UsageError, TrainingError, InputError, OutputError: see ``Options.check`` and
-            ``trainer.train``.
-    """
-    options.check()
+    """``Method.fit``."""
     features = _features(images, encoder, options, run)
     with seeded(run.seed):
         head = hash_layer(encoder.dim, run.bits, options)
@@ -225,14 +212,14 @@ def positives(features: Tensor, options: Options, seed: int = 0) -> Tensor | Non
     """
     if options.positives == "views":
         return None
+    unit = whitened(features) if options.whiten else centred(features)
+    k = min(options.neighbours, len(features) - 1)
     if options.positives == "clusters":
-        found = clustered(features, options.clusters, seed=seed, whiten=options.whiten)
+        found = clustered(unit, options.clusters, seed=seed)
+    elif options.mining == "nearest":
+        found = nearest(unit, k)
     else:
-        k = min(options.neighbours, len(features) - 1)
-        if options.mining == "nearest":
-            found = nearest(features, k, whiten=options.whiten)
-        else:
-            found = diffused(features, k, graph=options.graph, whiten=options.whiten)
+        found = diffused(unit, k, graph=options.graph)
     return found.cpu()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import entr
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
@@ -51,13 +52,7 @@ class Options(MethodOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Fits a hash function without labels, on features of a frozen encoder.
-
-    Raises:
-        UsageError: too few or too similar images for that many bits.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
-    """
-    options.check()
+    """``Method.fit``; needs an image for each of the ``alpha`` K groups, and varied images."""
     groups = round(options.alpha * run.bits)
     if groups > len(images):
         raise UsageError(
@@ -112,12 +107,5 @@ def hyperplanes(
             hint="give more varied images, a larger alpha or adjacent, or fewer --bits",
         )
     above = (centroids @ normals.T > offsets).T @ sizes / sizes.sum()
-    best = np.argsort(-_entropy(above), kind="stable")[:bits]
+    best = np.argsort(-(entr(above) + entr(1 - above)), kind="stable")[:bits]
     return normals[best], offsets[best]
-
-
-def _entropy(share: np.ndarray) -> np.ndarray:
-    shares = np.stack([share, 1 - share])
-    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    entropy: np.ndarray = -(shares * logarithms).sum(axis=0)
-    return entropy

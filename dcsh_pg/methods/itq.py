@@ -37,18 +37,7 @@ class Options(MethodOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Fits a hash function without labels, on features of a frozen encoder.
-
-    Args:
-        images: uint8 (N, S, S, C).
-        run: its ``bits`` are at most the features' length and fewer than the images; there is
-            nothing to resume.
-
-    Raises:
-        UsageError: too few images or features for that many bits.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
-    """
-    options.check()
+    """``Method.fit``; needs more images than bits, and as many features."""
     require_features(encoder, options, run.bits)
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:

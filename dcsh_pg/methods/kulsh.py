@@ -56,13 +56,7 @@ class Options(MethodOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Fits a hash function without labels, on features of a frozen encoder.
-
-    Raises:
-        UsageError: as many bits as images, or more.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
-    """
-    options.check()
+    """``Method.fit``; needs more images than bits."""
     anchors = min(options.anchors, len(images))
     drawn = min(options.drawn, anchors // 2)
 

@@ -56,14 +56,7 @@ class Options(MethodOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Fits a hash function without labels, on features of a frozen encoder.
-
-    Raises:
-        UsageError: the groups cannot share the bits equally, the images fall into fewer groups,
-            or there are as many bits as images.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
-    """
-    options.check()
+    """``Method.fit``; needs groups that share the bits equally, and more images than bits."""
     if run.bits % options.groups or run.bits // options.groups < 2:
         raise UsageError(
             f"PLSH cannot share {run.bits} bits among {options.groups} groups",

@@ -46,13 +46,7 @@ class Options(MethodOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Fits a hash function without labels, on features of a frozen encoder.
-
-    Raises:
-        UsageError: more bits than features, or as many as images.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
-    """
-    options.check()
+    """``Method.fit``; needs more images than bits, and as many features."""
     require_features(encoder, options, run.bits)
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:

@@ -64,20 +64,7 @@ class Options(EpochOptions):
 
 
 def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> HashFunction:
-    """Trains a hash layer without labels, on features of a frozen encoder.
-
-    Args:
-        images: uint8 (N, S, S, C).
-        run: on resume clusters and parts are computed again, with the same result.
-
-    Returns:
-        The hash function, on the CPU and in evaluation mode.
-
-    Raises:
-        UsageError, TrainingError, InputError, OutputError: see ``Options.check`` and
-            ``trainer.train``.
-    """
-    options.check()
+    """``Method.fit``; on resume clusters and parts are computed again, with the same result."""
     require_images(len(images))
     features = run.features(images, encoder, fixed_views(ALL_ORIENTATIONS)).to(run.device)
     with seeded(run.seed):

@@ -88,7 +88,7 @@ def test_exported_file_gives_the_codes_of_numpy(name, orientations, tmp_path):
 @pytest.mark.parametrize("name", CLASSIC)
 def test_orientations_are_refused_that_no_function_averages(name):
     with pytest.raises(UsageError, match="orientations 3"):
-        methods.get(name).Options(orientations=3).check()
+        methods.get(name).Options(orientations=3)
 
 
 @pytest.mark.parametrize("name", CLASSIC)

@@ -9,7 +9,7 @@ from fitting import fit
 
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.data.feature_pairs import FeaturePairs
-from dcsh_pg.learning.data.neighbours import nearest
+from dcsh_pg.learning.data.neighbours import centred, nearest
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.training.randomness import seeded
@@ -53,7 +53,7 @@ def test_literal_quantization_sum_collapses_and_is_caught():
 def test_neighbours_bring_images_of_one_kind_together():
     features, kinds = clustered_features()
     options = dataclasses.replace(dcsh.Options.frozen(), epochs=20, hidden=64)
-    head = train_head(features, options, neighbours=nearest(features, 5)).eval()
+    head = train_head(features, options, neighbours=nearest(centred(features), 5)).eval()
     with torch.no_grad():
         bits = (head(features[:, 0]) >= 0).float()
     distance = torch.cdist(bits, bits, p=1).numpy()
@@ -112,7 +112,7 @@ def test_freezing_leaves_the_encoder_alone():
 )
 def test_options_out_of_range_are_refused(change):
     with pytest.raises(UsageError):
-        dataclasses.replace(dcsh.Options(), **change).check()
+        dataclasses.replace(dcsh.Options(), **change)
 
 
 @pytest.mark.parametrize("change", [{"positives": "clusters", "clusters": 3}, {"init": "itq"}])

@@ -118,4 +118,4 @@ def test_the_sum_of_all_anchors_is_no_direction():
 )
 def test_options_out_of_range_are_refused(change, named):
     with pytest.raises(UsageError, match=named):
-        dataclasses.replace(kulsh.Options(), **change).check()
+        dataclasses.replace(kulsh.Options(), **change)

@@ -154,4 +154,4 @@ def test_exported_file_gives_the_codes_of_the_network(tmp_path):
 )
 def test_options_out_of_range_are_refused(change):
     with pytest.raises(UsageError):
-        dataclasses.replace(QUICK, **change).check()
+        dataclasses.replace(QUICK, **change)

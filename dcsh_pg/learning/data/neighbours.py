@@ -1,7 +1,8 @@
 """Images that are similar in feature space: positives without labels.
 
-Each function takes features (N, V, D) of V views of N images and returns int64 (N, k): for every
-image the similar images, without itself.
+``centred`` and ``whitened`` turn features of views into one unit vector for each image; ``nearest``,
+``clustered`` and ``diffused`` take these (N, D) and return int64 (N, k): for every image the similar
+images, without itself.
 """
 
 from __future__ import annotations
@@ -44,24 +45,17 @@ def whitened(features: Tensor) -> Tensor:
     return functional.normalize(projected / kept**0.25, dim=1).to(features.dtype)
 
 
-def nearest(features: Tensor, k: int, *, whiten: bool = False) -> Tensor:
-    """The k nearest images of every image by cosine, nearest first.
-
-    Args:
-        features: float (N, V, D).
-        k: at most N - 1.
-        whiten: compare images by ``whitened`` features; by ``centred`` ones otherwise.
-    """
-    return _ranked(whitened(features) if whiten else centred(features), k)[1]
+def nearest(unit: Tensor, k: int) -> Tensor:
+    """The k nearest images of every image by cosine, nearest first; k is at most N - 1."""
+    return _ranked(unit, k)[1]
 
 
-def clustered(features: Tensor, clusters: int, *, seed: int = 0, whiten: bool = False) -> Tensor:
+def clustered(unit: Tensor, clusters: int, *, seed: int = 0) -> Tensor:
     """All images of the same k-means cluster, for every image.
 
     Clusters smaller than the largest repeat their images, the image itself among them, so that
     each row is as long as the largest cluster.
     """
-    unit = whitened(features) if whiten else centred(features)
     kmeans = KMeans(min(clusters, len(unit)), n_init=10, random_state=seed).fit(unit.cpu().numpy())
     labels = torch.from_numpy(kmeans.labels_).long()
     largest = int(labels.bincount().max())
@@ -73,13 +67,7 @@ def clustered(features: Tensor, clusters: int, *, seed: int = 0, whiten: bool = 
 
 
 def diffused(
-    features: Tensor,
-    k: int,
-    *,
-    graph: int = 10,
-    restart: float = 0.1,
-    steps: int = 20,
-    whiten: bool = False,
+    unit: Tensor, k: int, *, graph: int = 10, restart: float = 0.1, steps: int = 20
 ) -> Tensor:
     """The k images that are most similar along the data, for every image.
 
@@ -94,16 +82,13 @@ def diffused(
     no neighbours in common, ranks lower.
 
     Args:
-        features: float (N, V, D).
         k: at most N - 1.
         graph: neighbours that each image is joined to.
         restart: probability of a restart at each step of a walk.
-        whiten: see ``nearest``.
 
     Returns:
         int64 (N, k), most similar first; ties by index.
     """
-    unit = whitened(features) if whiten else centred(features)
     images = len(unit)
     walk = _normalised_graph(unit, min(graph, images - 1))
     found = []

@@ -34,7 +34,7 @@ class ImageEncoder(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Plain values that its features depend on, besides its weights."""
+        """Plain values that its features depend on, besides its weights; ``Encoder``'s arguments."""
         raise NotImplementedError
 
 
@@ -99,5 +99,4 @@ class Encoder(ImageEncoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that build this encoder again, without its weights."""
         return {"name": self.name, "bands": self.bands, "mean": self.mean, "std": self.std}

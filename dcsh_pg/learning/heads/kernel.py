@@ -20,8 +20,6 @@ class KernelHead(Head):
     bits to rounding.
 
     Attributes:
-        dim: length of the features.
-        bits: K.
         anchors: number of anchors, p.
         l2_normalize: whether features are first scaled to unit length.
         points: the anchors, float32 (p, dim).
@@ -60,7 +58,6 @@ class KernelHead(Head):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that build this head again, without its weights."""
         return {
             "dim": self.dim,
             "bits": self.bits,

@@ -19,8 +19,6 @@ class MLPHead(Head):
     """Features (N, dim) -> z (N, bits): Linear layers with ReLU between.
 
     Attributes:
-        dim: length of the features.
-        bits: K.
         hidden: widths of the layers before the last.
         l2_normalize: whether features are first scaled to unit length.
         layers: Linear, ReLU, ..., Linear.
@@ -85,7 +83,6 @@ class MLPHead(Head):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that build this head again, without its weights."""
         return {
             "dim": self.dim,
             "bits": self.bits,

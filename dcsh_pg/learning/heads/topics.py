@@ -27,7 +27,6 @@ class TopicHead(Head):
     with n scaled to sum 1.  z is the share minus its threshold.
 
     Attributes:
-        dim: length of the features.
         bits: K, topics of all groups together.
         groups, steps: see above.
         words: P(w|z), float32 (groups, K / groups, dim); rows sum to 1.
@@ -63,7 +62,6 @@ class TopicHead(Head):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that build this head again, without its weights."""
         return {
             "dim": self.dim,
             "bits": self.bits,

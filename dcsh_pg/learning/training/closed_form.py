@@ -28,18 +28,10 @@ def fit_head(
     options: MethodOptions,
     run: Run,
 ) -> HashFunction:
-    """A hash function whose head is fitted at once.
+    """``Method.fit`` of a head that is fitted at once; needs more images than bits.
 
     Args:
-        images: uint8 (N, S, S, C).
         make: features float32 (N, orientations, dim) -> the head, and what to log.
-
-    Returns:
-        The hash function, on the CPU and in evaluation mode.
-
-    Raises:
-        UsageError: as many bits as images, or more.
-        OutputError: ``run.cache`` or ``run.folder`` cannot be written.
     """
     if run.bits >= len(images):
         raise UsageError(

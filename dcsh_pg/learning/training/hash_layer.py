@@ -76,19 +76,13 @@ def train_hash_layer(
     *,
     encoder_lr: float | None = None,
 ) -> HashFunction:
-    """Trains a hash layer, and the encoder where it has a learning rate.
+    """``Method.fit`` of a hash layer, and of the encoder where it has a learning rate.
 
     Args:
-        images: uint8 (N, S, S, C); a checkpoint of others is not resumed.
+        images: a checkpoint of others is not resumed.
         head, objective: on ``run.device``; an objective that is a module is trained too.
         source: pairs of images where the encoder is trained, else of its features.
         encoder_lr: learning rate of the encoder; None leaves it as it is.
-
-    Returns:
-        The hash function, on the CPU and in evaluation mode.
-
-    Raises:
-        UsageError, TrainingError, InputError, OutputError: see ``trainer.train``.
     """
     identity = {
         "method": options.method,

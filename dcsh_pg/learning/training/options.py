@@ -23,10 +23,16 @@ class MethodOptions:
         method: the method's name.
         orientations: number of orientations of an image over which the hash function averages z:
             1, 4 (right-angle rotations) or 8 (and their mirror images).
+
+    Raises:
+        UsageError: see ``check``.
     """
 
     method: ClassVar[str]
     orientations: Literal[1, 4, 8] = 1
+
+    def __post_init__(self) -> None:
+        self.check()
 
     @property
     def trains_encoder(self) -> bool:

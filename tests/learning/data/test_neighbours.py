@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from dcsh_pg.learning.data import neighbours
 from dcsh_pg.learning.data.neighbours import centred, clustered, diffused, nearest, whitened
 
+SPACES = {"centred": centred, "whitened": whitened}
 FINDERS = {
-    "nearest": lambda features, whiten: nearest(features, 5, whiten=whiten),
-    "diffused": lambda features, whiten: diffused(features, 5, graph=4, whiten=whiten),
+    "nearest": lambda unit: nearest(unit, 5),
+    "diffused": lambda unit: diffused(unit, 5, graph=4),
 }
 
 
@@ -68,53 +69,53 @@ def test_whitened_divides_components_by_the_root_of_their_deviation():
 
 def test_nearest_are_the_largest_cosines():
     vectors = dense_centred(features())
-    assert np.array_equal(nearest(features(), 7).numpy(), best(vectors @ vectors.T, 7))
+    assert np.array_equal(nearest(centred(features()), 7).numpy(), best(vectors @ vectors.T, 7))
 
 
 @pytest.mark.parametrize("restart", [0.1, 0.5])
 @pytest.mark.parametrize("steps", [3, 20])
 def test_diffused_are_the_likeliest_of_random_walks(restart, steps):
     likeness = dense_diffusion(dense_centred(features()), 4, restart, steps)
-    found = diffused(features(), 6, graph=4, restart=restart, steps=steps).numpy()
+    found = diffused(centred(features()), 6, graph=4, restart=restart, steps=steps).numpy()
     expected = best(likeness, 6)
     values = np.take_along_axis(likeness, found, 1), np.take_along_axis(likeness, expected, 1)
     assert np.allclose(*values, atol=1e-6)  # the same but for ties to rounding
     assert np.mean(found == expected) > 0.99
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("finder", FINDERS)
-def test_blocks_of_the_matrix_do_not_matter(monkeypatch, finder, whiten):
-    whole = FINDERS[finder](features(), whiten)
+def test_blocks_of_the_matrix_do_not_matter(monkeypatch, finder, space):
+    whole = FINDERS[finder](space(features()))
     monkeypatch.setattr(neighbours, "_ROWS_AT_ONCE", 7 * 40)
-    assert FINDERS[finder](features(), whiten).equal(whole)
+    assert FINDERS[finder](space(features())).equal(whole)
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("finder", FINDERS)
 @given(scale=st.sampled_from([2**-6, 0.5, 4, 2**8]))  # powers of 4 and 2: roots round alike
 @settings(max_examples=4, deadline=None)
-def test_scale_of_the_features_does_not_matter(finder, whiten, scale):
-    plain = FINDERS[finder](features(), whiten)
+def test_scale_of_the_features_does_not_matter(finder, space, scale):
+    plain = FINDERS[finder](space(features()))
     each = torch.full((40, 1, 1), float(scale))
     each[::2] *= 4  # every image has a scale of its own
-    assert np.mean((FINDERS[finder](each * features(), whiten) == plain).numpy()) > 0.99
+    assert np.mean((FINDERS[finder](space(each * features())) == plain).numpy()) > 0.99
 
 
-@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("finder", FINDERS)
 @given(seed=st.integers(0, 99))
 @settings(max_examples=4, deadline=None)
-def test_the_order_of_images_does_not_matter(finder, whiten, seed):
+def test_the_order_of_images_does_not_matter(finder, space, seed):
     order = torch.from_numpy(np.random.default_rng(seed).permutation(40))
-    plain = FINDERS[finder](features(), whiten)
-    permuted = FINDERS[finder](features()[order], whiten)
+    plain = FINDERS[finder](space(features()))
+    permuted = FINDERS[finder](space(features()[order]))
     assert np.mean((order[permuted] == plain[order]).numpy()) > 0.99
 
 
 @pytest.mark.parametrize("finder", FINDERS)
 def test_no_image_is_its_own_neighbour_and_none_comes_twice(finder):
-    for own, found in enumerate(FINDERS[finder](features(), True).tolist()):
+    for own, found in enumerate(FINDERS[finder](whitened(features())).tolist()):
         assert own not in found and len(set(found)) == 5
 
 
@@ -124,14 +125,14 @@ def test_like_images_stay_apart_from_others_far_away():
     chain = torch.stack([angles.cos(), angles.sin()], dim=1)
     both = torch.zeros(24, 1, 4)
     both[:12, 0, :2], both[12:, 0, 2:] = chain, chain
-    found = diffused(both, 11, graph=2)
+    found = diffused(centred(both), 11, graph=2)
     assert (found[:12] < 12).all() and (found[12:] >= 12).all()
 
 
 def test_clusters_hold_all_their_images_and_no_other():
-    found = clustered(features(), 6, seed=3)
+    found = clustered(centred(features()), 6, seed=3)
     members = [frozenset(row) for row in found.tolist()]
     assert all(own in row for own, row in enumerate(members))
     assert sorted(i for row in set(members) for i in row) == list(range(40))
-    assert found.equal(clustered(features(), 6, seed=3))
+    assert found.equal(clustered(centred(features()), 6, seed=3))
     assert found.shape[1] == max(len(row) for row in members)

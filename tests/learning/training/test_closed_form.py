@@ -104,10 +104,10 @@ def test_as_many_bits_as_images_are_refused():
 
 def test_only_whole_sets_of_orientations_are_averaged():
     for orientations in (1, 4, 8):
-        Options(orientations=orientations).check()
+        Options(orientations=orientations)
     for orientations in (0, 2, 3, 16):
         with pytest.raises(UsageError, match=f"orientations {orientations}"):
-            Options(orientations=orientations).check()
+            Options(orientations=orientations)
 
 
 def test_unit_mean_weighs_views_alike():
