@@ -30,7 +30,7 @@ def test_deletes_updates_and_vacuum(db, rng):
     assert tuples == (4000,)
 
 
-def test_space_that_vacuum_frees_is_used_again(db, rng):
+def test_space_freed_by_vacuum_is_reused(db, rng):
     codes = make_codes("random", 6000, 64, rng)
     fill(db, codes)
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
@@ -55,7 +55,7 @@ def test_vacuum_tightens_the_bounds(db, rng):
     assert 0.4 < db.execute(share).fetchone()[0] < 1
 
 
-def test_what_is_rolled_back_is_not_seen(db, rng):
+def test_rolled_back_rows_are_not_visible(db, rng):
     codes = make_codes("random", 2000, 64, rng)
     fill(db, codes)
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
@@ -88,7 +88,7 @@ def test_reindex(db, rng, how):
     assert db.execute("SELECT entries FROM hamming_stats('t_code')").fetchone() == (4000,)
 
 
-def test_a_build_in_runs(db, rng):
+def test_a_build_larger_than_maintenance_work_mem(db, rng):
     codes = make_codes("clustered", 20_000, 1024, rng)
     fill(db, codes)
     db.execute("SET maintenance_work_mem = '1MB'")
@@ -100,7 +100,7 @@ def test_a_build_in_runs(db, rng):
 
 
 @pytest.mark.parametrize("kind", ["UNLOGGED", "TEMPORARY"])
-def test_tables_that_are_not_logged(db, rng, kind):
+def test_unlogged_and_temporary_tables(db, rng, kind):
     db.execute(f"CREATE {kind} TABLE t (id bigint, code bit(64))")
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
     codes = make_codes("random", 1500, 64, rng)

@@ -21,7 +21,7 @@ def table(db, codes):
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
 
 
-def test_no_writer_waits_for_a_check_nor_a_check_for_a_writer(db, dsn_of_db, codes, table):
+def test_checks_and_writers_do_not_block_each_other(db, dsn_of_db, codes, table):
     with psycopg.connect(dsn_of_db) as writer:
         db.execute("SET lock_timeout = '2s'")
         writer.execute("SET lock_timeout = '2s'")
@@ -52,7 +52,7 @@ def test_a_check_sees_what_its_snapshot_sees(db, dsn_of_db, codes, table):
     check(db)
 
 
-def test_a_check_beside_reindex_concurrently(db, dsn_of_db, table):
+def test_a_check_during_reindex_concurrently(db, dsn_of_db, table):
     """Neither ends in a deadlock; an index that is gone meanwhile is said to be gone."""
     stop = threading.Event()
     raised = []
@@ -100,7 +100,7 @@ def portions(db, pages=None, sample=1.0):
         yield rows, entries
 
 
-def test_portions_of_the_table_are_all_of_it(db, codes, table):
+def test_partial_checks_cover_the_whole_table(db, codes, table):
     fill(db, codes[:500], first=3000)
     db.execute("DELETE FROM t WHERE id % 7 = 0")
     (rows,) = db.execute("SELECT count(*) FROM t").fetchone()
@@ -123,7 +123,7 @@ def test_memory_for_rows_is_bounded(db):
     check(db)
 
 
-def test_a_portion_reports_of_the_index_as_a_whole_and_of_its_own_rows(db, table):
+def test_a_partial_check_covers_the_whole_index_and_its_own_rows(db, table):
     """A row that lost its entry is found by the portion that it is in."""
     db.execute("UPDATE pg_index SET indisready = false WHERE indexrelid = 't_code'::regclass")
     db.execute("INSERT INTO t SELECT 7000 + id, code FROM t LIMIT 2000")
@@ -139,7 +139,7 @@ def test_a_portion_reports_of_the_index_as_a_whole_and_of_its_own_rows(db, table
 @pytest.mark.parametrize(
     "arguments", ["-1", "0, 0", "0, -5", "0, NULL, 0", "0, NULL, 1.5", "0, NULL, 'NaN'", "NULL"]
 )
-def test_what_means_nothing_is_refused(db, table, arguments):
+def test_invalid_arguments_are_refused(db, table, arguments):
     with pytest.raises(psycopg.Error, match="must"):
         db.execute(f"SELECT hamming_check_pages('t_code', {arguments})")
 

@@ -42,7 +42,7 @@ def brute_force(codes, radius):
     radius=st.integers(0, 20),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_groups_are_those_of_brute_force(db, kind, count, bits, radius, seed):
+def test_groups_equal_brute_force(db, kind, count, bits, radius, seed):
     codes = make_codes(kind, count, bits, np.random.default_rng(seed))
     assert connect(db, codes, radius) == brute_force(codes, radius)
 
@@ -55,7 +55,7 @@ def test_a_chain_is_one_group(db):
     assert connect(db, chain[order], 1) == list(range(1, 34))
 
 
-def test_many_codes(db):
+def test_groups_of_many_codes_equal_brute_force(db):
     codes = make_codes("clustered", 5000, 64, np.random.default_rng(8))
     groups = connect(db, codes, 7)
     assert groups == brute_force(codes, 7)
@@ -64,12 +64,12 @@ def test_many_codes(db):
 
 
 @pytest.mark.parametrize("most", [1, 100])
-def test_few_codes_take_no_more_than_most(db, most):
+def test_few_codes_stay_within_the_comparison_limit(db, most):
     assert connect(db, np.array([[0, 0, 1, 1]], np.uint8), 1, most) == [1]
     assert connect(db, np.array([[0, 0, 1, 1]] * 2, np.uint8), 0, most) == [1, 1]
 
 
-def test_what_means_nothing_is_refused(db):
+def test_invalid_arguments_are_refused(db):
     assert connect(db, np.zeros((0, 8), np.uint8), 1) == []
     for call, message in {
         "ARRAY[B'10', NULL]": "must not be null",

@@ -125,7 +125,7 @@ def conn(damaged) -> Iterator[psycopg.Connection]:
         yield made
 
 
-def test_a_lost_directory_page_loses_no_answer(conn, codes):
+def test_searches_are_exact_with_a_lost_directory_page(conn, codes):
     for query in codes[:3]:
         assert by_index(conn, query, table="lost_directory") == by_heap(
             conn, query, table="lost_directory"
@@ -138,7 +138,7 @@ def test_a_lost_directory_page_loses_no_answer(conn, codes):
 
 @pytest.mark.parametrize("code", ["NULL", f"B'{'1' * 64}'"])
 @pytest.mark.parametrize("name", ["lost_directory", "lower", "upper", "special"])
-def test_nothing_is_inserted_beside_damage(conn, name, code):
+def test_inserts_into_a_damaged_index_fail(conn, name, code):
     with pytest.raises(psycopg.errors.IndexCorrupted) as raised:
         conn.execute(f"INSERT INTO {name} VALUES (9999, {code})")
     assert raised.value.diag.message_hint == "Please REINDEX it."
@@ -164,7 +164,7 @@ def test_vacuum_refuses_a_lost_directory_page(conn):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_hamming_check_finds_damage_and_reindex_mends_it(conn, name):
+def test_hamming_check_finds_damage_and_reindex_repairs_it(conn, name):
     with pytest.raises(psycopg.errors.IndexCorrupted) as raised:
         check(conn, f"{name}_code")
     diag = raised.value.diag

@@ -10,7 +10,7 @@ LENGTHS = [8, 16, 24, 64, 100, 128, 512, 1024]
 
 @pytest.mark.parametrize("kind", ["random", "clustered", "equal", "few"])
 @pytest.mark.parametrize("bits", LENGTHS)
-def test_all_rows_in_order_of_distance(db, kind, bits):
+def test_a_full_scan_returns_all_rows_by_distance(db, kind, bits):
     rng = np.random.default_rng([bits, len(kind)])
     codes = make_codes(kind, 1500, bits, rng)
     fill(db, codes[:1200])
@@ -34,7 +34,7 @@ def test_a_mask_on_codes_and_query_changes_nothing(db, bits):
     assert by_index(db, query) == by_index(db, query ^ mask, table="masked")
 
 
-def test_ties_come_in_the_order_of_the_table(db):
+def test_ties_are_ordered_by_tid(db):
     fill(db, make_codes("equal", 3000, 64, np.random.default_rng(0)))
     db.execute("CREATE INDEX ON t USING hamming (code)")
     db.execute("SET enable_seqscan = off")
@@ -44,7 +44,7 @@ def test_ties_come_in_the_order_of_the_table(db):
 
 
 @pytest.mark.parametrize("k", [1, 10, 63, 64, 65, 600, 5000])
-def test_limit(db, k):
+def test_limits_with_and_without_ties(db, k):
     rng = np.random.default_rng(1)
     codes = make_codes("clustered", 5000, 64, rng)
     fill(db, codes)
@@ -67,7 +67,7 @@ def test_limit(db, k):
 
 
 @pytest.mark.parametrize("work_mem", ["64kB", "4MB"])
-def test_a_condition_on_another_column_is_met_to_the_last_row(db, work_mem):
+def test_filtered_scans_return_every_matching_row(db, work_mem):
     rng = np.random.default_rng(2)
     codes = make_codes("random", 20_000, 64, rng)
     fill(db, codes)
@@ -81,7 +81,7 @@ def test_a_condition_on_another_column_is_met_to_the_last_row(db, work_mem):
     assert by_index(db, query, where="id % 400 = 7") == nearest(codes[some], ids[some], query)
 
 
-def test_rows_without_a_code_come_last_and_are_not_lost(db):
+def test_rows_without_a_code_come_last(db):
     rng = np.random.default_rng(3)
     codes = make_codes("random", 700, 32, rng)
     fill(db, codes)
@@ -100,7 +100,7 @@ def test_rows_without_a_code_come_last_and_are_not_lost(db):
     assert by_index(db, codes[0]) == null_ids
 
 
-def test_a_null_query_gives_every_row(db):
+def test_a_null_query_returns_every_row(db):
     fill(db, make_codes("random", 1000, 64, np.random.default_rng(4)))
     db.execute("INSERT INTO t VALUES (1000, NULL)")
     db.execute("CREATE INDEX ON t USING hamming (code)")
@@ -211,7 +211,7 @@ def test_expression_and_partial_indexes(db):
     assert [number for (number,) in rows] == expected
 
 
-def test_like_codes_share_pages_which_are_skipped(db):
+def test_similar_codes_share_pages_that_searches_skip(db):
     rng = np.random.default_rng(8)
     codes = make_codes("clustered", 30_000, 128, rng)
     fill(db, codes)

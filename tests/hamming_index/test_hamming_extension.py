@@ -40,7 +40,7 @@ def owner(bare) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("version", ["1.0", None])
-def test_a_database_owner_cannot_capture_the_operator(bare, owner, version):
+def test_a_database_owner_cannot_hijack_the_operator(bare, owner, version):
     bare.execute(f"SET ROLE {owner}")
     clause = f"VERSION '{version}'" if version else ""
     bare.execute(f"CREATE EXTENSION dcsh_hamming SCHEMA mine {clause}")

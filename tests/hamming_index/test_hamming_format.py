@@ -68,7 +68,7 @@ def test_an_index_of_each_format_is_read_or_refused(hamming_admin, kept):
 
 
 @pytest.mark.parametrize("said", [0, 2, 4_294_967_295])
-def test_another_format_is_refused_with_the_command_that_helps(hamming_admin, kept, said):
+def test_another_page_format_is_refused_with_a_hint_to_reindex(hamming_admin, kept, said):
     with (
         with_changed_file(hamming_admin, kept, "t_code", with_format(said)) as dsn,
         psycopg.connect(dsn, autocommit=True) as conn,
@@ -93,7 +93,7 @@ def advice(error: psycopg.Error) -> str:
     return re.search("REINDEX INDEX .*;", error.diag.message_hint).group()
 
 
-def test_a_page_that_is_no_metapage_is_refused_as_damage(hamming_admin, kept):
+def test_a_page_that_is_not_a_metapage_is_reported_as_damage(hamming_admin, kept):
     with (
         with_changed_file(hamming_admin, kept, "t_code", without_metapage) as dsn,
         psycopg.connect(dsn, autocommit=True) as conn,

@@ -15,7 +15,7 @@ def codes():
     return make_codes("clustered", 3000, 64, np.random.default_rng(31))
 
 
-def test_only_hamming_indexes_can_be_looked_into(db, codes):
+def test_only_hamming_indexes_can_be_inspected(db, codes):
     fill(db, codes[:10])
     db.execute("CREATE INDEX other ON t (id)")
     for name in ("other", "t"):
@@ -46,7 +46,7 @@ def looks(codes) -> list[str]:
 CHECKS = ["SELECT hamming_check('t_code')", "SELECT hamming_check_pages('t_code')"]
 
 
-def test_looking_into_an_index_requires_select_and_a_check_maintain(db, codes, role):
+def test_inspection_requires_select_and_a_check_requires_maintain(db, codes, role):
     db.execute(f"SET ROLE {role}")
     for statement in (*looks(codes), *CHECKS):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -69,7 +69,7 @@ def test_looking_into_an_index_requires_select_and_a_check_maintain(db, codes, r
         db.execute(statement)
 
 
-def test_nothing_is_reported_of_rows_that_row_security_hides(db, codes, role):
+def test_row_level_security_is_respected(db, codes, role):
     db.execute(f"GRANT SELECT ON t TO {role}")
     db.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     db.execute(f"SET ROLE {role}")
@@ -99,7 +99,7 @@ def test_the_check_runs_an_index_expression_as_the_owner_of_the_table(db, codes)
         db.execute(f"DROP ROLE {owner}")
 
 
-def test_stats(db, codes):
+def test_hamming_stats_describes_the_index(db, codes):
     fill(db, codes)
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
     with db.cursor(row_factory=psycopg.rows.dict_row) as cursor:

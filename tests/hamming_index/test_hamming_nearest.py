@@ -64,7 +64,7 @@ def in_box(size):
 
 
 @pytest.mark.parametrize("k", [1, 10, 60, 3000])
-def test_it_gives_the_nearest_and_their_ties(db, numbered, k):
+def test_hamming_nearest_returns_the_nearest_and_their_ties(db, numbered, k):
     ids = np.arange(4000)
     days = ids[(ids % 100 >= 20) & (ids % 100 < 27)]
     for query in numbered[:5]:
@@ -72,14 +72,14 @@ def test_it_gives_the_nearest_and_their_ties(db, numbered, k):
         assert found == with_ties(brute_force(numbered, query, days), k)
 
 
-def test_conditions_on_two_columns_are_met_both(db, numbered):
+def test_conditions_on_two_columns_are_combined(db, numbered):
     ids = np.arange(4000)
     met = ids[(ids % 100 < 50) & (ids % 63 <= 30) & (ids // 63 <= 30)]
     found = selected(db, numbered[7], 20, f"{on_day(0, 50)}, {in_box(30)}")
     assert found == with_ties(brute_force(numbered, numbered[7], met), 20)
 
 
-def test_more_than_most_are_left_to_others(db, numbered):
+def test_more_matches_than_the_limit_return_null(db, numbered):
     assert selected(db, numbered[0], 5, on_day(3, 4), most=39) is None
     assert len(selected(db, numbered[0], 50, on_day(3, 4), most=40)) == 40
     # What one condition cannot do another can.
@@ -87,18 +87,18 @@ def test_more_than_most_are_left_to_others(db, numbered):
     assert found == selected(db, numbered[0], 5, on_day(3, 4))
 
 
-def test_any_number_may_meet_them(db, numbered):
+def test_a_huge_limit_allocates_only_what_matches(db, numbered):
     """Room is taken for those that do, not for all that may."""
     assert len(selected(db, numbered[0], 50, on_day(3, 4), most=2**31 - 1)) == 40
 
 
-def test_a_partial_index_on_codes_is_no_answer_for_all_rows(db, numbered):
+def test_a_partial_index_on_codes_is_not_used_for_all_rows(db, numbered):
     db.execute("DROP INDEX t_code")
     db.execute("CREATE INDEX t_code ON t USING hamming (code) WHERE id < 100")
     assert selected(db, numbered[0], 50, on_day(3, 4)) is None
 
 
-def test_an_index_that_is_gone_or_not_valid_is_no_answer(db, numbered):
+def test_a_dropped_or_invalid_index_returns_null(db, numbered):
     """A search may have looked it up just before, with an older snapshot."""
     (oid,) = db.execute("SELECT 't_code'::regclass::oid").fetchone()
     call = f"SELECT tids FROM hamming_nearest({oid}::regclass, {literal(numbered[0])}, 5, NULL, 100, {on_day(3, 4)})"
@@ -109,7 +109,7 @@ def test_an_index_that_is_gone_or_not_valid_is_no_answer(db, numbered):
     assert db.execute(call).fetchone() == (None,)
 
 
-def test_without_an_index_for_a_condition_the_others_select(db, numbered):
+def test_conditions_without_an_index_are_left_to_the_others(db, numbered):
     db.execute("DROP INDEX t_place")
     assert selected(db, numbered[0], 5, in_box(10)) is None
     found = selected(db, numbered[0], 5, f"{in_box(10)}, {on_day(3, 4)}")
@@ -139,7 +139,7 @@ def test_within_a_distance(db, numbered):
 
 
 @pytest.mark.parametrize("below", [30, 2500])
-def test_a_greater_distance_than_codes_have_bits_is_any(db, below):
+def test_a_max_distance_beyond_the_code_length_has_no_effect(db, below):
     """By the rows and by the index; rows without a code are in neither answer."""
     codes = make_codes("clustered", 3000, 1001, np.random.default_rng(12))
     fill(db, codes)
@@ -154,7 +154,7 @@ def test_a_greater_distance_than_codes_have_bits_is_any(db, below):
         assert selected(db, codes[0], 3000, by_id, max_distance=max_distance) == expected
 
 
-def test_an_array_of_operands_is_met_by_any(db, numbered):
+def test_an_array_operand_matches_any_element(db, numbered):
     ids = np.arange(4000)
     days = "name 'day', '=(integer,integer)'::regoperator, ARRAY[7, 90, 7, NULL, -1]"
     found = selected(db, numbered[3], 15, days)
@@ -163,12 +163,12 @@ def test_an_array_of_operands_is_met_by_any(db, numbered):
     )
 
 
-def test_a_null_operand_is_met_by_no_row(db, numbered):
+def test_a_null_operand_matches_no_row(db, numbered):
     assert selected(db, numbered[0], 5, on_day("NULL::integer", 4)) == []
 
 
 @pytest.mark.parametrize("kind", ["equal", "few"])
-def test_ties_of_any_number_come_in_one_go(db, kind):
+def test_all_ties_are_returned_together(db, kind):
     codes = make_codes(kind, 3000, BITS, np.random.default_rng(6))
     fill(db, codes)
     db.execute("CREATE INDEX t_code ON t USING hamming (code)")
@@ -182,7 +182,7 @@ def test_ties_of_any_number_come_in_one_go(db, kind):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.data())
-def test_it_sees_what_the_snapshot_sees(db, data):
+def test_hamming_nearest_respects_the_snapshot(db, data):
     """After deletions, updates (also within a page), insertions, aborts and VACUUM; by the index
     and, where few rows are selected beside its pages, by the rows."""
     bits, days = data.draw(st.sampled_from([(64, 10), (1001, 40)]))
@@ -222,7 +222,7 @@ def test_it_sees_what_the_snapshot_sees(db, data):
 
 
 @pytest.mark.parametrize("kind", ["clustered", "equal", "few"])
-def test_few_rows_are_looked_at_themselves(db, kind):
+def test_few_selected_rows_are_read_from_the_table(db, kind):
     codes = make_codes(kind, 3000, 1001, np.random.default_rng(9))
     fill(db, codes)
     db.execute("UPDATE t SET code = NULL WHERE id = 5")
@@ -248,7 +248,7 @@ def test_few_rows_are_looked_at_themselves(db, kind):
         assert db.execute(scans).fetchone() > before
 
 
-def test_rows_of_others_are_not_seen_before_they_commit(db, numbered):
+def test_uncommitted_rows_of_others_are_not_visible(db, numbered):
     with psycopg.connect(db.info.dsn, password=db.info.password) as other:
         other.execute(f"INSERT INTO t VALUES (9999, {literal(numbered[0])}, 3)")
         assert 9999 not in [id for _, id in selected(db, numbered[0], 5, on_day(3, 4))]
@@ -270,12 +270,12 @@ def test_rows_of_others_are_not_seen_before_they_commit(db, numbered):
         ("'t_code', {q}, 1, NULL, 10, VARIADIC ARRAY[1, 2, 3]", "a column, an operator and an operand"),
     ],
 )  # fmt: skip
-def test_what_means_nothing_is_refused(db, numbered, arguments, message):
+def test_invalid_arguments_are_refused(db, numbered, arguments, message):
     with pytest.raises(psycopg.Error, match=message):
         db.execute(f"SELECT * FROM hamming_nearest({arguments.format(q=literal(numbered[0]))})")
 
 
-def test_it_reports_nothing_of_rows_that_one_may_not_read(db, numbered):
+def test_hamming_nearest_requires_select(db, numbered):
     call = f"SELECT * FROM hamming_nearest('t_code', {literal(numbered[0])}, 1, NULL, 100, {on_day(0, 1)})"
     db.execute("DROP ROLE IF EXISTS stranger")
     db.execute("CREATE ROLE stranger")

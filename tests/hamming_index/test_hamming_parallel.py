@@ -35,7 +35,7 @@ def build(db, how="CREATE INDEX t_code ON t USING hamming (code)"):
 
 @pytest.mark.parametrize("kind", ["random", "clustered", "equal", "few"])
 @pytest.mark.parametrize("count", [0, 300, 9000])
-def test_answers_are_those_of_brute_force(db, parallel, kind, count):
+def test_results_equal_brute_force(db, parallel, kind, count):
     codes = filled(db, kind, count)
     build(db)
     if db.info.server_version >= 170000:
@@ -44,13 +44,13 @@ def test_answers_are_those_of_brute_force(db, parallel, kind, count):
         assert by_index(db, query) == by_heap(db, query)
 
 
-def test_long_codes(db, parallel):
+def test_a_parallel_build_of_long_codes(db, parallel):
     codes = filled(db, "clustered", 3000, bits=200)
     build(db)
     assert by_index(db, codes[1]) == by_heap(db, codes[1])
 
 
-def test_concurrently_and_again(db, parallel):
+def test_create_concurrently_and_reindex(db, parallel):
     codes = filled(db, "clustered", 5000)
     build(db, "CREATE INDEX CONCURRENTLY t_code ON t USING hamming (code)")
     db.execute("DELETE FROM t WHERE id % 3 = 0")
@@ -59,7 +59,7 @@ def test_concurrently_and_again(db, parallel):
     assert by_index(db, codes[1]) == by_heap(db, codes[1])
 
 
-def test_where_the_statistics_promised_fewer_rows_it_is_done_alone(db, parallel):
+def test_the_leader_builds_alone_if_the_table_has_more_rows_than_expected(db, parallel):
     codes = filled(db, "clustered", 30_000)
     db.execute("ANALYZE t")
     db.execute("UPDATE pg_class SET reltuples = relpages WHERE oid = 't'::regclass")
@@ -81,7 +81,7 @@ def test_an_error_in_the_middle_leaves_nothing_behind(db, parallel):
     build(db)
 
 
-def test_an_older_snapshot_keeps_off_where_rows_have_changed_their_codes(db, dsn_of_db, parallel):
+def test_an_older_snapshot_does_not_use_an_index_with_broken_hot_chains(db, dsn_of_db, parallel):
     """Both versions of such a row may be of one HOT chain, which has one entry."""
     db.execute("CREATE TABLE t (id bigint, code bit(64)) WITH (fillfactor = 50, parallel_workers = 2)")  # fmt: skip
     codes = make_codes("clustered", 3000, 64, np.random.default_rng(17))
@@ -97,7 +97,7 @@ def test_an_older_snapshot_keeps_off_where_rows_have_changed_their_codes(db, dsn
 
 
 @pytest.mark.parametrize("claimed", ["Infinity", "NaN", "-5", "3e38", "1.4757397e19", "1e12", "0"])
-def test_statistics_that_lie_lead_to_no_small_area(db, parallel, claimed):
+def test_wrong_statistics_do_not_undersize_shared_memory(db, parallel, claimed):
     """pgvector's CVE-2026-3172: the size of the memory that the workers share wrapped around, and
     they wrote beyond its end.  Here that size comes from statistics, which the owner of the table can
     set from PostgreSQL 18 on, and from maintenance_work_mem."""

@@ -154,7 +154,7 @@ JOBS = {"insert": insert, "vacuum": vacuum, "scan": scan, "build": build, "churn
 
 @pytest.mark.parametrize("second", JOBS)
 @pytest.mark.parametrize("first", AT)
-def test_a_pair_at_each_point(sessions, first, second):
+def test_two_jobs_meet_at_each_injection_point(sessions, first, second):
     held, other, watcher = sessions
     jobs = (JOBS[first], JOBS[second])
     if first == second == "build":
@@ -169,7 +169,7 @@ def test_a_pair_at_each_point(sessions, first, second):
         assert_whole(watcher.conn)
 
 
-def test_vacuum_with_a_view_that_insertions_have_outrun(sessions):
+def test_vacuum_with_an_outdated_page_count(sessions):
     """pgvector #988: VACUUM keeps what it has read of the index (here its size, there the entry
     point) while insertions change just that, and leaves something behind unrepaired."""
     held, other, watcher = sessions
@@ -193,7 +193,7 @@ def pages(conn: psycopg.Connection) -> tuple[int, int]:
     ).fetchone()
 
 
-def test_a_vacuum_over_what_an_earlier_one_left(sessions):
+def test_vacuum_after_an_interrupted_vacuum(sessions):
     """pgvector #993: a VACUUM comes upon what one before it, beside insertions and deletions, has
     removed already, and fails."""
     held, other, watcher = sessions
@@ -219,7 +219,7 @@ def test_a_vacuum_over_what_an_earlier_one_left(sessions):
 
 
 @pytest.mark.parametrize("point", ["insert-page", "insert-directory-unlocked", "insert-logged"])
-def test_vacuum_comes_upon_an_insertion_half_way(sessions, point):
+def test_vacuum_during_an_unfinished_insertion(sessions, point):
     """pgvector #1010: VACUUM finds the first trace of an insertion and completes it, and then the
     insertion completes itself as well."""
     held, other, watcher = sessions
@@ -235,7 +235,7 @@ def test_vacuum_comes_upon_an_insertion_half_way(sessions, point):
 
 
 @pytest.mark.parametrize(("first", "second"), [(insert_one, vacuum), (vacuum, insert_one)])
-def test_bounds_hold_the_one_row_inserted_while_vacuum_shrinks_them(sessions, first, second):
+def test_bounds_cover_a_row_inserted_while_vacuum_shrinks_them(sessions, first, second):
     """Further insertions would widen the bounds, and might hide that they missed the first one."""
     held, other, watcher = sessions
     for point in IN_ONE_INSERTION if first is insert_one else POINTS["vacuum"]:
@@ -280,7 +280,7 @@ CRASHES = {
 }  # fmt: skip
 
 
-def test_a_backend_is_killed_at_each_point(crashing, server_folder):
+def test_a_backend_killed_at_each_injection_point(crashing, server_folder):
     """kill -9: the server throws all memory away, recovers by the WAL, and holds what it held."""
     for point, job in CRASHES.items():
         watcher = Watcher(crashing.conninfo())

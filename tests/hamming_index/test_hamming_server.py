@@ -80,7 +80,7 @@ def run_for(seconds: float, jobs: list[Callable[[threading.Event], None]]) -> li
     return raised
 
 
-def test_writers_readers_and_vacuum_at_once(dsn_of_db):
+def test_concurrent_writers_readers_and_vacuum(dsn_of_db):
     codes = prepare(dsn_of_db)
     jobs = [lambda stop, n=n: write(dsn_of_db, n, stop) for n in (1, 2)]
     jobs += [lambda stop, n=n: read(dsn_of_db, codes[n], stop) for n in (0, 1)]
@@ -91,7 +91,7 @@ def test_writers_readers_and_vacuum_at_once(dsn_of_db):
         assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
 
 
-def test_reindex_and_creation_concurrently_with_writers(dsn_of_db):
+def test_reindex_and_create_index_concurrently_with_writers(dsn_of_db):
     codes = prepare(dsn_of_db)
 
     def reindex(stop: threading.Event) -> None:
@@ -109,7 +109,7 @@ def test_reindex_and_creation_concurrently_with_writers(dsn_of_db):
         assert by_index(conn, codes[0]) == by_heap(conn, codes[0])
 
 
-def test_updates_beside_invalidations_of_the_index(dsn_of_db):
+def test_updates_during_invalidations_of_the_index(dsn_of_db):
     """A code that is stored out of line is fetched while its entry is made: catalog lookups, in
     which the renaming of the index is noticed."""
     stop = threading.Event()

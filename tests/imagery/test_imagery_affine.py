@@ -43,7 +43,7 @@ def test_footprints_are_the_true_corners_of_rotated_sheared_and_mirrored_rasters
         assert len(footprint.exterior.coords) == 5
 
 
-def test_edges_are_divided_only_where_straight_lines_would_lie():
+def test_edges_are_divided_only_where_straight_lines_deviate():
     small = place("EPSG:3413", from_origin(-2e6, -5e5, 1, 1))
     large = place("EPSG:3413", from_origin(-2e6, -5e5, 2000, 2000))
     assert len(small.footprints(CHIPS)[0].exterior.coords) == 5
@@ -63,7 +63,7 @@ def test_a_footprint_across_the_antimeridian_keeps_its_larger_part():
     assert footprint.exterior.is_ccw
 
 
-def test_longitudes_beyond_180_come_back():
+def test_longitudes_beyond_180_are_wrapped():
     footprint = place("EPSG:4326", from_origin(200, 10, 0.001, 0.001)).footprints(CHIPS)[0]
     np.testing.assert_allclose(footprint.bounds, (-160, 9.936, -159.936, 10))
 
@@ -89,7 +89,7 @@ def test_bounds_are_filled_north_up():
     np.testing.assert_allclose(upper_left, (10, 50.1))
 
 
-def test_a_crs_without_a_way_to_lonlat_is_refused():
+def test_a_crs_that_cannot_be_transformed_is_refused():
     local = AffineGeoreference(
         'LOCAL_CS["site",UNIT["metre",1]]', from_origin(0, 0, 1, 1), uri="x.tif"
     )
@@ -97,7 +97,7 @@ def test_a_crs_without_a_way_to_lonlat_is_refused():
         local.footprints(CHIPS)
 
 
-def test_area_of_a_footprint_is_that_of_the_window():
+def test_footprint_area_equals_window_area():
     footprint = place("EPSG:32632", from_origin(500_000, 5_300_000, 1, 1)).footprints(CHIPS)[0]
     area, _ = Geod(ellps="WGS84").geometry_area_perimeter(footprint)
     assert area == pytest.approx(64 * 64, rel=1e-3)

@@ -41,7 +41,7 @@ def extent(ground, left, top, width, height):
 
 @pytest.mark.parametrize("edge", ["drop", "pad"])
 @pytest.mark.parametrize("stride", [None, 32])
-def test_two_extents_give_the_same_chips(write_raster, one_scene, ground, edge, stride):
+def test_anchored_chips_do_not_depend_on_the_extent(write_raster, one_scene, ground, edge, stride):
     reading = Reading(chip_size=64, stride=stride, edge=edge, anchor=True)
     taken = []
     for name, bounds in (("a.tif", (0, 0, 400, 300)), ("b.tif", (37, 51, 280, 233))):
@@ -54,9 +54,7 @@ def test_two_extents_give_the_same_chips(write_raster, one_scene, ground, edge, 
     assert edge == "pad" or len(full) == len(part)
 
 
-def test_the_corners_are_multiples_of_the_chip_in_the_coordinate_system(
-    write_raster, one_scene, ground
-):
+def test_anchored_corners_are_multiples_of_the_chip_in_the_crs(write_raster, one_scene, ground):
     pixels, transform = extent(ground, 0, 0, 400, 300)
     scene = one_scene(
         write_raster("a.tif", pixels, transform=transform),
@@ -69,7 +67,7 @@ def test_the_corners_are_multiples_of_the_chip_in_the_coordinate_system(
     assert np.allclose(np.mod(y, 64 * RESOLUTION), 0)
 
 
-def test_padding_at_the_left_and_upper_edge_is_black_and_not_valid(write_raster, one_scene, ground):
+def test_padding_at_the_left_and_upper_edge_is_black_and_invalid(write_raster, one_scene, ground):
     pixels, transform = extent(ground, 0, 0, 400, 300)
     file = write_raster("a.tif", pixels, transform=transform)
     with one_scene(file, Reading(chip_size=64, edge="pad", anchor=True)) as scene:
@@ -85,7 +83,7 @@ def test_padding_at_the_left_and_upper_edge_is_black_and_not_valid(write_raster,
         assert valid == pytest.approx(expected.all(axis=0).mean())
 
 
-def test_a_scene_without_a_place_keeps_its_own_grid(write_raster, one_scene, noise_rgb):
+def test_a_scene_without_georeference_keeps_its_own_grid(write_raster, one_scene, noise_rgb):
     file = write_raster("a.tif", noise_rgb, crs=None, transform=rasterio.Affine.identity())
     reading = Reading(chip_size=64, edge="drop", anchor=True)
     with one_scene(file, reading, georeference=False) as scene:

@@ -24,7 +24,7 @@ FEATURE = {"type": "Feature", "properties": {}, "geometry": mapping(BOX)}
         json.dumps({"type": "FeatureCollection", "features": [FEATURE, FEATURE]}),
     ],
 )
-def test_every_notation_gives_the_same_area(text, tmp_path):
+def test_every_area_notation_gives_the_same_area(text, tmp_path):
     assert parse_area(text).equals(BOX)
     if text.startswith("{"):
         (tmp_path / "a.geojson").write_text(text)
@@ -36,7 +36,7 @@ def test_a_box_across_the_antimeridian_becomes_two():
     assert area.geom_type == "MultiPolygon" and area.area == pytest.approx(400)
 
 
-def test_a_self_crossing_polygon_is_mended():
+def test_a_self_intersecting_polygon_is_repaired():
     area = parse_area("POLYGON((0 0,2 2,2 0,0 2,0 0))")
     assert area.is_valid and area.area == pytest.approx(2)
 
@@ -56,12 +56,12 @@ def test_a_self_crossing_polygon_is_mended():
         ('{"type": "Point", "coordinates": [1, 2]}', "has no area"),
     ],
 )
-def test_what_is_no_area(text, message):
+def test_areas_that_cannot_be_read_are_refused(text, message):
     with pytest.raises(UsageError, match=message):
         parse_area(text)
 
 
-def test_files_that_are_no_geojson(tmp_path):
+def test_files_that_are_not_geojson_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         parse_area(str(tmp_path / "none.geojson"))
     (tmp_path / "a.geojson").write_text("hello")

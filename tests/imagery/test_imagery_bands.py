@@ -25,12 +25,12 @@ from dcsh_pg.imagery.reading import Reading
         (["gray"] * 4, 4, None, (1, 2, 3, 4)),
     ],
 )
-def test_clear_cases(colours, wanted, explicit, chosen):
+def test_unambiguous_bands_are_chosen(colours, wanted, explicit, chosen):
     assert choose_bands(colours, wanted, Reading(bands=explicit), uri="x.tif") == chosen
 
 
 @given(st.permutations([*RGB, "nir", "undefined"]), st.integers(3, 5))
-def test_the_same_colours_are_taken_wherever_they_are(colours, count):
+def test_red_green_and_blue_are_chosen_in_any_position(colours, count):
     """A band more or less, and another order, change nothing for a model of red, green and blue."""
     file = sorted(colours, key=lambda colour: colour not in RGB)[:count]
     file = [colour for colour in colours if colour in file]
@@ -38,7 +38,7 @@ def test_the_same_colours_are_taken_wherever_they_are(colours, count):
     assert [file[band - 1] for band in chosen] == list(RGB)
 
 
-def test_an_archive_from_before_takes_three_bands_in_order():
+def test_an_older_archive_takes_three_bands_in_order():
     stored = Reading().to_json()
     del stored["by_colour"]
     before = Reading.from_json(stored)
@@ -57,18 +57,18 @@ def test_an_archive_from_before_takes_three_bands_in_order():
         (["gray"] * 20, 13, "20 bands, the model takes 13", "--bands 1,2,...,13"),
     ],
 )
-def test_unclear_cases_are_refused_with_a_way_out(colours, wanted, message, hint):
+def test_ambiguous_bands_are_refused_with_a_hint(colours, wanted, message, hint):
     with pytest.raises(InputError, match=message) as refusal:
         choose_bands(colours, wanted, Reading(), uri="x.tif")
     assert hint in refusal.value.hint
 
 
-def test_a_band_that_is_not_there():
+def test_a_missing_band_is_refused():
     with pytest.raises(InputError, match="--bands contains 4"):
         choose_bands(["gray"] * 3, 3, Reading(bands=(1, 2, 4)), uri="x.tif")
 
 
-def test_stretch_is_linear_clips_and_blackens_what_is_not_valid():
+def test_stretch_is_linear_clipped_and_black_where_invalid():
     data = np.array([[[-5.0, 0, 40, 100, 999, np.nan]]], np.float32)
     valid = np.isfinite(data[0])
     pixels = to_uint8(data, valid, np.array([[0.0, 100.0]]))

@@ -71,7 +71,7 @@ def pixels_in_footprints(scene, ground):
     return record
 
 
-def test_points_that_fit_an_affine_transform_are_that_transform(write, one_scene):
+def test_control_points_that_fit_an_affine_transform_give_that_transform(write, one_scene):
     points = control_points(lambda col, row: (500_000 + 2 * col, 5_300_000 - 2 * row))
     record = one_scene(write(gcps=points, crs="EPSG:32632")).describe()
     assert record.resolution == pytest.approx(2, rel=1e-2)
@@ -79,7 +79,7 @@ def test_points_that_fit_an_affine_transform_are_that_transform(write, one_scene
 
 
 @pytest.mark.parametrize(("lon", "lat"), [(10, 50), (180, -20), (30, 89.98)])
-def test_points_that_fit_none_place_every_chip(lon, lat, write, one_scene):
+def test_other_control_points_place_every_chip_by_a_spline(lon, lat, write, one_scene):
     ground = bent_swath(lon, lat)
     path = write(gcps=control_points(ground), crs="EPSG:4326")
     record = pixels_in_footprints(one_scene(path, Reading(chip_size=16)), ground)
@@ -87,7 +87,7 @@ def test_points_that_fit_none_place_every_chip(lon, lat, write, one_scene):
     assert record.resolution == pytest.approx(46.5, abs=0.2)
 
 
-def test_many_points_are_thinned_and_still_fit(write, one_scene):
+def test_many_control_points_are_thinned_and_still_fit(write, one_scene):
     ground = bent_swath(10, 50)
     path = write(gcps=control_points(ground, 60, 50), crs="EPSG:4326")
     pixels_in_footprints(one_scene(path, Reading(chip_size=16)), ground)
@@ -101,7 +101,7 @@ def test_many_points_are_thinned_and_still_fit(write, one_scene):
         lambda col, row: (10 + col / np.where(row > 50, 0, 1e4), 50 + row / 1e4),
     ],
 )
-def test_points_of_no_use_are_refused_unless_allowed(ground, write, one_scene):
+def test_unusable_control_points_are_refused_unless_allowed(ground, write, one_scene):
     with np.errstate(divide="ignore"):
         path = write(gcps=control_points(ground), crs="EPSG:4326")
     with pytest.raises(InputError, match=r"a\.tif") as refusal:
@@ -128,7 +128,7 @@ def polynomials(lon, lat):
 
 
 @pytest.mark.parametrize("lon", [10, 180])
-def test_polynomials_place_every_chip_at_the_mean_height_of_the_terrain(lon, write, one_scene):
+def test_rpcs_place_every_chip_at_the_mean_terrain_height(lon, write, one_scene):
     scene = one_scene(write(rpcs=polynomials(lon, 50)), Reading(chip_size=16))
 
     def ground(col, row):
@@ -139,7 +139,7 @@ def test_polynomials_place_every_chip_at_the_mean_height_of_the_terrain(lon, wri
     assert record.resolution == pytest.approx(8.9, abs=0.1)
 
 
-def test_polynomials_that_lead_nowhere_are_refused_unless_allowed(write, one_scene):
+def test_unusable_rpcs_are_refused_unless_allowed(write, one_scene):
     one = [1.0] * 20
     path = write(
         rpcs=RPC(0, 1, 0, 1, one, one, 0, 1, 0, 1, one, one, 0, 1),
@@ -159,7 +159,7 @@ def test_polynomials_that_lead_nowhere_are_refused_unless_allowed(write, one_sce
         ("EPSG:32632", Affine(0, 0, 500_000, 0, 0, 5_300_000), "no area"),
     ],
 )
-def test_a_place_of_no_use_is_refused_in_our_words_unless_allowed(
+def test_an_unusable_georeference_is_refused_unless_allowed(
     crs, transform, message, write_raster, one_scene, noise_rgb
 ):
     path = write_raster("a.tif", noise_rgb, crs=crs, transform=transform)

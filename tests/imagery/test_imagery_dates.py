@@ -45,13 +45,13 @@ def utc(*parts):
         ("v1.14.07.2021_20200101.tif", utc(2021, 7, 14)),
     ],
 )
-def test_dates_in_names(name, date):
+def test_dates_in_file_names_are_parsed(name, date):
     assert from_name(name) == date
 
 
 @settings(deadline=None)
 @given(st.datetimes(datetime(1950, 1, 1), datetime(2024, 12, 31)))
-def test_every_day_is_found_in_both_notations(moment):
+def test_every_day_of_a_year_is_parsed_in_both_notations(moment):
     day = utc(moment.year, moment.month, moment.day)
     assert from_name(f"a_{moment:%Y%m%d}_b") == day
     assert from_name(f"a_{moment:%Y-%m-%d}_b") == day
@@ -66,7 +66,7 @@ def test_every_day_is_found_in_both_notations(moment):
     assert parse_date(second.isoformat()) == second
 
 
-def test_offsets_are_brought_to_utc():
+def test_time_zone_offsets_are_converted_to_utc():
     assert parse_date("2019-01-02T03:04:05+02:00") == utc(2019, 1, 2, 1, 4, 5)
     assert parse_date("2019-01-02T03:04:05.123Z") == utc(2019, 1, 2, 3, 4, 5)
     assert parse_date("yesterday") is None
@@ -88,11 +88,11 @@ def test_acquisition_tags_come_before_the_time_of_writing():
         ("%Y%m%d", "nothing.tif", None),
     ],
 )
-def test_patterns(pattern, name, date):
+def test_date_patterns_find_the_date(pattern, name, date):
     assert DatePattern(pattern).find(name) == date
 
 
 @pytest.mark.parametrize("pattern", ["scene", "(?P<date>", "%Q", r"(?P<year>\d+)"])
-def test_patterns_that_name_no_date(pattern):
+def test_date_patterns_without_a_date_are_refused(pattern):
     with pytest.raises(UsageError, match="--date-pattern"):
         DatePattern(pattern)

@@ -33,7 +33,7 @@ def test_folders_are_searched_in_natural_order(pictures):
     assert names([pictures]) == ["z.webp", "a1.jpg", "A2.png", "a10.png", "root.bmp"]
 
 
-def test_sources_keep_their_order_and_come_once(pictures):
+def test_sources_keep_their_order_without_duplicates(pictures):
     assert names([pictures / "root.bmp", pictures / "b" / "*", pictures]) == [
         "root.bmp", "a1.jpg", "A2.png", "a10.png", "z.webp",
     ]  # fmt: skip
@@ -45,12 +45,12 @@ def test_the_sub_folder_is_the_class(pictures):
     assert classes == ["a", "b", "b", "b", None]
 
 
-def test_nothing_is_opened(tmp_path):
+def test_finding_scenes_opens_no_file(tmp_path):
     (tmp_path / "broken.tif").write_text("no raster")
     assert names([tmp_path]) == ["broken.tif"]
 
 
-def test_pictures_and_rasters_are_reported_apart(pictures, write_raster, noise_rgb):
+def test_pictures_and_rasters_are_distinguished(pictures, write_raster, noise_rgb):
     raster = write_raster("r.tif", noise_rgb)
     world = pictures / "b" / "a1.jgw"
     assert isinstance(find_scenes([str(raster)], reading=Reading(), bands=3)[0], RasterScene)
@@ -72,12 +72,12 @@ def test_missing_sources(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["a" * 300, "~no_such_user/x.tif"])
-def test_names_that_no_file_can_have(source):
+def test_impossible_file_names_are_refused(source):
     with pytest.raises(InputError, match="cannot be read"):
         names([source])
 
 
-def test_a_folder_of_text_files_says_what_it_holds(tmp_path):
+def test_the_error_for_a_folder_without_images_lists_its_files(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")
     with pytest.raises(InputError, match=r"it contains 2 \.txt") as refusal:
@@ -90,7 +90,7 @@ def test_as_many_bands_as_the_model_takes(pictures):
         names([pictures], reading=Reading(bands=(1, 2)))
 
 
-def test_a_given_time_is_that_of_all_scenes(pictures):
+def test_a_given_acquisition_time_applies_to_all_scenes(pictures):
     scenes = find_scenes(
         [str(pictures)],
         reading=Reading(),

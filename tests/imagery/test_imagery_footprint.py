@@ -96,7 +96,7 @@ def test_a_footprint_is_valid_and_has_the_area_and_the_pixels_of_its_window(case
         assert (holds == same_side)[~on_edge].all()
 
 
-def test_a_raster_of_the_whole_world_is_the_whole_world():
+def test_a_world_raster_has_a_world_footprint():
     """Its pixels are centred on the poles and on the first meridian, as those of reanalyses are."""
     world = AffineGeoreference(
         CRS.from_epsg(4326).to_wkt(), from_origin(-0.125, 90.125, 0.25, 0.25), uri="x"
@@ -130,7 +130,7 @@ def test_a_footprint_of_a_table_across_the_antimeridian_is_its_larger_part():
     assert footprint.is_valid and footprint.bounds[2] == 180 and footprint.bounds[0] > 179.4
 
 
-def test_a_picture_with_its_centre_at_the_antimeridian_is_not_round_the_world():
+def test_a_picture_centred_on_the_antimeridian_has_a_small_footprint():
     record = ImageMetadata("sidecar", centre=(179.9999, -16.5, 1.0))
     (footprint,) = record.georeference(100, 80, uri="a.jpg").footprints(np.array([[0, 0, 100, 80]]))
     assert footprint.bounds[2] == 180 and 4000 < area(footprint) < 8000

@@ -45,7 +45,7 @@ def test_shift_and_pad_cover_every_pixel(width, height, reading):
 
 @settings(deadline=None)
 @given(sides, sides, readings())
-def test_only_padding_leaves_the_scene(width, height, reading):
+def test_only_padded_chips_extend_beyond_the_scene(width, height, reading):
     windows = np.asarray(grid.windows(width, height, reading))
     assert (windows[:, :2] >= 0).all() and (windows[:, :2] < [width, height]).all()
     if reading.edge == "drop" or (
@@ -56,7 +56,7 @@ def test_only_padding_leaves_the_scene(width, height, reading):
 
 @settings(deadline=None)
 @given(sides, sizes)
-def test_drop_keeps_what_fits_the_formula(length, size):
+def test_drop_gives_the_chips_of_the_formula(length, size):
     expected = [start for start in range(0, length, size) if start + size <= length]
     assert grid.offsets(length, size, size, "drop").tolist() == expected
 
@@ -82,7 +82,7 @@ def test_no_chip_size_is_the_whole_image():
 
 @settings(deadline=None)
 @given(st.integers(-(10**7), 10**7), sides, readings(edges=("pad", "drop")))
-def test_an_anchored_grid_is_that_of_the_ground(first, length, reading):
+def test_an_anchored_grid_follows_the_crs(first, length, reading):
     """A scene from ``first`` on along a line whose grid starts at 0: anchored at -first."""
     size, stride = reading.chip_size, reading.step
     starts = grid.offsets(length, size, stride, reading.edge, anchor=-first).tolist()
@@ -97,7 +97,7 @@ def test_an_anchored_grid_is_that_of_the_ground(first, length, reading):
 
 @settings(deadline=None)
 @given(st.integers(-500, 500), st.integers(-500, 500), sides, sides, sizes)
-def test_scenes_of_one_place_share_the_chips_that_both_hold(left, top, width, height, size):
+def test_anchored_scenes_of_one_place_share_their_common_chips(left, top, width, height, size):
     reading = Reading(chip_size=size, edge="drop", anchor=True)
     whole = np.asarray(grid.windows(1000, 1000, reading, anchor=(0, 0)))
     part = np.asarray(grid.windows(width, height, reading, anchor=(-left, -top)))
@@ -127,7 +127,7 @@ def test_windows_are_indexed_like_the_array_that_they_make(width, height, readin
         lazy[len(lazy)]
 
 
-def test_a_scene_of_too_many_chips_is_refused_without_making_them():
+def test_a_scene_with_too_many_chips_is_refused_before_they_are_made():
     with pytest.raises(InputError, match=r"a.tif would give 61,042,969 chips, more than"):
         grid.windows(10**6, 10**6, Reading(chip_size=128), uri="a.tif")
     many = grid.windows(400_000, 400_000, Reading(chip_size=128))

@@ -54,7 +54,7 @@ def test_absurd_headers_are_refused_by_name(tmp_path, size, tags, message):
         tracemalloc.stop()
 
 
-def test_a_padded_file_does_not_get_round_the_limits(tmp_path):
+def test_padding_a_file_does_not_bypass_the_limits(tmp_path):
     path = header(tmp_path / "huge.tif", 10**6, 10**6, tiles(512))
     with path.open("ab") as file:
         file.truncate(10**7 + 1)
@@ -68,7 +68,7 @@ def test_a_padded_file_does_not_get_round_the_limits(tmp_path):
         scene.describe()
 
 
-def test_sparse_and_well_compressed_rasters_are_taken(tmp_path):
+def test_sparse_and_well_compressed_rasters_are_accepted(tmp_path):
     """Ten thousand million pixels, one tile of them with data; and a constant one."""
     profile = {
         "driver": "GTiff", "count": 3, "dtype": "uint8", "crs": "EPSG:32632", "tiled": True,

@@ -14,7 +14,7 @@ from dcsh_pg.imagery.pixels import gdal, picture
 from dcsh_pg.imagery.pixels.memory import Gate, OneAtATime, Recent
 
 
-def test_a_gate_bounds_what_is_taken_together_and_lets_the_largest_through_alone():
+def test_a_gate_limits_concurrent_bytes_and_admits_a_larger_request_alone():
     gate, lock, taken, most = Gate(10), threading.Lock(), [], []
 
     def work(size):
@@ -31,7 +31,7 @@ def test_a_gate_bounds_what_is_taken_together_and_lets_the_largest_through_alone
     assert [50] in most and not taken
 
 
-def test_the_last_used_are_kept_within_a_bound():
+def test_the_most_recently_used_are_kept_within_a_bound():
     recent = Recent(10)
     for key, size in (("a", 4), ("b", 4), ("c", 4)):
         recent.put(key, key.upper(), size)
@@ -43,7 +43,7 @@ def test_the_last_used_are_kept_within_a_bound():
     assert recent.get("d") is None
 
 
-def test_one_at_a_time_closes_the_thing_of_another():
+def test_one_at_a_time_closes_the_resource_of_another_owner():
     class Thing:
         closed = False
 
@@ -62,7 +62,7 @@ def test_one_at_a_time_closes_the_thing_of_another():
 
 
 @pytest.mark.parametrize("kind", ["tif", "png"])
-def test_what_is_read_does_not_depend_on_the_bounds(tmp_path, monkeypatch, kind):
+def test_pixels_do_not_depend_on_memory_limits(tmp_path, monkeypatch, kind):
     """Rasters of one strip by one handle, pictures decoded again, many threads."""
     random = np.random.default_rng(0)
     for n in range(4):

@@ -29,7 +29,7 @@ def test_a_picture_is_one_chip(suffix, tmp_path, one_scene, picture):
         assert np.array_equal(chips.pixels[0], np.asarray(picture))
 
 
-def test_pictures_can_be_cut(tmp_path, one_scene, picture):
+def test_pictures_are_cut_into_chips(tmp_path, one_scene, picture):
     picture.save(tmp_path / "a.png")
     scene = one_scene(tmp_path / "a.png", Reading(chip_size=64, edge="pad"))
     _, chips = read_whole(scene)
@@ -38,7 +38,7 @@ def test_pictures_can_be_cut(tmp_path, one_scene, picture):
     scene.close()
 
 
-def test_exif_turns_the_picture_and_dates_it(tmp_path, one_scene, picture):
+def test_exif_orientation_and_date_are_applied(tmp_path, one_scene, picture):
     exif = Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x9003] = "2019:01:02 03:04:05"
@@ -78,7 +78,7 @@ def test_transparent_pixels_are_invalid(tmp_path, one_scene, picture):
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "empty"), (b"hello", "not a readable picture")]
 )
-def test_files_that_are_no_pictures(content, message, tmp_path, one_scene):
+def test_files_that_are_not_pictures_are_refused(content, message, tmp_path, one_scene):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.png is {message}"):
         one_scene(tmp_path / "a.png", WHOLE).describe()
@@ -93,7 +93,7 @@ def test_a_truncated_picture_names_itself(suffix, tmp_path, one_scene, picture):
         read_whole(one_scene(path, WHOLE))
 
 
-def test_like_pictures_of_other_names_are_two_scenes(tmp_path, one_scene, picture):
+def test_identical_pictures_with_different_names_are_two_scenes(tmp_path, one_scene, picture):
     picture.save(tmp_path / "a.png")
     picture.save(tmp_path / "b.png")
     hashes = {one_scene(tmp_path / n, WHOLE).describe().content_hash for n in ("a.png", "b.png")}

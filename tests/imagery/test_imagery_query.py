@@ -20,7 +20,7 @@ def test_any_size_is_one_chip_read_like_the_archive(write_raster, one_scene, noi
     assert np.array_equal(part, scene.read(windows[1:2]).pixels)
 
 
-def test_place_does_not_matter(write_raster, noise_rgb):
+def test_a_query_needs_no_georeference(write_raster, noise_rgb):
     path = write_raster("a.tif", noise_rgb, crs=None)
     assert len(read_query(str(path), reading=Reading(chip_size=64), bands=3).pixels) == 1
 
@@ -42,13 +42,13 @@ def test_windows_that_do_not_fit(write_raster, noise_rgb, window):
     assert "130 pixels wide and 100 high" in refusal.value.hint
 
 
-def test_nothing_valid(write_raster, noise_rgb):
+def test_a_query_without_valid_pixels_is_refused(write_raster, noise_rgb):
     path = write_raster("a.tif", noise_rgb * 0, nodata=0)
     with pytest.raises(InputError, match="no valid pixel"):
         read_query(str(path), reading=READING, bands=3)
 
 
-def test_a_folder_is_no_query(write_raster, noise_rgb, tmp_path):
+def test_a_folder_is_refused_as_query(write_raster, noise_rgb, tmp_path):
     write_raster("a.tif", noise_rgb)
     write_raster("b.tif", noise_rgb)
     with pytest.raises(UsageError, match="contains 2 images"):

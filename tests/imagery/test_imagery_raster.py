@@ -36,7 +36,7 @@ def test_padding_is_black_and_invalid(write_raster, one_scene, noise_rgb):
 
 
 @pytest.mark.parametrize("kind", ["nodata", "alpha", "mask", "nan"])
-def test_what_is_not_valid_is_black_and_counted(kind, write_raster, one_scene, noise_rgb):
+def test_invalid_pixels_are_black_and_counted(kind, write_raster, one_scene, noise_rgb):
     hole = np.s_[..., 16:48, :64]
     if kind == "nodata":
         noise_rgb[hole] = 0
@@ -61,7 +61,7 @@ def test_what_is_not_valid_is_black_and_counted(kind, write_raster, one_scene, n
     assert (chips.pixels[0, 16:48] == 0).all() and (chips.pixels[0, 48:] > 0).all()
 
 
-def test_nodata_in_one_band_only_is_a_colour(write_raster, one_scene, noise_rgb):
+def test_nodata_in_one_band_alone_is_valid(write_raster, one_scene, noise_rgb):
     noise_rgb[2] = 0
     _, chips = chips_of(one_scene(write_raster("a.tif", noise_rgb, nodata=0)))
     assert (chips.valid_fraction == 1).all()
@@ -87,9 +87,7 @@ def _write_scaled(write_raster, name, data, scales, offsets):
 
 @pytest.mark.parametrize("scale", [(0.0, 3000.0), "auto", None])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_what_values_stand_for_counts_and_not_how_they_are_stored(
-    scale, dtype, write_raster, one_scene
-):
+def test_physical_values_count_and_not_stored_ones(scale, dtype, write_raster, one_scene):
     """Sentinel-2 stores reflectances with 1000 added since baseline 04.00."""
     data = np.random.default_rng(1).integers(0, 3500, (3, 100, 130)).astype(dtype)
     before = write_raster("before.tif", data)
@@ -117,7 +115,7 @@ def test_each_band_has_its_own_scale_and_a_query_is_read_alike(write_raster, one
     assert np.array_equal(query.pixels, chips.pixels[:1])
 
 
-def test_an_archive_from_before_reads_values_as_they_are_stored(write_raster, one_scene, noise_rgb):
+def test_an_older_archive_reads_stored_values(write_raster, one_scene, noise_rgb):
     path = _write_scaled(write_raster, "a.tif", noise_rgb, (2, 2, 2), (5, 5, 5))
     stored = Reading(chip_size=64).to_json()
     del stored["raw_values"]
@@ -126,7 +124,7 @@ def test_an_archive_from_before_reads_values_as_they_are_stored(write_raster, on
 
 
 @pytest.mark.parametrize("scale", [0, float("nan"), float("inf")])
-def test_a_scale_of_no_use_is_refused(scale, write_raster, one_scene, noise_rgb):
+def test_an_invalid_scale_is_refused(scale, write_raster, one_scene, noise_rgb):
     path = _write_scaled(write_raster, "a.tif", noise_rgb, (1, scale, 1), (0, 0, 0))
     with pytest.raises(InputError, match=r"a\.tif has a band with scale") as refusal:
         one_scene(path).describe()
@@ -134,7 +132,7 @@ def test_a_scale_of_no_use_is_refused(scale, write_raster, one_scene, noise_rgb)
     assert one_scene(path, Reading(raw_values=True)).describe().width == 130
 
 
-def test_red_green_and_blue_are_taken_as_marked_with_and_without_infrared(
+def test_bands_marked_red_green_and_blue_are_chosen_with_and_without_infrared(
     write_raster, one_scene, noise_rgb
 ):
     marks = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, ColorInterp.undefined]
@@ -170,13 +168,13 @@ def test_the_wrong_number_of_bands(write_raster, one_scene, noise_rgb):
     assert (chips.pixels[..., 0] == chips.pixels[..., 2]).all()
 
 
-def test_bands_are_taken_in_the_order_asked_for(write_raster, one_scene, noise_rgb):
+def test_bands_are_read_in_the_requested_order(write_raster, one_scene, noise_rgb):
     path = write_raster("a.tif", noise_rgb)
     _, chips = chips_of(one_scene(path, Reading(chip_size=64, bands=(3, 1, 3))))
     assert np.array_equal(chips.pixels[0], np.moveaxis(noise_rgb[[2, 0, 2], :64, :64], 0, -1))
 
 
-def test_no_crs_is_refused_unless_allowed(write_raster, one_scene, noise_rgb):
+def test_a_raster_without_crs_is_refused_unless_allowed(write_raster, one_scene, noise_rgb):
     path = write_raster("a.tif", noise_rgb, crs=None)
     with pytest.raises(InputError, match="coordinate reference system") as refusal:
         one_scene(path).describe()
@@ -185,7 +183,7 @@ def test_no_crs_is_refused_unless_allowed(write_raster, one_scene, noise_rgb):
     assert chips.footprints is None and record.proj_code is None and record.resolution is None
 
 
-def test_time_of_acquisition_said_tagged_or_named(write_raster, one_scene, noise_rgb):
+def test_acquisition_time_from_options_tags_or_name(write_raster, one_scene, noise_rgb):
     tags = {"TIFFTAG_DATETIME": "2020:05:06 07:08:09"}
     path = write_raster("x_20210714.tif", noise_rgb, tags=tags)
     assert one_scene(path).describe().acquired.isoformat() == "2020-05-06T07:08:09+00:00"
@@ -195,9 +193,7 @@ def test_time_of_acquisition_said_tagged_or_named(write_raster, one_scene, noise
     assert one_scene(plain).describe().acquired.isoformat() == "2021-07-14T10:11:12+00:00"
 
 
-def test_a_damaged_block_names_the_file_and_prints_nothing(
-    write_raster, one_scene, noise_rgb, capfd
-):
+def test_the_error_of_a_damaged_block_names_the_file(write_raster, one_scene, noise_rgb, capfd):
     data = np.tile(noise_rgb, (1, 6, 6))
     path = write_raster(
         "a.tif", data, tiled=True, blockxsize=128, blockysize=128, compress="deflate"
@@ -215,7 +211,7 @@ def test_a_damaged_block_names_the_file_and_prints_nothing(
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello", "not an image")])
-def test_files_that_are_no_images(content, message, tmp_path, one_scene, capfd):
+def test_files_that_are_not_images_are_refused(content, message, tmp_path, one_scene, capfd):
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message) as refusal:
@@ -224,7 +220,7 @@ def test_files_that_are_no_images(content, message, tmp_path, one_scene, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_threads_read_the_same_and_close_lets_go(write_raster, one_scene, noise_rgb):
+def test_threads_read_the_same_pixels_and_close_closes_files(write_raster, one_scene, noise_rgb):
     scene = one_scene(write_raster("a.tif", noise_rgb), Reading(chip_size=16))
     record, chips = chips_of(scene)
     same = []
@@ -266,7 +262,7 @@ def test_chips_can_be_selected(write_raster, one_scene, noise_rgb):
     assert odd.footprints == chips.footprints[1::2] and len(odd.pixels) == 3
 
 
-def test_identity_is_the_content_unless_the_place_is_unknown(write_raster, one_scene, noise_rgb):
+def test_identity_is_the_content_of_a_georeferenced_file(write_raster, one_scene, noise_rgb):
     first = write_raster("a.tif", noise_rgb)
     copy = first.with_name("b.tif")
     copy.write_bytes(first.read_bytes())

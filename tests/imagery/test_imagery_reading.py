@@ -37,18 +37,18 @@ def test_json_round_trip(reading):
         ({"anchor": True, "chip_size": 64}, "--edge shift"),
     ],
 )
-def test_senseless_values_name_their_option(fields, option):
+def test_invalid_values_name_their_option(fields, option):
     with pytest.raises(UsageError, match=option):
         Reading(**fields)
 
 
-def test_a_reading_stored_before_there_was_an_anchor():
+def test_a_stored_reading_without_anchor_is_read():
     stored = Reading(chip_size=64).to_json()
     del stored["anchor"]
     assert Reading.from_json(stored) == Reading(chip_size=64)
 
 
-def test_an_archive_is_read_as_it_was_before_there_was_a_choice():
+def test_an_older_archive_keeps_its_defaults():
     stored = Reading(chip_size=64).to_json()
     del stored["raw_values"], stored["by_colour"]
     assert Reading.from_json(stored) == Reading(chip_size=64, raw_values=True, by_colour=False)

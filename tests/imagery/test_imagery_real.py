@@ -66,7 +66,7 @@ def test_a_damaged_block():
         scene.read(windows)
 
 
-def test_no_crs():
+def test_a_real_raster_without_crs():
     one = {"bands": 1, "reading": Reading(chip_size=8)}
     with pytest.raises(InputError, match="no coordinate reference system"):
         scene_of("float.tif", **one).describe()

@@ -34,7 +34,7 @@ def brute_force(pixels, valid, factor):
     most=st.sampled_from([16, 100, 1 << 24]),
     strip=st.integers(1, 300),
 )
-def test_a_window_is_that_of_the_whole_reduced(size, window, most, strip):
+def test_a_window_equals_that_part_of_the_reduced_whole(size, window, most, strip):
     width, height = size
     left, top, w, h = window
     random = np.random.default_rng(w * h)
@@ -90,7 +90,7 @@ def write(file, pixels, orientation=None):
 
 @pytest.mark.parametrize("kind", ["tif", "png", "jpg"])
 @pytest.mark.parametrize("orientation", [None, 6])
-def test_archives_and_queries_reduce_large_wholes_alike(
+def test_archives_and_queries_reduce_large_images_alike(
     tmp_path, pixels, small_limit, kind, orientation
 ):
     file = write(tmp_path / f"large.{kind}", pixels, orientation)
@@ -114,7 +114,7 @@ def test_archives_and_queries_reduce_large_wholes_alike(
 
 
 @pytest.mark.parametrize("kind", ["tif", "png"])
-def test_what_fits_is_hashed_as_it_is(tmp_path, pixels, kind):
+def test_small_windows_are_not_reduced(tmp_path, pixels, kind):
     file = write(tmp_path / f"small.{kind}", pixels)
     [scene] = find_scenes([str(file)], reading=Reading(), bands=3)
     assert np.array_equal(scene.read(scene.describe().windows).pixels[0], pixels)

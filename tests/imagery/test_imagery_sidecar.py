@@ -33,7 +33,7 @@ def describe(pictures, text, suffix="csv", reading=None):
     "place",
     [f'wkt\nb.png,2021-07-14,x,"{BOX}"', 'bbox\nb.png,2021-07-14,x,"10,50,10.1,50.1"'],
 )
-def test_csv_reports_place_date_and_properties(pictures, place):
+def test_csv_gives_footprint_date_and_properties(pictures, place):
     scene, record = describe(pictures, f"file,date,Owner,{place}\n")["b.png"]
     (footprint,) = scene.read(record.windows).footprints
     np.testing.assert_allclose(footprint.bounds, (10, 50, 10.1, 50.1))
@@ -48,7 +48,7 @@ def test_a_centre_and_a_resolution_make_a_footprint(pictures):
     assert area == pytest.approx(60 * 40 * 4, rel=1e-3)
 
 
-def test_geojson_and_names_with_and_without_their_folder(pictures):
+def test_geojson_finds_names_with_and_without_their_folder(pictures):
     polygon = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
     features = [
         {"type": "Feature", "properties": {"file": name, "cloud": 3}, "geometry": polygon}
@@ -75,7 +75,7 @@ def test_a_box_is_divided_into_chips_and_another_shape_is_not(pictures):
     assert len(whole.read(record.windows).footprints[0].exterior.coords) == 5
 
 
-def test_the_record_is_part_of_the_identity(pictures):
+def test_the_sidecar_row_is_part_of_the_identity(pictures):
     hashes = {
         describe(pictures, f"file,bbox\nb.png,0 0 1 {north}\n")["b.png"][1].content_hash
         for north in (1, 2)
@@ -103,12 +103,12 @@ def test_errors_name_the_row(pictures, text, message):
         describe(pictures, text)
 
 
-def test_no_such_sidecar(pictures):
+def test_a_missing_sidecar_is_refused(pictures):
     with pytest.raises(InputError, match="no such sidecar"):
         find_scenes([str(pictures)], reading=Reading(), bands=3, sidecar=pictures / "none.csv")
 
 
-def test_a_sidecar_places_a_raster_without_crs(write_raster, noise_rgb, tmp_path):
+def test_a_sidecar_georeferences_a_raster_without_crs(write_raster, noise_rgb, tmp_path):
     path = write_raster("r.tif", noise_rgb, crs=None)
     (tmp_path / "s.csv").write_text("file,bbox\nr.tif,0 0 1 1\n")
     (scene,) = find_scenes(

@@ -34,7 +34,7 @@ def asset(*roles, type="image/tiff", href="a.tif"):
         ({}, None),
     ],
 )
-def test_the_asset_that_is_taken(tmp_path, assets, chosen):
+def test_the_default_asset_is_chosen(tmp_path, assets, chosen):
     file = written(tmp_path / "item.json", make_item(0) | {"assets": assets})
     [entry] = stac_listing(str(file))
     if chosen:
@@ -62,7 +62,7 @@ def test_an_asset_by_name(tmp_path):
         ("/vsizip/x.zip/b.tif", "/vsizip/x.zip/b.tif"),
     ],
 )
-def test_hrefs_start_from_the_file_of_the_item(tmp_path, href, absolute):
+def test_hrefs_are_relative_to_the_item_file(tmp_path, href, absolute):
     item = make_item(0)
     item["assets"]["image"]["href"] = href
     [entry] = stac_listing(str(written(tmp_path / "item.json", item)))
@@ -77,7 +77,7 @@ def test_hrefs_start_from_the_file_of_the_item(tmp_path, href, absolute):
         ("./c/item.json", "{folder}/c/b.tif"),
     ],
 )
-def test_hrefs_of_listed_items_start_from_their_own_address(tmp_path, own, absolute):
+def test_hrefs_of_listed_items_are_relative_to_their_self_link(tmp_path, own, absolute):
     item = make_item(0) | {"links": [{"rel": "self", "href": own}]}
     item["assets"]["image"]["href"] = "b.tif"
     [entry] = stac_listing(str(written(tmp_path / "items.ndjson", item)))
@@ -110,7 +110,7 @@ COARSER = {"proj:shape": [SIDE // 2, SIDE // 2], "proj:transform": [20, 0, 72400
 
 
 @pytest.mark.parametrize("reported", [{}, PROJ_1_1, NO_TRANSFORM, COARSER], ids=str)
-def test_a_raster_without_a_place_has_that_of_its_item(tmp_path, reported):
+def test_a_raster_without_georeference_takes_that_of_its_item(tmp_path, reported):
     placed, bare = make_item(0), make_item(0)
     add_raster(placed, tmp_path / "placed", 0)
     add_raster(bare, tmp_path / "bare", 0, placed=False)
@@ -126,7 +126,7 @@ def test_a_raster_without_a_place_has_that_of_its_item(tmp_path, reported):
         assert own.equals_exact(of_item, 1e-9)
 
 
-def test_a_raster_that_reports_its_place_keeps_it(tmp_path):
+def test_a_georeferenced_raster_keeps_its_own_georeference(tmp_path):
     item = make_item(0)
     add_raster(item, tmp_path, 0)
     item["properties"] |= {"proj:epsg": 4326, "proj:transform": [1e-5, 0, 10, 0, -1e-5, 50]}
@@ -136,7 +136,7 @@ def test_a_raster_that_reports_its_place_keeps_it(tmp_path):
     assert scene.read(record.windows).footprints[0].centroid.x < 0
 
 
-def test_like_pixels_of_two_items_are_two_scenes(tmp_path):
+def test_identical_pixels_of_two_items_are_two_scenes(tmp_path):
     made = [make_item(n) for n in range(2)]
     for item in made:
         add_raster(item, tmp_path, 0, placed=False)
@@ -146,7 +146,7 @@ def test_like_pixels_of_two_items_are_two_scenes(tmp_path):
     assert records[0].content_hash != records[1].content_hash
 
 
-def test_of_an_outline_only_whole_images_are_made(tmp_path):
+def test_an_item_with_only_a_geometry_is_divided_if_that_is_a_box(tmp_path):
     item = make_item(0)
     add_raster(item, tmp_path, 0, placed=False)
     for name in ("epsg", "bbox", "shape", "transform"):
@@ -166,7 +166,7 @@ def test_of_an_outline_only_whole_images_are_made(tmp_path):
     assert scene.read(scene.describe().windows).footprints[0].equals(shape(item["geometry"]))
 
 
-def test_plain_pictures_have_place_time_and_ids_of_their_item(tmp_path):
+def test_plain_pictures_take_footprint_time_and_ids_of_their_item(tmp_path):
     item = make_item(0)
     Image.fromarray(np.full((SIDE, SIDE, 3), 90, np.uint8)).save(tmp_path / "a.png")
     item["assets"]["image"] |= {"href": "a.png", "type": "image/png"}

@@ -79,7 +79,7 @@ def test_a_folder_whose_collection_links_to_nothing_is_searched(items, tmp_path)
     assert ids(tmp_path) == ["item-0", "item-1", "item-2"]
 
 
-def test_scenes_travel_to_other_processes(items):
+def test_scenes_can_be_pickled(items):
     items.write_text(items.read_text() + "{}\n")
     for scene in scenes_of(items, sign=quote):
         travelled = pickle.loads(pickle.dumps(scene))
@@ -92,7 +92,7 @@ def test_scenes_travel_to_other_processes(items):
             assert travelled.describe().content_hash == scene.describe().content_hash
 
 
-def test_one_collection_of_many(tmp_path):
+def test_items_of_one_collection_are_selected(tmp_path):
     made = [make_item(n, collection=f"c{n % 2}") for n in range(5)]
     file = write_items(tmp_path / "items.ndjson", made)
     assert ids(file, collection="c1") == ["item-1", "item-3"]
@@ -101,12 +101,12 @@ def test_one_collection_of_many(tmp_path):
     assert refusal.value.hint == "its items belong to c0, c1"
 
 
-def test_an_item_that_comes_twice_is_one_scene(items):
+def test_a_duplicate_item_is_one_scene(items):
     items.write_text(items.read_text() * 2)
     assert len(scenes_of(items)) == 3
 
 
-def test_what_is_malformed_is_reported_and_the_rest_goes_on(items):
+def test_malformed_items_are_reported_and_the_others_read(items):
     lines = items.read_text().splitlines()
     no_geometry = json.loads(lines[1])
     del no_geometry["properties"], no_geometry["geometry"]
@@ -166,7 +166,7 @@ def test_a_catalogue_with_broken_links_gives_the_rest(items, tmp_path):
     ],
     ids=str,
 )
-def test_an_item_of_odd_types_is_the_only_victim(tmp_path, change):
+def test_an_item_with_wrong_types_fails_alone(tmp_path, change):
     items = [make_item(0), make_item(1) | change, make_item(2)]
     for item in (items[0], items[2]):
         item["assets"]["image"]["href"] = "a.tif"
@@ -177,7 +177,7 @@ def test_an_item_of_odd_types_is_the_only_victim(tmp_path, change):
     assert odd.error.message.startswith(odd.address)
 
 
-def test_what_json_has_no_word_for_is_null(tmp_path):
+def test_nan_and_infinity_in_items_become_null(tmp_path):
     item = make_item(0)
     item["properties"]["mean"] = float("nan")
     item["assets"]["image"]["href"] = "a.tif"
@@ -198,14 +198,14 @@ def test_what_json_has_no_word_for_is_null(tmp_path):
          "has no STAC item"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_stac_is_refused(tmp_path, content, reported):
+def test_a_file_that_is_not_stac_is_refused(tmp_path, content, reported):
     file = tmp_path / "x.json"
     file.write_bytes(content)
     with pytest.raises(InputError, match=rf"x\.json {reported}|x\.json is not STAC: .*{reported}"):
         ids(file)
 
 
-def test_what_is_not_there_is_refused(tmp_path):
+def test_sources_without_items_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no such file or folder: .*nowhere"):
         ids(tmp_path / "nowhere")
     with pytest.raises(InputError, match="has no STAC item"):
@@ -238,7 +238,7 @@ def test_items_and_rasters_over_http(items, tmp_path):
         ids(f"{served.url}/items.ndjson")
 
 
-def test_a_server_that_falls_silent_is_given_up(monkeypatch):
+def test_a_silent_server_times_out(monkeypatch):
     monkeypatch.setattr(stac_items, "SILENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/items.json"
@@ -246,7 +246,7 @@ def test_a_server_that_falls_silent_is_given_up(monkeypatch):
             ids(url)
 
 
-def test_a_program_may_read_urls_its_own_way(items, monkeypatch):
+def test_the_stac_io_that_a_program_sets_reads_urls(items, monkeypatch):
     class Own(pystac.StacIO):
         def read_text(self, source, *_, **__):
             assert source == "https://private.example.org/items.ndjson"
@@ -259,7 +259,7 @@ def test_a_program_may_read_urls_its_own_way(items, monkeypatch):
     assert ids("https://private.example.org/items.ndjson") == ["item-0", "item-1", "item-2"]
 
 
-def test_pages_are_followed_to_the_end(items, tmp_path):
+def test_every_page_of_an_api_is_read(items, tmp_path):
     features = parsed(items)
     with serving(tmp_path) as served:
         for number, feature in enumerate(features):
@@ -278,7 +278,7 @@ def test_pages_are_followed_to_the_end(items, tmp_path):
         ids(written(tmp_path / "search.json", page))
 
 
-def test_many_pages_are_no_deeper_than_few(tmp_path):
+def test_many_pages_are_read_without_recursion(tmp_path):
     for number in range(1200):
         page = {
             "type": "FeatureCollection",
@@ -304,7 +304,7 @@ def test_an_api_collection_is_walked_by_its_items(items, tmp_path):
         assert ids(f"{served.url}/made") == ["item-0", "item-1", "item-2"]
 
 
-def test_urls_are_signed_at_every_opening_and_never_reported(items, tmp_path):
+def test_urls_are_signed_at_every_opening_and_never_logged(items, tmp_path):
     signed = []
 
     def sign(href: str) -> str:

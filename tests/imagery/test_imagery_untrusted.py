@@ -68,7 +68,7 @@ def outcomes(folder, **options):
 
 
 @pytest.mark.parametrize("suffix", ["tif", "jp2", "img", "ntf"])
-def test_files_of_a_folder_ask_no_server(silent_server, tmp_path, suffix):
+def test_items_in_a_folder_make_no_requests(silent_server, tmp_path, suffix):
     url, asked = silent_server
     (tmp_path / f"a.{suffix}").write_text(vrt(f"/vsicurl/{url}/a.tif"))
     (tmp_path / f"b.{suffix}").write_text(WMS.format(url=url))
@@ -77,7 +77,7 @@ def test_files_of_a_folder_ask_no_server(silent_server, tmp_path, suffix):
     assert all("not an image" in message for message in found.values())
 
 
-def test_a_vrt_reads_no_other_file_unless_it_is_named(write_raster, noise_rgb, tmp_path):
+def test_a_vrt_is_opened_only_if_named(write_raster, noise_rgb, tmp_path):
     canary = write_raster("outside/canary.tif", noise_rgb)
     inside = tmp_path / "folder" / "a.tif"
     inside.parent.mkdir()
@@ -97,7 +97,9 @@ def test_a_vrt_reads_no_other_file_unless_it_is_named(write_raster, noise_rgb, t
 
 
 @pytest.mark.parametrize("beside", ["ovr", "msk", "ovr.tiff", "aux.xml", "own metadata"])
-def test_overviews_and_masks_lead_nowhere(silent_server, write_raster, tmp_path, beside):
+def test_overviews_and_masks_that_name_other_files_are_refused(
+    silent_server, write_raster, tmp_path, beside
+):
     url, asked = silent_server
     data = np.random.default_rng(1).integers(1, 3000, (3, 1100, 1100), dtype=np.uint16)
     path = write_raster("folder/a.tif", data)
@@ -121,7 +123,7 @@ def test_overviews_and_masks_lead_nowhere(silent_server, write_raster, tmp_path,
     assert asked == []
 
 
-def test_honest_overviews_and_masks_are_read(write_raster, noise_rgb, tmp_path):
+def test_valid_overviews_and_masks_are_read(write_raster, noise_rgb, tmp_path):
     data = np.random.default_rng(1).integers(1, 3000, (3, 1100, 1100), dtype=np.uint16)
     path = write_raster("a.tif", data)
     with rasterio.Env(TIFF_USE_OVR="YES"), rasterio.open(path, "r+") as target:
@@ -133,7 +135,7 @@ def test_honest_overviews_and_masks_are_read(write_raster, noise_rgb, tmp_path):
     assert scene.read(np.asarray(scene.describe().windows)).valid_fraction.max() == 0
 
 
-def test_a_picture_that_is_postscript_runs_nothing(tmp_path):
+def test_postscript_with_a_picture_suffix_is_not_executed(tmp_path):
     body = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n"
     for name in ("a.png", "b.jpg"):
         (tmp_path / name).write_text(body)
@@ -162,7 +164,7 @@ def special(tmp_path, write_raster, noise_rgb, monkeypatch):
         yield folder
 
 
-def test_what_is_no_file_is_recorded_and_never_opened(special):
+def test_special_files_are_recorded_and_never_opened(special):
     found = outcomes(special)
     assert found.pop("good.tif") == 6 and found.pop("good.png") == 1
     kinds = ["no such file", "named pipe", "named pipe", "a socket", "a device", "no such file"]
@@ -175,14 +177,14 @@ def test_what_is_no_file_is_recorded_and_never_opened(special):
     assert {"good.tif", "x.tif"} < outcomes(special / "*.tif").keys()
 
 
-def test_a_named_pipe_for_a_world_file_fails_its_raster_only(special):
+def test_a_named_pipe_as_world_file_fails_only_its_raster(special):
     os.mkfifo(special / "good.tfw")
     (special / "self.txt").symlink_to("self.txt")
     found = outcomes(special)
     assert "not a regular file" in found["good.tif"] and found["good.png"] == 1
 
 
-def test_loops_of_links_end(write_raster, noise_rgb, tmp_path):
+def test_symbolic_link_loops_end(write_raster, noise_rgb, tmp_path):
     for name in ("b/real/r.tif", "outside/o.tif"):
         write_raster(name, noise_rgb)
     for name in ("l1", "l2", "real/l3", "real/l4"):
@@ -219,7 +221,7 @@ def test_names_that_are_not_utf8_are_recorded(write_raster, noise_rgb, tmp_path)
     assert "not UTF-8" in found["b\\xfcro.tif"]
 
 
-def test_what_goes_wrong_with_a_damaged_header_names_the_file(write_raster, noise_rgb, tmp_path):
+def test_errors_of_a_damaged_header_name_the_file(write_raster, noise_rgb, tmp_path):
     path = write_raster("a/latin.tif", noise_rgb, tags={"TIFFTAG_ARTIST": "Mueller"})
     path.write_bytes(path.read_bytes().replace(b"Mueller", b"M\xfcller\0"))
     found = outcomes(tmp_path / "a")["latin.tif"]

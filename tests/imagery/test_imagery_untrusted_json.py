@@ -57,7 +57,7 @@ def outcomes(source):
 
 @pytest.mark.parametrize("kind", ["collection", "lines", "folder"])
 @pytest.mark.parametrize("field", ["id", "gsd"])
-def test_one_hostile_item_is_one_failure(tmp_path, kind, field):
+def test_a_hostile_item_fails_alone(tmp_path, kind, field):
     good = write_items(tmp_path / "items.ndjson", [make_item(0), make_item(2)])
     first, last = good.read_text().splitlines()
     items = [first, *(hostile_item(n, field, v) for n, v in enumerate(HOSTILE.values())), last]
@@ -77,7 +77,7 @@ def test_one_hostile_item_is_one_failure(tmp_path, kind, field):
     assert all(found[1:-1])
 
 
-def test_an_address_that_no_index_holds_is_a_failure_under_a_shorter_one():
+def test_an_address_too_long_for_an_index_fails_under_a_shortened_one():
     long = "".join(f"{number:x}" for number in range(2000))
     listed = [Listed("a#1", f"https://127.0.0.1:9/{long}"), Listed("b#2", "caf\udce9.tif")]
     for scene in listed_scenes(listed, reading=Reading(chip_size=64), bands=3):
@@ -88,7 +88,7 @@ def test_an_address_that_no_index_holds_is_a_failure_under_a_shorter_one():
     assert len(scene.uri) < 600
 
 
-def test_what_is_no_file_in_a_folder_of_items_is_not_opened(tmp_path):
+def test_special_files_in_a_folder_of_items_are_not_opened(tmp_path):
     write_items(tmp_path / "items.ndjson", [make_item(0)])
     os.mkfifo(tmp_path / "x.json")
     (tmp_path / "zero.geojson").symlink_to("/dev/zero")
@@ -104,7 +104,7 @@ def catalogue(path, *children):
     return path
 
 
-def test_links_of_a_catalogue_open_no_pipe_and_no_foreign_scheme(tmp_path):
+def test_catalogue_links_open_no_pipes_and_no_other_schemes(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     root = catalogue(
         tmp_path / "root.json", "pipe.json", f"file://{tmp_path}/pipe.json", "/dev/zero",
@@ -186,7 +186,7 @@ def check_sidecar(pictures, sidecar, nameless):
     assert any(nameless in message for message in found.values())
 
 
-def test_deep_wkt_in_a_sidecar_does_not_kill_the_process(pictures):
+def test_deeply_nested_wkt_in_a_sidecar_fails_only_its_file(pictures):
     sidecar = pictures.parent / "side.csv"
     deep = "GEOMETRYCOLLECTION(" * 5_000
     sidecar.write_text(f"file,wkt\na.png,{deep}\nb.png,\n")
