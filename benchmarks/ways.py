@@ -117,12 +117,7 @@ def conditions(
     text = spatial.area_text(area, spatial.layer_of(conn))
     (predicate,) = conn.execute("SELECT dcsh_private.area_predicate(%s)", [text]).fetchone()
     return [
-        Condition(
-            "1 % area",
-            predicate,
-            {},
-            Truth(codes, queries, k, inside),
-        ),
+        Condition("1 % area", predicate, {"area": text}, Truth(codes, queries, k, inside)),
         Condition(
             "1 % time",
             "c.acquired >= %(since)s AND c.acquired < %(until)s",
