@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcsh_pg.cli import app, console, options
+from dcsh_pg.cli.expand import expanded
+from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ _query_option = partial(
 
 
 @app.command()
+@expanded
 def evaluate(
     archive: options.ArchiveName,
+    filter: ChipFilter,
     label: Annotated[
         str, typer.Option(metavar="PROPERTY", help="Property of the scenes that holds their class.")
     ] = "class",
@@ -63,7 +67,8 @@ def evaluate(
 ) -> None:
     """Measure how well an archive's codes find images of the same class.
 
-    mAP, precision@n and precision-recall curves, expected over all orders of ties.
+    mAP, precision@n and precision-recall curves, expected over all orders of ties. A filter selects
+    the chips of the archive that are ranked and, without other queries, that query.
 
     [dim]dcsh-pg evaluate ucmd --queries ucmd/test --plots plots[/dim]
     """
@@ -80,7 +85,7 @@ def evaluate(
     if plots is not None:
         evaluation.check_plots(plots)
     database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    _, codes, labels = labelled_codes(database.connection, archive, label)
+    _, codes, labels = labelled_codes(database.connection, archive, label, filter)
     with console.progress(quiet=quiet) as progress:
         query_codes, query_labels = None, None
         if queries:

@@ -122,10 +122,25 @@ CREATE OR REPLACE FUNCTION dcsh.scenes_where(archive text, filter jsonb) RETURNS
 AS $$
 DECLARE
     target dcsh.archive := dcsh_private.archive(archive);
+    condition text := dcsh_private.cql2_condition(filter);
+    known text[];
+    unknown text;
 BEGIN
+    FOR unknown IN
+        SELECT DISTINCT p.name #>> '{}' FROM jsonb_path_query(filter, '$.**.property') p(name)
+        WHERE NOT EXISTS (SELECT FROM dcsh.scene s
+                          WHERE s.archive_id = target.id AND s.properties ? (p.name #>> '{}'))
+    LOOP
+        known := coalesce(known, ARRAY(
+            SELECT DISTINCT jsonb_object_keys(s.properties) AS name
+            FROM dcsh.scene s WHERE s.archive_id = target.id ORDER BY name));
+        RAISE WARNING 'no scene of archive "%" has the property "%"; properties: %',
+                archive, unknown, array_to_string(known, ', ')
+            USING ERRCODE = '02000';  -- no_data
+    END LOOP;
     RETURN QUERY EXECUTE format(
         'SELECT s.id FROM dcsh.scene s WHERE s.archive_id = $1 AND (%s) ORDER BY s.id',
-        dcsh_private.cql2_condition(filter)) USING target.id;
+        condition) USING target.id;
 END
 $$;
-COMMENT ON FUNCTION dcsh.scenes_where IS 'The scenes of an archive whose properties satisfy a CQL2-JSON filter, by id; pass them to a search as scenes. Numbers compare as numbers, strings by code point, {"timestamp": ...} and {"date": ...} as times in UTC; a missing property or one of another type satisfies no comparison, negated or not';
+COMMENT ON FUNCTION dcsh.scenes_where IS 'The scenes of an archive whose properties satisfy a CQL2-JSON filter, by id; pass them to a search as scenes. Numbers compare as numbers, strings by code point, {"timestamp": ...} and {"date": ...} as times in UTC; a missing property or one of another type satisfies no comparison, negated or not; a property that no scene has gives a warning';

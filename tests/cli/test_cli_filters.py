@@ -109,6 +109,25 @@ def test_a_condition_that_is_none_is_one_line_and_a_hint(run, command, text, wor
     assert words in first and "gsd <= 0.5 AND platform" in second
 
 
+def test_a_property_that_no_scene_has_is_reported(run, caplog):
+    assert rows(run("search", "places", "--chip", 1, "--where", "cloud < 3", "-f", "json")) == []
+    [record] = caplog.records
+    assert record.getMessage() == (
+        'no scene of archive "places" has the property "cloud"; properties: gsd, platform'
+    )
+
+
+def test_evaluate_ranks_only_the_chips_that_the_filter_selects(run):
+    def evaluated(*options):
+        return run("evaluate", "places", "--label", "platform", *options, "--json", "-q")
+
+    assert rows(evaluated())["database"] == 40
+    report = rows(evaluated("--where", "gsd <= 0.5", "--area", "0,0,4.5,9"))
+    assert report["database"] == report["queries"] == 2 * 5
+    refused = evaluated("--where", "gsd <= 0.5", "--since", "2022")
+    assert "no scene of archive 'places' that the filter selects" in refused.stderr
+
+
 def test_an_operator_that_the_server_does_not_know_is_refused(run):
     done = run("search", "places", "--chip", 1, "--where", "S_INTERSECTS(geom, POINT(0 0))")
     assert (done.exit_code, done.stdout) == (UsageError.exit_code, "")

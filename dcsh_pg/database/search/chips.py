@@ -47,8 +47,7 @@ def chips(
         longitude and latitude or None.
 
     Raises:
-        NotFound: no such archive.
-        UsageError: the filter cannot be applied, or the limit is negative.
+        UsageError: the limit is negative.
     """
     if limit is not None and limit < 0:
         raise UsageError(f"limit must not be negative, not {limit}", hint="None gives all chips")
@@ -67,7 +66,7 @@ def chip(conn: psycopg.Connection, archive_name: str, id: int) -> Hit:
     """A chip by its id, at distance 0.
 
     Raises:
-        NotFound: no such archive or chip.
+        NotFound: no such chip.
     """
     code_of(conn, archive_name, id)
     with sql_errors():
@@ -86,7 +85,7 @@ def chip_at(conn: psycopg.Connection, archive_name: str, lon: float, lat: float)
     """The id of the chip at a place, degrees: ``dcsh.chip_at``.
 
     Raises:
-        NotFound: no such archive, or no chip covers the place.
+        NotFound: no chip covers the place.
         UsageError: not a longitude and a latitude.
     """
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
@@ -110,7 +109,7 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
     """The packed code of a chip, K/8 bytes: ``dcsh.code_of``.
 
     Raises:
-        NotFound: no such archive or chip.
+        NotFound: no such chip.
     """
     with sql_errors():
         return scalar(
@@ -122,35 +121,36 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
 
 
 def labelled_codes(
-    conn: psycopg.Connection, archive_name: str, label: str
+    conn: psycopg.Connection, archive_name: str, label: str, filter: Filter = Filter()
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], list[str]]:
     """Ids int64 (N,), packed codes uint8 (N, K/8) and labels (N) of the chips with a label, by id.
 
     ``label`` names a property of the scenes; chips of scenes without it are left out.
 
     Raises:
-        NotFound: no such archive, or no scene has that property.
+        NotFound: no scene that the filter selects has that property.
     """
+    conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
     with sql_errors():
-        conn.execute("SELECT dcsh_private.archive(%s)", [archive_name])
         rows = conn.execute(
             sql.SQL(
                 """
-                SELECT c.id, bit_send(c.code), s.properties ->> %s
-                FROM dcsh.{} c JOIN dcsh.scene s ON s.id = c.scene_id
+                SELECT c.id, decode(c.code, 'hex'), s.properties ->> %s
+                FROM {} c JOIN dcsh.scene s ON s.id = c.scene_id
                 WHERE s.properties ->> %s IS NOT NULL
                 ORDER BY c.id
                 """
-            ).format(sql.Identifier(archive_name)),
+            ).format(call("dcsh_private.chips", archive=archive_name, **conditions)),
             [label, label],
             binary=True,
         ).fetchall()
     if not rows:
+        among = "" if filter == Filter() else " that the filter selects"
         raise NotFound(
-            f"no scene of archive '{archive_name}' has the property '{label}'",
+            f"no scene of archive '{archive_name}'{among} has the property '{label}'",
             hint="class sub-folders become the property that labels a scene; 'dcsh-pg archive "
             "show' lists the properties",
         )
     ids, sent, labels = zip(*rows, strict=True)
-    codes = np.frombuffer(b"".join(sent), np.uint8).reshape(len(ids), -1)[:, 4:]
-    return np.array(ids, np.int64), np.ascontiguousarray(codes), list(labels)
+    codes = np.frombuffer(b"".join(sent), np.uint8).reshape(len(ids), -1)
+    return np.array(ids, np.int64), codes, list(labels)

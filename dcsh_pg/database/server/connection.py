@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -13,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from dcsh_pg.database.server import search_path
 from dcsh_pg.database.server.pg_errors import sql_errors, unreachable
 from dcsh_pg.database.server.versions import check_versions
+from dcsh_pg.terminal import printable
 
 
 def open_connection(conninfo: str) -> psycopg.Connection:
@@ -34,10 +36,17 @@ def open_connection(conninfo: str) -> psycopg.Connection:
             check_versions(conn)
             conn.execute("SET TIME ZONE 'UTC'")
         register_bit_info(conn, psycopg.adapters.types["bit"])
+        conn.add_notice_handler(_log_no_data)
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def _log_no_data(notice: psycopg.errors.Diagnostic) -> None:
+    """Logs that ``dcsh.scenes_where`` found no scene with a property; logging prints it on stderr."""
+    if notice.sqlstate == psycopg.errors.NoData.sqlstate:
+        logging.getLogger("dcsh_pg").warning("%s", printable(notice.message_primary or ""))
 
 
 def is_lost(conn: psycopg.Connection) -> bool:
