@@ -84,11 +84,7 @@ class Hasher:
         Raises:
             ModelError: wrong dtype, shape or number of bands; or the model fails on these images.
         """
-        self._check(images)
-        if len(images) == 0:
-            return np.empty((0, self.card.bits // 8), np.uint8)
-        (packed,) = self._run(["code"], images)
-        return packed
+        return self.hash_real(images)[0]
 
     def hash_real(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Like ``hash``, and the real values: codes uint8 (N, K/8), z float32 (N, K).

@@ -79,7 +79,7 @@ def export(
         parity_images = parity.synthetic_images(encoder.bands, chip_size)
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
     found = parity.check(unchecked, graph, parity_images, progress=progress)
-    card = dataclasses.replace(card, parity=found.to_dict())
+    card = dataclasses.replace(card, parity=dataclasses.asdict(found))
     with replacing(path) as temporary:
         temporary.write_bytes(onnx_file.to_bytes(model, card))
     return card

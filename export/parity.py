@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,9 +38,6 @@ class Parity:
     near_zero: int
     differing: int
     tolerance: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check(

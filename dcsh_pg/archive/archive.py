@@ -27,6 +27,7 @@ from dcsh_pg.database.search.query import (
     Rule,
 )
 from dcsh_pg.errors import InputError, ModelError, NotFound
+from dcsh_pg.imagery.query import read_query
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame
 
@@ -106,7 +107,9 @@ class Archive(ManagedArchive):
             NotFound: the archive was dropped or replaced since it was opened.
         """
         registry.check_unchanged(self.connection, self.record)
-        image = self._read_query(path, window)
+        image = read_query(
+            str(path), reading=self.reading, bands=self.record.card.bands, window=window
+        )
         code = bytes(self.hasher.hash(image.pixels)[0])
         return CodeQuery(
             code, caption=Path(path).name, pixels=image.pixels[0], resolution=image.resolution

@@ -21,7 +21,6 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
-from dcsh_pg.imagery.query import QueryImage, read_query
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures
 
@@ -235,17 +234,6 @@ class OpenArchive:
         with replacing(file) as part:
             part.write_bytes(content)
         return file
-
-    def read_image(
-        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
-    ) -> np.ndarray:
-        """An image read the way of this archive, uint8 (1, H, W, C)."""
-        return self._read_query(path, window).pixels
-
-    def _read_query(self, path: str | Path, window: tuple[int, int, int, int] | None) -> QueryImage:
-        return read_query(
-            str(path), reading=self.reading, bands=self.record.card.bands, window=window
-        )
 
     def read_chip(self, hit: Hit) -> np.ndarray:
         """The pixels of a hit, uint8 (H, W, C), read again from its scene.

@@ -14,8 +14,8 @@ import psycopg
 import shapely
 
 from dcsh_pg.database.archives.chip_batches import batches
-from dcsh_pg.errors import OutputError
 from dcsh_pg.files import replacing
+from dcsh_pg.results.extras import require
 
 COLUMNS = (
     ("id", "int64", "Key of the chip in its archive"),
@@ -38,16 +38,6 @@ ROWS = 50_000
 """Rows that are in memory, and rows of a group in the file."""
 
 
-def check_pyarrow(path: Path | str) -> None:
-    """Raises the OutputError for ``path`` where pyarrow is not installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.name} is not installed", hint="pip install 'dcsh-pg[geo]'"
-        ) from error
-
-
 def write_codes(
     conn: psycopg.Connection, archive_name: str, path: Path, bounds: list[float] | None
 ) -> int:
@@ -58,9 +48,9 @@ def write_codes(
 
     Raises:
         NotFound: no such archive.
-        OutputError: pyarrow is not installed, or the file cannot be written.
+        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
     """
-    check_pyarrow(path)
+    require("geo", f"write {path}")
     import pyarrow
     from pyarrow import parquet
 

@@ -11,13 +11,14 @@ from typing import Any
 import psycopg
 import pystac
 
-from dcsh_pg.catalog.codes_parquet import check_pyarrow, write_codes
+from dcsh_pg.catalog.codes_parquet import write_codes
 from dcsh_pg.catalog.stac_collection import CODES_ASSETS, archive_collection, codes_item
 from dcsh_pg.catalog.stac_model import model_item
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.connection import snapshot
 from dcsh_pg.files import check_writable, replacing
+from dcsh_pg.results.extras import require
 
 COLLECTION, MODEL, CODES = "collection.json", "model.json", "codes.json"
 ONNX_FILE, CODES_FILE = "model.onnx", "codes.parquet"
@@ -47,12 +48,12 @@ def write_stac(
 
     Raises:
         NotFound: no such archive.
-        OutputError: a file cannot be written, or ``codes`` and pyarrow is not installed.
+        OutputError: a file cannot be written, or ``codes`` and the extra ``geo`` is not installed.
     """
     folder = Path(folder)
     check_writable(folder / COLLECTION)
     if codes:
-        check_pyarrow(folder / CODES_FILE)
+        require("geo", f"write {folder / CODES_FILE}")
     with snapshot(conn):
         record = registry.get_archive(conn, archive_name)
         extent = registry.extent(conn, archive_name)

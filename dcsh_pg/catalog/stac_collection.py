@@ -15,7 +15,7 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.table import Column, TableExtension
 
 from dcsh_pg.catalog.codes_parquet import COLUMNS
-from dcsh_pg.catalog.stac_model import band_names, multihash, rectangle
+from dcsh_pg.catalog.stac_model import EARTH, band_names, multihash, rectangle
 from dcsh_pg.database.archives.registry import ArchiveRecord
 
 PARQUET = "application/vnd.apache.parquet"
@@ -26,8 +26,6 @@ CODES = "embeddings"
 
 CODES_ASSETS = {CODES: {"title": "Codes and footprints", "type": PARQUET, "roles": ["data"]}}
 """Assets of the collection's items."""
-
-_EARTH = [-180.0, -90.0, 180.0, 90.0]
 
 
 def archive_collection(
@@ -58,7 +56,7 @@ def archive_collection(
         ),
         license=license,
         extent=pystac.Extent(
-            pystac.SpatialExtent([extent["bounds"] or _EARTH]),
+            pystac.SpatialExtent([extent["bounds"] or EARTH]),
             pystac.TemporalExtent([[first, last]]),
         ),
         summaries=pystac.Summaries(summaries),

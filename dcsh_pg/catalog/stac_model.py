@@ -30,7 +30,7 @@ ASSET = "model"
 
 _RELEASE = re.compile(r"\d+\.\d+\.\d+")  # the schema of MLM takes no other form of version
 
-_EARTH = [-180.0, -90.0, 180.0, 90.0]
+EARTH = [-180.0, -90.0, 180.0, 90.0]
 
 
 def model_item(
@@ -52,8 +52,8 @@ def model_item(
     bands = [{"name": name} for name in band_names(card.bands)]
     item = pystac.Item(
         id=f"{card.name}-{sha256[:12]}",
-        geometry=rectangle(_EARTH),
-        bbox=_EARTH,
+        geometry=rectangle(EARTH),
+        bbox=EARTH,
         datetime=datetime.fromisoformat(card.created) if card.created else made,
         properties={
             "title": f"{card.name}: image to hash code of {card.bits} bits ({card.method})",

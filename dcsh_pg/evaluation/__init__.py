@@ -2,7 +2,7 @@
 
 from dcsh_pg.evaluation.evaluate import ClassScore, Report, evaluate
 from dcsh_pg.evaluation.plots import check_plots, plot
-from dcsh_pg.evaluation.report import print_report, to_json, to_markdown
+from dcsh_pg.evaluation.report import print_report, to_json
 
 __all__ = [
     "ClassScore",
@@ -12,5 +12,4 @@ __all__ = [
     "plot",
     "print_report",
     "to_json",
-    "to_markdown",
 ]

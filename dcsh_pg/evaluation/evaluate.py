@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -93,29 +93,14 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON carries it."""
-        radius, rank = self.by_radius, self.by_rank
-        return {
-            "bits": self.bits,
-            "database": self.database,
-            "queries": self.queries,
-            "queries_without_relevant": self.queries_without_relevant,
-            "leave_one_out": self.leave_one_out,
-            "mean_average_precision": self.mean_average_precision,
-            "standard_error": self.standard_error,
-            "shuffled": self.shuffled,
-            "chance": self.chance,
-            "precision_at": {str(n): value for n, value in self.precision_at.items()},
-            "by_class": {
-                name: {"mean_average_precision": s.mean_average_precision, "queries": s.queries}
-                for name, s in self.by_class.items()
-            },
-            "bit_entropy": self.bit_entropy,
-            "constant_bits": self.constant_bits,
-            "distinct_codes": self.distinct_codes,
-            "ones": self.ones.tolist(),
-            "by_radius": {name: value.tolist() for name, value in vars(radius).items()},
-            "by_rank": {name: value.tolist() for name, value in vars(rank).items()},
-        }
+        properties = {"bit_entropy": self.bit_entropy, "constant_bits": self.constant_bits}
+        return asdict(self, dict_factory=_plain) | properties
+
+
+def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in fields
+    }
 
 
 def evaluate(

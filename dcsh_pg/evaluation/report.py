@@ -1,4 +1,4 @@
-"""A report for people and for other programs: table, JSON and Markdown."""
+"""A report for people and for other programs: table and JSON."""
 
 from __future__ import annotations
 
@@ -22,15 +22,6 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_dict(), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
 
 
-def to_markdown(report: Report) -> str:
-    """The summary and the classes as two Markdown tables; shares in percent."""
-    lines = ["| | |", "|---|---:|"]
-    lines += [f"| {name} | {value} |" for name, value in summary(report)]
-    lines += ["", "| class | mAP % | queries |", "|---|---:|---:|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in _class_rows(report)]
-    return "\n".join(lines) + "\n"
-
-
 def print_report(report: Report, file: TextIO | None = None) -> None:
     """Prints the summary and the classes side by side to ``file`` or stdout; shares in percent."""
     left = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
@@ -42,8 +33,8 @@ def print_report(report: Report, file: TextIO | None = None) -> None:
     right.add_column("class")
     right.add_column("mAP %", justify="right", no_wrap=True)
     right.add_column("queries", justify="right", no_wrap=True)
-    for cells in _class_rows(report):
-        right.add_row(*cells)
+    for name, score in report.by_class.items():
+        right.add_row(name, f"{100 * score.mean_average_precision:.2f}", str(score.queries))
     file = file or sys.stdout
     width = None if file.isatty() else PIPED_WIDTH
     console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
@@ -70,10 +61,3 @@ def summary(report: Report) -> list[tuple[str, str]]:
         ("constant bits", str(report.constant_bits)),
     ]
     return rows
-
-
-def _class_rows(report: Report) -> list[tuple[str, str, str]]:
-    return [
-        (name, f"{100 * score.mean_average_precision:.2f}", str(score.queries))
-        for name, score in report.by_class.items()
-    ]

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, cast
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
 from dcsh_pg.results import outputs
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.outputs import OUTPUTS, Picture
 from dcsh_pg.results.record import Columns, Row, Table
 from dcsh_pg.results.to_geopandas import to_geopandas
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
-    "SUFFIXES",
     "check_output",
     "dumps",
     "show",
@@ -59,9 +57,6 @@ _TEXTS = {output.name: output.text for output in OUTPUTS if output.text is not N
 
 FORMATS = ("table", *_TEXTS)
 """What ``show`` prints: a table for people, or text for programs."""
-
-SUFFIXES = {suffix: output.name for suffix, output in outputs.suffixes().items()}
-"""End of a file's name -> what ``write`` writes."""
 
 
 def show(
@@ -108,10 +103,7 @@ def check_output(path: Path | str, *, of_hits: bool = True) -> None:
         UsageError: no output has this suffix, or it is for hits alone.
         OutputError: the folder cannot be written to, or a library is not installed.
     """
-    path = Path(path)
-    output = outputs.output_of(path, of_hits=of_hits)
-    if output.extra is not None:
-        require(output.extra, f"write {path}")
+    outputs.output_of(Path(path), of_hits=of_hits)
     check_writable(path)
 
 
@@ -126,7 +118,7 @@ def write(
     title: str = "",
     colour_by: str | None = None,
 ) -> None:
-    """Writes rows in the format that the end of the file's name selects (``SUFFIXES``).
+    """Writes rows in the format that the end of the file's name selects.
 
     The file is complete or not there.  ``columns`` as in :func:`show`; the others are those of
     :class:`dcsh_pg.results.outputs.Picture`.

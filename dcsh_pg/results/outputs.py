@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import replacing
+from dcsh_pg.results.extras import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,6 +123,7 @@ def output_of(path: Path, *, of_hits: bool = True) -> Output:
 
     Raises:
         UsageError: there is none, or it is for hits alone.
+        OutputError: a library that it needs is not installed.
     """
     known = suffixes()
     name = path.name.lower()
@@ -131,4 +133,6 @@ def output_of(path: Path, *, of_hits: bool = True) -> Output:
         raise UsageError(f"unknown output format of '{path.name}'", hint=hint)
     if output.of_hits and not of_hits:
         raise UsageError(f"{path}: a {output.name} needs the hits of a search", hint=hint)
+    if output.extra is not None:
+        require(output.extra, f"write {path}")
     return output

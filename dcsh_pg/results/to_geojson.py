@@ -11,8 +11,6 @@ from dcsh_pg.results.record import Table, to_json_text
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-RECORD_SEPARATOR = "\x1e"
-
 
 @text_output("geojson", ".geojson")
 def to_geojson(table: Table) -> str:
@@ -39,15 +37,6 @@ def to_geojson_lines(table: Table) -> str:
     What jq and ogr2ogr read line by line; GDAL recognises it by the suffix ``.geojsonl``.
     """
     return "".join(f"{to_json_text(feature)}\n" for feature in _features(table))
-
-
-@text_output("geojsons", ".geojsons")
-def to_geojson_text_sequence(table: Table) -> str:
-    """The same with a record separator before each feature: a GeoJSON Text Sequence (RFC 8142).
-
-    GDAL recognises it by the suffix ``.geojsons``.
-    """
-    return "".join(f"{RECORD_SEPARATOR}{to_json_text(feature)}\n" for feature in _features(table))
 
 
 def _features(table: Table) -> Iterator[dict[str, Any]]:

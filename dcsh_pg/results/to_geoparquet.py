@@ -5,22 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.outputs import layer_output
 from dcsh_pg.results.record import Table
 from dcsh_pg.results.to_geopandas import frame_of
 
 
 @layer_output("geoparquet", ".parquet", ".geoparquet", extra="geo")
-def to_geoparquet(table: Table, path: Path | str) -> None:
+def to_geoparquet(table: Table, path: Path) -> None:
     """Writes a row each: the columns, ``geometry`` (WKB, EPSG:4326) and its covering ``bbox``.
 
     Times are timestamps in UTC.
 
     Raises:
-        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    require("geo", f"write {path}")
     # Only text repeats itself; and DuckDB 2.0 fails to filter by a bbox that has a dictionary.
     texts = [name for name, type_ in table.types.items() if type_ is str]
     with replacing(path) as temporary:

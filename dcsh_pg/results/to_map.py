@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.outputs import Picture, picture_output
 
 if TYPE_CHECKING:
@@ -22,9 +21,8 @@ def to_map(table: Table, path: Path, picture: Picture) -> None:
     """Draws the footprints, see :func:`dcsh_pg.results.map.draw_map`.
 
     Raises:
-        OutputError: matplotlib is not installed, or the file cannot be written.
+        OutputError: the file cannot be written.
     """
-    require("plot", f"write {path}")
     import matplotlib
 
     from dcsh_pg.results.map import draw_map

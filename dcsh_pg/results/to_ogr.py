@@ -8,41 +8,38 @@ from itertools import chain, count
 from pathlib import Path
 
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.outputs import layer_output
 from dcsh_pg.results.record import Table
 from dcsh_pg.results.to_geopandas import frame_of
 
 
 @layer_output("flatgeobuf", ".fgb", extra="geo")
-def to_flatgeobuf(table: Table, path: Path | str) -> None:
+def to_flatgeobuf(table: Table, path: Path) -> None:
     """Writes a FlatGeobuf file with its spatial index, which orders the features by place.
 
     The index takes no feature without footprint: where there is one the file has none, and the
     order of the rows.
 
     Raises:
-        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
+        OutputError: the file cannot be written.
     """
     indexed = all(footprint is not None for footprint in table.footprints)
     _write(table, path, "FlatGeobuf", SPATIAL_INDEX="YES" if indexed else "NO")
 
 
 @layer_output("geopackage", ".gpkg", extra="geo")
-def to_geopackage(table: Table, path: Path | str) -> None:
+def to_geopackage(table: Table, path: Path) -> None:
     """Writes a GeoPackage with one layer that bears the name of the file.
 
     Of columns whose names differ only in case, which SQLite takes for one, the later get a number.
 
     Raises:
-        OutputError: the extra ``geo`` is not installed, or the file cannot be written.
+        OutputError: the file cannot be written.
     """
     _write(table, path, "GPKG", GEOMETRY_NAME="geometry")
 
 
-def _write(table: Table, path: Path | str, driver: str, **layer_options: str) -> None:
-    require("geo", f"write {path}")
-    path = Path(path)
+def _write(table: Table, path: Path, driver: str, **layer_options: str) -> None:
     frame = frame_of(table)
     if driver == "GPKG":
         frame.columns = _apart(frame.columns)

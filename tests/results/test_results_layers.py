@@ -17,7 +17,7 @@ pyogrio = pytest.importorskip("pyogrio")
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-GDAL_READS = [".geojson", ".geojsonl", ".geojsons", ".csv", ".fgb", ".gpkg"]
+GDAL_READS = [".geojson", ".geojsonl", ".csv", ".fgb", ".gpkg"]
 
 
 def gdal(path):
@@ -95,15 +95,12 @@ def test_flatgeobuf_has_an_index_where_every_hit_has_a_place(hits, tmp_path):
     assert indexed == [True, False]
 
 
-def test_lines_of_geojson_are_features_with_and_without_separators(hits, tmp_path):
+def test_lines_of_geojson_are_features(hits, tmp_path):
     results.write(hits, tmp_path / "hits.geojsonl")
-    results.write(hits, tmp_path / "hits.geojsons")
     lines = (tmp_path / "hits.geojsonl").read_text(encoding="utf-8")
     collection = json.loads(results.dumps(hits, "geojson"))
     assert lines == results.dumps(hits, "geojsonseq")
     assert [json.loads(line) for line in lines.splitlines()] == collection["features"]
-    texts = (tmp_path / "hits.geojsons").read_text(encoding="utf-8")
-    assert texts == "".join(f"\x1e{line}\n" for line in lines.splitlines())
 
 
 def test_geojson_turns_the_rings_of_every_part(make_hit):
@@ -186,7 +183,7 @@ def test_missing_library_is_reported_with_its_extra(hits, suffix, library, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix", results.SUFFIXES)
+@pytest.mark.parametrize("suffix", results.outputs.suffixes())
 def test_what_fails_leaves_the_old_file_alone(make_hit, suffix, tmp_path):
     path = tmp_path / f"hits{suffix}"
     path.write_text("old")

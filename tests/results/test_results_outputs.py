@@ -155,7 +155,7 @@ def test_show_prints_on_stdout(hits, capsys):
 
 
 def test_outputs_are_checked_before_the_search(tmp_path, monkeypatch):
-    for suffix in results.SUFFIXES:
+    for suffix in results.outputs.suffixes():
         results.check_output(tmp_path / "new" / f"hits{suffix}")
     assert os.listdir(tmp_path) == []
     with pytest.raises(UsageError):

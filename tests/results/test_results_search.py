@@ -40,7 +40,7 @@ def read(path):
 def test_every_output_of_a_search_has_the_same_hits(archive, any_deployment, tmp_path):
     west, south, east, north = archive.to_geopandas().total_bounds.tolist()
     area = f"--area={west},{south},{(west + east) / 2},{north}"
-    files = {end: tmp_path / f"hits{end}" for end in results.SUFFIXES}
+    files = {end: tmp_path / f"hits{end}" for end in results.outputs.suffixes()}
     options = [option for file in files.values() for option in ("-o", str(file))]
     arguments = ["search", "a", "--chip", "5", "-k", "7", area, "--dsn", any_deployment, *options]
     done = CliRunner().invoke(app, [*arguments, "-f", "geojsonseq"])
@@ -51,7 +51,7 @@ def test_every_output_of_a_search_has_the_same_hits(archive, any_deployment, tmp
     assert len(hits) == 7
     assert files[".geojsonl"].read_text(encoding="utf-8") == done.stdout
     for end, file in files.items():
-        if results.SUFFIXES[end] not in ("map", "contact sheet"):
+        if results.outputs.suffixes()[end].name not in ("map", "contact sheet"):
             assert read(file) == hits, end
     with Image.open(files[".map.png"]) as drawn, Image.open(files[".png"]) as sheet:
         assert drawn.size != sheet.size

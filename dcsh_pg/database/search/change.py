@@ -62,8 +62,7 @@ def find_changes(
         k: at most so many; None is all.
 
     Raises:
-        NotFound: no such archive.
-        UsageError: ``before`` does not lie before ``after``, or the filter cannot be applied.
+        UsageError: ``before`` does not lie before ``after``.
     """
     without = ("since", "until", "max_distance")
     changes = call(

@@ -70,9 +70,9 @@ def hits(
     within ``filter.max_distance``: ``dcsh.within``, which is always exact.
 
     Raises:
-        NotFound: no such archive or chip, or no chip covers the region.
-        UsageError: the code has another length than the archive's, k is not positive, a chip is
-            among both likes and unlikes, or the filter cannot be applied.
+        NotFound: no such chip, or no chip covers the region.
+        UsageError: the code has another length than the archive's, k is not positive, or a chip is
+            among both likes and unlikes.
         ServerError: ``filter.stac`` is given and the database has no pgstac.
     """
     with sql_errors():

@@ -35,8 +35,7 @@ def near_duplicates(
     Every group has at least two chips.
 
     Raises:
-        NotFound: no such archive.
-        UsageError: the radius is negative or as long as a code, or the filter cannot be applied.
+        UsageError: the radius is negative or as long as a code.
     """
     conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
     found = call("near_duplicates", archive=archive_name, radius=radius, **conditions)

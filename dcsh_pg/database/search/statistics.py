@@ -106,11 +106,7 @@ class CoverageCell:
 
 
 def code_statistics(conn: psycopg.Connection, archive_name: str) -> CodeStatistics:
-    """``dcsh.code_statistics``.
-
-    Raises:
-        NotFound: no such archive.
-    """
+    """``dcsh.code_statistics``."""
     with sql_errors():
         row = one_row(
             conn,
@@ -125,11 +121,7 @@ def code_statistics(conn: psycopg.Connection, archive_name: str) -> CodeStatisti
 
 
 def bit_statistics(conn: psycopg.Connection, archive_name: str) -> list[BitStatistics]:
-    """Every bit of an archive's codes, in order: ``dcsh.bit_statistics``.
-
-    Raises:
-        NotFound: no such archive.
-    """
+    """Every bit of an archive's codes, in order: ``dcsh.bit_statistics``."""
     with sql_errors():
         rows = conn.execute(
             """
@@ -147,7 +139,6 @@ def pair_distances(
     """Distance in bits -> number of pairs at it, of a sample of chips: ``dcsh.pair_distances``.
 
     Raises:
-        NotFound: no such archive.
         UsageError: ``sample`` is out of its range.
     """
     with sql_errors():
@@ -165,7 +156,6 @@ def frequent_codes(
     """The ``most`` most frequent codes, by (-chips, first_id): ``dcsh.frequent_codes``.
 
     Raises:
-        NotFound: no such archive.
         UsageError: ``most`` is not positive.
     """
     with sql_errors():
@@ -195,9 +185,7 @@ def coverage(
         every: also a row for each such period; None takes all times as one.
 
     Raises:
-        NotFound: no such archive.
-        UsageError: the cell is not a size, there is no such period, or the filter cannot be
-            applied.
+        UsageError: the cell is not a size, or there is no such period.
     """
     conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
     cells = call("coverage", archive=archive_name, cell=cell, every=every, **conditions)

@@ -34,9 +34,8 @@ def tile(
     chip.
 
     Raises:
-        NotFound: no such archive or chip.
-        UsageError: there is no such tile, ``k`` or ``max_distance`` is given without a query, or
-            the filter cannot be applied.
+        NotFound: no such chip.
+        UsageError: there is no such tile, or ``k`` or ``max_distance`` is given without a query.
         ServerError: the database keeps its footprints without PostGIS.
     """
     if spatial.layer_of(conn) != "postgis":
