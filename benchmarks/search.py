@@ -230,6 +230,7 @@ def print_report(report: dict[str, Any], run: Run) -> None:
     print(f"{rows:,} {report['codes']} codes of {report['bits']} bits, k = {k}.\n")
     print(f"{report['server']}, {report['settings']}.")
     print(f"{report['machine']}; {report['software']}; popcount by {report['kernel']}.")
+    print(f"Loaded at {report['loaded_rows_per_second']:,.0f} rows/s, VACUUM ANALYZE included.")
     print(f"Data pages that the first pass skips: {100 * report['skipped']:.1f} %.")
     for way, why in report["left_out"].items():
         print(f"Left out: {way}, {why}.")
@@ -330,7 +331,7 @@ def main() -> None:
     truth = Truth(codes, queries, options.k)
     try:
         print("loading", file=sys.stderr)
-        load(conn, NAME, codes, scene_chips)
+        loaded = options.rows / load(conn, NAME, codes, scene_chips)
         run = Run(
             Server(conn, options.k, queries[0]),
             truth,
@@ -358,6 +359,7 @@ def main() -> None:
         "machine": machine,
         "software": f"Python {platform.python_version()}, numpy {np.__version__}",
         **{name: getattr(options, name) for name in ("rows", "bits", "codes", "queries", "k")},
+        "loaded_rows_per_second": loaded,
         "left_out": left_out,
         **facts,
         "c_loop": run.loop,

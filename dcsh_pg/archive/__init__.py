@@ -14,6 +14,4 @@ Every search is one SQL function (docs/sql.md), so psql returns the same rows.
 
 from __future__ import annotations
 
-from dcsh_pg.archive.archive import Archive
-
-__all__ = ["Archive"]
+from dcsh_pg.archive.archive import Archive as Archive

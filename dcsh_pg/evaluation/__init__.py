@@ -1,15 +1,9 @@
 """How well codes find images of the same class: metrics, reports and plots."""
 
-from dcsh_pg.evaluation.evaluate import ClassScore, Report, evaluate
-from dcsh_pg.evaluation.plots import check_plots, plot
-from dcsh_pg.evaluation.report import print_report, to_json
-
-__all__ = [
-    "ClassScore",
-    "Report",
-    "check_plots",
-    "evaluate",
-    "plot",
-    "print_report",
-    "to_json",
-]
+from dcsh_pg.evaluation.evaluate import ClassScore as ClassScore
+from dcsh_pg.evaluation.evaluate import Report as Report
+from dcsh_pg.evaluation.evaluate import evaluate as evaluate
+from dcsh_pg.evaluation.plots import check_plots as check_plots
+from dcsh_pg.evaluation.plots import plot as plot
+from dcsh_pg.evaluation.report import print_report as print_report
+from dcsh_pg.evaluation.report import to_json as to_json

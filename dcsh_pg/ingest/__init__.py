@@ -17,21 +17,12 @@ from collections.abc import Collection, Generator, Sequence
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.scene import Scene
-from dcsh_pg.ingest.hashed_scene import HashedScene
-from dcsh_pg.ingest.hashing import ExpectedChips, hash_scenes
-from dcsh_pg.ingest.options import Pipeline
-from dcsh_pg.ingest.report import IngestReport
-from dcsh_pg.ingest.storing import store_scenes
-
-__all__ = [
-    "ExpectedChips",
-    "HashedScene",
-    "IngestReport",
-    "Pipeline",
-    "hash_scenes",
-    "ingest",
-    "store_scenes",
-]
+from dcsh_pg.ingest.hashed_scene import HashedScene as HashedScene
+from dcsh_pg.ingest.hashing import ExpectedChips as ExpectedChips
+from dcsh_pg.ingest.hashing import hash_scenes as hash_scenes
+from dcsh_pg.ingest.options import Pipeline as Pipeline
+from dcsh_pg.ingest.report import IngestReport as IngestReport
+from dcsh_pg.ingest.storing import store_scenes as store_scenes
 
 
 def ingest(

@@ -29,7 +29,7 @@ from dcsh_pg.files import check_writable
 from dcsh_pg.results import outputs
 from dcsh_pg.results.outputs import OUTPUTS, Picture
 from dcsh_pg.results.record import Columns, Row, Table
-from dcsh_pg.results.to_geopandas import to_geopandas
+from dcsh_pg.results.to_geopandas import to_geopandas as to_geopandas
 from dcsh_pg.results.to_table import HITS_SHOWN, print_table
 from dcsh_pg.terminal import printable
 
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
     from dcsh_pg.database.search.query import Query
     from dcsh_pg.results.outputs import ReadChip
 
-__all__ = [
-    "FORMATS",
-    "check_output",
-    "dumps",
-    "show",
-    "to_geopandas",
-    "write",
-]
 
 for _module in iter_modules(__path__):
     if _module.name.startswith("to_"):

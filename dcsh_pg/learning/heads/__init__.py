@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dcsh_pg.errors import ModelError
-from dcsh_pg.learning.heads.head import Head
-from dcsh_pg.learning.heads.kernel import KernelHead
-from dcsh_pg.learning.heads.mlp import MLPHead
-from dcsh_pg.learning.heads.topics import TopicHead
+from dcsh_pg.learning.heads.head import Head as Head
+from dcsh_pg.learning.heads.kernel import KernelHead as KernelHead
+from dcsh_pg.learning.heads.mlp import MLPHead as MLPHead
+from dcsh_pg.learning.heads.topics import TopicHead as TopicHead
 from dcsh_pg.plugins import import_address
 
 _KINDS: dict[str, type[Head]] = {kind.KIND: kind for kind in (MLPHead, KernelHead, TopicHead)}
@@ -30,6 +30,3 @@ def build(kind: str, config: dict[str, Any]) -> Head:
             hint="install the package that adds the method, or the dcsh-pg that wrote the file",
         )
     return made(**config)
-
-
-__all__ = ["Head", "KernelHead", "MLPHead", "TopicHead", "build"]
