@@ -119,7 +119,7 @@ def make_table(conn: psycopg.Connection, rng: random.Random, bits: int) -> None:
     conn.execute(
         "INSERT INTO t SELECT -n, NULL FROM generate_series(1, %s) n", [rng.choice([0, 3])]
     )
-    # The codes of rows to be deleted: VACUUM shrinks the bounds that they lie in.
+    # The codes of rows to be deleted: VACUUM shrinks the bounds around them.
     conn.execute("INSERT INTO more SELECT id + 30_000, code FROM t WHERE id >= 0 LIMIT %s", [rng.choice([0, 300])])  # fmt: skip
     conn.execute(f"ALTER TABLE t SET (parallel_workers = {rng.choice([0, 2])})")
     conn.execute("CREATE INDEX t_code ON t USING hamming (code)")

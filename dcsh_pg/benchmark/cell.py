@@ -56,7 +56,7 @@ def measure(
         OutputError: the cache cannot be written.
     """
     if not row.freeze:
-        # Features of an encoder that was trained for this cell are of no use to others.
+        # No other cell can use the features of an encoder that is trained for this one.
         cache = FeatureCache(None, precision=setting.cache.precision)
         setting = dataclasses.replace(setting, cache=cache)
     if row.method == COSINE:

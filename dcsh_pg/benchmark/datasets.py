@@ -25,7 +25,7 @@ class Known:
 
     Attributes:
         title: its name in full.
-        folders: where it lies below a folder of data sets, as it is unpacked.
+        folders: the names that its unpacked folder may have in a folder of data sets.
         link: page to download it from.
         database_share: share of each class that is the database.
     """
@@ -76,7 +76,7 @@ class Dataset:
 
 
 def database_share(dataset: str) -> float:
-    """The papers' share of each class that is the database, by a data set's name or folder."""
+    """The share of each class that is the database: the papers' for their data sets, else 0.8."""
     known = KNOWN.get(Path(dataset).resolve().name)
     return known.database_share if known else DATABASE_SHARE
 
@@ -86,10 +86,10 @@ def find(dataset: str, data: Path) -> tuple[str, Path]:
 
     Args:
         dataset: 'ucmd', 'aid' or a folder.
-        data: where the known ones are looked for.
+        data: folder to find the known ones in.
 
     Raises:
-        InputError: it is not there; the hint says where to get it.
+        InputError: it is missing; the hint has its download page.
     """
     if dataset not in KNOWN:
         folder = Path(dataset)
@@ -105,7 +105,7 @@ def find(dataset: str, data: Path) -> tuple[str, Path]:
             return dataset, data / name
     raise InputError(
         f"{known.title} is not in {data}",
-        hint=f"download it from {known.link}, unpack it there, or tell where it is with --data",
+        hint=f"download it from {known.link}, unpack it there, or name its folder with --data",
     )
 
 
@@ -115,7 +115,7 @@ def load(dataset: str, data: Path = Path(), *, progress: Progress = SILENT) -> D
     Pictures of another size than the median are resized to it.
 
     Raises:
-        InputError: it is not there, or its pictures are not in class folders.
+        InputError: it is missing, or its pictures are not in class folders.
     """
     name, folder = find(dataset, data)
     scenes = find_scenes(
@@ -127,7 +127,7 @@ def load(dataset: str, data: Path = Path(), *, progress: Progress = SILENT) -> D
     unlabelled = [record.uri for record in records if LABEL not in record.properties]
     if unlabelled:
         raise InputError(
-            f"{unlabelled[0]} lies in no class folder",
+            f"{unlabelled[0]} is not in a class folder",
             hint="put the pictures into one folder for each class",
         )
     sides = [max(record.windows[0][2:]) for record in records]

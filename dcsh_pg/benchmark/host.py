@@ -15,7 +15,7 @@ from dcsh_pg import __version__
 
 
 def describe_host(device: str) -> dict[str, Any]:
-    """Processor, GPU where it is used, and versions."""
+    """The processor, the GPU if it is used, and versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -22,7 +22,7 @@ _TRACKS = {
 
 
 def write(summaries: Sequence[Summary], page: Path, *, title: str = "Results") -> list[Path]:
-    """Writes the page, beside it the same figures as JSON, and below its name its pictures.
+    """Writes the page, the same numbers as JSON beside it, and pictures in a folder of its name.
 
     Raises:
         OutputError: matplotlib is not installed, or a file cannot be written.
@@ -81,7 +81,7 @@ def _introduction() -> list[str]:
         "",
         "mAP@all in %, expected over all orders of ties: the mean over random splits, stratified by",
         "class, ± half its 95 % interval (Student's t over the splits). Hash functions are fitted to",
-        "the database images without labels, and not to the queries.",
+        "the database images without labels; they never see the queries.",
         "",
         "Numbers in brackets are the DCSH paper's",
         f"({paper.SOURCE})",

@@ -1,4 +1,4 @@
-"""What the papers report, to stand beside our own numbers."""
+"""The scores that the papers report, to compare ours with."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ _PUBLISHED = {"ucmd": _Published(2100, 256, 0.8), "aid": _Published(10000, 600, 
 
 @dataclass(frozen=True)
 class Reported:
-    """The paper's row that one of ours stands beside.
+    """The paper's row that one of ours is compared with.
 
     Attributes:
         features: its features.
         scores: bits -> mAP@all in %.
-        differences: what is not alike, in words; empty where all is.
+        differences: what differs, in words; empty if nothing does.
     """
 
     features: str

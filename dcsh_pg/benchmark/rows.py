@@ -190,7 +190,7 @@ def check(rows: Sequence[Row], weights: Mapping[str, str]) -> list[Row]:
             check_bits(bits)
         if (row.track == "ablation" or row.base) and row.base not in names:
             raise UsageError(
-                f"row {row.name!r} has the base {row.base!r}, but there is no such row",
+                f"row {row.name!r} has the base {row.base!r}, which is not a row",
                 hint="name another row as its base",
             )
     complete_rows = [complete(row, weights) for row in rows]

@@ -46,7 +46,7 @@ def model_item(
         onnx: the file.
         sha256: of the file, hexadecimal.
         href: where the file is found.
-        made: when, for a card that does not tell.
+        made: when it was stored, for a card without a date.
     """
     # For the item, where MLM looks for them, and the asset, without which STAC refuses them there.
     bands = [{"name": name} for name in band_names(card.bands)]

@@ -74,7 +74,7 @@ def make_archive(
 ) -> SyntheticArchive:
     """Makes scenes of ``locations`` at two dates: GeoTIFF, uint8 RGB, 768 x 768, 0.6 m, EPSG:32630.
 
-    The same arguments give the same pixels; files of an earlier run are written anew.
+    The same arguments give the same pixels; files of an earlier run are overwritten.
 
     Args:
         folder: created if needed.

@@ -54,7 +54,7 @@ def test_no_such_folder(tmp_path):
 def test_pictures_in_no_class_folder_are_named(tmp_path):
     folder = labelled.write_folder(tmp_path / "tiny", classes=2, each=3)
     Image.new("RGB", (24, 24)).save(folder / "stray.png")
-    with pytest.raises(InputError, match=r"stray\.png lies in no class folder"):
+    with pytest.raises(InputError, match=r"stray\.png is not in a class folder"):
         load(str(folder))
 
 

@@ -145,7 +145,7 @@ class Maker:
     def side_file(self, rng: random.Random, path: Path) -> None:
         image = path.with_suffix(f".{rng.choice(('tif', 'png', 'jpg', 'img'))}")
         image.write_bytes(rng.choice(self.seeds) + rng.randbytes(8))
-        if rng.random() < 0.3:  # before a named pipe lies beside it
+        if rng.random() < 0.3:  # before a named pipe is beside it
             with contextlib.suppress(Exception), rasterio.open(image, "r+") as target:
                 target.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=f"/vsicurl/{self.url}/o.tif")
         for _ in range(rng.randrange(1, 3)):
