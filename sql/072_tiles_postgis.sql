@@ -77,14 +77,15 @@ COMMENT ON FUNCTION dcsh.search_layer IS 'The k chips of an archive nearest to o
 CREATE OR REPLACE FUNCTION dcsh_private.tile_query(
     query json, OUT archive text, OUT chip bigint, OUT code text, OUT k integer, OUT area text,
     OUT since timestamptz, OUT until timestamptz, OUT max_distance integer, OUT scenes bigint[],
-    OUT exact boolean
+    OUT exact boolean, OUT properties boolean
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
 DECLARE
     known constant text[] :=
-        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance', 'scenes', 'exact'];
+        ARRAY['archive', 'chip', 'code', 'k', 'area', 'since', 'until', 'max_distance', 'scenes', 'exact',
+              'properties'];
     stray text;
 BEGIN
     IF query IS NULL OR json_typeof(query) <> 'object' THEN
@@ -101,10 +102,10 @@ BEGIN
         RAISE EXCEPTION 'code must be text, not a number: %', query -> 'code'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'put 0x before its hexadecimal digits';
     END IF;
-    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance, scenes, exact
+    SELECT q.* INTO archive, chip, code, k, area, since, until, max_distance, scenes, exact, properties
     FROM json_to_record(query) q(
         archive text, chip bigint, code text, k integer, area text, since timestamptz,
-        until timestamptz, max_distance integer, scenes bigint[], exact boolean);
+        until timestamptz, max_distance integer, scenes bigint[], exact boolean, properties boolean);
     IF archive IS NULL THEN
         RAISE EXCEPTION 'query has no archive'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'for example {"archive": "naip"}';
@@ -161,12 +162,12 @@ BEGIN
     EXECUTE format($query$
         WITH drawn AS MATERIALIZED (
             SELECT f.id, @postgis@.ST_Transform(f.geom, 3857) AS footprint, jsonb_strip_nulls(
-                jsonb_build_object(
-                    'rank', f.rank, 'distance', f.distance,
+                jsonb_build_object('rank', f.rank, 'distance', f.distance)
+                || CASE WHEN $16 THEN '{}' ELSE jsonb_build_object(
                     'acquired', to_char(f.acquired AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                     'valid_fraction', f.valid_fraction, 'scene_id', f.scene_id, 'uri', f.uri,
                     'collection', f.collection, 'item_id', f.item_id, 'col_off', f.col_off,
-                    'row_off', f.row_off, 'width', f.width, 'height', f.height)) AS about
+                    'row_off', f.row_off, 'width', f.width, 'height', f.height) END) AS about
             FROM (%s) f
             WHERE f.geom OPERATOR(@postgis@.&&) $1
         )
@@ -201,9 +202,9 @@ BEGIN
     INTO mvt
     USING bounds, tile, grid, margin, asked.archive, asked.chip, asked.code, asked.k,
           asked.area, asked.since, asked.until, asked.max_distance, asked.scenes::text,
-          360 / 2 ^ z / 128, asked.exact;
+          360 / 2 ^ z / 128, asked.exact, asked.properties IS FALSE;
     PERFORM dcsh_private.check_same_table(asked.archive);
     RETURN mvt;
 END
 $$;
-COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT). Layer chips has the chips of the archive in query that are at least two pixels wide, or with chip or code the hits of dcsh.search_layer, and then layer centres has their centres; a feature''s id is that of its chip';
+COMMENT ON FUNCTION dcsh.tiles IS 'A vector tile (MVT). Layer chips has the chips of the archive in query that are at least two pixels wide, or with chip or code the hits of dcsh.search_layer, and then layer centres has their centres; a feature''s id is that of its chip, and with properties false in query it has no other properties than rank and distance';

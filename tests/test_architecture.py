@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 LEVELS = {
     "cli": 6,
+    "serve": 5,
     "demo": 5,
     "benchmark": 5,
     "train": 3,

@@ -96,11 +96,16 @@ class Archive(ManagedArchive):
     # -- queries with their pictures, for outputs ----------------------------------------------
 
     def query_image(
-        self, path: str | Path, *, window: tuple[int, int, int, int] | None = None
+        self,
+        path: str | Path,
+        *,
+        window: tuple[int, int, int, int] | None = None,
+        is_trusted: bool = True,
     ) -> CodeQuery:
         """An image, hashed with the archive's own model.
 
-        ``window`` is column, row, width, height in pixels.
+        ``window`` is column, row, width, height in pixels.  A file that others sent is not trusted:
+        drivers that read other files do not open it.
 
         Raises:
             InputError: the image cannot be read.
@@ -108,7 +113,11 @@ class Archive(ManagedArchive):
         """
         registry.check_unchanged(self.connection, self.record)
         image = read_query(
-            str(path), reading=self.reading, bands=self.record.card.bands, window=window
+            str(path),
+            reading=self.reading,
+            bands=self.record.card.bands,
+            window=window,
+            is_trusted=is_trusted,
         )
         code = bytes(self.hasher.hash(image.pixels)[0])
         return CodeQuery(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 
 from dcsh_pg.errors import InputError, UsageError
 from dcsh_pg.imagery.metadata.options import SceneOptions
+from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 
@@ -29,7 +32,12 @@ class QueryImage:
 
 
 def read_query(
-    path: str, *, reading: Reading, bands: int, window: tuple[int, int, int, int] | None = None
+    path: str,
+    *,
+    reading: Reading,
+    bands: int,
+    window: tuple[int, int, int, int] | None = None,
+    is_trusted: bool = True,
 ) -> QueryImage:
     """A query image as one chip, whatever its size and position.
 
@@ -38,15 +46,20 @@ def read_query(
         reading: of the archive; its bands and scale are used, its grid is not.
         bands: channels that the model takes.
         window: col_off, row_off, width, height in pixels, or None for the whole image.
+        is_trusted: the user named the file.  A file from elsewhere is opened as the files of a
+            folder are: not by drivers that read other files and URLs.
 
     Raises:
         InputError: the image cannot be read, is too large, or holds no valid pixel.
         UsageError: the window is empty or not inside the image.
     """
     whole = dataclasses.replace(reading, chip_size=None, stride=None)
-    scenes = find_scenes(
-        [path], reading=whole, bands=bands, options=SceneOptions(georeference=False)
-    )
+    options = SceneOptions(georeference=False)
+    if is_trusted:
+        scenes = find_scenes([path], reading=whole, bands=bands, options=options)
+    else:
+        origin = Origin(os.path.basename(path), options=options)
+        scenes = [open_scene(path, whole, bands=bands, origin=origin)]
     if len(scenes) > 1:
         raise UsageError(
             f"{path} contains {len(scenes)} images", hint="give one image as the query"

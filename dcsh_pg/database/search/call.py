@@ -33,6 +33,7 @@ _TYPES = {
     "min_overlap": "double precision",
     "cell": "double precision",
     "every": "text",
+    "zoom": "integer",
 }
 
 

@@ -22,13 +22,22 @@ def parse_condition(text: str, option: str) -> dict[str, Any]:
         InputError: the file cannot be read.
         UsageError: not a condition in CQL2.
     """
-    if text.lstrip().startswith("{"):
-        return _from_json(text, option)
     if text.endswith(".json"):
         try:
             return _from_json(Path(text).read_text(encoding="utf-8"), f"{option} {text}")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{option}: cannot read {text}: {error}", hint=_HINT) from error
+    return parse_text_condition(text, option)
+
+
+def parse_text_condition(text: str, option: str) -> dict[str, Any]:
+    """As :func:`parse_condition`, and reads no file: for text that comes from elsewhere.
+
+    Raises:
+        UsageError: not a condition in CQL2.
+    """
+    if text.lstrip().startswith("{"):
+        return _from_json(text, option)
     from cql2 import ParseError, parse_text
 
     try:

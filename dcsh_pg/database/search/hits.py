@@ -96,6 +96,14 @@ def layer_call(
     ).format(_call(conn, archive_name, query, filter, k))
 
 
+def search_sql(
+    conn: psycopg.Connection, archive_name: str, query: Query, filter: Filter, k: int
+) -> str:
+    """The same search as text for psql: a statement without parameters."""
+    search = layer_call(conn, archive_name, query, filter, k).as_string(conn)
+    return f"{search}\nORDER BY h.distance, h.id;\n"
+
+
 def _call(
     conn: psycopg.Connection, archive_name: str, query: Query, filter: Filter, k: int | None
 ) -> sql.Composed:

@@ -26,12 +26,13 @@ def tile(
     *,
     filter: Filter = Filter(),
     k: int | None = None,
+    properties: bool = True,
 ) -> bytes:
     """A Mapbox vector tile in Web Mercator, y counted from the north.
 
     Its layer ``chips`` has the footprints of all chips in the tile or, with a query, of those among
     the k nearest; then the layer ``centres`` has their centres too.  A feature's id is that of its
-    chip.
+    chip; without ``properties`` it has no others than the rank and the distance of a hit.
 
     Raises:
         NotFound: no such chip.
@@ -54,6 +55,7 @@ def tile(
         "until": None if filter.until is None else filter.until.isoformat(),
         "max_distance": filter.max_distance,
         "exact": None if query is None else query.exact,
+        "properties": properties,
     }
     with sql_errors():
         if isinstance(conditions["scenes"], sql.Composable):

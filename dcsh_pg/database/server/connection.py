@@ -31,16 +31,25 @@ def open_connection(conninfo: str) -> psycopg.Connection:
     except psycopg.OperationalError as error:
         raise unreachable(conninfo, error) from None
     try:
-        with sql_errors():
-            search_path.make_safe(conn)
-            check_versions(conn)
-            conn.execute("SET TIME ZONE 'UTC'")
-        register_bit_info(conn, psycopg.adapters.types["bit"])
-        conn.add_notice_handler(_log_no_data)
+        prepare(conn)
     except BaseException:
         conn.close()
         raise
     return conn
+
+
+def prepare(conn: psycopg.Connection) -> None:
+    """Makes a new connection one of :func:`open_connection`.
+
+    Raises:
+        ServerError: PostgreSQL is older than 14, or pgvector is missing or older than 0.7.
+    """
+    with sql_errors():
+        search_path.make_safe(conn)
+        check_versions(conn)
+        conn.execute("SET TIME ZONE 'UTC'")
+    register_bit_info(conn, psycopg.adapters.types["bit"])
+    conn.add_notice_handler(_log_no_data)
 
 
 def _log_no_data(notice: psycopg.errors.Diagnostic) -> None:

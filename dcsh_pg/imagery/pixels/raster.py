@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.transform import from_bounds
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from dcsh_pg.errors import InputError
@@ -114,6 +116,42 @@ class RasterScene(Scene):
                 valid_fraction[index] = read_window(pixels[index], window, size, read_part)
         footprints = layout.georeference.footprints(windows) if layout.georeference else None
         return Chips(pixels, windows, footprints, valid_fraction)
+
+    def read_mercator(
+        self, bounds: tuple[float, float, float, float], size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A square of Web Mercator (EPSG:3857), resampled: pixels and their validity.
+
+        Args:
+            bounds: west, south, east, north in metres.
+            size: width and height of the result in pixels.
+
+        Returns:
+            uint8 (size, size, C), 0 where invalid; bool (size, size).
+
+        Raises:
+            InputError: the pixels cannot be read, or the raster has no CRS.
+        """
+        with gdal(self.uri), self._handles.use() as source:
+            layout = self._lay_out(source)
+            crs = source.crs or source.gcps[1]
+            if not crs:
+                raise InputError(f"{self.uri} has no coordinate reference system")
+            has_mask = source.nodata is not None or ColorInterp.alpha in source.colorinterp
+            with WarpedVRT(
+                source,
+                src_crs=crs,
+                crs="EPSG:3857",
+                transform=from_bounds(*bounds, size, size),
+                width=size,
+                height=size,
+                resampling=Resampling.bilinear if layout.palette is None else Resampling.nearest,
+                add_alpha=not has_mask,
+            ) as warped:
+                window = Window(0, 0, size, size)
+                data, valid = _read(warped, layout.bands, layout.palette, window)
+            data = band_rules.to_physical(data, layout.linear)
+            return band_rules.to_uint8(data, valid, layout.limits), valid
 
     def close(self) -> None:
         self._handles.close()

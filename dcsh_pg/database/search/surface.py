@@ -1,0 +1,142 @@
+"""The whole archive compared with a query: by place, and by distance and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from dcsh_pg import codes
+from dcsh_pg.database.search.call import area_of, call, filter_arguments
+from dcsh_pg.database.search.chips import code_of
+from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.period import Every
+from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query
+from dcsh_pg.database.server.pg_errors import sql_errors
+from dcsh_pg.database.server.rows import one_row
+from dcsh_pg.errors import NotFound
+
+MOST_CODES = 100
+"""Most codes that a query is compared by; of a region with more chips the first are used."""
+
+
+@dataclass(frozen=True)
+class SurfaceCell:
+    """A cell of Web Mercator that has chips.
+
+    Attributes:
+        x, y: its number from the west and from the north, of 2^zoom to the width of the Earth.
+        distance: least distance of its chips to the query in bits.
+        chips: number of chips whose centre it contains.
+    """
+
+    x: int
+    y: int
+    distance: int
+    chips: int
+
+
+@dataclass(frozen=True)
+class HistogramBin:
+    """Chips at one distance in one period.
+
+    Attributes:
+        distance: to the query in bits.
+        period: its start in UTC; None for all times, or for chips without one.
+        chips: number of chips.
+    """
+
+    distance: int
+    period: datetime | None
+    chips: int
+
+
+def similarity_surface(
+    conn: psycopg.Connection,
+    archive_name: str,
+    query: Query,
+    zoom: int,
+    filter: Filter = Filter(),
+) -> list[SurfaceCell]:
+    """The least distance to a query in each cell of a grid: ``dcsh.similarity_surface``.
+
+    The distance to several chips is that to the nearest; ``unlikes`` have no part in it.
+
+    Raises:
+        NotFound: no such archive or chip, or no chip covers the region.
+        UsageError: ``zoom`` is out of 0 to 24, or the filter cannot be applied.
+    """
+    rows = _compare(conn, "similarity_surface", archive_name, query, filter, zoom=zoom)
+    return [SurfaceCell(*row) for row in rows]
+
+
+def distance_histogram(
+    conn: psycopg.Connection,
+    archive_name: str,
+    query: Query,
+    filter: Filter = Filter(),
+    *,
+    every: Every | None = None,
+) -> list[HistogramBin]:
+    """How many chips have each distance to a query, in each period: ``dcsh.distance_histogram``.
+
+    The distance to several chips is that to the nearest; ``unlikes`` have no part in it.
+
+    Raises:
+        NotFound: no such archive or chip, or no chip covers the region.
+        UsageError: no such period, or the filter cannot be applied.
+    """
+    rows = _compare(conn, "distance_histogram", archive_name, query, filter, every=every)
+    return [HistogramBin(*row) for row in rows]
+
+
+def _compare(
+    conn: psycopg.Connection,
+    function: str,
+    archive_name: str,
+    query: Query,
+    filter: Filter,
+    **arguments: object,
+) -> list[tuple[Any, ...]]:
+    conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
+    texts = [
+        codes.to_text(np.frombuffer(code, np.uint8))
+        for code in _codes(conn, archive_name, query)[:MOST_CODES]
+    ]
+    listed = sql.SQL("{}::bit varying[]").format(sql.Literal(texts))
+    with sql_errors():
+        return conn.execute(
+            sql.SQL("SELECT * FROM {}").format(
+                call(function, archive=archive_name, codes=listed, **arguments, **conditions)
+            )
+        ).fetchall()
+
+
+def _codes(conn: psycopg.Connection, archive_name: str, query: Query) -> list[bytes]:
+    """The packed codes that a query is compared by."""
+    if isinstance(query, CodeQuery):
+        return [query.code]
+    if isinstance(query, ChipQuery):
+        ids = [query.chip]
+    elif isinstance(query, ExamplesQuery):
+        ids = list(query.likes)
+    else:
+        region = call(
+            "dcsh_private.covering",
+            archive=archive_name,
+            region=area_of(conn, query.region),
+            min_share=query.min_share,
+        )
+        with sql_errors():
+            (covering,) = one_row(conn, sql.SQL("SELECT {}").format(region))
+        if covering is None:
+            raise NotFound(
+                f"no chip of archive '{archive_name}' covers the region",
+                hint="longitude comes first; 'dcsh-pg archive show' shows the archive's extent",
+            )
+        ids = covering
+    return [code_of(conn, archive_name, id) for id in ids[:MOST_CODES]]

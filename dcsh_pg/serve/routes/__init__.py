@@ -1,0 +1,1 @@
+"""The HTTP interface, one group of addresses a file; each has a ``router``."""

@@ -1,0 +1,64 @@
+"""Searches, and the same search for other programs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Response
+
+from dcsh_pg import results
+from dcsh_pg.database.search.hits import hits, search_sql
+from dcsh_pg.serve.answers import collection, without_path
+from dcsh_pg.serve.asked import AskedSearch, asking
+from dcsh_pg.serve.command import command
+from dcsh_pg.serve.routes.archives import DOWNLOADS
+from dcsh_pg.serve.routes.shared import Name, TheService
+
+router = APIRouter(tags=["search"])
+
+
+@router.post("/archives/{name}/search")
+def search(name: Name, asked: AskedSearch, service: TheService) -> dict[str, Any]:
+    """The k chips most similar to a query, by (distance, id), as a GeoJSON feature collection."""
+    with service.reading() as conn:
+        archive = service.archive(conn, name)
+        query, filter = asking(conn, archive, asked)
+        found = collection(hits(conn, archive.name, query, filter, asked.k))
+    return found | {"query": {"caption": query.caption, "chip": getattr(query, "chip", None)}}
+
+
+@router.post("/archives/{name}/export/{format}", response_class=Response)
+def export(
+    name: Name,
+    format: Annotated[Literal["geojson", "csv", "geoparquet"], Path()],
+    asked: AskedSearch,
+    service: TheService,
+) -> Response:
+    """The hits of a search as a file: the outputs of ``dcsh-pg search --out``."""
+    with service.reading() as conn:
+        archive = service.archive(conn, name)
+        query, filter = asking(conn, archive, asked)
+        found = hits(conn, archive.name, query, filter, asked.k)
+    with tempfile.TemporaryDirectory(prefix="dcsh-serve-") as folder:
+        file = FilePath(folder) / f"{archive.name}{DOWNLOADS[format]}"
+        results.write([without_path(hit) for hit in found], file)
+        content = file.read_bytes()
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"content-disposition": f'attachment; filename="{file.name}"'},
+    )
+
+
+@router.post("/archives/{name}/text")
+def text(name: Name, asked: AskedSearch, service: TheService) -> dict[str, str]:
+    """The search as SQL for psql and as a command of dcsh-pg; both return the same rows."""
+    with service.reading() as conn:
+        archive = service.archive(conn, name)
+        query, filter = asking(conn, archive, asked)
+        return {
+            "sql": search_sql(conn, archive.name, query, filter, asked.k),
+            "command": command(archive.name, query, asked.filter, filter, asked.k),
+        }
