@@ -6,13 +6,14 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, overload
 
 import typer
 
+from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
 _database_option = partial(typer.Option, rich_help_panel="Database")
@@ -93,18 +94,7 @@ def parse_time(text: str | None, option: str) -> datetime | None:
     Raises:
         UsageError: the text is not a time; names ``option``.
     """
-    if text is None:
-        return None
-    parts = text.strip().count("-")
-    full = text.strip() + ("-01" * (2 - parts) if "T" not in text and parts < 2 else "")
-    try:
-        time = datetime.fromisoformat(full.replace("Z", "+00:00"))
-    except ValueError:
-        raise UsageError(
-            f"{option}: not a time: '{text}'",
-            hint="write 2021, 2021-05, 2021-05-03 or 2021-05-03T10:30",
-        ) from None
-    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return to_time(text, option)
 
 
 def parse_integers(

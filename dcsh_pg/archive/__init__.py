@@ -2,14 +2,11 @@
 
 Every search is one SQL function (docs/sql.md), so psql returns the same rows.
 
-    from dcsh_pg import Archive, Filter
+    from dcsh_pg import Archive
 
-    archive = Archive.open("naip")
-    for hit in archive.similar_to_image("pond.png", k=5):
-        print(hit.distance, hit.uri, hit.footprint)
-
-    query = archive.query_chip(17)
-    hits = archive.search(query, k=20, filter=Filter(since=datetime(2021, 1, 1)))
+    with Archive.open("naip") as archive:
+        for hit in archive.similar_to_image("pond.png", k=5, since="2021"):
+            print(hit.distance, hit.uri, hit.footprint)
 """
 
 from __future__ import annotations

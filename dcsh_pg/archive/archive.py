@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shapely.geometry import mapping
 
+from dcsh_pg import codes
 from dcsh_pg.archive import ingestion
+from dcsh_pg.archive.filters import filter_of
+from dcsh_pg.archive.found import Hits
 from dcsh_pg.archive.management import ManagedArchive
 from dcsh_pg.catalog import qgis, stac
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search import chips, tiles
 from dcsh_pg.database.search.filter import Filter
-from dcsh_pg.database.search.hits import Hit, hits
+from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.period import Time
 from dcsh_pg.database.search.query import (
     ChipQuery,
     CodeQuery,
@@ -27,11 +31,13 @@ from dcsh_pg.database.search.query import (
     Rule,
 )
 from dcsh_pg.errors import InputError, ModelError, NotFound
+from dcsh_pg.imagery.area import AreaLike
 from dcsh_pg.imagery.query import read_query
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame
 
 if TYPE_CHECKING:
+    import numpy as np
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
 
@@ -60,15 +66,37 @@ class Archive(ManagedArchive):
 
     # -- search ------------------------------------------------------------------------------
 
-    def search(self, query: Query, *, k: int | None = 10, filter: Filter = Filter()) -> list[Hit]:
+    def search(
+        self,
+        query: Query,
+        *,
+        k: int | None = 10,
+        area: AreaLike | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        max_distance: int | None = None,
+        scenes: Collection[int] | None = None,
+        where: Mapping[str, Any] | str | None = None,
+        exact: bool = True,
+        filter: Filter = Filter(),
+    ) -> Hits:
         """The ``k`` chips most similar to a query, by (distance, id); chips it names are left out.
 
-        ``k`` None, with a :class:`CodeQuery` and a ``max_distance``, finds all.
+        Args:
+            k: how many; None, with a code and a ``max_distance``, finds all.
+            area: footprints intersect it: 'west,south,east,north', WKT, GeoJSON (text, mapping or
+                file), a shapely geometry or anything with ``__geo_interface__``, in degrees.
+            since, until: since <= acquired < until: a time, a day, '2021', '2021-05', '2021-05-03'.
+            max_distance: greatest distance in bits.
+            scenes: ids of scenes.
+            where: condition on the properties of the scene, CQL2 as text or JSON.
+            exact: False permits an approximate index, which may miss hits.
+            filter: conditions for those not given here.
 
         Raises:
             ModelError: the code has another length than the archive's.
             NotFound: no such chip, or no chip covers the region.
-            UsageError: as :func:`dcsh_pg.database.search.hits.hits`.
+            UsageError: a value cannot be read, or as :func:`dcsh_pg.database.search.hits.hits`.
         """
         if isinstance(query, CodeQuery) and 8 * len(query.code) != self.record.bits:
             raise ModelError(
@@ -76,11 +104,81 @@ class Archive(ManagedArchive):
                 f"{self.record.bits}",
                 hint="codes can be compared only with codes of the same model",
             )
-        return hits(self.connection, self.name, query, filter, k)
+        filter = filter_of(
+            filter,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+            scenes=scenes,
+            where=where,
+        )
+        if not exact:
+            query = replace(query, exact=False)
+        return Hits(hits(self.connection, self.name, query, filter, k), self, query)
 
-    def similar_to(self, chip: int, *, k: int = 10, filter: Filter = Filter()) -> list[Hit]:
-        """The ``k`` chips most similar to a chip, which is left out."""
-        return self.search(ChipQuery(chip), k=k, filter=filter)
+    def similar(
+        self,
+        code: bytes | str | np.ndarray,
+        *,
+        k: int | None = 10,
+        area: AreaLike | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        max_distance: int | None = None,
+        scenes: Collection[int] | None = None,
+        where: Mapping[str, Any] | str | None = None,
+        exact: bool = True,
+        filter: Filter = Filter(),
+    ) -> Hits:
+        """The chips most similar to a code: packed bytes, hexadecimal or bits as text.
+
+        The keywords are those of :meth:`search`.
+        """
+        packed = codes.from_text(code) if isinstance(code, str) else code
+        return self.search(
+            CodeQuery(bytes(packed), caption="code"),
+            k=k,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+            scenes=scenes,
+            where=where,
+            exact=exact,
+            filter=filter,
+        )
+
+    def similar_to(
+        self,
+        chip: int,
+        *,
+        k: int = 10,
+        area: AreaLike | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        max_distance: int | None = None,
+        scenes: Collection[int] | None = None,
+        where: Mapping[str, Any] | str | None = None,
+        exact: bool = True,
+        filter: Filter = Filter(),
+    ) -> Hits:
+        """The ``k`` chips most similar to a chip, which is left out.
+
+        The keywords are those of :meth:`search`.
+        """
+        return self.search(
+            ChipQuery(chip, caption=f"chip {chip}"),
+            k=k,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+            scenes=scenes,
+            where=where,
+            exact=exact,
+            filter=filter,
+        )
 
     def similar_to_image(
         self,
@@ -88,10 +186,67 @@ class Archive(ManagedArchive):
         *,
         window: tuple[int, int, int, int] | None = None,
         k: int = 10,
+        area: AreaLike | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        max_distance: int | None = None,
+        scenes: Collection[int] | None = None,
+        where: Mapping[str, Any] | str | None = None,
+        exact: bool = True,
         filter: Filter = Filter(),
-    ) -> list[Hit]:
-        """The ``k`` chips most similar to an image of any size, or to a window of it."""
-        return self.search(self.query_image(path, window=window), k=k, filter=filter)
+    ) -> Hits:
+        """The ``k`` chips most similar to an image of any size, or to a window of it.
+
+        ``window`` is column, row, width, height in pixels.  The other keywords are those of
+        :meth:`search`.
+        """
+        return self.search(
+            self.query_image(path, window=window),
+            k=k,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+            scenes=scenes,
+            where=where,
+            exact=exact,
+            filter=filter,
+        )
+
+    def similar_at(
+        self,
+        lon: float,
+        lat: float,
+        *,
+        k: int = 10,
+        area: AreaLike | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        max_distance: int | None = None,
+        scenes: Collection[int] | None = None,
+        where: Mapping[str, Any] | str | None = None,
+        exact: bool = True,
+        filter: Filter = Filter(),
+    ) -> Hits:
+        """The ``k`` chips most similar to the one at a place in degrees, which is left out.
+
+        The keywords are those of :meth:`search`.
+
+        Raises:
+            NotFound: no chip covers the place.
+        """
+        return self.search(
+            self.query_place(lon, lat),
+            k=k,
+            area=area,
+            since=since,
+            until=until,
+            max_distance=max_distance,
+            scenes=scenes,
+            where=where,
+            exact=exact,
+            filter=filter,
+        )
 
     # -- queries with their pictures, for outputs ----------------------------------------------
 

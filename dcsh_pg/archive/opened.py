@@ -68,6 +68,20 @@ class OpenArchive:
             self._connection = connection.reopen(self._connection)
         return self._connection
 
+    def close(self) -> None:
+        """Closes the connection; ``with Archive.open(...) as archive`` does it at the end."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        about = f"{self.record.bits} bits, model {self.record.card.name}"
+        return f"<{type(self).__name__} '{self.name}': {about}>"
+
     @property
     def name(self) -> str:
         return self.record.name

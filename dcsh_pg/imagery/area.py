@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import shapely
@@ -15,6 +18,9 @@ from shapely.ops import unary_union
 
 from dcsh_pg import strict_json, strict_wkt
 from dcsh_pg.errors import DcshError, InputError, UsageError
+
+AreaLike: TypeAlias = "BaseGeometry | Mapping[str, Any] | Sequence[float] | str | PathLike[str]"
+"""What :func:`to_area` takes."""
 
 _HINT = "give a GeoJSON file, GeoJSON, WKT, or west,south,east,north in degrees"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -50,6 +56,30 @@ def parse_area(text: str, option: str = "--area") -> Polygon | MultiPolygon:
     if re.search(r"\.(geo)?json$", text, re.IGNORECASE):
         raise InputError(f"no such file: {text}", hint=_HINT)
     return _checked(_from_wkt(text, option), option)
+
+
+def to_area(value: AreaLike, name: str = "area") -> BaseGeometry:
+    """An area in EPSG:4326 from any of the forms that Python callers have.
+
+    Args:
+        value: a geometry, which is returned unchanged; GeoJSON as a mapping, or an object with
+            ``__geo_interface__``; a bounding box of four numbers; or what :func:`parse_area` takes.
+        name: what the value is for, in messages.
+
+    Raises:
+        InputError, UsageError: as :func:`parse_area`.
+    """
+    if isinstance(value, BaseGeometry):
+        return value
+    if isinstance(value, (str, PathLike)):
+        return parse_area(str(value), name)
+    if isinstance(value, Sequence):
+        return parse_area(",".join(map(str, value)), name)
+    content = getattr(value, "__geo_interface__", value)
+    try:
+        return parse_area(json.dumps(content), name)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} {_short(str(value))} cannot be read", hint=_HINT) from None
 
 
 def _is_file(text: str) -> bool:

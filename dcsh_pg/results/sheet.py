@@ -56,7 +56,7 @@ def contact_sheet(
         OutputError: the file cannot be written.
     """
     shown = hits[:MAX_HITS]
-    captions = [_caption(hit) for hit in shown]
+    captions = [caption_of(hit) for hit in shown]
     cell_height = TILE + CAPTION_GAP + LINE_HEIGHT * max(map(len, captions), default=0)
     columns = _columns(len(shown))
     rows = -(-len(shown) // columns)
@@ -85,7 +85,7 @@ def contact_sheet(
     for number, (hit, caption) in enumerate(zip(shown, captions, strict=True)):
         row, column = divmod(number, columns)
         x, y = left + column * (TILE + GAP), top + HEADING_HEIGHT + row * (cell_height + GAP)
-        _tile(sheet, (x, y), TILE, _pixels_or_reason(read_chip, hit))
+        _tile(sheet, (x, y), TILE, pixels_or_reason(read_chip, hit))
         _lines(draw, (x, y + TILE + CAPTION_GAP), caption, TILE)
         _right(draw, (x + TILE, y + TILE + CAPTION_GAP), str(number + 1))
     with replacing(path) as temporary:
@@ -100,7 +100,7 @@ def _heading(shown: int, found: int) -> str:
     return f"{found} hits, nearest first" if found > 1 else "1 hit"
 
 
-def _caption(hit: Hit) -> list[str]:
+def caption_of(hit: Hit) -> list[str]:
     lines = [f"distance {hit.distance}", place(hit.footprint) or scene_name(hit.uri)]
     return [*lines, f"{utc(hit.acquired):%Y-%m-%d}"] if hit.acquired else lines
 
@@ -112,7 +112,7 @@ def _columns(hits: int) -> int:
     return min((5, 4, 6), key=lambda columns: -hits % columns)
 
 
-def _pixels_or_reason(read_chip: ReadChip, hit: Hit) -> np.ndarray | str:
+def pixels_or_reason(read_chip: ReadChip, hit: Hit) -> np.ndarray | str:
     try:
         pixels = read_chip(hit)
     except DcshError as error:
@@ -131,11 +131,11 @@ def _tile(sheet: Image.Image, at: tuple[int, int], size: int, content: np.ndarra
         start = y + (size - LINE_HEIGHT * len(lines)) // 2
         _lines(draw, (x + 12, start), lines, size - 24, first=GREY)
         return
-    image = ImageOps.contain(_to_rgb(content), (size, size), Image.Resampling.LANCZOS)
+    image = ImageOps.contain(to_rgb(content), (size, size), Image.Resampling.LANCZOS)
     sheet.paste(image, (x + (size - image.width) // 2, y + (size - image.height) // 2))
 
 
-def _to_rgb(pixels: np.ndarray) -> Image.Image:
+def to_rgb(pixels: np.ndarray) -> Image.Image:
     pixels = np.atleast_3d(np.asarray(pixels, np.uint8))
     if pixels.shape[2] < 3:
         pixels = pixels[:, :, :1].repeat(3, axis=2)
