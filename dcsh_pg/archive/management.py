@@ -6,7 +6,10 @@ import builtins
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dcsh_pg.archive.export_file import export_archive
+from dcsh_pg.archive.import_file import import_archive
 from dcsh_pg.archive.opened import OpenArchive
 from dcsh_pg.database.archives import registry, upkeep
 from dcsh_pg.database.search import scenes
@@ -14,6 +17,10 @@ from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.scenes import StoredScene
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
+from dcsh_pg.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ManagedArchive(OpenArchive):
@@ -31,6 +38,38 @@ class ManagedArchive(OpenArchive):
         with connect(dsn, pg_bin=pg_bin) as conn:
             schema.require_current(conn)
             return registry.list_archives(conn)
+
+    @classmethod
+    def import_(
+        cls,
+        path: Path | str,
+        name: str | None = None,
+        *,
+        dsn: str | None = None,
+        pg_bin: Path | None = None,
+        device: str = "auto",
+        progress: Progress = SILENT,
+    ) -> Self:
+        """Creates an archive from a file of :meth:`export`, and opens it.
+
+        Args:
+            name: of the new archive; None takes that of the file.
+
+        Raises:
+            InputError, ModelError, UsageError, ServerError, OutputError: as
+                :func:`dcsh_pg.archive.import_file.import_archive`.
+        """
+        conn = connect(dsn, pg_bin=pg_bin)
+        schema.require_current(conn)
+        return cls(conn, import_archive(conn, path, name, progress=progress), device=device)
+
+    def export(self, path: Path | str, *, progress: Progress = SILENT) -> int:
+        """Writes the archive with its scenes and model into one file; returns the number of chips.
+
+        Raises:
+            OutputError: the file cannot be written, or the extra ``geo`` is not installed.
+        """
+        return export_archive(self.connection, self.name, path, progress=progress)
 
     def drop(self) -> None:
         """Drops the archive with its chips, scenes and errors; its model stays in the database.

@@ -1,0 +1,71 @@
+"""``dcsh-pg archive export`` and ``import``: an archive as one portable file.
+
+Library: :mod:`dcsh_pg.archive.export_file`, :mod:`dcsh_pg.archive.import_file`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dcsh_pg.cli import options
+from dcsh_pg.cli.archive import archive, many, opened
+from dcsh_pg.cli.console import progress, say
+
+
+@archive.command("export")
+def export_archive(
+    name: options.ArchiveName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, naip.zip say.")],
+    quiet: options.Quiet = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Write an archive with its scenes and model into one file, which 'archive import' reads.
+
+    A ZIP file of GeoParquet (chips), JSON (scenes) and ONNX (model). Imagery is not part of it.
+
+    [dim]dcsh-pg archive export naip naip.zip[/dim]
+    """
+    from dcsh_pg.archive.export_file import export_archive
+    from dcsh_pg.files import check_writable
+
+    check_writable(file)
+    with opened(dsn, pg_bin) as conn, progress(quiet=quiet) as shown:
+        chips = export_archive(conn, name, file, progress=shown)
+    say(f"wrote {file}: {many(chips, 'chip')}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+@archive.command("import")
+def import_archive(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file that 'archive export' wrote.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Name of the new archive. Default: that of the exported one.",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    dsn: options.Dsn = None,
+    pg_bin: options.PgBin = None,
+) -> None:
+    """Create an archive from a file that 'archive export' wrote.
+
+    In one transaction: an import that is killed leaves nothing. Digests and all values are checked.
+
+    [dim]dcsh-pg archive import naip.zip --as naip_2021[/dim]
+    """
+    from dcsh_pg.archive.import_file import import_archive
+
+    with opened(dsn, pg_bin) as conn, progress(quiet=quiet) as shown:
+        record = import_archive(conn, file, name, progress=shown)
+    say(
+        f"archive '{record.name}' is imported: {many(record.chips, 'chip')} of "
+        f"{many(record.scenes, 'scene')}"
+    )
