@@ -33,8 +33,13 @@ def recall(
     ] = None,
     k: Annotated[int, typer.Option("-k", "--k", help="Number of neighbours.")] = 10,
     queries: Annotated[
-        int, typer.Option("--queries", help="Number of queries, codes of the archive.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            "--queries",
+            help="Number of queries, codes of the archive. Default: 300, with --index 100.",
+            show_default=False,
+        ),
+    ] = None,
     sweep: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +77,7 @@ def recall(
 
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect
-    from dcsh_pg.evaluation.index_recall import TARGET, IndexRecall, measure_index
+    from dcsh_pg.evaluation.index_recall import QUERIES, TARGET, IndexRecall, measure_index
     from dcsh_pg.evaluation.recall import measure_recall
 
     report: RecallReport | IndexRecall
@@ -83,7 +88,7 @@ def recall(
                 conn,
                 archive,
                 k=k,
-                queries=queries,
+                queries=QUERIES if queries is None else queries,
                 target=TARGET if target is None else target,
                 efforts=settings,
                 seed=seed,
@@ -95,7 +100,7 @@ def recall(
                 archive,
                 index,
                 k=k,
-                queries=queries,
+                queries=100 if queries is None else queries,
                 settings=settings,
                 seed=seed,
                 progress=progress,

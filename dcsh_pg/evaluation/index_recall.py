@@ -27,6 +27,10 @@ from dcsh_pg.progress import SILENT, Progress
 TARGET = 0.99
 """Recall that is good enough, unless another is asked for."""
 
+QUERIES = 300
+"""More than for an index on a copy, because an index misses all neighbours of few queries rather than
+few neighbours of all."""
+
 BATCH_ROWS = 100_000
 EXACT_QUERIES = 5
 """Enough to compare with, because each takes as long as all others."""
@@ -69,7 +73,7 @@ def measure_index(
     archive: str,
     *,
     k: int = 10,
-    queries: int = 100,
+    queries: int = QUERIES,
     target: float = TARGET,
     efforts: Sequence[int] | None = None,
     seed: int = 0,

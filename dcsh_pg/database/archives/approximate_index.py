@@ -53,10 +53,12 @@ class BuildOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(
-                    f"{name.replace('_', '-')} must be from {least} to {most}, not {value}"
+                    f"--{name.replace('_', '-')} must be from {least} to {most}, not {value}"
                 )
         if self.ef_construction is not None and self.ef_construction < 2 * (self.m or 16):
-            raise UsageError("ef-construction must be at least twice m")
+            raise UsageError(
+                f"--ef-construction must be at least twice --m, not {self.ef_construction}"
+            )
 
 
 @dataclass(frozen=True)
