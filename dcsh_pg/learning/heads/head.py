@@ -14,19 +14,16 @@ class Head(nn.Module):
         KIND: its name in files; of a head of another package, 'MODULE:NAME' of its class.
         dim: length of the features.
         bits: K.
+        config: the arguments that build it again, without its weights.
     """
 
     KIND: ClassVar[str]
     dim: int
     bits: int
+    config: dict[str, Any]
     if TYPE_CHECKING:
 
         def __call__(self, features: Tensor) -> Tensor: ...
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that build it again, without its weights."""
-        raise NotImplementedError
 
     def fold(self) -> None:
         """Prepares for export, in place: the same z in fewer steps."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +18,6 @@ class KernelHead(Head):
     bits to rounding.
 
     Attributes:
-        anchors: number of anchors, p.
         l2_normalize: whether features are first scaled to unit length.
         points: the anchors, float32 (p, dim).
         sigma: float32 scalar, the kernel's width.
@@ -35,8 +32,8 @@ class KernelHead(Head):
 
     def __init__(self, dim: int, bits: int, *, anchors: int, l2_normalize: bool = False):
         super().__init__()
-        self.dim, self.bits, self.anchors = dim, check_bits(bits), anchors
-        self.l2_normalize = l2_normalize
+        self.dim, self.bits, self.l2_normalize = dim, check_bits(bits), l2_normalize
+        self.config = dict(dim=dim, bits=bits, anchors=anchors, l2_normalize=l2_normalize)
         self.register_buffer("points", torch.zeros(anchors, dim))
         self.register_buffer("sigma", torch.ones(()))
         self.register_buffer("centre", torch.zeros(anchors))
@@ -55,12 +52,3 @@ class KernelHead(Head):
         squares = features.square().sum(dim=1, keepdim=True) + points.square().sum(dim=1)
         distances = (squares - 2 * features @ points.T).clamp(min=0)
         return torch.exp(-distances / (2 * self.sigma.double().square()))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            "dim": self.dim,
-            "bits": self.bits,
-            "anchors": self.anchors,
-            "l2_normalize": self.l2_normalize,
-        }

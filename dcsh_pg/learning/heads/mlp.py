@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ class MLPHead(Head):
     """Features (N, dim) -> z (N, bits): Linear layers with ReLU between.
 
     Attributes:
-        hidden: widths of the layers before the last.
         l2_normalize: whether features are first scaled to unit length.
         layers: Linear, ReLU, ..., Linear.
         norm: BatchNorm1d over z, or Identity where there is none.
@@ -37,13 +35,15 @@ class MLPHead(Head):
         l2_normalize: bool = False,
     ):
         super().__init__()
-        self.dim, self.bits, self.hidden = dim, check_bits(bits), tuple(hidden)
-        self.l2_normalize = l2_normalize
-        widths = [dim, *self.hidden, bits]
-        layers: list[nn.Module] = []
-        for before, width in itertools.pairwise(widths):
-            layers += [nn.Linear(before, width), nn.ReLU()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.dim, self.bits, self.l2_normalize = dim, check_bits(bits), l2_normalize
+        self.config = {
+            "dim": dim,
+            "bits": bits,
+            "hidden": tuple(hidden),
+            "batch_norm": batch_norm,
+            "l2_normalize": l2_normalize,
+        }
+        self.layers = linear_layers([dim, *hidden, bits])
         self.norm: nn.Module = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -76,21 +76,6 @@ class MLPHead(Head):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    @property
-    def batch_norm(self) -> bool:
-        """Whether BatchNorm follows the last Linear."""
-        return isinstance(self.norm, nn.BatchNorm1d)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            "dim": self.dim,
-            "bits": self.bits,
-            "hidden": self.hidden,
-            "batch_norm": self.batch_norm,
-            "l2_normalize": self.l2_normalize,
-        }
-
     @torch.no_grad()
     def fold(self) -> None:
         """Merges BatchNorm into the last Linear, in place; z stays the same up to rounding."""
@@ -100,6 +85,7 @@ class MLPHead(Head):
             self.last.weight.mul_(scale[:, None])
             self.last.bias.copy_((self.last.bias - mean) * scale + bias)
             self.norm = nn.Identity()
+            self.config["batch_norm"] = False
 
     @classmethod
     def linear(cls, weight: np.ndarray, bias: np.ndarray, *, l2_normalize: bool = False) -> MLPHead:
@@ -109,6 +95,14 @@ class MLPHead(Head):
             head.last.weight.copy_(torch.from_numpy(weight))
             head.last.bias.copy_(torch.from_numpy(bias))
         return head
+
+
+def linear_layers(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers from width to width, with ReLU between."""
+    layers: list[nn.Module] = []
+    for before, width in itertools.pairwise(widths):
+        layers += [nn.Linear(before, width), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 def _statistics(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -28,7 +26,7 @@ class TopicHead(Head):
 
     Attributes:
         bits: K, topics of all groups together.
-        groups, steps: see above.
+        steps: see above.
         words: P(w|z), float32 (groups, K / groups, dim); rows sum to 1.
         thresholds: float32 (bits,).
     """
@@ -39,7 +37,8 @@ class TopicHead(Head):
 
     def __init__(self, dim: int, bits: int, *, groups: int, steps: int):
         super().__init__()
-        self.dim, self.bits, self.groups, self.steps = dim, check_bits(bits), groups, steps
+        self.dim, self.bits, self.steps = dim, check_bits(bits), steps
+        self.config = dict(dim=dim, bits=bits, groups=groups, steps=steps)
         self.register_buffer("words", torch.full((groups, bits // groups, dim), 1 / dim))
         self.register_buffer("thresholds", torch.zeros(bits))
 
@@ -59,12 +58,3 @@ class TopicHead(Head):
                 share = share / share.sum(dim=1, keepdim=True).clamp(min=_TINY)
             shares.append(share)
         return torch.cat(shares, dim=1)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return {
-            "dim": self.dim,
-            "bits": self.bits,
-            "groups": self.groups,
-            "steps": self.steps,
-        }

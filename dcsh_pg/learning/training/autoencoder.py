@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dcsh_pg.learning.heads.mlp import linear_layers
 from dcsh_pg.learning.training import schedule
 from dcsh_pg.learning.training.optimizer import adam
 from dcsh_pg.learning.training.randomness import seeded
@@ -30,8 +30,8 @@ class AutoEncoder(nn.Module):
     def __init__(self, dim: int, latent: int, *, hidden: Sequence[int] = (512, 256)):
         super().__init__()
         widths = [dim, *hidden, latent]
-        self.encode = _layers(widths)
-        self.decode = _layers(widths[::-1])
+        self.encode = linear_layers(widths)
+        self.decode = linear_layers(widths[::-1])
 
 
 def fit_autoencoder(
@@ -89,10 +89,3 @@ def autoencoder_loss(inputs: Tensor, relaxed: Tensor, outputs: Tensor) -> Tensor
         + BINARY * (relaxed.abs() - 1).square().mean()
         + DECORRELATED * (correlation - identity).square().sum() / latent**2
     )
-
-
-def _layers(widths: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for before, width in itertools.pairwise(widths):
-        layers += [nn.Linear(before, width), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])

@@ -24,7 +24,7 @@ def test_folded_function_gives_the_same_z_without_batch_norm():
     hash_function = trained().eval()
     folded = hash_function.fold()
     images = torch.randn(5, 3, 64, 64)
-    assert not folded.head.batch_norm and hash_function.head.batch_norm
+    assert not folded.head.config["batch_norm"] and hash_function.head.config["batch_norm"]
     assert torch.allclose(folded(images), hash_function(images), atol=1e-5)
 
 
