@@ -16,7 +16,7 @@ from dcsh_pg.results.record import place, scene_name, utc
 
 if TYPE_CHECKING:
     from dcsh_pg.database.search.hits import Hit
-    from dcsh_pg.results.outputs import ReadChip
+    from dcsh_pg.results.outputs import Picture, ReadChip
 
 MAX_HITS = 100
 """Hits beyond these are not drawn; the heading has their number."""
@@ -30,31 +30,24 @@ PAPER, INK, GREY, HAIRLINE, EMPTY = "#ffffff", "#1d1f24", "#6c727d", "#dcdfe4", 
 
 
 def contact_sheet(
-    query_pixels: np.ndarray | None,
-    hits: Sequence[Hit],
-    path: Path | str,
-    *,
-    read_chip: ReadChip,
-    title: str = "",
-    query_caption: Sequence[str] = (),
+    hits: Sequence[Hit], path: Path | str, picture: Picture, read_chip: ReadChip
 ) -> None:
     """Draws query and hits into a PNG; under each hit its rank, distance, place and date.
 
+    Of more than two bands the first three are shown, of fewer the first as grey.  Where ``read_chip``
+    raises a DcshError or OSError, for example because a source file is gone, the tile is grey and
+    shows the reason.
+
     Args:
-        query_pixels: uint8 (H, W, C), or None for a search that began with no picture.
         hits: in the order of the search; the first ``MAX_HITS`` are drawn.
         path: the PNG to write.
-        read_chip: gives the pixels of a hit, uint8 (H, W, C), or None.  When it raises a
-            DcshError or OSError, for a source file that is gone say, its tile is grey and shows
-            the reason.
-        title: a line above all.
-        query_caption: lines under the query.
-
-    Of more than two bands the first three are shown, of fewer the first as grey.
+        picture: its title and query; a query without pixels is not drawn.
 
     Raises:
         OutputError: the file cannot be written.
     """
+    title, query_pixels = picture.title, picture.query.pixels if picture.query else None
+    query_caption = (picture.query.caption,) if picture.query else ()
     shown = hits[:MAX_HITS]
     captions = [caption_of(hit) for hit in shown]
     cell_height = TILE + CAPTION_GAP + LINE_HEIGHT * max(map(len, captions), default=0)

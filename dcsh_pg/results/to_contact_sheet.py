@@ -26,11 +26,4 @@ def to_contact_sheet(table: Table, path: Path, picture: Picture) -> None:
         )
     from dcsh_pg.results.sheet import contact_sheet
 
-    contact_sheet(
-        None if picture.query is None else picture.query.pixels,
-        table.hits,
-        path,
-        read_chip=picture.read_chip,
-        title=picture.title,
-        query_caption=() if picture.query is None else (picture.query.caption,),
-    )
+    contact_sheet(table.hits, path, picture, picture.read_chip)

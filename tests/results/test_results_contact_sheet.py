@@ -9,7 +9,7 @@ from PIL import Image
 from dcsh_pg import results
 from dcsh_pg.errors import InputError, UsageError
 from dcsh_pg.results import sheet as sheet_module
-from dcsh_pg.results.sheet import MARGIN, TILE, contact_sheet
+from dcsh_pg.results.sheet import MARGIN, TILE
 
 RED = np.full((64, 64, 3), (255, 0, 0), np.uint8)
 
@@ -36,7 +36,12 @@ def test_query_stands_left_of_the_hits(hits, tmp_path):
 def test_any_number_of_bands(make_hit, bands, tmp_path):
     chip = np.zeros((50, 70, bands), np.uint8)
     chip[..., 0] = 200
-    contact_sheet(chip, [make_hit(0)], tmp_path / "s.png", read_chip=lambda hit: chip)
+    results.write(
+        [make_hit(0)],
+        tmp_path / "s.png",
+        query=SimpleNamespace(pixels=chip, caption=""),
+        read_chip=lambda hit: chip,
+    )
     expected = (200, 0, 0) if bands >= 3 else (200, 200, 200)
     assert expected in colours(tmp_path / "s.png")
 
@@ -48,15 +53,20 @@ def test_missing_source_gives_a_grey_tile(hits, reason, tmp_path):
             raise reason
         return RED
 
-    contact_sheet(None, hits, tmp_path / "s.png", read_chip=read_chip)
+    results.write(hits, tmp_path / "s.png", read_chip=read_chip)
     pixels = np.asarray(Image.open(tmp_path / "s.png"))
     assert (pixels == (255, 0, 0)).all(axis=2).sum() == (len(hits) - 1) * TILE * TILE
     assert (0xEC, 0xEE, 0xF1) in colours(tmp_path / "s.png")
 
 
 def test_chip_without_picture_and_no_hits(make_hit, tmp_path):
-    contact_sheet(None, [make_hit(0)], tmp_path / "a.png", read_chip=lambda hit: None)
-    contact_sheet(RED, [], tmp_path / "b.png", read_chip=lambda hit: None)
+    results.write([make_hit(0)], tmp_path / "a.png", read_chip=lambda hit: None)
+    results.write(
+        [],
+        tmp_path / "b.png",
+        query=SimpleNamespace(pixels=RED, caption=""),
+        read_chip=lambda hit: None,
+    )
     assert (255, 0, 0) in colours(tmp_path / "b.png")
 
 
@@ -64,7 +74,7 @@ def test_more_hits_than_fit_are_reported(make_hit, monkeypatch, tmp_path):
     monkeypatch.setattr(sheet_module, "MAX_HITS", 3)
     read = []
     hits = [make_hit(number) for number in range(5)]
-    contact_sheet(None, hits, tmp_path / "s.png", read_chip=lambda hit: read.append(hit.id))
+    results.write(hits, tmp_path / "s.png", read_chip=lambda hit: read.append(hit.id))
     assert read == [100, 101, 102]
 
 
