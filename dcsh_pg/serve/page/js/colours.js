@@ -21,3 +21,8 @@ export function expression(near, far) {
     "interpolate", ["linear"], ["get", "distance"], ...STOPS.flatMap((stop, i) => [near + i * step, stop]),
   ]);
 }
+
+/** What a colour is outlined in: dark around the near, which are light, and white around the far. @param {number} near @param {number} far */
+export function contrast(near, far) {
+  return /** @type {any} */ (["step", ["get", "distance"], "#10151b", near + Math.max(far - near, 1) * 0.55, "#ffffff"]);
+}

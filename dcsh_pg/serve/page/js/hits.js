@@ -60,7 +60,7 @@ function card(archive, hit, look, actions) {
   show.addEventListener("dblclick", () => actions.search(hit));
 
   const facts = element("p", "facts");
-  const bits = element("span", "distance", `${distance} bits`);
+  const bits = element("span", "distance", `${distance} ${distance === 1 ? "bit" : "bits"}`);
   bits.style.borderColor = css(distance, look.near, look.far);
   const share = percentile(archive, distance);
   const near = element("span", "quiet", share && `${share} of pairs`);

@@ -3,7 +3,7 @@
 /** @import {Archive, Box, Filter, Hits, Surface} from "./types.js" */
 import * as maplibre from "../vendor/maplibre-gl/maplibre-gl.mjs";
 import { home } from "./api.js";
-import { expression } from "./colours.js";
+import { contrast, expression } from "./colours.js";
 import { polygon } from "./state.js";
 import * as surface from "./surface.js";
 
@@ -104,7 +104,7 @@ export class ArchiveMap {
     const colour = (name) => resolved(style.getPropertyValue(`--${name}`));
     const paints = /** @type {const} */ ([
       ["sea", "background-color", "sea"], ["land", "fill-color", "land"], ["coast", "line-color", "coast"],
-      ["footprints", "line-color", "footprint"], ["hits-case", "line-color", "ink"], ["centres", "circle-stroke-color", "ink"],
+      ["footprints", "line-color", "footprint"], 
       ["query", "line-color", "accent"], ["area", "line-color", "accent"], ["drawn", "line-color", "accent"],
     ]);
     for (const [layer, property, name] of paints)
@@ -121,6 +121,9 @@ export class ArchiveMap {
     this.map.setPaintProperty("hits", "line-color", colour);
     this.map.setPaintProperty("hits-fill", "fill-color", colour);
     this.map.setPaintProperty("centres", "circle-color", colour);
+    const around = contrast(near, far);
+    this.map.setPaintProperty("hits-case", "line-color", around);
+    this.map.setPaintProperty("centres", "circle-stroke-color", around);
   }
 
   /** The chip or region that is searched for. @param {any} geometry */
