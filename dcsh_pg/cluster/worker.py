@@ -75,13 +75,10 @@ class Result:
     """The result of a scene: a :class:`dcsh_pg.ingest.HashedScene` that can be pickled.
 
     Attributes:
-        record: its description, None if that failed.
-        is_known: it was not read, because its content is already stored.
         codes: uint8 (N, K/8), or None for a scene without chips, a known one, or one that failed.
         windows: int32 (N, 4).
         footprints: N polygons as WKB, or None if the scene is not georeferenced.
         valid_fraction: float32 (N,).
-        error: why it failed, or None.
     """
 
     record: SceneRecord | None = None

@@ -93,12 +93,7 @@ class PictureScene(Scene):
     """A plain picture, rotated upright by its EXIF orientation.
 
     A model of three bands gets the band of a grey picture three times.  A transparent pixel is invalid.
-
-    Args:
-        path: absolute.
-        reading: how it is cut and turned into uint8.
-        channels: how many the model takes.
-        origin: what is known besides the file, and the options of the run.
+    Arguments as of :func:`dcsh_pg.imagery.pixels.open.open_scene`.
     """
 
     def __init__(self, path: Path, reading: Reading, *, channels: int, origin: Origin):

@@ -46,14 +46,7 @@ class _Layout:
 
 
 class RasterScene(Scene):
-    """A scene that GDAL reads.
-
-    Args:
-        uri: absolute path, URL or GDAL name.
-        reading: how it is cut and turned into uint8.
-        channels: how many the model takes.
-        origin: what is known besides the file, and the options of the run.
-    """
+    """A scene that GDAL reads; arguments as of :func:`dcsh_pg.imagery.pixels.open.open_scene`."""
 
     def __init__(self, uri: str, reading: Reading, *, channels: int, origin: Origin):
         super().__init__(uri, reading)
