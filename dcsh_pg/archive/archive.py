@@ -86,7 +86,8 @@ class Archive(ManagedArchive):
             k: how many; None, with a code and a ``max_distance``, finds all.
             area: footprints intersect it: 'west,south,east,north', WKT, GeoJSON (text, mapping or
                 file), a shapely geometry or anything with ``__geo_interface__``, in degrees.
-            since, until: since <= acquired < until: a time, a day, '2021', '2021-05', '2021-05-03'.
+            since: acquired then or later: a time, a day, or text like '2021', '2021-05', '2021-05-03'.
+            until: acquired before then, in the same forms.
             max_distance: greatest distance in bits.
             scenes: ids of scenes.
             where: condition on the properties of the scene, CQL2 as text or JSON.

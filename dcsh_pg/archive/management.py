@@ -119,7 +119,8 @@ class ManagedArchive(OpenArchive):
 
         Args:
             addresses: their paths, URLs or GDAL names, as stored.
-            filter, gone: as of :meth:`scenes`.
+            filter: as of :meth:`scenes`.
+            gone: as of :meth:`scenes`.
 
         Returns:
             The number of scenes and of chips removed.
