@@ -118,7 +118,7 @@ def test_a_picture_is_not_searched_for_among_codes_of_another_model(
     archive = Archive.create("a", model_file, dsn=database)
     registry.drop_archive(archive.connection, "a")
     Archive.create("a", other_model, dsn=database)
-    with pytest.raises(NotFound, match="dropped or replaced since it was opened"):
+    with pytest.raises(NotFound, match="dropped, replaced or hashed again since it was opened"):
         archive.query_image(next(scenes.glob("*.tif")), window=(0, 0, 64, 64))
 
 

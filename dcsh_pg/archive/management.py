@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from dcsh_pg.archive.export_file import export_archive
 from dcsh_pg.archive.import_file import import_archive
 from dcsh_pg.archive.opened import OpenArchive
+from dcsh_pg.archive.rehashing import RehashReport, rehash_archive
 from dcsh_pg.database.archives import registry, upkeep
 from dcsh_pg.database.search import scenes
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.scenes import StoredScene
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
+from dcsh_pg.hasher import Hasher
+from dcsh_pg.ingest import Pipeline
 from dcsh_pg.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -145,3 +148,30 @@ class ManagedArchive(OpenArchive):
             ServerError: this role may not write.
         """
         return upkeep.relocate(self.connection, self.name, old, new)
+
+    def rehash(
+        self,
+        model: Path | str,
+        *,
+        new_name: str | None = None,
+        swap: bool = False,
+        pipeline: Pipeline | None = None,
+    ) -> RehashReport:
+        """Hashes the stored windows with another model; searches continue meanwhile.
+
+        Scenes are opened as ``options`` says.  The rest is as of
+        :func:`dcsh_pg.archive.rehashing.rehash_archive`.
+
+        Raises:
+            ModelError, InputError: the model cannot be used.
+            UsageError: the archive has that model, or is being hashed again with another one.
+            ServerError: this role does not own the archive.
+        """
+        report = rehash_archive(
+            self.connection, self.name, Hasher(model, device=self.device), model,
+            new_name=new_name, swap=swap, options=self.options, pipeline=pipeline,
+        )  # fmt: skip
+        if report.is_swapped and new_name is None:
+            self.record = registry.get_archive(self.connection, self.name)
+            self.__dict__.pop("hasher", None)
+        return report

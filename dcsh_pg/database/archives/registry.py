@@ -244,16 +244,20 @@ def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool
 
 
 def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
-    """Checks that the name still belongs to this very archive.
+    """Checks that the name still belongs to this very archive, with this model.
 
     Raises:
-        NotFound: it belongs to another archive, or to none.
+        NotFound: it belongs to another archive, or to none, or the archive has another model.
     """
     with sql_errors():
-        row = conn.execute("SELECT id FROM dcsh.archive WHERE name = %s", [archive.name]).fetchone()
-    if row is None or row[0] != archive.id:
+        row = conn.execute(
+            "SELECT a.id, m.sha256 FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id "
+            "WHERE a.name = %s",
+            [archive.name],
+        ).fetchone()
+    if row != (archive.id, archive.model_sha256):
         raise NotFound(
-            f"archive '{archive.name}' was dropped or replaced since it was opened",
+            f"archive '{archive.name}' was dropped, replaced or hashed again since it was opened",
             hint="open it again",
         )
 

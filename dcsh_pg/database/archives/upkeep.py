@@ -37,6 +37,19 @@ def rename_archive(conn: psycopg.Connection, name: str, new_name: str) -> None:
         conn.execute("SELECT dcsh.rename_archive(%s, %s)", [name, new_name])
 
 
+def copy_archive(conn: psycopg.Connection, name: str, new_name: str) -> int:
+    """Copies an archive, chip ids included: ``dcsh.copy_archive``; returns the number of chips.
+
+    Raises:
+        NotFound: there is none of that name.
+        UsageError: the new name is invalid or taken.
+        ServerError: this role may not create archives.
+    """
+    registry.get_archive(conn, name)
+    with sql_errors():
+        return scalar(conn, int, "SELECT dcsh.copy_archive(%s, %s)", [name, new_name])
+
+
 def remove_scenes(conn: psycopg.Connection, name: str, ids: Sequence[int]) -> tuple[int, int]:
     """Removes scenes with their chips, in one transaction: ``dcsh.remove_scenes``.
 
