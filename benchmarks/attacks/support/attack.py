@@ -19,7 +19,8 @@ the number of the call, so that a fault can be repeated alone:
     python benchmarks/attacks/places.py --seed 1 --only 4711
 
 Prints one line per fault on stderr and the counts as JSON on stdout; ``--out`` also writes them to a
-file for ``report.py``.  The exit code is 1 if a fault was found.
+file for ``report.py``.  Ctrl-C ends a run early, with its counts.  The exit code is 1 if a fault was
+found.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def run(
     while True:
         try:
             once(attack, random.Random(f"{attack.options.seed}/{attack.call}"))
+        except KeyboardInterrupt:
+            break
         except Exception as error:
             traceback.print_exc()
             attack.fault("uncaught exception", repr(error))
