@@ -14,10 +14,10 @@ import sys
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from dcsh_pg import __version__
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli import console, suggest
+from dcsh_pg.cli.commands import Commands, Debug, Version
+from dcsh_pg.cli.console import warn
 from dcsh_pg.errors import INTERRUPTED, DcshError, OutputError, ServerError, UsageError
 from dcsh_pg.terminal import printable
 
@@ -36,7 +36,7 @@ SUBCOMMANDS = ("archive_index", "archive_scenes", "archive_files", "archive_reha
 """Modules that add commands to those of another module."""
 
 
-class _Commands(TyperGroup):
+class _Root(suggest.SuggestingGroup):
     """Reports every error of a command as one line, a hint and a documented exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -57,25 +57,25 @@ class _Commands(TyperGroup):
     ) -> Any:
         try:
             return super().make_context(info_name, args, parent, **extra)
-        except _ParseError as error:
+        except suggest.ParseError as error:
             raise _reported(error) from None
 
     def invoke(self, ctx: Any) -> Any:
-        debug = ctx.params.get("debug", False)
+        console.choose()
         try:
             return super().invoke(ctx)
-        except _ParseError as error:
+        except suggest.ParseError as error:
             raise _reported(error) from None
         except DcshError as error:
-            if debug:
+            if console.chosen.debug or ctx.params["debug"]:
                 raise
             _report(error.message, error.hint)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            say("dcsh-pg: interrupted; what was committed is kept")
+            warn("dcsh-pg: interrupted; what was committed is kept")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            if debug or _is_for_the_shell(error):
+            if console.chosen.debug or ctx.params["debug"] or _is_for_the_shell(error):
                 raise
             if isinstance(error, OSError) and _is_of_stdout(error):
                 raise typer.Exit(stdout_failed(error)) from None
@@ -98,18 +98,16 @@ def _reflowed(text: str) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
-_ParseError: Any = typer.BadParameter.__base__
-"""click's UsageError, which a newer typer has a copy of."""
-
-
 def _reported(error: Any) -> Exception:
     """Reports a command line that typer cannot parse; returns what to raise."""
     if type(error).__name__ == "NoArgsIsHelpError":
         shown: Exception = error
         return shown
-    command = error.ctx.command_path if error.ctx else "dcsh-pg"
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
-    _report(message[0].lower() + message[1:], f"see '{command} --help'")
+    message = re.sub(
+        r"\s\((Did you mean|Possible options).*\)|\sDid you mean .*", "", error.format_message()
+    )
+    message = message.rstrip(".").replace("Value error, ", "")
+    _report(message[0].lower() + message[1:], suggest.hint(error))
     return typer.Exit(UsageError.exit_code)
 
 
@@ -141,12 +139,12 @@ _UNWRITABLE = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF, getattr(errno,
 def _report(message: str, hint: str | None) -> None:
     typer.secho(printable(f"dcsh-pg: {message}"), fg="red", err=True)
     if hint:
-        say(printable(f"  hint: {hint}"))
+        warn(printable(f"  hint: {hint}"))
 
 
-app = typer.Typer(
+app = Commands(
     name="dcsh-pg",
-    cls=_Commands,
+    cls=_Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -154,19 +152,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(value: bool) -> None:
-    if value:
-        typer.echo(f"dcsh-pg {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(
-        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
-    ),
-) -> None:
+def _root(debug: Debug = False, version: Version = False) -> None:
     """Search an imagery archive by example, in SQL.
 
     Start with [bold]dcsh-pg demo[/bold], which trains, ingests and searches synthetic imagery.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.commands import Commands
+from dcsh_pg.cli.console import done, say, working
 from dcsh_pg.cli.console import show as show_line
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
@@ -28,7 +29,7 @@ from dcsh_pg.terminal import printable
 if TYPE_CHECKING:
     import psycopg
 
-archive = typer.Typer(no_args_is_help=True, help="The archives in the database.")
+archive = Commands(no_args_is_help=True, help="The archives in the database.")
 app.add_typer(archive, name="archive")
 
 
@@ -107,7 +108,7 @@ def errors(
     with opened(dsn, pg_bin) as conn:
         if clear:
             cleared = registry.clear_ingest_errors(conn, name)
-            say(f"archive '{name}': {cleared:,} errors cleared")
+            done(f"archive '{name}': {cleared:,} errors cleared", archive=name, cleared=cleared)
             return
         failures = registry.ingest_errors(conn, name)
     if as_json:
@@ -140,7 +141,7 @@ def statistics(
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search.statistics import bit_statistics, code_statistics, frequent_codes
 
-    with opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn, working("counting codes"):
         registry.get_archive(conn, name)
         summary = code_statistics(conn, name)
         bits = bit_statistics(conn, name)
@@ -206,7 +207,8 @@ def coverage(
 
     with opened(dsn, pg_bin) as conn:
         registry.get_archive(conn, name)
-        cells = find_coverage(conn, name, filter, cell=cell, every=every)
+        with working("counting chips"):
+            cells = find_coverage(conn, name, filter, cell=cell, every=every)
     period = () if every is None else ("period",)
     output.put(
         cells,
@@ -242,9 +244,15 @@ def distribute(
     from dcsh_pg.database.archives import distributed
 
     with opened(dsn, pg_bin) as conn:
-        made = distributed.distribute(conn, name, shards=shards)
+        with working("distributing chips"):
+            made = distributed.distribute(conn, name, shards=shards)
         count = len(distributed.workers(conn, name))
-    say(f"archive '{name}' is distributed: {many(made, 'shard')} on {many(count, 'worker')}")
+    done(
+        f"archive '{name}' is distributed: {many(made, 'shard')} on {many(count, 'worker')}",
+        archive=name,
+        shards=made,
+        workers=count,
+    )
 
 
 @archive.command()
@@ -254,9 +262,13 @@ def undistribute(
     """Bring a distributed archive back to one server."""
     from dcsh_pg.database.archives import distributed
 
-    with opened(dsn, pg_bin) as conn:
+    with opened(dsn, pg_bin) as conn, working("collecting chips"):
         moved = distributed.undistribute(conn, name)
-    say(f"archive '{name}' is {'back' if moved else 'already'} on one server")
+    done(
+        f"archive '{name}' is {'back' if moved else 'already'} on one server",
+        archive=name,
+        moved=moved,
+    )
 
 
 @archive.command()
@@ -277,7 +289,7 @@ def drop(
                 hint="add --yes to drop it",
             )
         registry.drop_archive(conn, name)
-    say(f"archive '{name}' is dropped")
+    done(f"archive '{name}' is dropped", archive=name, chips=record.chips, scenes=record.scenes)
 
 
 def many(count: int, thing: str) -> str:

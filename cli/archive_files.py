@@ -12,14 +12,13 @@ import typer
 
 from dcsh_pg.cli import options
 from dcsh_pg.cli.archive import archive, many, opened
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import done, progress
 
 
 @archive.command("export")
 def export_archive(
     name: options.ArchiveName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, naip.zip say.")],
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -33,9 +32,16 @@ def export_archive(
     from dcsh_pg.files import check_writable
 
     check_writable(file)
-    with opened(dsn, pg_bin) as conn, progress(quiet=quiet) as shown:
+    with opened(dsn, pg_bin) as conn, progress() as shown:
         chips = export_archive(conn, name, file, progress=shown)
-    say(f"wrote {file}: {many(chips, 'chip')}, {file.stat().st_size / 1e6:.1f} MB")
+    size = file.stat().st_size
+    done(
+        f"wrote {file}: {many(chips, 'chip')}, {size / 1e6:.1f} MB",
+        archive=name,
+        file=file,
+        chips=chips,
+        bytes=size,
+    )
 
 
 @archive.command("import")
@@ -51,7 +57,6 @@ def import_archive(
             help="Name of the new archive. Default: that of the exported one.",
         ),
     ] = None,
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -63,9 +68,12 @@ def import_archive(
     """
     from dcsh_pg.archive.import_file import import_archive
 
-    with opened(dsn, pg_bin) as conn, progress(quiet=quiet) as shown:
+    with opened(dsn, pg_bin) as conn, progress() as shown:
         record = import_archive(conn, file, name, progress=shown)
-    say(
+    done(
         f"archive '{record.name}' is imported: {many(record.chips, 'chip')} of "
-        f"{many(record.scenes, 'scene')}"
+        f"{many(record.scenes, 'scene')}",
+        archive=record.name,
+        chips=record.chips,
+        scenes=record.scenes,
     )

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dcsh_pg.cli import options
+from dcsh_pg.cli import console, options
 from dcsh_pg.cli.archive import archive, opened
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import done, progress, working
 from dcsh_pg.cli.recall import print_recall
 from dcsh_pg.errors import UsageError
 
@@ -57,7 +57,6 @@ def index(
         bool,
         typer.Option("--drop", help="Remove the exact index, or the one that --approximate names."),
     ] = False,
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -87,19 +86,34 @@ def index(
     with opened(dsn, pg_bin) as conn:
         if drop and approximate is not None:
             dropped = drop_approximate_index(conn, name, approximate)
-            say(f"archive '{name}': {', '.join(dropped) or f'no {approximate} index'} dropped")
+            done(
+                f"archive '{name}': {', '.join(dropped) or f'no {approximate} index'} dropped",
+                archive=name,
+                dropped=dropped,
+            )
         elif drop and registry.drop_code_index(conn, name):
-            say(f"the index of archive '{name}' is dropped; searches compare every code")
+            done(
+                f"the index of archive '{name}' is dropped; searches compare every code",
+                archive=name,
+                index=None,
+            )
         elif drop:
-            say(f"archive '{name}' had no exact index")
+            done(f"archive '{name}' had no exact index", archive=name, index=None)
         elif approximate is None:
-            made = registry.create_code_index(conn, name)
-            say(f"archive '{name}' has the index {made}")
+            with working("building the index"):
+                made = registry.create_code_index(conn, name)
+            done(f"archive '{name}' has the index {made}", archive=name, index=made)
         else:
             from dcsh_pg.evaluation.index_recall import measure_index
 
-            with progress(quiet=quiet) as shown:
+            with progress() as shown:
                 made = create_approximate_index(conn, name, approximate, build, progress=shown)
                 measured = measure_index(conn, name, progress=shown)
-            say(f"archive '{name}' has the index {made}")
-            print_recall(measured)
+            done(
+                f"archive '{name}' has the index {made}",
+                archive=name,
+                index=made,
+                recall=measured.to_dict(),
+            )
+            if not console.chosen.as_json:
+                print_recall(measured)

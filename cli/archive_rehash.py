@@ -12,7 +12,7 @@ import typer
 
 from dcsh_pg.cli import options
 from dcsh_pg.cli.archive import archive, many, opened
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import done, progress, say
 from dcsh_pg.errors import UsageError
 
 
@@ -43,7 +43,6 @@ def rehash(
     ] = None,
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -60,7 +59,11 @@ def rehash(
 
         with opened(dsn, pg_bin) as conn:
             was_begun = codes.cancel(conn, name)
-        say(f"archive '{name}' {'discarded its' if was_begun else 'has no'} new codes")
+        done(
+            f"archive '{name}' {'discarded its' if was_begun else 'has no'} new codes",
+            archive=name,
+            discarded=was_begun,
+        )
         return
     if model is None:
         raise UsageError("no model is given", hint="name the new model: --model FILE.onnx")
@@ -73,13 +76,17 @@ def rehash(
 
     scene_options = SceneOptions(sign=options.parse_function(sign, "--sign"), any_driver=any_driver)
     hasher = Hasher(model, device=device)
-    with opened(dsn, pg_bin) as conn, progress(quiet=quiet) as shown:
+    with opened(dsn, pg_bin) as conn, progress() as shown:
         report = rehash_archive(
             conn, name, hasher, model, new_name=new_name, swap=swap, options=scene_options,
             pipeline=Pipeline(progress=shown),
         )  # fmt: skip
-    say(
-        f"archive '{new_name or name}': {many(report.chips, 'chip')} hashed with {hasher.card.name}"
+    done(
+        f"archive '{new_name or name}': {many(report.chips, 'chip')} hashed with {hasher.card.name}",
+        archive=new_name or name,
+        chips=report.chips,
+        failed=len(report.failures),
+        swapped=report.is_swapped,
     )
     report.raise_for_failures()
     if not report.is_swapped:

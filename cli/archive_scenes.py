@@ -7,14 +7,13 @@ SQL: ``dcsh.scenes``, ``dcsh.remove_scenes``, ``dcsh.relocate_scenes``, ``dcsh.r
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from dcsh_pg.cli import options
+from dcsh_pg.cli import console, options
 from dcsh_pg.cli.archive import archive, many, opened
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import done, say
 from dcsh_pg.cli.console import show as show_line
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
@@ -37,7 +36,6 @@ def list_scenes(
     limit: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="At most N scenes.", show_default=False)
     ] = None,
-    as_json: options.Json = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -55,7 +53,7 @@ def list_scenes(
         found = scenes.scenes(conn, name, filter, limit=None if gone else limit)
     if gone:
         found = scenes.gone_from_disk(name, found)[:limit]
-    (replace(output, format="json") if as_json else output).put(
+    output.put(
         found,
         columns=scenes.StoredScene,
         shown=("id", "chips", "acquired", "uri"),
@@ -101,7 +99,12 @@ def remove_scenes(
                 hint="add --yes to remove them; 'dcsh-pg archive scenes' lists them",
             )
         removed, chips = upkeep.remove_scenes(conn, name, [scene.id for scene in found])
-    say(f"archive '{name}': {many(removed, 'scene')} with {many(chips, 'chip')} removed")
+    done(
+        f"archive '{name}': {many(removed, 'scene')} with {many(chips, 'chip')} removed",
+        archive=name,
+        scenes=removed,
+        chips=chips,
+    )
 
 
 @archive.command()
@@ -128,8 +131,10 @@ def relocate(
         moves = upkeep.relocated(conn, name, old, new)
         if not dry_run:
             moved = upkeep.relocate(conn, name, old, new)
-            say(f"archive '{name}': {many(moved, 'scene')} relocated")
-    if dry_run:
+            done(f"archive '{name}': {many(moved, 'scene')} relocated", archive=name, scenes=moved)
+    if dry_run and console.chosen.as_json:
+        console.answer("", archive=name, moves=[[move.former, move.uri] for move in moves])
+    elif dry_run:
         for move in moves[:SHOWN]:
             show_line(f"{move.former} -> {move.uri}")
         say(f"archive '{name}': {many(len(moves), 'scene')} would be relocated")
@@ -153,4 +158,4 @@ def rename(
 
     with opened(dsn, pg_bin) as conn:
         upkeep.rename_archive(conn, name, new_name)
-    say(f"archive '{name}' is now '{new_name}'")
+    done(f"archive '{name}' is now '{new_name}'", archive=new_name, former=name)

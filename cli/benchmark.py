@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, console, options
-from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache, requires
+from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
 from dcsh_pg.errors import UsageError
 from dcsh_pg.plugins import METHODS
 
@@ -102,7 +102,6 @@ def benchmark(
     ] = 1,
     cache: Cache = None,
     device: options.Device = "auto",
-    quiet: options.Quiet = False,
 ) -> None:
     """Compare hashing methods on random splits of a labelled data set, as the papers do.
 
@@ -113,13 +112,18 @@ def benchmark(
 
     [dim]dcsh-pg benchmark --dataset ucmd --data /data --encoder gist --out results/ucmd[/dim]
     """
-    with requires("the benchmark", "train,plot"):
-        from dcsh_pg.benchmark import datasets, page, runner, summary
-        from dcsh_pg.benchmark import rows as table
-        from dcsh_pg.learning.model import device as devices
+    from dcsh_pg.benchmark import datasets
     from dcsh_pg.evaluation import check_plots
 
     given = _parse_weights(weights or [])
+    datasets.find(dataset, data)
+    for file in given.values():
+        check_weights(file)
+    check_plots(out)
+    with requires("the benchmark", "train,plot"):
+        from dcsh_pg.benchmark import page, runner, summary
+        from dcsh_pg.benchmark import rows as table
+        from dcsh_pg.learning.model import device as devices
     if rows:
         if methods or encoder:
             raise UsageError(
@@ -130,8 +134,7 @@ def benchmark(
     else:
         names = METHODS.names() if methods is None else _names(methods)
         chosen = table.simple(names, _names(encoder or "vgg16-fc7"), given)
-    check_plots(out)
-    with console.progress(quiet=quiet) as shown:
+    with console.progress() as shown:
         share = datasets.database_share(dataset) if share is None else share
         plan = runner.Plan(
             rows=chosen,
@@ -146,8 +149,8 @@ def benchmark(
         plan.check()
         loaded = datasets.load(dataset, data, progress=shown)
         runner.run(loaded, plan, out, command=_command(), progress=shown)
-    for path in page.write([summary.read(out)], out / "report.md", title=loaded.title):
-        console.say(f"wrote {path}")
+    files = page.write([summary.read(out)], out / "report.md", title=loaded.title)
+    console.done("\n".join(f"wrote {path}" for path in files), files=files)
 
 
 def _names(text: str) -> list[str]:

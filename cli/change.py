@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import say, working
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import AreaFilter
@@ -63,9 +63,10 @@ def change(
     from dcsh_pg.database.search.change import Change, find_changes
 
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
-    changes = find_changes(
-        opened.connection, archive, *periods, filter, min_overlap=min_overlap, k=k
-    )
+    with working(f"comparing the chips of {before} and {after}"):
+        changes = find_changes(
+            opened.connection, archive, *periods, filter, min_overlap=min_overlap, k=k
+        )
     if not changes:
         say("no place has chips in both periods; 'dcsh-pg archive show' shows the archive's times")
     output.put(

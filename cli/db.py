@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.commands import Commands
+from dcsh_pg.cli.console import answer, chosen, done, progress, say
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
     from dcsh_pg.database.server.schema import DatabaseStatus
 
-db = typer.Typer(no_args_is_help=True, help="Manage the schema, rights and the embedded server.")
+db = Commands(no_args_is_help=True, help="Manage the schema, rights and the embedded server.")
 app.add_typer(db, name="db")
 
 Spatial = Annotated[
@@ -71,13 +72,16 @@ def upgrade(
     if sql:
         look = spatial == "auto" or dsn is not None
         conninfo = resolve(dsn, pg_bin=pg_bin) if look else None
-        typer.echo(migrate.script(conninfo, spatial=spatial, owner=owner), nl=False)
+        script = migrate.script(conninfo, spatial=spatial, owner=owner)
+        answer(script.rstrip("\n"), sql=script)
         return
     conninfo = resolve(dsn, pg_bin=pg_bin)
     if is_embedded(dsn, pg_bin=pg_bin):
         EmbeddedServer.of(pg_bin).try_native()
     with progress() as shown:
-        migrate.upgrade(conninfo, spatial=spatial, progress=shown)
+        status = migrate.upgrade(conninfo, spatial=spatial, progress=shown)
+    if chosen.as_json:
+        answer("", **dataclasses.asdict(status))
 
 
 @db.command()
@@ -110,13 +114,27 @@ def grant(
     roles = [(role, False) for role in read or ()] + [(role, True) for role in write or ()]
     with connect(dsn, pg_bin=pg_bin) as conn:
         schema.require_current(conn)
+        if sql:
+            lines = [
+                line
+                for role, writes in roles
+                for line in (
+                    *rights.statements(conn, role, write=writes),
+                    *rights.elsewhere(conn, role, write=writes),
+                )
+            ]
+            answer("\n".join(lines), sql=lines)
+            return
         for role, writes in roles:
-            if sql:
-                lines = rights.statements(conn, role, write=writes)
-                typer.echo("\n".join(lines + rights.elsewhere(conn, role, write=writes)))
-            else:
-                rights.grant(conn, role, write=writes)
-                say(f"role '{role}' may {'read and write' if writes else 'read'} all archives")
+            rights.grant(conn, role, write=writes)
+    done(
+        "\n".join(
+            f"role '{role}' may {'read and write' if writes else 'read'} all archives"
+            for role, writes in roles
+        ),
+        read=read or [],
+        write=write or [],
+    )
 
 
 @db.command()
@@ -219,7 +237,7 @@ def url(
             "from a program that takes the server's port while it is down; for this psql use "
             "'dcsh-pg db url --no-require-auth'"
         )
-    typer.echo(text)
+    answer(text, url=text)
 
 
 def _old_psql() -> int | None:
@@ -238,7 +256,7 @@ def password(pg_bin: options.PgBin = None) -> None:
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     EmbeddedServer.of(pg_bin).change_password()
-    say("the embedded server has a new password: 'dcsh-pg db url' prints it")
+    done("the embedded server has a new password: 'dcsh-pg db url' prints it", changed=True)
 
 
 @db.command()
@@ -248,7 +266,11 @@ def start(pg_bin: options.PgBin = None) -> None:
 
     server = EmbeddedServer.of(pg_bin)
     server.start()
-    say(f"the embedded server is running; its data folder is {server.cluster}")
+    done(
+        f"the embedded server is running; its data folder is {server.cluster}",
+        running=True,
+        folder=server.cluster,
+    )
 
 
 @db.command()
@@ -257,4 +279,8 @@ def stop(pg_bin: options.PgBin = None) -> None:
     from dcsh_pg.database.server.embedded import EmbeddedServer
 
     stopped = EmbeddedServer.of(pg_bin).stop()
-    say("the embedded server is stopped" if stopped else "the embedded server was not running")
+    done(
+        "the embedded server is stopped" if stopped else "the embedded server was not running",
+        running=False,
+        stopped=stopped,
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli import app, console, options
 
 
 @app.command()
@@ -24,7 +24,6 @@ def demo(
             help="Output folder. Default: dcsh-demo, with --imagery followed by that folder's name.",
         ),
     ] = None,
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -43,14 +42,26 @@ def demo(
         raise InputError(f"no such folder: {imagery}", hint="--imagery takes a folder of images")
     name = archive_name(imagery)
     folder = folder or Path(name.replace("_", "-"))
-    with progress(quiet=quiet) as shown:
+    with console.progress() as shown:
         searches = list(run_demo(folder, imagery=imagery, dsn=dsn, pg_bin=pg_bin, progress=shown))
+    if console.chosen.as_json:
+        facts = [
+            {
+                "title": search.title,
+                "command": search.command,
+                "hits": json.loads(results.dumps(search.hits, "json")),
+                "files": search.files,
+            }
+            for search in searches
+        ]
+        console.answer("", archive=name, folder=folder, searches=facts)
+        return
     for search in searches:
         typer.echo(f"\n{search.title}\n$ {search.command}\n")
         results.show(search.hits)
         for file in search.files:
             typer.echo(f"  wrote {file}")
-    say(
+    console.say(
         f'\nIn SQL: psql "$(dcsh-pg db url)" -c "SELECT id, distance, acquired FROM '
         f"dcsh.similar_to('{name}', 1, k => 5)\""
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import say, working
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import ChipFilter
@@ -47,7 +47,8 @@ def duplicates(
     from dcsh_pg.database.search.near_duplicates import NearDuplicate, near_duplicates
 
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
-    found = near_duplicates(opened.connection, archive, radius, filter)
+    with working(f"comparing {opened.record.chips:,} codes"):
+        found = near_duplicates(opened.connection, archive, radius, filter)
     output.put(
         found,
         columns=NearDuplicate,

@@ -5,20 +5,21 @@ Library: :func:`dcsh_pg.evaluation.evaluate`.
 
 from __future__ import annotations
 
-import sys
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dcsh_pg.cli import app, console, options
+from dcsh_pg.cli import app, complete, console, options
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.errors import InputError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from dcsh_pg.archive import Archive
+    from dcsh_pg.evaluation import Report
     from dcsh_pg.imagery.scene import SceneRecord
 
 _query_option = partial(
@@ -30,7 +31,14 @@ _query_option = partial(
 @app.command()
 @expanded
 def evaluate(
-    archive: options.ArchiveName,
+    archives: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ARCHIVE...",
+            help="Names of archives; several are compared.",
+            autocompletion=complete.archive_names,
+        ),
+    ],
     filter: ChipFilter,
     label: Annotated[
         str, typer.Option(metavar="PROPERTY", help="Property of the scenes that holds their class.")
@@ -46,7 +54,9 @@ def evaluate(
     query_archive: Annotated[
         str | None,
         _query_option(
-            metavar="NAME", help="Another archive of the same model, whose items are the queries."
+            metavar="NAME",
+            autocompletion=complete.archive_names,
+            help="Another archive of the same model, whose items are the queries.",
         ),
     ] = None,
     precision_at: Annotated[
@@ -54,23 +64,26 @@ def evaluate(
     ] = "1,5,10,20,50,100",
     as_json: options.Json = False,
     plots: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="DIR",
-            help="Also draw the precision-recall curve and precision over rank as PNG.",
+            metavar="DIR|FILE",
+            help="Also draw the precision-recall curve and precision over rank: into a folder as "
+            "PNG, or side by side into a file, .png, .svg or .pdf. May be given several times.",
         ),
     ] = None,
     device: options.Device = "auto",
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
     """Measure how well an archive's codes find images of the same class.
 
     mAP, precision@n and precision-recall curves, expected over all orders of ties. A filter selects
-    the chips of the archive that are ranked and, without other queries, that query.
+    the chips of the archive that are ranked and, without other queries, that query. Several archives
+    are drawn over each other.
 
     [dim]dcsh-pg evaluate ucmd --queries ucmd/test --plots plots[/dim]
+
+    [dim]dcsh-pg evaluate ucmd_itq ucmd_dcsh --plots comparison.svg[/dim]
     """
     if queries and query_archive:
         raise UsageError(
@@ -81,30 +94,45 @@ def evaluate(
     from dcsh_pg import evaluation
     from dcsh_pg.archive import Archive
     from dcsh_pg.database.search.chips import labelled_codes
+    from dcsh_pg.imagery.sources.files import files_listing
 
-    if plots is not None:
-        evaluation.check_plots(plots)
-    database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-    _, codes, labels = labelled_codes(database.connection, archive, label, filter)
-    with console.progress(quiet=quiet) as progress:
-        query_codes, query_labels = None, None
-        if queries:
-            query_codes, records = database.hash_images(queries, progress=progress)
-            query_labels = [_class_of(record, label) for record in records]
-        elif query_archive:
-            other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
-            _check_same_model(database, other)
-            _, query_codes, query_labels = labelled_codes(other.connection, query_archive, label)
-        report = evaluation.evaluate(
-            codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
-        )
+    for path in plots or ():
+        evaluation.check_plots(path)
+    if queries:
+        files_listing(queries)
+    reports: dict[str, Report] = {}
+    described = []
+    with console.progress() as progress:
+        for archive in dict.fromkeys(archives):
+            database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+            _, codes, labels = labelled_codes(database.connection, archive, label, filter)
+            query_codes, query_labels = None, None
+            if queries:
+                query_codes, records = database.hash_images(queries, progress=progress)
+                query_labels = [_class_of(record, label) for record in records]
+            elif query_archive:
+                other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
+                _check_same_model(database, other)
+                _, query_codes, query_labels = labelled_codes(
+                    other.connection, query_archive, label
+                )
+            report = evaluation.evaluate(
+                codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
+            )
+            model = database.record.card.name
+            reports[f"{archive} (model {model})"] = report
+            described.append({"archive": archive, "model": model} | report.to_dict())
     if as_json:
-        sys.stdout.write(evaluation.to_json(report))
+        facts = described if len(described) > 1 else described[0]
+        typer.echo(json.dumps(facts, allow_nan=False, ensure_ascii=False, indent=2))
     else:
-        evaluation.print_report(report)
-    if plots is not None:
-        for path in evaluation.plot(report, plots):
-            console.say(f"drew {path}")
+        for name, report in reports.items():
+            if len(reports) > 1:
+                console.show(f"\n{name}")
+            evaluation.print_report(report)
+    for path in plots or ():
+        for file in evaluation.plot(reports, path):
+            console.say(f"drew {file}")
 
 
 def _class_of(record: SceneRecord, label: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli import app
+from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.cli.learning import requires
+from dcsh_pg.errors import InputError
+from dcsh_pg.files import HASH_FUNCTION, check_writable
 
 
 @app.command()
@@ -26,16 +29,20 @@ def export(
             help="Half-precision encoder: half the size, and faster on a GPU but not on a CPU.",
         ),
     ] = False,
-    quiet: options.Quiet = False,
 ) -> None:
     """Export a trained hash function to one ONNX file, checked against PyTorch.
 
     [dim]dcsh-pg export runs/naip naip.onnx[/dim]
     """
+    if not (run / HASH_FUNCTION).is_file():
+        raise InputError(
+            f"no hash function at {run / HASH_FUNCTION}", hint="make one with 'dcsh-pg train'"
+        )
+    check_writable(file)
     with requires("export", "train"):
         from dcsh_pg.export import export_run
 
-    with progress(quiet=quiet) as shown:
+    with progress() as shown:
         card = export_run(run, file, name=name, float16=float16, progress=shown)
     parity = card.parity
     say(
@@ -43,5 +50,9 @@ def export(
         f"on {parity['images']} images ({parity['near_zero']} have |z| < "
         f"{parity['tolerance']:.2g} and may differ)"
     )
-    say(f"wrote {file}: {card.method}, {card.bits} bits, {card.encoder}, {card.precision}")
-    say(f"next: dcsh-pg ingest ARCHIVE SOURCE --model {file}")
+    done(
+        f"wrote {file}: {card.method}, {card.bits} bits, {card.encoder}, {card.precision}\n"
+        f"next: {command('dcsh-pg', 'ingest', 'ARCHIVE', 'SOURCE', '--model', file)}",
+        file=file,
+        card=dataclasses.asdict(card),
+    )

@@ -173,7 +173,6 @@ def ingest(
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -234,7 +233,7 @@ def ingest(
         sign=signing,
         any_driver=any_driver,
     )
-    with progress(quiet=quiet) as shown:
+    with progress() as shown:
         pipeline = Pipeline(batch_size, threads, scheduler, shown)
         if stac is not None:
             report = opened.ingest_stac(stac, asset=asset, collection=collection, pipeline=pipeline)

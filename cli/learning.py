@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from dcsh_pg.errors import DcshError
+from dcsh_pg.errors import DcshError, InputError
 from dcsh_pg.plugins import ENCODERS, METHODS
 
 Cache = Annotated[
@@ -28,6 +28,18 @@ def feature_cache(given: Path | None) -> Path:
     import platformdirs
 
     return given or Path(platformdirs.user_cache_dir("dcsh-pg")) / "features"
+
+
+def check_weights(weights: str) -> None:
+    """Checks that a file of weights exists, before torch is loaded.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if weights not in ("none", "pretrained", "imagenet") and not Path(weights).is_file():
+        raise InputError(
+            f"no such weights file: {weights}", hint="give none, pretrained or a file to --weights"
+        )
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.commands import Commands
+from dcsh_pg.cli.console import done, say
 from dcsh_pg.cli.console import show as show_line
 
 if TYPE_CHECKING:
     from dcsh_pg.hasher import Hasher
 
-commands = typer.Typer(no_args_is_help=True, help="Models: files and those in the database.")
+commands = Commands(no_args_is_help=True, help="Models: files and those in the database.")
 app.add_typer(commands, name="model")
 
 
@@ -105,7 +106,7 @@ def save(
         content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
     with replacing(file) as temporary:
         temporary.write_bytes(content)
-    say(f"wrote {file}, {len(content) / 1e6:.1f} MB")
+    done(f"wrote {file}, {len(content) / 1e6:.1f} MB", file=file, bytes=len(content))
 
 
 def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:

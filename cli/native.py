@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.commands import Commands
+from dcsh_pg.cli.console import done, progress
 from dcsh_pg.errors import UsageError
 
-native = typer.Typer(no_args_is_help=True, help="Build and install the native index on codes.")
+native = Commands(no_args_is_help=True, help="Build and install the native index on codes.")
 app.add_typer(native, name="native")
 
 PgConfigPath = Annotated[
@@ -51,8 +52,13 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
         else:
             folders = EmbeddedServer.of(pg_bin).install_native(progress=shown)
     where = " and ".join(sorted({str(folders.libraries), str(folders.scripts)}))
-    say(f"{EXTENSION} {version()} is installed in {where}")
-    say("  next, for each database: dcsh-pg db upgrade")
+    done(
+        f"{EXTENSION} {version()} is installed in {where}\n"
+        "next, for each database: dcsh-pg db upgrade",
+        extension=EXTENSION,
+        version=version(),
+        folders=sorted({str(folders.libraries), str(folders.scripts)}),
+    )
 
 
 @native.command()

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, overload
 
 import typer
 
+from dcsh_pg.cli import complete
+from dcsh_pg.cli.commands import Json as Json
 from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
@@ -36,8 +38,12 @@ PgBin = Annotated[
         "pgvector) instead of the bundled ones.",
     ),
 ]
-ArchiveName = Annotated[str, typer.Argument(metavar="ARCHIVE", help="Name of the archive.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+ArchiveName = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCHIVE", help="Name of the archive.", autocompletion=complete.archive_names
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where the model runs; auto takes CUDA where it is usable."),
@@ -51,8 +57,6 @@ AnyDriver = Annotated[
         rich_help_panel="Trust",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-
 
 reading_option = partial(typer.Option, rich_help_panel="How scenes are read")
 """An option that becomes a part of a :class:`dcsh_pg.imagery.Reading`."""

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import answer, done
 
 
 @app.command()
@@ -36,8 +36,11 @@ def pgstac(
     conn = connect(dsn, pg_bin=pg_bin)
     schema.require_current(conn)
     if not drop:
-        typer.echo(pgstac.create_view(conn, archive))
+        view = pgstac.create_view(conn, archive)
+        answer(view, archive=archive, view=view)
     elif pgstac.drop_view(conn, archive):
-        say(f"the view of archive '{archive}' and its items is dropped")
+        done(
+            f"the view of archive '{archive}' and its items is dropped", archive=archive, view=None
+        )
     else:
-        say(f"archive '{archive}' had no view of its items")
+        done(f"archive '{archive}' had no view of its items", archive=archive, view=None)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import answer, say
 from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.search_options import AskedQuery, SearchFilter
 
@@ -57,4 +57,4 @@ def qgis(
     files = opened.to_qgis(project, query and query(opened), k=k, filter=filter, password=password)
     if len(files) > 1:
         say(f"without PostGIS QGIS shows a copy of the chips: {files[1]}")
-    typer.echo(files[0])
+    answer(str(files[0]), archive=archive, project=files[0], files=files)

@@ -56,7 +56,6 @@ def recall(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the sample of queries.")] = 0,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
@@ -81,7 +80,7 @@ def recall(
     from dcsh_pg.evaluation.recall import measure_recall
 
     report: RecallReport | IndexRecall
-    with connect(dsn, pg_bin=pg_bin) as conn, console.progress(quiet=quiet) as progress:
+    with connect(dsn, pg_bin=pg_bin) as conn, console.progress() as progress:
         schema.require_current(conn)
         if index is None:
             report = measure_index(

@@ -39,5 +39,5 @@ def report(
     with requires("the report", "train,plot"):
         from dcsh_pg.benchmark import page, summary
 
-    for path in page.write([summary.read(folder) for folder in benchmarks], out, title=title):
-        console.say(f"wrote {path}")
+    files = page.write([summary.read(folder) for folder in benchmarks], out, title=title)
+    console.done("\n".join(f"wrote {path}" for path in files), files=files)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say
+from dcsh_pg.cli.console import answer, say, working
 
 
 @app.command()
@@ -57,8 +57,9 @@ def stac(
     from dcsh_pg.archive import Archive
 
     opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
-    collection = opened.to_stac(
-        out, codes=codes, model_href=model_href, license=license, source_data=source_data or ()
-    )
+    with working(f"describing {opened.record.chips:,} chips"):
+        collection = opened.to_stac(
+            out, codes=codes, model_href=model_href, license=license, source_data=source_data or ()
+        )
     say(f"archive '{archive}': {opened.record.chips:,} chips and their model described in {out}")
-    typer.echo(collection)
+    answer(str(collection), archive=archive, collection=collection)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.cli.expand import Parsed, expanded
-from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache, requires
+from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
 from dcsh_pg.errors import PartialSuccess, UsageError
+from dcsh_pg.files import HASH_FUNCTION
 
 if TYPE_CHECKING:
     from dcsh_pg.imagery.reading import Reading
@@ -38,6 +39,23 @@ class Choice:
     encoder: str
     weights: str
     options: MethodOptions
+
+
+def existing(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Unlabelled imagery: files, folders (searched recursively), globs, or anything "
+            "GDAL opens.",
+        ),
+    ],
+) -> list[str]:
+    """Sources that exist and contain images."""
+    from dcsh_pg.imagery.sources.files import files_listing
+
+    files_listing(sources)
+    return sources
 
 
 def choose(
@@ -157,6 +175,8 @@ def choose(
     ] = None,
 ) -> Choice:
     """The options of a method and of its encoder."""
+    if weights is not None:
+        check_weights(weights)
     with requires("training", "train"):
         from dcsh_pg import methods
         from dcsh_pg.learning.encoders import find
@@ -260,14 +280,7 @@ def start(
 @app.command(cls=NamesInHelp)
 @expanded
 def train(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Unlabelled imagery: files, folders (searched recursively), globs, or anything "
-            "GDAL opens.",
-        ),
-    ],
+    sources: Annotated[list[str], Parsed(existing)],  # before the others, which load torch
     *,
     choice: Annotated[Choice, Parsed(choose)],
     reading: Annotated[Reading, Parsed(read)],
@@ -280,7 +293,6 @@ def train(
         ),
     ] = None,
     run: Annotated[Run, Parsed(start)],
-    quiet: options.Quiet = False,
 ) -> None:
     """Train a hash function on unlabelled imagery.
 
@@ -306,7 +318,7 @@ def train(
     )
     with (
         tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
-        progress(quiet=quiet) as shown,
+        progress() as shown,
     ):
         training_set = gather(
             scenes,
@@ -331,8 +343,15 @@ def train(
             f"skipped {training_set.skipped} chips with too few valid pixels, "
             f"{len(training_set.failed)} scenes that could not be read"
         )
-    say(f"wrote {run.folder}/hash_function.pt")
-    say(f"next: dcsh-pg export {run.folder} model.onnx")
+    done(
+        f"wrote {run.folder}/{HASH_FUNCTION}\n"
+        f"next: {command('dcsh-pg', 'export', run.folder, 'model.onnx')}",
+        run=run.folder,
+        chips=len(training_set.images),
+        scenes=training_set.scenes,
+        skipped=training_set.skipped,
+        failed=training_set.failed,
+    )
     if training_set.failed:
         raise PartialSuccess(
             f"{len(training_set.failed)} of {len(scenes)} scenes could not be read; the first: "

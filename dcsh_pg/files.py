@@ -9,6 +9,9 @@ from pathlib import Path
 
 from dcsh_pg.errors import OutputError
 
+HASH_FUNCTION = "hash_function.pt"
+"""The file of a training run that an export reads."""
+
 
 def check_writable(path: Path | str) -> None:
     """Checks that a file can be created at ``path``, without creating it.

@@ -17,4 +17,14 @@ class Progress:
     def note(self, text: str) -> None: ...
 
 
+class Notes(Progress):
+    """Passes on the notes alone: of a step within a phase that another progress counts."""
+
+    def __init__(self, shown: Progress):
+        self.shown = shown
+
+    def note(self, text: str) -> None:
+        self.shown.note(text)
+
+
 SILENT = Progress()

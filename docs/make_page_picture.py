@@ -1,7 +1,7 @@
 """Makes docs/map-page.png: the map page on the demo's archive, in Chromium.
 
-    dcsh-pg serve dcsh_demo --no-token &
-    python docs/make_page_picture.py 'http://127.0.0.1:8080/#archive=dcsh_demo&chip=320'
+dcsh-pg serve dcsh_demo --no-token &
+python docs/make_page_picture.py 'http://127.0.0.1:8080/#archive=dcsh_demo&chip=320'
 """
 
 from __future__ import annotations

@@ -409,7 +409,7 @@ class Archive(ManagedArchive):
         ``password`` writes that of the connection into the project.  Returns the files written.
 
         Raises:
-            NotFound: the archive is empty.
+            NotFound: the archive is empty or has no footprints.
             OutputError: a file cannot be written.
             UsageError: ``path`` has another ending.
         """

@@ -21,6 +21,7 @@ from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.model.hash_function import HashFunction
 from dcsh_pg.learning.training.run import Run
+from dcsh_pg.progress import SILENT, Progress
 
 PRECISION_AT = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
 _BATCH = 64
@@ -35,12 +36,14 @@ class Setting:
         labels: N classes; used to score codes only.
         cache: of features.
         device: 'cpu' or 'cuda'.
+        progress: receives the estimates of how long features take.
     """
 
     images: np.ndarray
     labels: tuple[str, ...]
     cache: FeatureCache
     device: str = "cpu"
+    progress: Progress = SILENT
 
 
 def measure(
@@ -95,7 +98,13 @@ def fit(
     Args:
         database: indices of the images, int64 (N,).
     """
-    run = Run(bits=bits, seed=seed, device=torch.device(setting.device), cache=setting.cache)
+    run = Run(
+        bits=bits,
+        seed=seed,
+        device=torch.device(setting.device),
+        cache=setting.cache,
+        progress=setting.progress,
+    )
     method = methods.get(row.method)
     return method.fit(setting.images[database], encoder, row.method_options(), run)
 
@@ -114,6 +123,7 @@ def hash_images(setting: Setting, hash_function: HashFunction, rows: np.ndarray)
         views=views,
         cache=setting.cache,
         device=setting.device,
+        progress=setting.progress,
     )
     z = [
         hash_function.from_features(part.to(setting.device)).cpu()
@@ -131,7 +141,12 @@ def _features_themselves(
 
     def unit(rows: np.ndarray) -> torch.Tensor:
         features = extract(
-            setting.images[rows], encoder, views=views, cache=setting.cache, device=setting.device
+            setting.images[rows],
+            encoder,
+            views=views,
+            cache=setting.cache,
+            device=setting.device,
+            progress=setting.progress,
         )
         return functional.normalize(torch.from_numpy(features), dim=2).mean(dim=1)
 

@@ -12,7 +12,6 @@ from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
-from dcsh_pg.learning.data.training_set import gather
 from dcsh_pg.progress import SILENT, Progress
 
 LABEL = "class"
@@ -117,6 +116,9 @@ def load(dataset: str, data: Path = Path(), *, progress: Progress = SILENT) -> D
     Raises:
         InputError: it is missing, or its pictures are not in class folders.
     """
+    # Imports torch, which find must not wait for.
+    from dcsh_pg.learning.data.training_set import gather
+
     name, folder = find(dataset, data)
     scenes = find_scenes(
         [str(folder)], reading=Reading(), bands=3, options=SceneOptions(georeference=False)

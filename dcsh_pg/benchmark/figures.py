@@ -5,26 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcsh_pg.benchmark.rows import COSINE, Row
 from dcsh_pg.benchmark.summary import Summary
 from dcsh_pg.errors import OutputError
+from dcsh_pg.evaluation.lines import name_lines, style
 from dcsh_pg.evaluation.plots import GREY, HAIRLINE, INK
 from dcsh_pg.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MOST_RETRIEVED = 1000
 """Retrieved images up to which the papers draw precision."""
 PRECISION_BITS = {"ucmd": (32, 64), "aid": (32, 64)}
 RECALL_BITS = {"ucmd": (32, 48), "aid": (32, 64)}
 """Code lengths that the paper shows."""
-COLOURS = (
-    "#2563a8", "#c8641e", "#2f8f5b", "#8a4fb0", "#b8962e",
-    "#c23b57", "#3c9bb3", "#6b6f3a", "#7d5a45", "#5a6fd1",
-)  # fmt: skip
 
 
 def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
@@ -53,14 +51,14 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
         rows = [row for b in lengths for row in _drawn(summary, b)]
         encoders = list(dict.fromkeys(row.encoder for row in rows))
         labels = dict.fromkeys(label(row) for row in rows)
-        colours = {text: COLOURS[n % len(COLOURS)] for n, text in enumerate(labels)}
+        styles = {text: style(n) for n, text in enumerate(labels)}
         figure = Figure(figsize=(13, 1 + 4.5 * len(encoders)), layout="constrained")
         panels = figure.subplots(
             len(encoders), len(lengths), sharex=True, sharey=True, squeeze=False
         )
         for encoder, line in zip(encoders, panels, strict=True):
             for bits, axes in zip(lengths, line, strict=True):
-                _panel(axes, summary, bits, encoder, colours, recall=kind == "precision_recall")
+                _panel(axes, summary, bits, encoder, styles, recall=kind == "precision_recall")
         handles = [axes.get_legend_handles_labels() for axes in panels.flat]
         named = {text: line for panel in handles for line, text in zip(*panel, strict=True)}
         figure.legend(
@@ -70,6 +68,7 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
             frameon=False,
             labelcolor=INK,
             fontsize=9.5,
+            handlelength=4,
         )
         paths.append(folder / f"{name}_{kind}.png")
         with replacing(paths[-1]) as temporary:
@@ -87,10 +86,11 @@ def _panel(
     summary: Summary,
     bits: int,
     encoder: str,
-    colours: Mapping[str, str],
+    styles: Mapping[str, Mapping[str, Any]],
     *,
     recall: bool,
 ) -> None:
+    lines: list[Line2D] = []
     for row in _drawn(summary, bits):
         if row.encoder != encoder:
             continue
@@ -98,19 +98,19 @@ def _panel(
         assert curve is not None  # see _drawn
         x = curve["recall"] if recall else curve["n"]
         shown = slice(None) if recall else x <= MOST_RETRIEVED
-        axes.plot(
+        lines += axes.plot(
             x[shown],
             curve["precision"][shown],
-            color=colours[label(row)],
             lw=2.4 if row.track in ("A", "B") else 1.3,
-            ls="-" if list(colours).index(label(row)) < len(COLOURS) else (0, (4, 2)),
             label=label(row),
+            **styles[label(row)],
         )
     axes.set_title(f"{encoder}, {bits} bits", loc="left", color=INK, fontsize=12)
     axes.set_xlabel("recall" if recall else "retrieved images", color=GREY)
     axes.set_ylabel("precision", color=GREY)
     axes.set_xlim(0, 1 if recall else None)
     axes.set_ylim(0, 1.02)
+    name_lines(axes, lines)
     axes.grid(color=HAIRLINE, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", colors=GREY, length=0)

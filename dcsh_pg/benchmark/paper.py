@@ -71,6 +71,11 @@ class Reported:
     differences: tuple[str, ...]
 
 
+def has_tables(dataset: str) -> bool:
+    """Whether the paper measured a data set; a user's own folder it did not."""
+    return dataset in _PUBLISHED
+
+
 def reported(facts: Mapping[str, Any], row: Row, orientations: int = 1) -> Reported | None:
     """What the DCSH paper reports for the same method on the same kind of features.
 

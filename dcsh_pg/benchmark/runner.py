@@ -29,7 +29,7 @@ from dcsh_pg.learning.data.features import PRECISIONS, FeatureCache, encoder_dig
 from dcsh_pg.learning.data.training_set import digest
 from dcsh_pg.learning.encoders import Encoder, load_weights
 from dcsh_pg.learning.training.randomness import seeded
-from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.progress import SILENT, Notes, Progress
 
 IMAGES = "images.npy"
 ONE_OF_A_FOLDER = {"digest": "--dataset", "database_share": "--share", "precision": "--precision"}
@@ -128,7 +128,7 @@ def run(
         if not todo:
             return measured
         with _kept(dataset.images, out / IMAGES):
-            for cell in _measured(_Work(out, dataset.labels, splits, plan), todo):
+            for cell in _measured(_Work(out, dataset.labels, splits, plan), todo, Notes(progress)):
                 measured.append(cell)
                 score = cell.get("mean_average_precision")
                 result = cell["error"] if score is None else f"{100 * score:.2f}"
@@ -211,10 +211,13 @@ def _kept(images: np.ndarray, path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _measured(work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Measured cells, in the order of their completion."""
+def _measured(
+    work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]], progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """Measured cells, in the order of their completion; other processes have no progress."""
     jobs = work.plan.jobs
     if jobs == 1:
+        work.progress = progress
         for cell, recipe in todo:
             yield work(cell, recipe)
         return
@@ -234,6 +237,7 @@ class _Work:
 
     def __init__(self, out: Path, labels: tuple[str, ...], splits: Sequence[Split], plan: Plan):
         self.out, self.labels, self.splits, self.plan = out, labels, splits, plan
+        self.progress = SILENT
         self.setting: Setting | None = None
         self.encoders: dict[tuple[str, str], Encoder] = {}
 
@@ -257,6 +261,7 @@ class _Work:
                 self.labels,
                 FeatureCache(self.plan.cache, precision=self.plan.precision, memory=True),
                 self.plan.device,
+                self.progress,
             )
         return self.setting
 

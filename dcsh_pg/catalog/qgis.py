@@ -24,7 +24,7 @@ from dcsh_pg.database.search import chips
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.hits import Hit, hits, layer_call
 from dcsh_pg.database.search.query import ChipQuery, ExamplesQuery, Query
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame, to_geopandas
@@ -65,7 +65,7 @@ def write_qgis(
         The files written: the project and, without PostGIS, the GeoPackage that it shows.
 
     Raises:
-        NotFound: no such archive.
+        NotFound: no such archive, or none of its chips has a footprint.
         OutputError: a file cannot be written, or there is no PostGIS and the extra ``geo`` is missing.
         UsageError: ``path`` is not the name of a project.
     """
@@ -73,6 +73,13 @@ def write_qgis(
     path = Path(path)
     record = registry.get_archive(conn, archive_name)
     found = hits(conn, record.name, query, filter, k)
+    in_view = _bounds(found) or registry.extent(conn, record.name)["bounds"]
+    if in_view is None:
+        raise NotFound(
+            f"archive '{record.name}' has no footprints, so a map would be empty",
+            hint="ingest georeferenced scenes, or give footprints with --sidecar; "
+            f"'dcsh-pg search {record.name} --chip 1 -o hits.png' shows hits of any archive as pictures",
+        )
     chosen = _chips_of(query)
     names = {
         "query": query.caption,
@@ -95,7 +102,6 @@ def write_qgis(
         _write_package(conn, record.name, written[0], found, chosen)
         sources = {name: f"./{written[0].name}|layername={name}" for name in names}
     layers = [Layer(names[name], provider, sources[name], renderers[name]) for name in names]
-    in_view = _bounds(found) or registry.extent(conn, record.name)["bounds"]
     write_project(path, f"{record.name}: similar to {query.caption}", layers, in_view)
     return [path, *written]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TextIO
+
+from rich.cells import cell_len
 
 from dcsh_pg.results.record import Table, place, scene_name
 from dcsh_pg.terminal import printable
@@ -13,8 +16,47 @@ from dcsh_pg.terminal import printable
 PIPED_WIDTH = 160
 """Width in columns without a terminal."""
 
-HITS_SHOWN = ("rank", "distance", "id", "acquired", "collection", "item_id", "uri")
+PLACE = "place (lon, lat)"
+
+HITS_SHOWN = (
+    "rank",
+    "distance",
+    "id",
+    "acquired",
+    "class",
+    "label",
+    "collection",
+    "item_id",
+    "uri",
+)
 """Columns of a table of hits; the others are for programs."""
+
+EXPENDABLE = ("item_id", "collection", PLACE, "label", "class")
+"""Columns that a narrow terminal goes without, in this order; then times.  Numbers always stay."""
+
+LEAST_TEXT = 14
+"""Width to which a text is cut, in columns, before a column is left out."""
+
+GAP = 2
+"""Columns between two columns of the table."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    heading: str
+    cells: list[str]
+    type_: type
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (self.heading, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        """The width to which it can be cut."""
+        least = max(LEAST_TEXT, cell_len(self.heading))
+        return min(self.width, least) if self.type_ is str and self.name != PLACE else self.width
 
 
 def print_table(
@@ -23,7 +65,8 @@ def print_table(
     """Prints ``columns`` (default: the declared ones) and the place of each row.
 
     Times are in UTC, a place is its centre, a scene (``uri``) the last part of its name and the last
-    column.  A column of text, times or places that is empty is left out.
+    column.  A column of text, times or places that is empty is left out.  On a narrow terminal texts
+    are cut in the middle, then columns are left out and named below the table; numbers always stay.
 
     Args:
         file: where to; stdout when None.
@@ -32,31 +75,88 @@ def print_table(
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    names = [name for name in columns or table.declared if name != "uri"]
-    shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    cells: list[list[str]] = []
-    for name in names:
-        texts = [_text(record.get(name)) for record in table.records]
-        type_ = table.types[name]
-        if type_ in (str, datetime) and table.records and not any(texts):
-            continue
-        heading = f"{name} (UTC)" if type_ is datetime else name
-        shown.add_column(
-            printable(heading), justify="left" if type_ is str else "right", no_wrap=True
-        )
-        cells.append(texts)
-    if any(places := [place(footprint) for footprint in table.footprints]):
-        shown.add_column("place (lon, lat)", justify="right", no_wrap=True)
-        cells.append(places)
-    if "uri" in (columns or table.declared):
-        shown.add_column("scene", overflow="ellipsis", no_wrap=True)
-        cells.append([printable(scene_name(record["uri"] or "")) for record in table.records])
-    for row in zip(*cells, strict=True):
-        shown.add_row(*row)
     file = file or sys.stdout
-    width = None if file.isatty() else PIPED_WIDTH
-    console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
-    console.print(shown)
+    console = Console(
+        file=file,
+        width=None if file.isatty() else PIPED_WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+    shown, hidden = _fitting(_columns(table, columns or table.declared), console.width)
+    texts = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False
+    )
+    for column in shown:
+        is_left = column.type_ is str and column.name != PLACE
+        texts.add_column(column.heading, justify="left" if is_left else "right", no_wrap=True)
+    for row in zip(*(column.cells for column in shown), strict=True):
+        texts.add_row(*row)
+    console.print(texts)
+    if hidden:
+        console.print(
+            f"not shown: {', '.join(hidden)}; a wider terminal or '--format csv' has them"
+        )
+
+
+def _columns(table: Table, names: Iterable[str]) -> list[_Column]:
+    columns = [
+        _column(name, table.types[name], [record.get(name) for record in table.records])
+        for name in names
+        if name in table.types and name != "uri"
+    ]
+    columns.append(_Column(PLACE, PLACE, [place(one) for one in table.footprints], str))
+    if "uri" in names:
+        scenes = [scene_name(record["uri"] or "") for record in table.records]
+        columns.append(_column("scene", str, scenes))
+    return [
+        column
+        for column in columns
+        if any(column.cells)
+        or (column.name != PLACE and not (table.records and column.type_ in (str, datetime)))
+    ]
+
+
+def _column(name: str, type_: type, values: Sequence[Any]) -> _Column:
+    heading = printable(name)
+    if type_ is datetime:
+        times = [value for value in values if value is not None]
+        if all((time.hour, time.minute) == (0, 0) for time in times):
+            return _Column(name, heading, [f"{v:%Y-%m-%d}" if v else "" for v in values], type_)
+        heading += " (UTC)"
+    return _Column(name, heading, [_text(value) for value in values], type_)
+
+
+def _fitting(columns: list[_Column], width: int) -> tuple[list[_Column], list[str]]:
+    """The columns that fit, with their texts cut where needed, and the names of the others."""
+    expendable = [name for name in EXPENDABLE if any(c.name == name for c in columns)]
+    expendable += [column.name for column in reversed(columns) if column.type_ is datetime]
+    expendable.append("scene")
+    hidden: list[str] = []
+    while expendable and sum(c.least + GAP for c in columns) - GAP > width:
+        hidden.append(expendable.pop(0))
+        columns = [column for column in columns if column.name != hidden[-1]]
+    spare = width - sum(column.least + GAP for column in columns) + GAP
+    fitted = []
+    for column in columns:
+        room = max(0, min(spare, column.width - column.least))
+        spare -= room
+        cells = [shortened(cell, column.least + room) for cell in column.cells]
+        fitted.append(replace(column, cells=cells))
+    return fitted, hidden
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in at most ``width`` columns, cut in the middle; the end, which tells more, is longer."""
+    if cell_len(text) <= width:
+        return text
+    end = (2 * width) // 3
+    while cell_len(text[-end:]) > max(1, (2 * width) // 3):
+        end -= 1
+    start = width - 1 - cell_len(text[-end:])
+    while cell_len(text[:start]) + 1 + cell_len(text[-end:]) > width:
+        start -= 1
+    return f"{text[:start]}…{text[-end:]}"
 
 
 def _text(value: Any) -> str:

@@ -141,6 +141,16 @@ def test_two_benchmarks_of_one_data_set_do_not_share_pictures(benchmark, tmp_pat
     assert (tmp_path / "both.md").read_text().count("## UC Merced Land Use") == 2
 
 
+def test_the_page_of_a_folder_of_ones_own_speaks_of_no_paper(tmp_path):
+    rows = [Row("ITQ", "itq", "gist")]
+    scores = {("ITQ", 16): (0.5, 0.6, 0.7)}
+    own = folder(tmp_path / "own", rows, scores, dataset="fields", title="fields", bits=[16])
+    page.write([read(own)], tmp_path / "page.md", title="fields")
+    text = (tmp_path / "page.md").read_text()
+    assert "## fields" in text and "60.00" in text
+    assert "paper" not in text.lower()
+
+
 def test_a_benchmark_with_no_cell_yet_has_a_page(tmp_path):
     empty = read(folder(tmp_path / "empty", ROWS[:2], {}))
     paths = page.write([empty], tmp_path / "page.md")

@@ -109,6 +109,17 @@ def test_every_distance_has_one_class(distances):
         assert sum(lower < distance < upper for lower, upper in ranges) == 1
 
 
+def test_an_archive_without_footprints_has_no_map(database, tmp_path):
+    with connect(database) as conn:
+        loader = Loader(conn, new_archive(conn, "pictures"))
+        add(loader, Scene("a.png"), np.zeros((2, 8), np.uint8))
+        loader.flush()
+        pictures = Archive(conn, registry.get_archive(conn, "pictures"))
+        with pytest.raises(NotFound, match="'pictures' has no footprints"):
+            pictures.to_qgis(tmp_path / "map.qgz")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_be_is_refused(places, tmp_path):
     with pytest.raises(UsageError, match=r"must end in \.qgz or \.qgs"):
         places.to_qgis(tmp_path / "map.png")

@@ -79,6 +79,8 @@ def place(tmp_path_factory, model_file) -> Path:
     (folder / "garbage.tif").write_bytes(b"garbage" * 100)
     (folder / "garbage.onnx").write_bytes(b"garbage" * 100)
     (folder / "file").write_text("a file, no folder")
+    (folder / "trained").mkdir()
+    (folder / "trained" / "hash_function.pt").touch()
     (folder / "text").mkdir()
     (folder / "text" / "notes.txt").write_text("no image")
     pictures(folder / "alone", 1)
@@ -419,9 +421,9 @@ def test_a_database_without_extension_and_a_user_without_rights(dsn, place):
     ("module", "line", "extra"),
     [
         ("torch", "train pictures -o run", "dcsh-pg[train]"),
-        ("torch", "export run model2.onnx", "dcsh-pg[train]"),
+        ("torch", "export trained model2.onnx", "dcsh-pg[train]"),
         ("torch", "demo --folder demo", "dcsh-pg[train]"),
-        ("onnx", "export run model2.onnx", "dcsh-pg[train]"),
+        ("onnx", "export trained model2.onnx", "dcsh-pg[train]"),
         ("geopandas", "search fields --chip 1 -o hits.parquet", "dcsh-pg[geo]"),
         ("matplotlib", "evaluate kinds --plots plots -q", "dcsh-pg[plot]"),
     ],
@@ -434,6 +436,29 @@ def test_a_missing_extra_is_named(archives, module, line, extra):
     )
     check(done.returncode, done.stdout, done.stderr, done.returncode, module, f"'{extra}'")
     assert done.returncode in (1, OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("train absent -o run2", "absent"),
+        ("train pictures --weights absent.pt -o run2", "absent.pt"),
+        ("export absent model2.onnx", "absent"),
+        ("export trained file/model2.onnx", "file/model2.onnx"),
+        ("benchmark --dataset absent -o results", "absent"),
+        ("benchmark --dataset labelled --weights gist=absent.pt -o results", "absent.pt"),
+        ("benchmark --dataset labelled -o file/results", "file/results"),
+        ("evaluate kinds --queries absent", "absent"),
+    ],
+)
+def test_a_bad_path_is_refused_before_torch_is_loaded(archives, line, named):
+    """torch alone takes seconds, and is not there to be loaded."""
+    program = f"import sys; sys.modules['torch'] = None\n{PROGRAM[2]}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *line.split()], capture_output=True, text=True
+    )
+    check(done.returncode, done.stdout, done.stderr, done.returncode, named)
+    assert done.returncode in (INPUT, OUTPUT)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +544,7 @@ def interrupted(line: str, is_underway) -> tuple[int, str, str]:
 
 def test_ctrl_c_stops_an_ingest_that_can_be_rerun(archives, scenes):
     line = f"ingest stopped {scenes} -m model.onnx --stride 12"
-    code, out, said = interrupted(line, lambda said: "hashing" in said)
+    code, out, said = interrupted(f"{line} -v", lambda said: "hashing" in said)
     assert (code, out) == (errors.INTERRUPTED, "")
     assert said.splitlines()[-1].startswith("dcsh-pg: interrupted")
     assert "Traceback" not in said

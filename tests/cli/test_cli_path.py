@@ -45,9 +45,9 @@ def labelled(tmp_path, scenes):
 
 def test_from_imagery_to_hits(run, scenes, tmp_path):
     few = ("--chip-size", 64, "--limit", 48, "--epochs", 2, "--batch-size", 16, "--bits", 32)
-    trained = run("train", scenes, "--out", "run", *few, "--device", "cpu", "-q")
+    trained = run("train", scenes, "--out", "run", *few, "--device", "cpu")
     assert "learned from 48 chips" in trained.stderr
-    exported = run("export", "run", "model.onnx", "--name", "small", "-q")
+    exported = run("export", "run", "model.onnx", "--name", "small")
     assert "parity: " in exported.stderr
     card = json.loads(run("model", "show", "model.onnx", "--json").stdout)
     assert (card["name"], card["bits"], card["chip_size"]) == ("small", 32, 64)

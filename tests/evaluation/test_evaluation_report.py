@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from dcsh_pg.errors import OutputError
+from dcsh_pg.errors import OutputError, UsageError
 from dcsh_pg.evaluation import (
     check_plots,
     evaluate,
@@ -15,6 +15,7 @@ from dcsh_pg.evaluation import (
     print_report,
     to_json,
 )
+from dcsh_pg.evaluation.lines import style
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_plots_are_pictures(report, tmp_path):
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    paths = plot(report, tmp_path / "new")
+    paths = plot({"ucmd (model itq)": report}, tmp_path / "new")
     assert [path.name for path in paths] == ["precision_recall.png", "precision_at_n.png"]
     for path in paths:
         with Image.open(path) as image:
@@ -64,10 +65,29 @@ def test_plots_are_pictures(report, tmp_path):
             assert len(image.convert("RGB").getcolors(1 << 24)) > 20
 
 
+def test_a_file_gets_all_archives_by_name_in_the_format_of_its_extension(
+    report, tmp_path, monkeypatch
+):
+    matplotlib = pytest.importorskip("matplotlib")
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    reports = {"ucmd (model itq)": report, "ucmd8 (model dcsh)": report}
+    (svg,) = plot(reports, tmp_path / "both.svg")
+    text = svg.read_text()
+    assert all(text.count(name) >= 4 for name in reports)  # heading and label in both panels
+    (pdf,) = plot(reports, tmp_path / "both.pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    with pytest.raises(UsageError, match=r"both\.xls"):
+        plot(reports, tmp_path / "both.xls")
+
+
+def test_twenty_lines_differ_without_colour():
+    assert len({(style(n)["ls"], style(n)["marker"]) for n in range(20)}) == 20
+
+
 def test_plots_without_matplotlib_name_the_extra(report, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(OutputError, match="matplotlib") as caught:
-        plot(report, tmp_path)
+        plot({"ucmd": report}, tmp_path)
     assert "dcsh-pg[plot]" in caught.value.hint
 
 

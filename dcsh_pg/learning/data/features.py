@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.progress import SILENT, Progress
 
 PRECISIONS = ("float32", "bfloat16")
+WORTH_SAYING = 60.0
+"""Seconds from which an estimate is noted."""
 ALL_ORIENTATIONS = range(8)
 """The image as it is, its right-angle rotations, and their mirror images."""
 
@@ -185,6 +188,7 @@ def extract(
     compute = _Compute(encoder, cache.precision, device)
     features = np.empty((len(images), len(views), encoder.dim), np.float32)
     progress.start(f"features ({encoder.name})", len(images) * len(views))
+    estimate = _Estimate(len(images), len(views), progress)
     digest = encoder_digest(encoder) if cache.keeps else ""
     names = [image_digest(image) for image in images] if cache.keeps else [b""] * len(images)
     for v, view in enumerate(views):
@@ -195,7 +199,8 @@ def extract(
             missing = [row for row in rows if keys[row] not in found]
             if missing:
                 batch = torch.from_numpy(np.stack([images[row] for row in missing]))
-                computed = compute(view.of(batch.to(device)))
+                with estimate.of_first(len(missing), done=v * len(images) + first):
+                    computed = compute(view.of(batch.to(device)))
                 features[missing, v] = computed
                 if cache.keeps:
                     cache.put([keys[row] for row in missing], computed)
@@ -210,6 +215,38 @@ def image_digest(image: np.ndarray) -> bytes:
     """SHA-256 of one image's pixels and shape."""
     pixels = np.ascontiguousarray(image)
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+class _Estimate:
+    """Notes how long all passes will take, measured on the first batch that is computed."""
+
+    def __init__(self, images: int, views: int, progress: Progress):
+        self.images, self.views, self.progress = images, views, progress
+        self.is_made = False
+
+    @contextmanager
+    def of_first(self, passes: int, *, done: int) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        if self.is_made:
+            return
+        self.is_made = True
+        rate = passes / max(time.monotonic() - began, 1e-9)
+        seconds = (self.images * self.views - done - passes) / rate
+        if seconds >= WORTH_SAYING:
+            each = f" × {self.views} views" if self.views > 1 else ""
+            self.progress.note(
+                f"features: about {duration(seconds)}: {self.images:,} images{each} "
+                f"at {rate:.3g} passes/s"
+            )
+
+
+def duration(seconds: float) -> str:
+    """'40 s', '6 min' or '2 h 10 min', rounded."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class _Compute:

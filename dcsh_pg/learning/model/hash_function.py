@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from dcsh_pg.errors import InputError, ModelError
+from dcsh_pg.files import HASH_FUNCTION as HASH_FUNCTION
 from dcsh_pg.learning import heads
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import Head
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.learning.model.saving import save_whole
 
-HASH_FUNCTION = "hash_function.pt"
-"""Its file in the folder of a training run."""
 FORMAT = 1
 """Version of the file; any other is refused."""
 

@@ -1,0 +1,138 @@
+"""A group of commands that all have the same options for what is printed, and name near misses.
+
+    archive = Commands(no_args_is_help=True, help="...")
+
+    @archive.command()
+    def show(name: ArchiveName) -> None: ...
+
+``show`` then also has --format, --json, --quiet, --verbose, --version and --debug.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+
+from dcsh_pg import __version__
+from dcsh_pg.cli import console
+from dcsh_pg.cli.suggest import SuggestingGroup
+from dcsh_pg.errors import UsageError
+
+OUTPUT = "Output"
+"""The panel of --help."""
+
+
+def show_version(value: bool) -> None:
+    """Prints the version and ends, as the callback of --version."""
+    if value:
+        typer.echo(f"dcsh-pg {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=show_version, is_eager=True, help="Print the version."
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="The same as --format json.", rich_help_panel=OUTPUT),
+]
+Format = Annotated[
+    Literal["table", "json"],
+    typer.Option(
+        "--format", "-f", help="Print the result for people or as JSON.", rich_help_panel=OUTPUT
+    ),
+]
+
+
+def _common(
+    format: Format = "table",
+    as_json: Json = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Print results and errors only.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Report progress where stderr is not a terminal, too.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=show_version,
+            is_eager=True,
+            hidden=True,
+            help="Print the version.",
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", hidden=True, help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """The options of every command."""
+
+
+class Commands(typer.Typer):
+    """A typer application or group whose commands have the common options."""
+
+    def __init__(self, **arguments: Any):
+        super().__init__(**{"cls": SuggestingGroup} | arguments)
+
+    def command(self, *arguments: Any, **settings: Any) -> Callable[[Any], Any]:
+        register = super().command(*arguments, **settings)
+
+        def enter(function: Callable[..., None]) -> Callable[..., None]:
+            register(_with_common_options(function))
+            return function
+
+        return enter
+
+
+def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with the options that it does not declare itself."""
+    own = inspect.signature(function, eval_str=True).parameters
+    common = inspect.signature(_common, eval_str=True).parameters
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    together = dict(own) | dict(common) | dict(own)
+    parameters = [parameter.replace(kind=keyword) for parameter in together.values()]
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        given = {name: values[name] for name in common}
+        if given["quiet"] and given["verbose"]:
+            raise UsageError("--quiet and --verbose cannot be combined", hint="leave out one")
+        if given["as_json"]:
+            if given["format"] not in ("table", "json"):
+                raise UsageError(
+                    f"--json and --format {given['format']} cannot be combined",
+                    hint="--json is the same as --format json",
+                )
+            values["format"] = "json"
+        values["as_json"] = values["format"] == "json"
+        console.choose(
+            quiet=given["quiet"],
+            verbose=given["verbose"],
+            as_json=values["as_json"],
+            debug=given["debug"],
+        )
+        function(**{name: values[name] for name in own})
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
