@@ -37,9 +37,7 @@ BEGIN
         RAISE EXCEPTION 'the area is empty'
             USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL searches everywhere';
     END IF;
-    PERFORM dcsh_private.check_degrees(
-        @postgis@.ST_XMin(place::@postgis@.box3d), @postgis@.ST_YMin(place::@postgis@.box3d),
-        @postgis@.ST_XMax(place::@postgis@.box3d), @postgis@.ST_YMax(place::@postgis@.box3d));
+    PERFORM dcsh_private.check_degrees(b[1], b[2], b[3], b[4]) FROM dcsh_private.bounds(place) b;
     IF NOT @postgis@.ST_IsValid(place) THEN
         RAISE EXCEPTION 'the area is not a valid geometry: %', @postgis@.ST_IsValidReason(place)
             USING ERRCODE = 'invalid_parameter_value', HINT = 'repair it with ST_MakeValid';

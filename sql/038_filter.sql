@@ -8,8 +8,10 @@ CREATE OR REPLACE FUNCTION dcsh_private.checked_filter(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Not PERFORM: an error would quote the statement to the user.
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
-    PERFORM dcsh_private.archive(archive);
     IF max_distance < 0 THEN
         RAISE EXCEPTION 'max_distance must not be negative, not %', max_distance
             USING ERRCODE = 'invalid_parameter_value',

@@ -262,9 +262,13 @@ CREATE OR REPLACE FUNCTION dcsh.similar(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    -- Before the query, which an error would quote to the user.
+    most integer := dcsh_private.check_k(k);
+    filter dcsh_private.filter := dcsh_private.checked_filter(
+        archive, area, since, until, max_distance, scenes);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, dcsh_private.check_k(k),
-        dcsh_private.checked_filter(archive, area, since, until, max_distance, scenes), exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact';
@@ -274,9 +278,9 @@ CREATE OR REPLACE FUNCTION dcsh.code_of(archive text, id bigint) RETURNS bit
     SET search_path FROM CURRENT
 AS $$
 DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
     found_code bit varying;
 BEGIN
-    PERFORM dcsh_private.archive(archive);
     EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', archive)
         INTO found_code USING id;
     IF found_code IS NULL THEN
@@ -297,9 +301,13 @@ CREATE OR REPLACE FUNCTION dcsh.similar_to(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    most integer := dcsh_private.check_k(k);
+    filter dcsh_private.filter := dcsh_private.checked_filter(
+        archive, area, since, until, max_distance, scenes, ARRAY[id]);
+    code bit varying := dcsh.code_of(archive, id);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, dcsh.code_of(archive, id), dcsh_private.check_k(k),
-        dcsh_private.checked_filter(archive, area, since, until, max_distance, scenes, ARRAY[id]), exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';
@@ -311,13 +319,15 @@ CREATE OR REPLACE FUNCTION dcsh.within(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    filter dcsh_private.filter;
 BEGIN
     IF radius IS NULL OR radius < 0 THEN
         RAISE EXCEPTION 'radius must not be negative, not %', coalesce(radius::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the same code';
     END IF;
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL,
-        dcsh_private.checked_filter(archive, area, since, until, radius, scenes));
+    filter := dcsh_private.checked_filter(archive, area, since, until, radius, scenes);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL, filter);
 END
 $$;
 COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise like dcsh.similar';
@@ -328,9 +338,9 @@ CREATE OR REPLACE FUNCTION dcsh.chip_at(archive text, lon double precision, lat 
     SET search_path FROM CURRENT
 AS $$
 DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
     found_id bigint;
 BEGIN
-    PERFORM dcsh_private.archive(archive);
     PERFORM dcsh_private.check_degrees(lon, lat, lon, lat);
     EXECUTE format($query$
         SELECT c.id FROM dcsh.%I c
@@ -352,8 +362,9 @@ CREATE OR REPLACE FUNCTION dcsh.extent(
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
+DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
-    PERFORM dcsh_private.archive(archive);
     EXECUTE format($query$
         SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
         FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b

@@ -343,9 +343,9 @@ CREATE OR REPLACE FUNCTION dcsh.similar_region(
     SET search_path FROM CURRENT
 AS $$
 DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
     covering bigint[];
 BEGIN
-    PERFORM dcsh_private.archive(archive);
     covering := dcsh_private.covering(archive, dcsh_private.to_lonlat(region), min_share);
     IF covering IS NULL THEN
         RAISE EXCEPTION 'no chip of archive "%" covers the region', archive

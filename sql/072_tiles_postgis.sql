@@ -48,6 +48,9 @@ AS $$
 DECLARE
     query_chip bigint := nullif(chip, 0);
     query_code text := nullif(code, '');
+    most integer := dcsh_private.check_k(k);
+    filter dcsh_private.filter;
+    sought bit varying;
 BEGIN
     IF num_nonnulls(query_chip, query_code) <> 1 THEN
         RAISE EXCEPTION 'either chip or code is required, and % given',
@@ -55,19 +58,17 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'chip is the id of a chip, code the hexadecimal text of a code';
     END IF;
+    filter := dcsh_private.checked_filter(
+        archive, dcsh_private.area_from_text(nullif(area, '')), nullif(since, '-infinity'),
+        nullif(until, 'infinity'), nullif(max_distance, 1024), nullif(scenes, '')::bigint[],
+        ARRAY[query_chip]);
+    sought := CASE WHEN query_chip IS NULL THEN dcsh_private.code_from_hex(query_code)
+                   ELSE dcsh.code_of(archive, query_chip) END;
     RETURN QUERY
         SELECT h.id, h.geom, (row_number() OVER (ORDER BY h.distance, h.id))::integer, h.distance,
                h.acquired, h.valid_fraction, h.scene_id, s.uri, s.collection, s.item_id,
                h.col_off, h.row_off, h.width, h.height
-        FROM dcsh_private.search(
-                archive,
-                CASE WHEN query_chip IS NULL THEN dcsh_private.code_from_hex(query_code)
-                     ELSE dcsh.code_of(archive, query_chip) END,
-                dcsh_private.check_k(k),
-                dcsh_private.checked_filter(
-                    archive, dcsh_private.area_from_text(nullif(area, '')), nullif(since, '-infinity'),
-                    nullif(until, 'infinity'), nullif(max_distance, 1024),
-                    nullif(scenes, '')::bigint[], ARRAY[query_chip]), exact) h
+        FROM dcsh_private.search(archive, sought, most, filter, exact) h
             LEFT JOIN dcsh.scene s ON s.id = h.scene_id
         ORDER BY h.distance, h.id;
 END
