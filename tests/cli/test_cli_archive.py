@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from dcsh_pg import Archive
 from dcsh_pg.cli.main import app
+from dcsh_pg.errors import UsageError
 
 
 @pytest.fixture
@@ -104,3 +105,20 @@ def test_rename_and_the_list_of_models(run, moved, database):
     assert run("archive", "show", "a").exit_code == 10
     with Archive.open("b", dsn=database).connection:
         pass
+
+
+def test_the_same_in_python(moved, database):
+    old, new = moved
+    archive = Archive.open("a", dsn=database)
+    assert [record.name for record in Archive.list(dsn=database)] == ["a"]
+    assert archive.relocate(str(old), str(new)) == 4
+    first, *others = archive.scenes()
+    assert archive.remove_scenes([first.uri]) == (1, first.chips)
+    assert archive.scenes(limit=2) == others[:2]
+    with pytest.raises(UsageError, match="no scene is selected"):
+        archive.remove_scenes()
+    archive.rename("b")
+    assert archive.similar_to(others[0].chips + first.chips, k=1)
+    archive.drop()
+    assert Archive.list(dsn=database) == []
+    archive.connection.close()
