@@ -192,7 +192,9 @@ def status(
         fix = f"; to use the index: {plan.fix}" if plan.fix else ""
         typer.echo(f"{'search':<11}{plan.archive}: {plan.uses or 'empty'}{fix}")
         if plan.approximate:
-            typer.echo(f"{'':<11}{plan.archive} --approximate: {plan.approximate}")
+            is_old = (state.pgvector or "").startswith("0.7.")
+            note = "; exact under a filter, before pgvector 0.8" if is_old else ""
+            typer.echo(f"{'':<11}{plan.archive} --approximate: {plan.approximate}{note}")
         if plan.advice:
             typer.echo(f"{'':<11}{plan.advice}")
 

@@ -12,12 +12,18 @@ from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.archive import Archive
 from dcsh_pg.database.archives import registry
+from dcsh_pg.database.archives.approximate_index import (
+    BuildOptions,
+    create_approximate_index,
+    drop_approximate_index,
+)
 from dcsh_pg.database.archives.chip_batches import batches
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.search import near_duplicates
 from dcsh_pg.database.server import migrate
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import ServerError
+from dcsh_pg.evaluation.index_recall import measure_index
 
 CLIENTS = 6
 CODES = np.random.default_rng(0).integers(0, 256, (60, 8), dtype=np.uint8)
@@ -121,3 +127,13 @@ def test_an_archive_is_created_loaded_and_searched_in_transaction_mode(
     with psycopg.connect(pools["transaction"]), psycopg.connect(pools["transaction"]):
         same = Archive.open("photos", dsn=pools["transaction"]).similar_to(1)
     assert hits and same == hits == Archive.open("photos", dsn=database).similar_to(1)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_an_approximate_index_is_built_and_measured(pools, mode):
+    with connect(pools[mode]) as conn:
+        conn.execute("DROP EXTENSION IF EXISTS dcsh_hamming CASCADE")
+        index = create_approximate_index(conn, "places", "ivfflat", BuildOptions(lists=5))
+        assert measure_index(conn, "places", queries=5).index == index
+        assert conn.execute("SHOW maintenance_work_mem").fetchone() == ("64MB",)
+        assert drop_approximate_index(conn, "places") == [index]
