@@ -139,7 +139,15 @@ BEGIN
         RAISE EXCEPTION 'view % uses the codes of archive "%", which get another length', dependent, archive
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'drop the view, and create it again afterwards';
-    ELSIF dependent IS NOT NULL THEN
+    END IF;
+    -- Approximate indexes are fitted to the former codes, and take long and much memory to build.
+    FOR statement IN
+        SELECT format('DROP INDEX %s', o.index) FROM dcsh_private.ordering_indexes(archive) o
+        WHERE o.method IN ('hnsw', 'ivfflat')
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+    IF dependent IS NOT NULL THEN
         EXECUTE format('UPDATE dcsh.%I SET code = %I', archive, new_code);
         EXECUTE format('ALTER TABLE dcsh.%I DROP COLUMN %I', archive, new_code);
     ELSE
@@ -162,7 +170,7 @@ BEGIN
     PERFORM dcsh_private.comment_chips(archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh.end_rehash IS 'Replace the codes of an archive by those of the new model, with its layer and indexes; an error if a chip has none yet';
+COMMENT ON FUNCTION dcsh.end_rehash IS 'Replace the codes of an archive by those of the new model, with its layer and indexes, except approximate ones, which are dropped; an error if a chip has none yet';
 
 CREATE OR REPLACE FUNCTION dcsh.copy_archive(name text, new_name text) RETURNS bigint
     LANGUAGE plpgsql

@@ -239,3 +239,22 @@ def test_the_command_and_its_rights(database, model_file, other_model, files):
         finally:
             conn.execute(f"DROP OWNED BY {role}")
             conn.execute(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("has_view", [False, True])
+def test_an_approximate_index_of_the_former_codes_is_dropped(
+    database, model_file, other_model, files, has_view
+):
+    archive = made(database, model_file, files)
+    conn = archive.connection
+    conn.execute("CREATE INDEX ON dcsh.a USING ivfflat (code bit_hamming_ops) WITH (lists = 2)")
+    conn.execute("CREATE INDEX narrow ON dcsh.a (id) INCLUDE (code)")
+    if has_view:
+        conn.execute("CREATE VIEW public.mine AS SELECT id, code FROM dcsh.a")
+    archive.rehash(other_model, swap=True)
+    indexes = conn.execute(
+        "SELECT m.amname, x.relname FROM pg_index JOIN pg_class x ON x.oid = indexrelid"
+        " JOIN pg_am m ON m.oid = x.relam WHERE indrelid = 'dcsh.a'::regclass"
+    ).fetchall()
+    assert ("btree", "narrow") in indexes
+    assert "ivfflat" not in [method for method, _ in indexes]
