@@ -34,7 +34,7 @@ def evaluate(
     archives: Annotated[
         list[str],
         typer.Argument(
-            metavar="ARCHIVE...",
+            metavar="ARCHIVE",
             help="Names of archives; several are compared.",
             autocompletion=complete.archive_names,
         ),

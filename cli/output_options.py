@@ -32,8 +32,8 @@ Format = Annotated[
     output_option(
         "--format",
         "-f",
-        metavar=f"<{'|'.join(results.FORMATS)}>",
-        help="What to print; geojsonseq is one feature a line.",
+        metavar="FORMAT",
+        help=f"What to print: {', '.join(results.FORMATS)}. geojsonseq is one feature a line.",
     ),
 ]
 

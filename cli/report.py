@@ -17,7 +17,7 @@ from dcsh_pg.cli.learning import requires
 @app.command()
 def report(
     benchmarks: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Output folders of 'dcsh-pg benchmark'.")
+        list[Path], typer.Argument(metavar="DIR", help="Output folders of 'dcsh-pg benchmark'.")
     ],
     out: Annotated[
         Path,

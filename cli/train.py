@@ -45,7 +45,7 @@ def existing(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Unlabelled imagery: files, folders (searched recursively), globs, or anything "
             "GDAL opens.",
         ),

@@ -358,7 +358,7 @@ def test_a_search_without_similar_hits_says_so(archives):
 
 def test_the_help_lists_the_choices():
     for command, choices in (
-        ("search", "<table|csv|geojson|geojsonseq|json>"),
+        ("search", "What to print: table, csv, geojson, geojsonseq, json."),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
         ("train", "views|neighbours|clusters"),
