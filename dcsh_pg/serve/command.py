@@ -31,7 +31,7 @@ def _query(query: Query) -> list[str]:
     if isinstance(query, ChipQuery):
         return ["--chip", str(query.chip)]
     if isinstance(query, CodeQuery):
-        return ["--code", codes.to_hex(query.code)]
+        return ["--code", f"0x{codes.to_hex(query.code)}"]
     if isinstance(query, ExamplesQuery):
         words = ["--like", ",".join(map(str, query.likes))]
         return words + (["--unlike", ",".join(map(str, query.unlikes))] if query.unlikes else [])

@@ -124,7 +124,10 @@ def test_picture_becomes_the_code_of_its_chip(client, archive):
     file = io.BytesIO()
     Image.fromarray(archive.read_chip(hit)).save(file, "PNG")
     answer = client.post(f"{HOME}/pictures", files={"file": ("a.png", file.getvalue())}).json()
-    assert answer["code"] == codes.to_hex(code_of(archive.connection, "towns", hit.id))
+    code = codes.to_hex(code_of(archive.connection, "towns", hit.id))
+    assert answer["code"] == f"0x{code}"
+    text = post(client, "text", {"code": answer["code"]}).json()
+    assert f"--code 0x{code}" in text["command"]
     assert answer["scale"] == pytest.approx(1)
 
 

@@ -48,7 +48,7 @@ def hash_picture(
             message = error.message.replace(os.fspath(path), shown)
             raise InputError(message, hint="send a PNG, JPEG or GeoTIFF picture") from None
     return {
-        "code": codes.to_hex(query.code),
+        "code": f"0x{codes.to_hex(query.code)}",  # all digits of some are 0 and 1
         "name": shown,
         "scale": archive.relative_scale(query),
     }
