@@ -30,6 +30,9 @@ WAIT_SECONDS = 10
 RECORD_SECONDS = 10
 """How long an archive's record is used: new scenes appear after this time."""
 
+KEPT_SECONDS = 300
+"""How long an answer is kept at most."""
+
 READERS = 4
 """Requests that read imagery at the same time."""
 
@@ -140,11 +143,14 @@ class Service:
             archive.__dict__["hasher"] = self._hashers[sha256]
 
     def once(self, archive: Archive, key: object, make: Callable[[], bytes]) -> bytes:
-        """What ``make`` gives, kept until the archive changes."""
+        """What ``make`` gives, kept until the archive grows or has another model, and not for long.
+
+        A scene that was replaced by one with as many chips does not show in the archive's record.
+        """
         record = archive.record
-        digest = hashlib.sha256(
-            repr((record.id, record.scenes, record.chips, key)).encode()
-        ).hexdigest()
+        made_of = (record.id, record.model_sha256, record.scenes, record.chips)
+        age = int(time.monotonic() / KEPT_SECONDS)
+        digest = hashlib.sha256(repr((made_of, age, key)).encode()).hexdigest()
         found = self.kept.get(digest)
         if found is None:
             found = make()
