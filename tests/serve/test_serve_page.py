@@ -186,11 +186,11 @@ def test_picture_region_and_surface(page, tmp_path):
 
     page.click("#draw-region")
     place = page.locator("#map").bounding_box()
-    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
-    page.mouse.move(x - 150, y - 120)
+    x, y, width, height = (place[side] for side in ("x", "y", "width", "height"))
+    page.mouse.move(x + 0.1 * width, y + 0.1 * height)
     page.mouse.down()
-    page.mouse.move(x, y, steps=3)
-    page.mouse.move(x + 150, y + 120, steps=3)
+    for share in (0.5, 0.7, 0.9):
+        page.mouse.move(x + share * width, y + share * height)
     page.mouse.up()
     page.wait_for_url("**region=**")
     assert page.get_attribute("#draw-region", "aria-pressed") == "false"
