@@ -26,7 +26,7 @@ PANELS = {
     "Search and analyse": ("search", "serve", "change", "duplicates"),
     "Export to GIS and STAC": ("stac", "qgis", "pgstac"),
     "Measure": ("evaluate", "recall", "benchmark", "report"),
-    "Manage": ("archive", "model", "db", "native"),
+    "Manage": ("archive", "model", "db", "native", "doctor"),
 }
 """The commands as --help groups them, in the order of a user's tasks; each has a module."""
 
@@ -156,5 +156,5 @@ app = Commands(
 def _root(debug: Debug = False, version: Version = False) -> None:
     """Search an imagery archive by example, in SQL.
 
-    Start with [bold]dcsh-pg demo[/bold], which trains, ingests and searches synthetic imagery.
+    Start with [bold]dcsh-pg demo[/bold], which ingests and searches synthetic imagery.
     """

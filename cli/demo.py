@@ -24,14 +24,22 @@ def demo(
             help="Output folder. Default: dcsh-demo, with --imagery followed by that folder's name.",
         ),
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train",
+            help="Train a model on the imagery, as for an archive of your own. Default: a small "
+            "model that comes with dcsh-pg and knows synthetic scenes.",
+        ),
+    ] = False,
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Run all steps on a small archive: imagery, training, export, ingest, three searches.
+    """Run all steps on a small archive: imagery, ingest, three searches.
 
-    Makes a small georeferenced archive, learns 64-bit codes from it without labels, stores them in
-    the embedded PostgreSQL and searches by image, by chip and by place. Takes a few minutes the
-    first time; later runs reuse the results.
+    Makes georeferenced scenes, hashes their chips, stores the codes in the embedded PostgreSQL
+    and searches by image, by chip and by place. Takes about a minute the first time, with --train
+    a few; later runs reuse the results.
     """
     from dcsh_pg import results
     from dcsh_pg.demo import archive_name
@@ -43,7 +51,9 @@ def demo(
     name = archive_name(imagery)
     folder = folder or Path(name.replace("_", "-"))
     with console.progress() as shown:
-        searches = list(run_demo(folder, imagery=imagery, dsn=dsn, pg_bin=pg_bin, progress=shown))
+        searches = list(
+            run_demo(folder, imagery=imagery, train=train, dsn=dsn, pg_bin=pg_bin, progress=shown)
+        )
     if console.chosen.as_json:
         facts = [
             {

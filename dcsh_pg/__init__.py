@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dcsh_pg.errors import DcshError
     from dcsh_pg.hasher import Hasher
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Archive",
     "ChipQuery",

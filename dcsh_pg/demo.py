@@ -1,6 +1,7 @@
 """All steps from imagery to hits, on synthetic imagery or the user's own.
 
-The result of every step is kept, and a step whose result exists is skipped.
+The model comes with the package, or is trained.  The result of every step is kept, and a step whose
+result exists is skipped.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
 from dcsh_pg.ingest import Pipeline
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.synthetic import MODEL
 from dcsh_pg.synthetic.archive import make_archive
 
 CHIP_SIZE = 128
@@ -45,6 +47,9 @@ SAMPLE = 500
 """Chips among which the demo chooses its queries."""
 
 CANDIDATES = 40
+
+DISTANCES = 6
+"""Different distances among the nearest hits that make a ranking worth showing."""
 
 K = 10
 
@@ -73,33 +78,36 @@ def demo(
     folder: Path,
     *,
     imagery: Path | None = None,
+    train: bool = False,
     dsn: str | None = None,
     pg_bin: Path | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Search]:
-    """Makes synthetic imagery or uses the user's, trains, exports, ingests, and yields three searches.
+    """Makes synthetic imagery or uses the user's, ingests it, and yields three searches.
 
     Args:
-        folder: for the scenes, the training run, the model and the hits; created if needed.
+        folder: for the scenes, the hits and what training makes; created if needed.
         imagery: folder of the user's own scenes.
+        train: train a model on the imagery and export it, rather than use the package's own.
 
     Raises:
         DcshError: of any step.
     """
     name = archive_name(imagery)
     source = imagery
-    model = folder / "model.onnx"
+    model = folder / "model.onnx" if train else MODEL
     if not model.exists():
         _check_training()
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        schema.require_current(conn)
     if source is None:
         source = folder / "scenes"
         if not (source / "labels.geojson").exists():
             make_archive(source, progress=progress)
     if not model.exists():
         _train(source, folder / "run", model, name, progress)
-    conn = connect(dsn, pg_bin=pg_bin)
-    schema.require_current(conn)
-    _forget_older(conn, name, model, progress)
+    with connect(dsn, pg_bin=pg_bin) as conn:
+        _forget_older(conn, name, model, progress)
     archive = Archive.create(name, model, sources=[str(source)], dsn=dsn, pg_bin=pg_bin)
     report = archive.ingest(
         [str(source)],
@@ -128,8 +136,8 @@ def _check_training() -> None:
         if (error.name or "").startswith("dcsh_pg"):
             raise
         raise DcshError(
-            f"the demo trains a model, which needs {error.name}",
-            hint="pip install 'dcsh-pg[train]'",
+            f"--train needs {error.name}",
+            hint="pip install 'dcsh-pg[train]', or omit --train",
         ) from None
 
 
@@ -224,9 +232,13 @@ def _search(
 
 
 def _distinct(archive: Archive, sample: list[Hit]) -> tuple[Hit, Hit, Hit]:
-    """Three chips to search for: unlike each other, with hits of many distances."""
-    some = sample[:: max(1, len(sample) // CANDIDATES)]
-    some.sort(key=lambda chip: -len({hit.distance for hit in archive.similar_to(chip.id)}))
+    """Three chips to search for: unlike each other, with near hits of several distances."""
+
+    def quality(chip: Hit) -> tuple[int, int]:
+        distances = [hit.distance for hit in archive.similar_to(chip.id)]
+        return -min(len(set(distances)), DISTANCES), sum(distances)
+
+    some = sorted(sample[:: max(1, len(sample) // CANDIDATES)], key=quality)
     packed = np.stack(
         [
             np.frombuffer(code_of(archive.connection, archive.name, chip.id), np.uint8)

@@ -174,7 +174,7 @@ def _open_on_cuda(
     onnx = runtime()
     if _CUDA_PROVIDER[0] not in onnx.get_available_providers():
         return None, "this onnxruntime is built without it"
-    if not _has_cuda_device():
+    if not has_cuda_device():
         return None, "there is no NVIDIA driver or no GPU"
     with _captured_stderr() as captured, contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -188,7 +188,7 @@ def _open_on_cuda(
     return session, ""
 
 
-def _has_cuda_device() -> bool:
+def has_cuda_device() -> bool:
     """Whether the NVIDIA driver is installed and finds at least one GPU."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

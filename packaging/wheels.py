@@ -113,6 +113,9 @@ def cpu_tree(folder: Path) -> Path:
         '"dcsh-pg[', '"dcsh-pg-cpu['
     )
     project.write_text(text)
+    for file in folder.rglob("*.py"):
+        code = file.read_text()
+        file.write_text(code.replace("dcsh-pg[", "dcsh-pg-cpu["))  # what hints tell to install
     return folder
 
 

@@ -13,6 +13,7 @@ LEVELS = {
     "cli": 6,
     "serve": 5,
     "demo": 5,
+    "doctor": 3,
     "benchmark": 5,
     "train": 3,
     "archive": 4,

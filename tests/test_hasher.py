@@ -203,7 +203,7 @@ def test_cuda_where_it_is_not_usable_is_an_error_with_a_hint():
 
 @pytest.mark.skipif(cuda_is_usable(), reason="CUDA is usable here")
 def test_a_driver_without_cuda_libraries_is_skipped_in_silence(monkeypatch, capfd):
-    monkeypatch.setattr(dcsh_pg.inference, "_has_cuda_device", lambda: True)
+    monkeypatch.setattr(dcsh_pg.inference, "has_cuda_device", lambda: True)
     assert Hasher(means_model(), device="auto").provider == "cpu"
     assert capfd.readouterr() == ("", "")
     with pytest.raises(DcshError, match="CUDA is not usable here: "):

@@ -38,7 +38,7 @@ def test_labels_lie_on_the_chips(archive):
         assert properties["file"] == archive.scenes[0].name
         assert [properties[k] for k in ("col_off", "row_off", "width", "height")] == window.tolist()
         assert shape(feature["geometry"]).equals_exact(footprint, 1e-9)
-        assert properties["class"] in PAINTERS and properties["share"] > 0.6
+        assert properties["class"] in PAINTERS and properties["share"] > 0.25
 
 
 def test_a_field_is_built_over_between_the_dates(archive):
@@ -47,7 +47,13 @@ def test_a_field_is_built_over_between_the_dates(archive):
         Counter(f["properties"]["class"] for f in features if f["properties"]["file"] == path.name)
         for path in archive.scenes
     )
-    assert before["farmland"] == 4 and after["farmland"] == 0
+    assert before["farmland"] > 0 and after["farmland"] == 0
+
+
+def test_chips_have_one_land_cover_or_several(archive):
+    features = json.loads(archive.labels.read_text())["features"]
+    shares = [feature["properties"]["share"] for feature in features]
+    assert max(shares) == 1 and min(shares) < 0.6
 
 
 def test_the_same_seed_gives_the_same_pixels(archive, tmp_path):

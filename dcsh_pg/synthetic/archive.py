@@ -1,8 +1,9 @@
 """A small synthetic archive, georeferenced near Valencia.
 
-Each scene is a mosaic of land covers in regions larger than a chip of 128 pixels: farmland and woods in
-the west, houses in the middle, the coast in the east.  Each location has scenes of two dates that differ
-in season, light and parked cars; at every third location a field is built over by the second date.
+Each scene is a mosaic of nine regions of land cover: farmland and woods in the west, houses in the
+middle, the coast in the east.  Their borders lie at random, so that a chip has one land cover or parts
+of several.  Each location has scenes of two dates that differ in season, light and parked cars; at every
+third location a field is built over by the second date.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ RESOLUTION = 0.6
 REGION = 256
 SIDE = 3 * REGION
 """Pixels: a scene is three regions wide and high."""
+
+SHIFT = 72
+"""Pixels by which a border between regions may lie off its place in a regular grid."""
 
 DATES = (
     datetime(2019, 4, 18, 10, 56, tzinfo=timezone.utc),
@@ -125,29 +129,28 @@ def _paint(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels uint8 (SIDE, SIDE, 3) and the land cover of each, an index of PAINTERS."""
     rng = np.random.default_rng([seed, location, 99])
-    wobble = [5 * noise(rng, SIDE, 70) + 1.5 * noise(rng, SIDE, 18) for _ in range(2)]
+    wobble = [12 * noise(rng, SIDE, 110) + 1.5 * noise(rng, SIDE, 18) for _ in range(2)]
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32) + np.clip(
         wobble, -_MARGIN + 1, _MARGIN - 1
     )
-    region = np.stack([rows, columns]) // REGION
-    row, column = np.clip(region, 0, 2).astype(int)
-    cover = np.array([_KINDS.index(kind) for kind in kinds])[3 * row + column]
-    canvas = np.zeros((SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN, 3), np.float32)
-    inner = np.pad(3 * row + column, _MARGIN, mode="edge")
+    borders = np.array([[1], [2]]) * REGION + rng.integers(-SHIFT, SHIFT, (2, 2), endpoint=True)
+    row, column = (np.searchsorted(borders[:, i], at) for i, at in enumerate((rows, columns)))
+    region = 3 * row + column
+    cover = np.array([_KINDS.index(kind) for kind in kinds])[region]
+    canvas = np.zeros((SIDE, SIDE, 3), np.float32)
     for index, kind in enumerate(kinds):
-        painted = PAINTERS[kind](
-            np.random.default_rng([seed, location, index]), REGION + 2 * _MARGIN, season
-        )
-        top, left = index // 3 * REGION, index % 3 * REGION
-        part = np.s_[top : top + len(painted), left : left + len(painted)]
-        here = inner[part] == index
-        canvas[part][here] = painted[here]
-    picture = canvas[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        shape = np.random.default_rng([seed, location, index])
+        tint = shape.uniform(0.86, 1.12) * shape.uniform(0.96, 1.04, 3).astype(np.float32)
+        side = REGION + 2 * (SHIFT + _MARGIN)
+        painted = PAINTERS[kind](shape, side, season) * tint
+        here = np.nonzero(region == index)
+        middle = [(at.min() + at.max()) // 2 - side // 2 for at in here]
+        canvas[here] = painted[here[0] - middle[0], here[1] - middle[1]]
     beside = np.minimum.reduce(
-        [np.abs(along - line) for along in (rows, columns) for line in (REGION, 2 * REGION)]
+        [np.abs(at - line) for i, at in enumerate((rows, columns)) for line in borders[:, i]]
     )
     road = (np.clip(4.5 - beside, 0, 1) * ~np.isin(cover, _ROADLESS))[..., None]
-    picture = picture * (1 - road) + _ROAD * road
+    picture = canvas * (1 - road) + _ROAD * road
     return _photograph(rng, picture, season), cover.astype(np.uint8)
 
 

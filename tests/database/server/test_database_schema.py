@@ -423,3 +423,16 @@ def test_extent_and_removal(conn):
     assert registry.extent(conn, "places")["bounds"] is None
     with pytest.raises(NotFound, match='no scene "a"'):
         registry.remove_scene(conn, "places", "a")
+
+
+def test_a_role_that_may_not_create_pgvector_gets_the_commands_for_its_administrator(dsn):
+    name = conninfo_to_dict(dsn)["dbname"]
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE owner_of_{name} LOGIN PASSWORD 'owner'")
+        admin.execute(f"GRANT CREATE ON DATABASE {name} TO owner_of_{name}")
+        try:
+            with pytest.raises(ServerError, match='create extension "vector"') as error:
+                migrate.upgrade(make_conninfo(dsn, user=f"owner_of_{name}", password="owner"))
+            assert "CREATE EXTENSION IF NOT EXISTS vector;" in error.value.hint
+        finally:
+            admin.execute(f"DROP OWNED BY owner_of_{name}; DROP ROLE owner_of_{name}")
