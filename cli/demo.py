@@ -71,7 +71,8 @@ def demo(
         results.show(search.hits)
         for file in search.files:
             typer.echo(f"  wrote {file}")
+    chip = next((hit.id for hit in searches[1].hits), 1)
     console.say(
         f'\nIn SQL: psql "$(dcsh-pg db url)" -c "SELECT id, distance, acquired FROM '
-        f"dcsh.similar_to('{name}', 1, k => 5)\""
+        f"dcsh.similar_to('{name}', {chip}, k => 5)\""
     )
