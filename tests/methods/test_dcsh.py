@@ -81,7 +81,7 @@ def test_related_images_are_no_negatives():
 
 def test_nearest_leaves_the_image_itself_out():
     features, kinds = clustered_features(each=5)
-    found = nearest(features, 4).numpy()
+    found = nearest(centred(features), 4).numpy()
     assert (found != np.arange(len(found))[:, None]).all()
     assert (kinds[found] == kinds[:, None]).mean() > 0.95
 
