@@ -118,7 +118,8 @@ def query_of(conn: psycopg.Connection, archive_name: str, bits: int, asked: Aske
 
 def feedback(likes: list[int], unlikes: list[int]) -> Query:
     """The query that marks become: the one place that knows the rule."""
-    return ExamplesQuery(likes, unlikes, caption=f"{len(likes)} right, {len(unlikes)} wrong")
+    caption = f"{len(likes)} right, {len(unlikes)} wrong"
+    return ExamplesQuery(likes, unlikes, "rocchio", caption=caption)
 
 
 def filter_of(asked: AskedFilter) -> Filter:

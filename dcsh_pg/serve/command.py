@@ -33,6 +33,6 @@ def _query(query: Query) -> list[str]:
     if isinstance(query, CodeQuery):
         return ["--code", f"0x{codes.to_hex(query.code)}"]
     if isinstance(query, ExamplesQuery):
-        words = ["--like", ",".join(map(str, query.likes))]
+        words = ["--like", ",".join(map(str, query.likes)), "--rule", query.rule]
         return words + (["--unlike", ",".join(map(str, query.unlikes))] if query.unlikes else [])
     return ["--region", query.region.wkt]

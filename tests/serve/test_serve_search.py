@@ -62,7 +62,7 @@ def test_search_by_place_code_region_and_marks(client, archive):
     region = shape(hit.footprint)
     expected = archive.search(archive.query_region(region), k=5)
     assert ids(post(client, "search", {"region": mapping(region)}, k=5)) == [h.id for h in expected]
-    marked = archive.search(archive.query_examples([3, 5], [9]), k=5)
+    marked = archive.search(archive.query_examples([3, 5], [9], rule="rocchio"), k=5)
     answer = post(client, "search", {"likes": [3, 5], "unlikes": [9]}, k=5)
     assert ids(answer) == [h.id for h in marked]
 
