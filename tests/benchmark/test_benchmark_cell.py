@@ -99,7 +99,7 @@ def test_a_cell_holds_what_evaluate_says_of_its_codes(setting, split, encoder):
     found = measure(setting, split, one, encoder, bits=BITS, seed=1)
     assert found["mean_average_precision"] == report.mean_average_precision
     assert found["by_rank"]["precision"] == report.by_rank.precision.tolist()
-    assert list(found["precision_at"]) == ["1", "5", "10", "20"]  # of 48 in the database
+    assert list(found["precision_at"]) == [1, 5, 10, 20]  # of 48 in the database
     assert set(found["seconds"]) == {"fit", "hash"}
     json.dumps(found)
 

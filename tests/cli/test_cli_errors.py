@@ -256,7 +256,7 @@ CASES = [
     ("demo --imagery text -q", INPUT, "it contains 1 .txt"),
     ("demo --folder file -q", OUTPUT, "file"),
     # the root
-    ("serach fields", USAGE, "'serach'", "'search'"),
+    ("serach fields", USAGE, "'serach'", "'dcsh-pg search'"),
     ("--colour", USAGE, "--colour", "dcsh-pg --help"),
 ]
 
@@ -555,7 +555,7 @@ def test_ctrl_c_stops_an_ingest_that_can_be_rerun(archives, scenes):
 def test_ctrl_c_stops_a_training_that_can_be_resumed(archives, place):
     run = place / "stopped"
     line = f"train pictures -o {run} --epochs 60 --bits 16 --batch-size 4 --device cpu"
-    code, out, said = interrupted(line, lambda _: (run / "checkpoint.pt").exists())
+    code, out, said = interrupted(f"{line} -v", lambda _: (run / "checkpoint.pt").exists())
     assert (code, out) == (errors.INTERRUPTED, "")
     assert said.splitlines()[-1].startswith("dcsh-pg: interrupted")
     assert "Traceback" not in said

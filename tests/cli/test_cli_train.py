@@ -21,7 +21,7 @@ def pictures(folder, count=12):
 
 
 def test_train_writes_a_run_and_says_what_is_next(tmp_path):
-    options = ("--bits", 16, "--epochs", 5, "--batch-size", 4, "--device", "cpu", "--quiet")
+    options = ("--bits", 16, "--epochs", 5, "--batch-size", 4, "--device", "cpu")
     result = run(pictures(tmp_path / "in"), "--out", tmp_path / "run", *options)
     assert result.exit_code == 0, result.output
     written = {path.name for path in (tmp_path / "run").iterdir()}

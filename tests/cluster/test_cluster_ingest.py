@@ -207,7 +207,7 @@ def test_ctrl_c_keeps_what_is_committed_and_leaves_nothing_on_the_cluster(
     empty, one_worker, model_file, sources
 ):
     line = ["ingest", "a", *sources, "--model", model_file, "--chip-size", "64", "--stride", "5"]
-    line += ["--dsn", empty, "--scheduler", one_worker.scheduler_address]
+    line += ["--dsn", empty, "--scheduler", one_worker.scheduler_address, "-v"]
     run = [sys.executable, "-c", "from dcsh_pg.cli.main import run; run()", *map(str, line)]
     # Tests that a shell runs in the background inherit that SIGINT is ignored.
     heeded = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}

@@ -226,7 +226,7 @@ assert results.dumps(rows, "lines", columns={{"id": int}}) == "7\\n"
 results.write(rows, {str(tmp_path / "rows.lines")!r}, columns={{"id": int}})
 for command in ("search", "duplicates"):
     shown = CliRunner().invoke(app, [command, "--help"], env={{"COLUMNS": "300"}}).stdout
-    assert "|lines>" in shown and ".lines" in shown, shown
+    assert ", lines." in shown and ".lines" in shown, shown
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
     assert (tmp_path / "rows.lines").read_text() == "7\n"

@@ -167,7 +167,7 @@ def test_the_commands(conn):
         assert done.exit_code == 0, done.stderr
         return done
 
-    made = run("archive", "index", "places", "--approximate", "ivfflat", "-q")
+    made = run("archive", "index", "places", "--approximate", "ivfflat")
     assert "has the index dcsh.places_code_idx" in made.stderr and "recall@10" in made.stdout
     hits = run("search", "places", "--chip", "5", "--approximate", "--format", "json")
     assert "approximate: ivfflat, ivfflat.probes" in hits.stderr and "recall@10" in hits.stderr
