@@ -238,21 +238,20 @@ def test_every_search_takes_scenes(any_deployment):
         fine = 'ARRAY(SELECT dcsh.scenes_where(\'places\', \'{"op": "<", "args": [{"property": "gsd"}, 0.5]}\'))'
         expected = set(range(1, 31, 3))
         code = "repeat('0', 64)::bit(64)"
-        for call, column in (
-            (f"similar('places', {code}, 60, scenes => {fine})", "scene_id"),
-            (f"similar_to('places', 5, 60, scenes => {fine})", "scene_id"),
-            (f"within('places', {code}, 64, scenes => {fine})", "scene_id"),
-            (f"similar_to_examples('places', '{{5,9}}', k => 60, scenes => {fine})", "scene_id"),
-            (f"similar_to_examples('places', '{{5}}', k => 60, rule => 'mean', scenes => {fine})", "scene_id"),
-            (f"near_duplicates('places', 0, scenes => {fine})", "scene_id"),
-            (f"_chips('places', scenes => {fine})", "scene_id"),
+        for call in (
+            f"dcsh.similar('places', {code}, 60, scenes => {fine})",
+            f"dcsh.similar_to('places', 5, 60, scenes => {fine})",
+            f"dcsh.within('places', {code}, 64, scenes => {fine})",
+            f"dcsh.similar_to_examples('places', '{{5,9}}', k => 60, scenes => {fine})",
+            f"dcsh.similar_to_examples('places', '{{5}}', k => 60, rule => 'mean', scenes => {fine})",
+            f"dcsh.similar_to_examples('places', '{{5}}', k => 60, rule => 'rocchio', scenes => {fine})",
+            f"dcsh.near_duplicates('places', 0, scenes => {fine})",
+            f"dcsh_private.chips('places', scenes => {fine})",
         ):  # fmt: skip
-            found = conn.execute(
-                f"SELECT array_agg(DISTINCT {column}) FROM dcsh.{call}"
-            ).fetchone()[0]
+            found = conn.execute(f"SELECT array_agg(DISTINCT scene_id) FROM {call}").fetchone()[0]
             assert set(found) == expected, call
             none = call.replace(fine, "'{}'")
-            assert conn.execute(f"SELECT count(*) FROM dcsh.{none}").fetchone() == (0,)
+            assert conn.execute(f"SELECT count(*) FROM {none}").fetchone() == (0,)
         counted = conn.execute(
             f"SELECT sum(chips), sum(scene_count) FROM dcsh.coverage('places', 1, scenes => {fine})"
         )
