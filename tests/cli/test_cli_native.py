@@ -47,7 +47,9 @@ def test_status_reports_which_plan_a_search_uses_and_what_to_do(run, places):
     (plan,) = searched(run, places)
     assert (plan["uses"], plan["fix"]) == ("index", None)
     assert "is dropped" in run("archive", "index", "places", "--drop", "--dsn", places).stderr
-    assert "had no exact index" in run("archive", "index", "places", "--drop", "--dsn", places).stderr
+    assert (
+        "had no exact index" in run("archive", "index", "places", "--drop", "--dsn", places).stderr
+    )
 
 
 def test_status_of_a_database_without_it(run, dsn):
