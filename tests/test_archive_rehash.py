@@ -220,10 +220,10 @@ def test_the_command_and_its_rights(database, model_file, other_model, files):
     made(database, model_file, files).connection.close()
     assert run("a").exit_code == 2
     assert run("a", "--model", other_model, "--swap", "--as", "b").exit_code == 2
-    done = run("a", "--model", other_model, "-q")
+    done = run("a", "--model", other_model)
     assert done.exit_code == 0 and "--swap" in done.stderr, done.output
     assert "discarded" in run("a", "--cancel").stderr
-    done = run("a", "--model", other_model, "--swap", "-q")
+    done = run("a", "--model", other_model, "--swap")
     assert done.exit_code == 0 and "hashed with random 64" in done.stderr, done.output
     role = f"writer_{os.getpid()}"
     with connect(database) as conn:
