@@ -131,7 +131,7 @@ ROWS = "benchmark --dataset tiny -o new -q --rows"
         (f"{TINY} --share 0.99", INPUT, ("'beach'", "--share 0.99")),
         (f"{TINY} --precision float16", USAGE, ("--precision", "bfloat16")),
         (f"{TINY} --weights small", USAGE, ("--weights small", "lacks the encoder")),
-        (f"{TINY} --weights smal=w.pth", USAGE, ("--weights smal=", "small")),
+        (f"{TINY} --weights smal=none", USAGE, ("--weights smal=", "small")),
         (f"{TINY} --weights small=w.pth", INPUT, ("w.pth", "--weights")),
         # rows
         (f"{ROWS} absent.json", INPUT, ("absent.json", "JSON")),
