@@ -13,7 +13,7 @@ from shapely.geometry import mapping
 
 from dcsh_pg import codes
 from dcsh_pg.archive import ingestion
-from dcsh_pg.archive.filters import filter_of
+from dcsh_pg.archive.filters import SearchKeywords, filter_of
 from dcsh_pg.archive.found import Hits
 from dcsh_pg.archive.management import ManagedArchive
 from dcsh_pg.catalog import qgis, stac
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     from geopandas import GeoDataFrame
     from shapely.geometry.base import BaseGeometry
+    from typing_extensions import Unpack
 
 
 class Archive(ManagedArchive):
@@ -118,117 +119,36 @@ class Archive(ManagedArchive):
             query = replace(query, exact=False)
         return Hits(hits(self.connection, self.name, query, filter, k), self, query)
 
-    def similar(
-        self,
-        code: bytes | str | np.ndarray,
-        *,
-        k: int | None = 10,
-        area: AreaLike | None = None,
-        since: Time | None = None,
-        until: Time | None = None,
-        max_distance: int | None = None,
-        scenes: Collection[int] | None = None,
-        where: Mapping[str, Any] | str | None = None,
-        exact: bool = True,
-        filter: Filter = Filter(),
-    ) -> Hits:
+    def similar(self, code: bytes | str | np.ndarray, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The chips most similar to a code: packed bytes, hexadecimal or bits as text.
 
         The keywords are those of :meth:`search`.
         """
         packed = codes.from_text(code) if isinstance(code, str) else code
-        return self.search(
-            CodeQuery(bytes(packed), caption="code"),
-            k=k,
-            area=area,
-            since=since,
-            until=until,
-            max_distance=max_distance,
-            scenes=scenes,
-            where=where,
-            exact=exact,
-            filter=filter,
-        )
+        return self.search(CodeQuery(bytes(packed), caption="code"), **keywords)
 
-    def similar_to(
-        self,
-        chip: int,
-        *,
-        k: int = 10,
-        area: AreaLike | None = None,
-        since: Time | None = None,
-        until: Time | None = None,
-        max_distance: int | None = None,
-        scenes: Collection[int] | None = None,
-        where: Mapping[str, Any] | str | None = None,
-        exact: bool = True,
-        filter: Filter = Filter(),
-    ) -> Hits:
+    def similar_to(self, chip: int, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The ``k`` chips most similar to a chip, which is left out.
 
         The keywords are those of :meth:`search`.
         """
-        return self.search(
-            ChipQuery(chip, caption=f"chip {chip}"),
-            k=k,
-            area=area,
-            since=since,
-            until=until,
-            max_distance=max_distance,
-            scenes=scenes,
-            where=where,
-            exact=exact,
-            filter=filter,
-        )
+        return self.search(ChipQuery(chip, caption=f"chip {chip}"), **keywords)
 
     def similar_to_image(
         self,
         path: str | Path,
         *,
         window: tuple[int, int, int, int] | None = None,
-        k: int = 10,
-        area: AreaLike | None = None,
-        since: Time | None = None,
-        until: Time | None = None,
-        max_distance: int | None = None,
-        scenes: Collection[int] | None = None,
-        where: Mapping[str, Any] | str | None = None,
-        exact: bool = True,
-        filter: Filter = Filter(),
+        **keywords: Unpack[SearchKeywords],
     ) -> Hits:
         """The ``k`` chips most similar to an image of any size, or to a window of it.
 
         ``window`` is column, row, width, height in pixels.  The other keywords are those of
         :meth:`search`.
         """
-        return self.search(
-            self.query_image(path, window=window),
-            k=k,
-            area=area,
-            since=since,
-            until=until,
-            max_distance=max_distance,
-            scenes=scenes,
-            where=where,
-            exact=exact,
-            filter=filter,
-        )
+        return self.search(self.query_image(path, window=window), **keywords)
 
-    def similar_at(
-        self,
-        lon: float,
-        lat: float,
-        *,
-        k: int = 10,
-        area: AreaLike | None = None,
-        since: Time | None = None,
-        until: Time | None = None,
-        max_distance: int | None = None,
-        scenes: Collection[int] | None = None,
-        where: Mapping[str, Any] | str | None = None,
-        exact: bool = True,
-        filter: Filter = Filter(),
-    ) -> Hits:
+    def similar_at(self, lon: float, lat: float, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The ``k`` chips most similar to the one at a place in degrees, which is left out.
 
         The keywords are those of :meth:`search`.
@@ -236,18 +156,7 @@ class Archive(ManagedArchive):
         Raises:
             NotFound: no chip covers the place.
         """
-        return self.search(
-            self.query_place(lon, lat),
-            k=k,
-            area=area,
-            since=since,
-            until=until,
-            max_distance=max_distance,
-            scenes=scenes,
-            where=where,
-            exact=exact,
-            filter=filter,
-        )
+        return self.search(self.query_place(lon, lat), **keywords)
 
     # -- queries with their pictures, for outputs ----------------------------------------------
 

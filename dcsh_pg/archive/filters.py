@@ -1,15 +1,29 @@
-"""A filter from the keywords of a search."""
+"""The keywords of a search, and the filter that they become."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 from dcsh_pg.database.search.cql2 import parse_condition
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.period import Time, to_time
 from dcsh_pg.imagery.area import AreaLike, to_area
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The keywords of :meth:`Archive.search`, for the searches that pass them on."""
+
+    k: int | None
+    area: AreaLike | None
+    since: Time | None
+    until: Time | None
+    max_distance: int | None
+    scenes: Collection[int] | None
+    where: Mapping[str, Any] | str | None
+    exact: bool
+    filter: Filter
 
 
 def filter_of(
