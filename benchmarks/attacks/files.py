@@ -30,13 +30,13 @@ import numpy as np
 import psycopg
 import rasterio
 from PIL import Image
-from support.attack import Attack, run
+from support.attack import PATIENCE, Attack, run
 from support.hostile_files import Maker, dumped, mutated, seeds
 
 MEMORY = 8 << 30
 """Bytes of address space, of which libraries and threads reserve some 3 GiB."""
 
-SECONDS = 300
+SECONDS = 300 * PATIENCE
 BAD_FILES = 40
 ASKED: list[str] = []
 

@@ -19,12 +19,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from support.attack import Attack, run
+from support.attack import PATIENCE, Attack, run
 from support.hostile_onnx import MUTATIONS, base_model
 
 MEMORY = 3 << 30
-SECONDS = 60
-TRIAL_SECONDS = 5.0
+SECONDS = 60 * PATIENCE
+TRIAL_SECONDS = 5.0 * PATIENCE
 MODEL_MEMORY = 1 << 30
 
 

@@ -18,6 +18,9 @@ the number of the call, so that a fault can be repeated alone:
     python benchmarks/attacks/places.py --minutes 60
     python benchmarks/attacks/places.py --seed 1 --only 4711
 
+On a machine that does other work, the environment variable ATTACK_PATIENCE=10 makes every time limit
+ten times as long.
+
 Prints one line per fault on stderr and the counts as JSON on stdout; ``--out`` also writes them to a
 file for ``report.py``.  Ctrl-C ends a run early, with its counts.  The exit code is 1 if a fault was
 found.
@@ -27,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import time
@@ -34,6 +38,9 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+PATIENCE = float(os.environ.get("ATTACK_PATIENCE", "1"))
+"""Factor of every time limit, for machines that do other work meanwhile."""
 
 
 class Attack:

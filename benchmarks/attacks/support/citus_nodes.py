@@ -12,7 +12,9 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-SECONDS = 90
+from support.attack import PATIENCE
+
+SECONDS = 90 * PATIENCE
 
 
 def kill_all(processes: list[int]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 
 from dcsh_pg.database.server.embedded import EmbeddedServer
+from support.attack import PATIENCE
 
 SETTINGS = {"fsync": "off", "autovacuum": "off", "max_wal_size": "4GB"}
 
@@ -36,7 +37,7 @@ class OwnServer:
 
     def connect(self) -> psycopg.Connection:
         """Connects once the server has recovered, if it crashed."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60 * PATIENCE
         while True:
             try:
                 return psycopg.connect(self.dsn, autocommit=True)

@@ -19,8 +19,9 @@ from pathlib import Path
 import psycopg
 
 from dcsh_pg.ingest import storing
+from support.attack import PATIENCE
 
-SECONDS = 60
+SECONDS = 60 * PATIENCE
 """The most time an ingest may take; more is a fault."""
 
 FORK = multiprocessing.get_context("forkserver")

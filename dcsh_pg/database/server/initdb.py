@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from pathlib import Path
 
 from dcsh_pg.database.server.private_files import appended, write
@@ -38,9 +39,11 @@ def create_cluster(cluster: Path, key: Path, programs: Programs, *, owner: str) 
             hint="restore it from a backup, or move it away to start with an empty one",
         )
     shutil.rmtree(cluster, ignore_errors=True)
-    unfinished = cluster.with_name(cluster.name + ".making")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
+    # The initdb of a killed command may still write to its folder: it cannot be reused.
+    prefix = f"{cluster.name}.making-"
+    for left in cluster.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=prefix, dir=cluster.parent))
     write(key, new_password() + "\n", programs.account)
     if programs.account is not None:
         os.chown(unfinished, *programs.account, follow_symlinks=False)

@@ -51,12 +51,16 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
             "WHERE n.nspname = 'dcsh'",
         )
         archives = conn.execute("SELECT name FROM dcsh.archive ORDER BY name").fetchall()
-        readers = conn.execute(
-            "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang "
-            "WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace) "
-            "AND l.lanname <> 'c' "
-            "AND (p.provolatile <> 'v' OR p.oid = 'dcsh_private.plan'::regproc) ORDER BY 1"
-        ).fetchall()
+        with conn.transaction():
+            # Types are written with their schema: the statements may run under any search_path.
+            conn.execute("SET LOCAL search_path = pg_catalog")
+            readers = conn.execute(
+                "SELECT p.oid::regprocedure::text FROM pg_proc p "
+                "JOIN pg_language l ON l.oid = p.prolang "
+                "WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace) "
+                "AND l.lanname <> 'c' "
+                "AND (p.provolatile <> 'v' OR p.oid = 'dcsh_private.plan'::regproc) ORDER BY 1"
+            ).fetchall()
     names = {"role": sql.Identifier(role), "owner": sql.Identifier(owner)}
     parts = [sql.SQL(READ).format(**names)]
     parts += [sql.SQL(READ_FUNCTION).format(function=sql.SQL(one), **names) for (one,) in readers]

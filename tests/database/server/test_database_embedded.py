@@ -277,6 +277,17 @@ def test_an_interrupted_creation_is_removed(server):
     assert server.is_running()
 
 
+def test_an_initdb_that_outlives_its_killed_command_stops_no_start(server):
+    folder = server.cluster.parent
+    command = subprocess.Popen([sys.executable, "-c", START, str(folder)])
+    while not list(folder.glob("*.making*/base/1")):
+        time.sleep(0.01)
+    command.kill()
+    command.wait()
+    server.start()
+    assert server.is_running()
+
+
 def test_an_installed_postgresql_has_its_own_cluster(server_folder, tmp_path):
     server = EmbeddedServer.of(bundled()[16], folder=server_folder / tmp_path.name)
     assert server.cluster.name == "pg16-installed"

@@ -170,6 +170,18 @@ def test_a_writer_loads_and_removes_and_changes_no_archive(granted):
                 conn.execute(statement)
 
 
+def test_a_grant_runs_whatever_search_path_was_set_when_it_was_printed(database):
+    with roles(database, "reader") as role, connect(database) as admin:
+        homes = admin.execute(
+            "SELECT extnamespace::regnamespace::text FROM pg_extension"
+        ).fetchall()
+        admin.execute("SET search_path = " + ", ".join(sorted({home for (home,) in homes})))
+        lines = rights.statements(admin, user(role(database, "reader")))
+        admin.execute("SET search_path = pg_catalog")
+        for line in lines:
+            admin.execute(line)
+
+
 def test_each_right_of_a_writer_is_needed(database):
     with roles(database, "writer") as role, connect(database) as admin:
         new_archive(admin, "places")
