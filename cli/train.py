@@ -110,67 +110,13 @@ def choose(
         int | None,
         _training_option(help="Chips in a step, two views of each. Default of dcsh: 64."),
     ] = None,
-    encoder_lr: Annotated[
-        float | None,
-        _training_option(
-            help="Learning rate of the encoder. Default: 1e-5, or 1e-3 without weights."
-        ),
-    ] = None,
-    head_lr: Annotated[
-        float | None,
-        _training_option(
-            help="Learning rate of the hash layer. Default: 1e-4, or 1e-3 without weights or with "
-            "--freeze."
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None, _training_option(help="Temperature of the contrastive loss. Default: 0.3.")
-    ] = None,
-    alpha: Annotated[
-        float | None, _training_option(help="Weight of the quantization loss. Default of dcsh: 1.")
-    ] = None,
-    quantization: Annotated[
-        str | None,
-        _training_option(
-            metavar="mean|sum",
-            help="Reduction of the quantization loss over the bits; sum is the paper's formula as "
-            "printed, and collapses. Default: mean.",
-        ),
-    ] = None,
-    batch_norm: Annotated[
-        bool,
-        _training_option(
-            "--batch-norm/--no-batch-norm", help="BatchNorm before tanh; the paper has none."
-        ),
-    ] = True,
-    rotations: Annotated[
-        bool,
-        _training_option(
-            "--rotations/--no-rotations",
-            help="Right-angle rotations and vertical flips among the views; the paper has none.",
-        ),
-    ] = True,
-    positives: Annotated[
-        str | None,
-        _training_option(
-            metavar="views|neighbours|clusters",
-            help="Pairs trained towards similar codes: views of one image; also the images most "
-            "similar to it; or also its k-means cluster; by the encoder's initial features. "
-            "Default: views, or neighbours with --freeze.",
-        ),
-    ] = None,
-    neighbours: Annotated[
-        int | None,
-        _training_option(
-            min=1, help="Number of neighbours, with --positives neighbours. Default: 20."
-        ),
-    ] = None,
     setting: Annotated[
         list[str] | None,
         _training_option(
             "--set",
             metavar="NAME=VALUE",
-            help="Any other option of the method, repeatable; an unknown name lists them.",
+            help="Any other option of the method, such as temperature=0.2; repeatable. An unknown "
+            "name lists them; docs/methods.md explains them.",
         ),
     ] = None,
 ) -> Choice:
@@ -190,15 +136,6 @@ def choose(
         "orientations": orientations,
         "epochs": epochs,
         "batch_size": batch_size,
-        "encoder_lr": encoder_lr,
-        "head_lr": head_lr,
-        "temperature": temperature,
-        "alpha": alpha,
-        "quantization": quantization,
-        "batch_norm": None if batch_norm else False,
-        "rotations": None if rotations else False,
-        "positives": positives,
-        "neighbours": neighbours,
         **kind.parse(setting or []),
     }
     chosen = methods.choose_options(method, weights=weights, freeze=freeze, **given)

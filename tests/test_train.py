@@ -55,7 +55,7 @@ def test_defaults_follow_the_way_of_training():
 
 
 def test_options_of_another_method_are_refused():
-    with pytest.raises(UsageError, match="itq has no option head-lr"):
+    with pytest.raises(UsageError, match="itq has no option head_lr"):
         choose_options("itq", head_lr=0.1)
     with pytest.raises(UsageError, match="unknown method"):
         choose_options("guessing")

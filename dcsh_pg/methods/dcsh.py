@@ -140,7 +140,7 @@ class Options(EpochOptions):
         self.require_at_least(1, "neighbours", "graph", "clusters")
         if not 0 <= self.feature_dropout < 1:
             raise UsageError(
-                f"--feature-dropout must be at least 0 and below 1, not {self.feature_dropout}",
+                f"feature_dropout must be at least 0 and below 1, not {self.feature_dropout}",
                 hint=self.default_of("feature_dropout"),
             )
 

@@ -45,7 +45,7 @@ class Options(MethodOptions):
         super().check()
         if not self.alpha > 1:
             raise UsageError(
-                f"--alpha must be above 1, not {self.alpha}", hint=self.default_of("alpha")
+                f"alpha must be above 1, not {self.alpha}", hint=self.default_of("alpha")
             )
         self.require_at_least(2, "adjacent")
         self.require_at_least(1, "iterations")

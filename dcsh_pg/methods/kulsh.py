@@ -50,7 +50,7 @@ class Options(MethodOptions):
         self.require_at_least(1, "drawn")
         if self.drawn > self.anchors // 2:
             raise UsageError(
-                f"--drawn must be at most half of --anchors {self.anchors}, not {self.drawn}",
+                f"drawn must be at most half of anchors {self.anchors}, not {self.drawn}",
                 hint=self.default_of("drawn"),
             )
 

@@ -58,7 +58,7 @@ class Options(EpochOptions):
         self.require_at_least(2, "clusters")
         if not 0 < self.confidence <= 1:
             raise UsageError(
-                f"--confidence must be above 0 and at most 1, not {self.confidence}",
+                f"confidence must be above 0 and at most 1, not {self.confidence}",
                 hint=self.default_of("confidence"),
             )
 

@@ -63,7 +63,7 @@ class Options(EpochOptions):
         self.require_positive("sharpness")
         if not 0 <= self.radius <= 1:
             raise UsageError(
-                f"--radius must be from 0 to 1, not {self.radius}", hint=self.default_of("radius")
+                f"radius must be from 0 to 1, not {self.radius}", hint=self.default_of("radius")
             )
 
 

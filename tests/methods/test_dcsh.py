@@ -47,7 +47,7 @@ def test_literal_quantization_sum_collapses_and_is_caught():
     literal = dcsh.Options(epochs=30, quantization="sum", batch_norm=False)
     with pytest.raises(TrainingError, match="collapsed") as error:
         train_head(features, literal, bits=64)
-    assert "--quantization mean" in error.value.hint
+    assert "quantization=mean" in error.value.hint
 
 
 def test_neighbours_bring_images_of_one_kind_together():

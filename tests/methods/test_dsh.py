@@ -87,9 +87,9 @@ def test_most_even_plane_comes_first():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"alpha": 1.0}, "--alpha must be above 1, not 1.0"),
-        ({"adjacent": 1}, "--adjacent must be at least 2, not 1"),
-        ({"iterations": 0}, "--iterations must be at least 1, not 0"),
+        ({"alpha": 1.0}, "alpha must be above 1, not 1.0"),
+        ({"adjacent": 1}, "adjacent must be at least 2, not 1"),
+        ({"iterations": 0}, "iterations must be at least 1, not 0"),
     ],
 )
 def test_options_out_of_range_are_refused(change, named):

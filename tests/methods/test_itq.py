@@ -100,5 +100,5 @@ def test_z_is_as_far_apart_as_the_principal_components():
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(UsageError, match="--iterations must be at least 1, not 0"):
+    with pytest.raises(UsageError, match="iterations must be at least 1, not 0"):
         itq.Options(iterations=0)

@@ -111,9 +111,9 @@ def test_the_sum_of_all_anchors_is_no_direction():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"drawn": 0}, "--drawn must be at least 1, not 0"),
-        ({"drawn": 151}, "--drawn must be at most half of --anchors 300, not 151"),
-        ({"anchors": 40}, "--drawn must be at most half of --anchors 40, not 30"),
+        ({"drawn": 0}, "drawn must be at least 1, not 0"),
+        ({"drawn": 151}, "drawn must be at most half of anchors 300, not 151"),
+        ({"anchors": 40}, "drawn must be at most half of anchors 40, not 30"),
     ],
 )
 def test_options_out_of_range_are_refused(change, named):

@@ -107,11 +107,11 @@ def test_each_bit_halves_the_training_images():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"groups": 0}, "--groups must be at least 1, not 0"),
-        ({"iterations": 0}, "--iterations must be at least 1, not 0"),
-        ({"steps": 0}, "--steps must be at least 1, not 0"),
-        ({"tolerance": -1.0}, "--tolerance must be at least 0, not -1"),
-        ({"smoothing": 0.0}, "--smoothing must be positive, not 0"),
+        ({"groups": 0}, "groups must be at least 1, not 0"),
+        ({"iterations": 0}, "iterations must be at least 1, not 0"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"tolerance": -1.0}, "tolerance must be at least 0, not -1"),
+        ({"smoothing": 0.0}, "smoothing must be positive, not 0"),
     ],
 )
 def test_options_out_of_range_are_refused(change, named):

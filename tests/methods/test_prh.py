@@ -63,5 +63,5 @@ def test_a_feature_that_never_changes_does_no_harm():
 
 @pytest.mark.parametrize("ridge", [0.0, -1.0])
 def test_options_out_of_range_are_refused(ridge):
-    with pytest.raises(UsageError, match=f"--ridge must be positive, not {ridge}"):
+    with pytest.raises(UsageError, match=f"ridge must be positive, not {ridge}"):
         dataclasses.replace(prh.Options(), ridge=ridge)

@@ -55,6 +55,6 @@ class BitBalance:
             raise TrainingError(
                 f"the codes have collapsed: {self.constant} of {self.bits} bits are the same for "
                 "99 % of the images",
-                hint="keep --quantization mean and BatchNorm on (both are the default), lower "
-                "--alpha, or give more varied images; docs/methods.md explains why this happens",
+                hint="keep the defaults quantization=mean and batch_norm=true, lower alpha, or give "
+                "more varied images; docs/methods.md explains why this happens",
             )

@@ -55,7 +55,7 @@ class MethodOptions:
             value = getattr(self, name)
             if get_origin(hint) is Literal and value not in get_args(hint):
                 choices = ", ".join(map(str, get_args(hint)))
-                raise UsageError(f"{_flag(name)} {value} is invalid", hint=f"one of: {choices}")
+                raise UsageError(f"{name} {value} is invalid", hint=f"one of: {choices}")
 
     def require_at_least(self, least: float, *names: str) -> None:
         """Raises UsageError where one of these options is smaller."""
@@ -63,7 +63,7 @@ class MethodOptions:
             value = getattr(self, name)
             if not value >= least:
                 raise UsageError(
-                    f"{_flag(name)} must be at least {least}, not {value}",
+                    f"{name} must be at least {least}, not {value}",
                     hint=self.default_of(name),
                 )
 
@@ -73,7 +73,7 @@ class MethodOptions:
             value = getattr(self, name)
             if not value > 0:
                 raise UsageError(
-                    f"{_flag(name)} must be positive, not {value}", hint=self.default_of(name)
+                    f"{name} must be positive, not {value}", hint=self.default_of(name)
                 )
 
     def default_of(self, name: str) -> str:
@@ -113,9 +113,8 @@ class MethodOptions:
         known = {field.name for field in dataclasses.fields(cls)}
         for name in names:
             if name not in known:
-                option = name.replace("_", "-")
                 raise UsageError(
-                    f"the method {cls.method} has no option {option}", hint=cls.describe()
+                    f"the method {cls.method} has no option {name}", hint=cls.describe()
                 )
 
     @classmethod
@@ -123,10 +122,6 @@ class MethodOptions:
         """The options with their defaults, in one line."""
         fields = dataclasses.fields(cls)
         return f"{cls.method} has " + ", ".join(f"{f.name}={f.default}" for f in fields)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _convert(text: str, hint: Any) -> Any:
