@@ -82,13 +82,13 @@ def test_hits_and_archives_say_what_they_are(archive, capsys):
 def test_html_has_pictures_and_escapes_what_others_wrote(archive):
     hits = archive.search(archive.query_chip(5), k=3)
     html = hits._repr_html_()
-    assert html.count('src="data:image/png;base64,') == 4
+    assert html.count('src="data:image/jpeg;base64,') == 4
     evil = "<script>alert('x')</script>"
     named = replace(hits[0], uri=f'/gone/"{evil}.tif')
     html = Hits([named] * 14, archive, replace(hits.query, caption=evil))._repr_html_()
     assert "<script" not in html and "&lt;script&gt;" in html and "and 2 more" in html
-    assert html.count("data:image/png") == 1  # The query; files that are gone show the reason.
-    assert not re.search(r'(src|href)="(?!data:image/png;base64,[\w+/=]*")', html)
+    assert html.count("data:image/jpeg") == 1  # The query; files that are gone show the reason.
+    assert not re.search(r'(src|href)="(?!data:image/jpeg;base64,[\w+/=]*")', html)
 
 
 def test_hits_become_frames_and_files(archive, tmp_path):
@@ -100,6 +100,9 @@ def test_hits_become_frames_and_files(archive, tmp_path):
     assert "geometry" not in plain and type(plain).__name__ == "DataFrame"
     hits.write(tmp_path / "hits.png", title="hits")
     assert Image.open(tmp_path / "hits.png").format == "PNG"
+    some = archive.similar_to(5, k=4, area="-180,-90,180,90")[:2]
+    some.write(tmp_path / "hits.map.svg")
+    assert "search area" in (tmp_path / "hits.map.svg").read_text()
 
 
 def test_an_archive_closes_its_connection_at_the_end(archive, database):

@@ -117,7 +117,8 @@ class Archive(ManagedArchive):
         )
         if not exact:
             query = replace(query, exact=False)
-        return Hits(hits(self.connection, self.name, query, filter, k), self, query)
+        found = hits(self.connection, self.name, query, filter, k)
+        return Hits(found, self, query, filter.area)
 
     def similar(self, code: bytes | str | np.ndarray, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The chips most similar to a code: packed bytes, hexadecimal or bits as text.

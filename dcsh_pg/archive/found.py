@@ -15,6 +15,7 @@ from dcsh_pg.terminal import printable
 if TYPE_CHECKING:
     from geopandas import GeoDataFrame
     from pandas import DataFrame
+    from shapely.geometry.base import BaseGeometry
 
     from dcsh_pg.archive.opened import OpenArchive
     from dcsh_pg.database.search.query import Query
@@ -31,12 +32,20 @@ class Hits(list[Hit]):
     Attributes:
         archive: where they were found.
         query: what they were compared with.
+        area: where they were searched for, in degrees; None is everywhere.
     """
 
-    def __init__(self, hits: Iterable[Hit], archive: OpenArchive, query: Query):
+    def __init__(
+        self,
+        hits: Iterable[Hit],
+        archive: OpenArchive,
+        query: Query,
+        area: BaseGeometry | None = None,
+    ):
         super().__init__(hits)
         self.archive = archive
         self.query = query
+        self.area = area
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Hit: ...
@@ -44,7 +53,7 @@ class Hits(list[Hit]):
     def __getitem__(self, index: slice) -> Hits: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Hit | Hits:
         if isinstance(index, slice):
-            return Hits(super().__getitem__(index), self.archive, self.query)
+            return Hits(super().__getitem__(index), self.archive, self.query, self.area)
         return super().__getitem__(index)
 
     def __repr__(self) -> str:
@@ -63,6 +72,8 @@ class Hits(list[Hit]):
 
     def _heading(self) -> str:
         found = f"{len(self)} hit{'s' * (len(self) != 1)} in archive '{self.archive.name}'"
+        if any(hit.approximate for hit in self):
+            found += " (approximate)"
         return (
             f"{found}, distance {self[0].distance} to {self[-1].distance} bits" if self else found
         )
@@ -91,7 +102,14 @@ class Hits(list[Hit]):
             UsageError: no output has this suffix.
             OutputError: the file cannot be written, or a library is not installed.
         """
-        results.write(self, path, query=self.query, read_chip=self.archive.read_chip, title=title)
+        results.write(
+            self,
+            path,
+            query=self.query,
+            area=self.area,
+            read_chip=self.archive.read_chip,
+            title=title,
+        )
 
     def to_geopandas(self) -> GeoDataFrame:
         """A GeoDataFrame in EPSG:4326, nearest first, with the chips' ids as index.

@@ -41,7 +41,8 @@ HIT_COLUMNS: dict[str, type] = {
     **dict.fromkeys(WINDOW, int),
     "valid_fraction": float,
 }
-"""The columns of every hit, in order; the properties of its scene follow."""
+"""The columns of every hit, in order; the properties of its scene follow.  Between them, hits that may be
+approximate have the column ``approximate``, which is true."""
 
 SCALARS = (bool, int, float, str, datetime)
 """Types that a column may have; what is none of them becomes JSON text in tabular formats."""
@@ -96,7 +97,8 @@ class Table:
         """The table of a search's hits: ``HIT_COLUMNS``; ``rank`` counts from 1."""
         hits = list(hits)
         rows = [{"rank": rank} | _fields(hit) for rank, hit in enumerate(hits, start=1)]
-        return dataclasses.replace(cls.of(rows, HIT_COLUMNS), hits=hits)
+        flag = {"approximate": bool} if any(hit.approximate for hit in hits) else {}
+        return dataclasses.replace(cls.of(rows, HIT_COLUMNS | flag), hits=hits)
 
     def __len__(self) -> int:
         return len(self.records)

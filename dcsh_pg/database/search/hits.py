@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from psycopg import sql
 
 from dcsh_pg import codes
 from dcsh_pg.database.archives import spatial
+from dcsh_pg.database.archives.approximation import approximation
 from dcsh_pg.database.search.call import area_of, call, filter_arguments
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query
@@ -35,6 +36,7 @@ class Hit:
         properties: of the scene.
         collection: STAC collection id of the scene, or None.
         item_id: STAC item id of the scene, or None.
+        approximate: an approximate index may have answered, and missed nearer chips.
     """
 
     id: int
@@ -48,6 +50,7 @@ class Hit:
     properties: dict[str, Any]
     collection: str | None = None
     item_id: str | None = None
+    approximate: bool = False
 
 
 HIT_COLUMNS = """
@@ -82,7 +85,17 @@ def hits(
                 "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.ordinality"
             ).format(_call(conn, archive_name, query, filter, k))
         ).fetchall()
-    return [hit_of(row) for row in rows]
+    found = [hit_of(row) for row in rows]
+    if found and _may_be_approximate(conn, archive_name, query, k):
+        found = [replace(hit, approximate=True) for hit in found]
+    return found
+
+
+def _may_be_approximate(
+    conn: psycopg.Connection, archive_name: str, query: Query, k: int | None
+) -> bool:
+    is_exact = query.exact or k is None or getattr(query, "rule", "min") != "min"
+    return not is_exact and approximation(conn, archive_name) is not None
 
 
 def layer_call(

@@ -171,7 +171,10 @@ def test_the_commands(conn):
     assert "has the index dcsh.places_code_idx" in made.stderr and "recall@10" in made.stdout
     hits = run("search", "places", "--chip", "5", "--approximate", "--format", "json")
     assert "approximate: ivfflat, ivfflat.probes" in hits.stderr and "recall@10" in hits.stderr
-    assert len(json.loads(hits.stdout)) == 10
+    rows = json.loads(hits.stdout)
+    assert len(rows) == 10 and all(row["approximate"] is True for row in rows)
+    means = run("search", "places", "--like", "5", "--rule", "mean", "--approximate", "--json")
+    assert "approximate" not in json.loads(means.stdout)[0]
     shown = json.loads(run("archive", "show", "places", "--json").stdout)["approximate"]
     assert shown["rows"] == 3000 and shown["recall"] >= 0.99
     status = run("db", "status")
@@ -180,6 +183,6 @@ def test_the_commands(conn):
     assert again["stored"] and again["chosen"]["setting"] == 1
     run("archive", "index", "places", "--approximate", "ivfflat", "--drop")
     exact = run("search", "places", "--chip", "5", "--approximate", "--format", "json")
-    assert exact.stderr.startswith("exact: ")
+    assert exact.stderr.startswith("exact: ") and '"approximate"' not in exact.stdout
     refused = CliRunner().invoke(app, ["recall", "places", "--dsn", dsn])
     assert refused.exit_code == UsageError.exit_code and "no approximate index" in refused.stderr
