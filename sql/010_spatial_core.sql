@@ -43,10 +43,26 @@ CREATE OR REPLACE FUNCTION dcsh_private.centre_distance(footprint polygon, targe
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN point(footprint) <-> point(target::polygon);
 
+CREATE OR REPLACE FUNCTION dcsh_private.west(footprint polygon) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((box(footprint))[1])[0];
+
+CREATE OR REPLACE FUNCTION dcsh_private.south(footprint polygon) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((box(footprint))[1])[1];
+
+CREATE OR REPLACE FUNCTION dcsh_private.east(footprint polygon) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((box(footprint))[0])[0];
+
+CREATE OR REPLACE FUNCTION dcsh_private.north(footprint polygon) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((box(footprint))[0])[1];
+
 CREATE OR REPLACE FUNCTION dcsh_private.bounds(footprint polygon) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ARRAY[((box(footprint))[1])[0], ((box(footprint))[1])[1],
-                 ((box(footprint))[0])[0], ((box(footprint))[0])[1]];
+    RETURN ARRAY[dcsh_private.west(footprint), dcsh_private.south(footprint),
+                 dcsh_private.east(footprint), dcsh_private.north(footprint)];
 
 CREATE OR REPLACE FUNCTION dcsh_private.rectangle(
     west double precision, south double precision, east double precision, north double precision
@@ -62,5 +78,9 @@ COMMENT ON FUNCTION dcsh_private.bounds_operator IS 'Operator that is true where
 COMMENT ON FUNCTION dcsh_private.to_lonlat IS 'The area, or an error if its coordinates are out of range';
 COMMENT ON FUNCTION dcsh_private.point IS 'A longitude and latitude as an area';
 COMMENT ON FUNCTION dcsh_private.centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
+COMMENT ON FUNCTION dcsh_private.west IS 'Least longitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.south IS 'Least latitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.east IS 'Greatest longitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.north IS 'Greatest latitude of a footprint';
 COMMENT ON FUNCTION dcsh_private.bounds IS 'West, south, east and north of a footprint';
 COMMENT ON FUNCTION dcsh_private.rectangle IS 'A footprint from its west, south, east and north';

@@ -56,11 +56,26 @@ CREATE OR REPLACE FUNCTION dcsh_private.centre_distance(footprint @postgis@.geom
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN @postgis@.ST_Distance(@postgis@.ST_Centroid(footprint), target::@postgis@.geometry);
 
+CREATE OR REPLACE FUNCTION dcsh_private.west(footprint @postgis@.geometry) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN @postgis@.ST_XMin(footprint::@postgis@.box3d);
+
+CREATE OR REPLACE FUNCTION dcsh_private.south(footprint @postgis@.geometry) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN @postgis@.ST_YMin(footprint::@postgis@.box3d);
+
+CREATE OR REPLACE FUNCTION dcsh_private.east(footprint @postgis@.geometry) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN @postgis@.ST_XMax(footprint::@postgis@.box3d);
+
+CREATE OR REPLACE FUNCTION dcsh_private.north(footprint @postgis@.geometry) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN @postgis@.ST_YMax(footprint::@postgis@.box3d);
+
 CREATE OR REPLACE FUNCTION dcsh_private.bounds(footprint @postgis@.geometry) RETURNS double precision[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ARRAY[
-        @postgis@.ST_XMin(footprint::@postgis@.box3d), @postgis@.ST_YMin(footprint::@postgis@.box3d),
-        @postgis@.ST_XMax(footprint::@postgis@.box3d), @postgis@.ST_YMax(footprint::@postgis@.box3d)];
+    RETURN ARRAY[dcsh_private.west(footprint), dcsh_private.south(footprint),
+                 dcsh_private.east(footprint), dcsh_private.north(footprint)];
 
 CREATE OR REPLACE FUNCTION dcsh_private.rectangle(
     west double precision, south double precision, east double precision, north double precision
@@ -76,5 +91,9 @@ COMMENT ON FUNCTION dcsh_private.bounds_operator IS 'Operator that is true where
 COMMENT ON FUNCTION dcsh_private.to_lonlat IS 'The area in EPSG:4326, or an error if it is empty, invalid or out of range; an area without SRID is assumed to be in EPSG:4326';
 COMMENT ON FUNCTION dcsh_private.point IS 'A longitude and latitude as an area';
 COMMENT ON FUNCTION dcsh_private.centre_distance IS 'Distance from the centre of a footprint to a point, degrees';
+COMMENT ON FUNCTION dcsh_private.west IS 'Least longitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.south IS 'Least latitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.east IS 'Greatest longitude of a footprint';
+COMMENT ON FUNCTION dcsh_private.north IS 'Greatest latitude of a footprint';
 COMMENT ON FUNCTION dcsh_private.bounds IS 'West, south, east and north of a footprint';
 COMMENT ON FUNCTION dcsh_private.rectangle IS 'A footprint from its west, south, east and north';

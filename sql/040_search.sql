@@ -366,8 +366,9 @@ DECLARE
     target dcsh.archive := dcsh_private.archive(archive);
 BEGIN
     EXECUTE format($query$
-        SELECT min(b[1]), min(b[2]), max(b[3]), max(b[4])
-        FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
+        SELECT min(dcsh_private.west(c.geom)), min(dcsh_private.south(c.geom)),
+               max(dcsh_private.east(c.geom)), max(dcsh_private.north(c.geom))
+        FROM dcsh.%I c
     $query$, archive) INTO west, south, east, north;
     PERFORM dcsh_private.check_same_table(archive);
 END

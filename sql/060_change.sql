@@ -41,8 +41,10 @@ DECLARE
     bounds dcsh.area;
 BEGIN
     EXECUTE format($query$
-        SELECT dcsh_private.rectangle(min(b[1]), min(b[2]), max(b[3]), max(b[4]))
-        FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
+        SELECT dcsh_private.rectangle(
+            min(dcsh_private.west(c.geom)), min(dcsh_private.south(c.geom)),
+            max(dcsh_private.east(c.geom)), max(dcsh_private.north(c.geom)))
+        FROM dcsh.%I c
         WHERE c.acquired <@ $1 AND %s
     $query$, archive, predicate) INTO bounds USING period;
     RETURN bounds;

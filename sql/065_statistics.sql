@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION dcsh_private.entropy(share double precision) RETURNS 
                 ELSE -(share * ln(share) + (1 - share) * ln(1 - share)) / ln(2) END;
 COMMENT ON FUNCTION dcsh_private.entropy IS 'Entropy in bits of a bit that is 1 in this share of the codes';
 
+-- Bits 32 apart are added up in one number: each sum holds two counts, of less than 2^32 chips.
 CREATE OR REPLACE FUNCTION dcsh.bit_statistics(archive text)
     RETURNS TABLE (bit_number integer, ones bigint, share double precision, entropy double precision)
     LANGUAGE plpgsql STABLE
@@ -15,22 +16,38 @@ AS $$
 DECLARE
     bits integer := dcsh_private.bits(archive);
     chips bigint;
-    counts bigint[];
+    counts numeric[];
 BEGIN
-    EXECUTE format('SELECT count(*), ARRAY[%s] FROM dcsh.%I c',
-        (SELECT string_agg(format('sum(get_bit(c.code, %s))', n), ', ' ORDER BY n)
-         FROM generate_series(0, bits - 1) n), archive)
+    EXECUTE format('SELECT count(*), ARRAY[%s] FROM (SELECT %s FROM dcsh.%I c %s) w',
+        (SELECT string_agg(format('sum(w%s >> %s & 4294967297)', word, 31 - n), ', ' ORDER BY word, n)
+         FROM generate_series(0, (bits - 1) / 64) word, generate_series(0, 31) n),
+        (SELECT string_agg(format('substring(c.code from %s for 64)::bit(64)::bigint AS w%s',
+                                  64 * word + 1, word), ', ')
+         FROM generate_series(0, (bits - 1) / 64) word),
+        archive,
+        -- Computes each word once. Citus would write the rows of such a subquery to a file first.
+        CASE WHEN NOT dcsh_private.is_distributed(archive) THEN 'OFFSET 0' END)
     INTO chips, counts;
     RETURN QUERY
         SELECT s.bit_number, s.ones, s.share, dcsh_private.entropy(s.share)
-        FROM (SELECT (u.place - 1)::integer AS bit_number, coalesce(u.ones, 0) AS ones,
+        FROM (SELECT n AS bit_number, u.ones,
                      u.ones::double precision / nullif(chips, 0) AS share
-              FROM unnest(counts) WITH ORDINALITY u(ones, place)) s
+              FROM generate_series(0, bits - 1) n,
+                  LATERAL (SELECT coalesce(counts[n / 64 * 32 + n % 32 + 1], 0) AS sum) packed,
+                  LATERAL (SELECT CASE WHEN n % 64 < 32 THEN div(packed.sum, 4294967296)
+                                       ELSE mod(packed.sum, 4294967296) END::bigint AS ones) u) s
         ORDER BY s.bit_number;
     PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.bit_statistics IS 'How the codes of an archive use each bit, numbered from 0 at the left like get_bit: the chips where it is 1, their share (balanced: 0.5), its entropy in bits (balanced: 1, constant: 0)';
+
+-- Type bit cannot be hashed, and numbers are sorted faster than bytes.
+CREATE OR REPLACE FUNCTION dcsh_private.code_key(archive text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+    RETURN CASE WHEN dcsh_private.bits(archive) <= 64 THEN 'c.code::bigint' ELSE 'bit_send(c.code)' END;
+COMMENT ON FUNCTION dcsh_private.code_key IS 'Expression for a key that is equal for equal codes of chips c';
 
 -- A function of its own because Citus writes the rows of a subquery with GROUP BY to a file first, which takes
 -- longer than the query.
@@ -42,10 +59,10 @@ CREATE OR REPLACE FUNCTION dcsh_private.chips_per_code(archive text) RETURNS SET
 AS $$
 BEGIN
     RETURN QUERY EXECUTE format(
-        'SELECT count(*) FROM dcsh.%I c GROUP BY bit_send(c.code)', archive);
+        'SELECT count(*) FROM dcsh.%I c GROUP BY %s', archive, dcsh_private.code_key(archive));
 END
 $$;
-COMMENT ON FUNCTION dcsh_private.chips_per_code IS 'How many chips have each of an archive''s different codes, in any order';
+COMMENT ON FUNCTION dcsh_private.chips_per_code IS 'How many chips have each of a distributed archive''s different codes, in any order';
 
 CREATE OR REPLACE FUNCTION dcsh.code_statistics(
     archive text, OUT chips bigint, OUT distinct_codes bigint, OUT most_frequent bigint,
@@ -60,19 +77,24 @@ BEGIN
     SELECT count(*), avg(round(b.entropy::numeric, 9)), count(*) FILTER (WHERE b.entropy = 0)
         INTO bits, bit_entropy, constant_bits
         FROM dcsh.bit_statistics(archive) b;
-    SELECT coalesce(sum(n.chips * n.codes), 0), coalesce(sum(n.codes), 0), coalesce(max(n.chips), 0),
-           ln(sum(n.chips * n.codes)::double precision) / ln(2)
-               - sum(n.codes * n.chips * (ln(n.chips::double precision) / ln(2)) ORDER BY n.chips)
-                   / sum(n.chips * n.codes)::double precision
-        INTO chips, distinct_codes, most_frequent, code_entropy
-        FROM (SELECT d.chips, count(*) AS codes
-              FROM dcsh_private.chips_per_code(archive) d(chips)
-              GROUP BY d.chips) n;
+    EXECUTE format($query$
+        SELECT coalesce(sum(n.chips * n.codes), 0), coalesce(sum(n.codes), 0), coalesce(max(n.chips), 0),
+               ln(sum(n.chips * n.codes)::double precision) / ln(2)
+                   - sum(n.codes * n.chips * (ln(n.chips::double precision) / ln(2)) ORDER BY n.chips)
+                       / sum(n.chips * n.codes)::double precision
+        FROM (SELECT d.chips, count(*) AS codes FROM %s d(chips) GROUP BY d.chips) n
+    $query$, CASE WHEN dcsh_private.is_distributed(archive)
+        THEN format('dcsh_private.chips_per_code(%L)', archive)
+        -- Most codes differ: sorting them is faster than the hash that the planner would choose.
+        ELSE format('(SELECT count(*) FROM (SELECT %s AS key FROM dcsh.%I c ORDER BY 1) k GROUP BY k.key)',
+                    dcsh_private.code_key(archive), archive) END)
+    INTO chips, distinct_codes, most_frequent, code_entropy;
     PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh.code_statistics IS 'An archive''s codes in one row: chips, different codes, chips with the most frequent one; entropy of the codes in bits, computed from their frequencies, log2(chips) if all differ; bits of a code, their mean entropy (1 is best), and how many are the same in all chips';
 
+-- Most codes differ: sorting them is faster than hashing, which would write most groups to a file.
 CREATE OR REPLACE FUNCTION dcsh.frequent_codes(archive text, most integer DEFAULT 10)
     RETURNS TABLE (
         code bit, chips bigint, share double precision, scenes bigint, first_id bigint,
@@ -81,30 +103,32 @@ CREATE OR REPLACE FUNCTION dcsh.frequent_codes(archive text, most integer DEFAUL
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
+    SET enable_hashagg = off
 AS $$
 DECLARE
-    target dcsh.archive := dcsh_private.archive(archive);
+    key text := dcsh_private.code_key(archive);
+    total bigint;
 BEGIN
     IF most IS NULL OR most < 1 THEN
         RAISE EXCEPTION 'most must be positive, not %', coalesce(most::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value', HINT = 'it is the number of codes to return';
     END IF;
+    EXECUTE format('SELECT count(*) FROM dcsh.%I', archive) INTO total;
     RETURN QUERY EXECUTE format($query$
         WITH counted AS (
-            SELECT bit_send(c.code) AS key, count(*) AS chips, min(c.id) AS first_id,
-                   sum(count(*)) OVER () AS total
+            SELECT %2$s AS key, count(*) AS chips, min(c.id) AS first_id
             FROM dcsh.%1$I c
             GROUP BY key
             ORDER BY chips DESC, first_id
             LIMIT $1
         )
-        SELECT (array_agg(c.code))[1], n.chips, (n.chips / n.total)::double precision,
+        SELECT (array_agg(c.code))[1], n.chips, n.chips / $2::double precision,
                count(DISTINCT c.scene_id), n.first_id, avg(c.valid_fraction::numeric)::real
         FROM counted n
-            JOIN dcsh.%1$I c ON bit_send(c.code) = n.key
-        GROUP BY n.key, n.chips, n.total, n.first_id
+            JOIN dcsh.%1$I c ON %2$s = n.key
+        GROUP BY n.key, n.chips, n.first_id
         ORDER BY n.chips DESC, n.first_id
-    $query$, archive) USING most;
+    $query$, archive, key) USING most, total;
     PERFORM dcsh_private.check_same_table(archive);
 END
 $$;
@@ -183,17 +207,18 @@ BEGIN
     -- Grouped by scene first: Citus groups on the shards and returns only the parts.
     RETURN QUERY EXECUTE format($query$
         WITH part AS (
-            SELECT floor((b[1] + b[3]) / 2 / $1) AS x, floor((b[2] + b[4]) / 2 / $1) AS y,
+            SELECT floor((dcsh_private.west(c.geom) + dcsh_private.east(c.geom)) / 2 / $1) AS x,
+                   floor((dcsh_private.south(c.geom) + dcsh_private.north(c.geom)) / 2 / $1) AS y,
                    date_trunc($2, c.acquired, 'UTC') AS period, c.scene_id, count(*) AS chips,
                    min(c.acquired) AS first_acquired, max(c.acquired) AS last_acquired,
-                   sum(c.valid_fraction::numeric) AS valid_fractions
-            FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
+                   sum(round(c.valid_fraction * 1e9)::bigint) AS valid_billionths
+            FROM dcsh.%I c
             WHERE %s
             GROUP BY 1, 2, 3, 4
         ), cell AS (
             SELECT p.x, p.y, p.period, sum(p.chips)::bigint AS chips, count(*) AS scene_count,
                    min(p.first_acquired) AS first_acquired, max(p.last_acquired) AS last_acquired,
-                   (sum(p.valid_fractions) / sum(p.chips))::real AS valid_fraction
+                   (sum(p.valid_billionths) / sum(p.chips) / 1e9)::real AS valid_fraction
             FROM part p
             GROUP BY p.x, p.y, p.period
         )

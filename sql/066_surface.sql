@@ -42,12 +42,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'the Earth is 2^zoom cells wide';
     END IF;
     RETURN QUERY EXECUTE format($query$
-        SELECT least(greatest(floor(((b[1] + b[3]) / 720 + 0.5) * $2), 0), $2 - 1)::integer AS x,
-               least(greatest(floor((0.5 - asinh(tan(radians(
-                   least(greatest((b[2] + b[4]) / 2, -85.06), 85.06)))) / (2 * pi())) * $2), 0), $2 - 1)
-                   ::integer AS y,
+        SELECT least(greatest(floor(((dcsh_private.west(c.geom) + dcsh_private.east(c.geom)) / 720 + 0.5)
+                   * $2), 0), $2 - 1)::integer AS x,
+               least(greatest(floor((0.5 - asinh(tan(radians(least(greatest(
+                   (dcsh_private.south(c.geom) + dcsh_private.north(c.geom)) / 2, -85.06), 85.06))))
+                   / (2 * pi())) * $2), 0), $2 - 1)::integer AS y,
                min(%s) AS distance, count(*) AS chips
-        FROM dcsh.%I c, LATERAL dcsh_private.bounds(c.geom) b
+        FROM dcsh.%I c
         WHERE c.geom IS NOT NULL AND %s
         GROUP BY 1, 2
         ORDER BY 2, 1

@@ -113,12 +113,16 @@ def test_an_empty_archive(conn):
     assert statistics.coverage(conn, "places") == []
 
 
-@pytest.mark.parametrize("bits", [16, 1024])
-def test_bits_of_codes_of_any_length(conn, bits):
+@pytest.mark.parametrize("bits", [16, 64, 96, 1024])
+def test_codes_of_any_length(conn, bits):
     codes = np.random.default_rng(0).integers(0, 256, (20, bits // 8), dtype=np.uint8)
+    codes[-3:] = codes[4]
     filled(conn, [(None, codes, None, np.ones(20))])
     ones = [bit.ones for bit in statistics.bit_statistics(conn, "places")]
     assert ones == np.unpackbits(codes, axis=1).sum(axis=0).tolist()
+    assert statistics.code_statistics(conn, "places").distinct_codes == 17
+    (most,) = statistics.frequent_codes(conn, "places", 1)
+    assert (most.code, most.chips, most.share) == (codes[4].tobytes(), 4, 0.2)
 
 
 @pytest.fixture
