@@ -32,7 +32,7 @@ PANELS = {
 
 COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
-SUBCOMMANDS = ("archive_index", "archive_scenes", "archive_files", "archive_rehash")
+SUBCOMMANDS = ("archive_hash", "archive_index", "archive_scenes", "archive_files", "archive_rehash")
 """Modules that add commands to those of another module."""
 
 

@@ -122,3 +122,15 @@ def test_the_same_in_python(moved, database):
     archive.drop()
     assert Archive.list(dsn=database) == []
     archive.connection.close()
+
+
+def test_the_code_of_an_image_finds_what_the_image_finds(run, moved):
+    _, new = moved
+    image = sorted(new.glob("*.tif"))[0]
+    done = run("archive", "hash", "a", image)
+    assert done.exit_code == 0, done.output
+    found = [
+        run("search", "a", *query, "-k", 5, "--json").stdout
+        for query in (("--image", image), ("--code", done.stdout.strip()))
+    ]
+    assert json.loads(found[0]) == json.loads(found[1]) != []
