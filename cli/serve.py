@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import signal
+import sys
+import tempfile
 from typing import Annotated
 
 import typer
@@ -96,8 +99,10 @@ def serve(
         )
     _check_basemap(basemap)
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    shared = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
     settings = Settings(
         archive=archive,
+        folder=shared.name,
         dsn=dsn,
         pg_bin=None if pg_bin is None else str(pg_bin),
         device=device,
@@ -111,15 +116,17 @@ def serve(
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     say(f"serving http://{shown}:{port}/{f'?token={token}' if token else ''}")
     say("stop with Ctrl-C")
-    uvicorn.run(
-        "dcsh_pg.serve.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        log_level="warning",
-        server_header=False,
-    )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
+    with shared:
+        uvicorn.run(
+            "dcsh_pg.serve.app:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_level="warning",
+            server_header=False,
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -178,6 +178,36 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.rocchio IS 'Rule rocchio: the code whose bits are the signs of the weights; the bit planes of their sizes; the expression for the weights of the bits in which c.code differs from it ($1[1]), by the planes ($2); the sum of all weights; the least weight of 0, 1, 2 ... bits';
 
+CREATE OR REPLACE FUNCTION dcsh_private.comparison(
+    archive text, rule text, INOUT likes bit varying[], INOUT unlikes bit varying[],
+    OUT distance text, OUT condition text
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    weighted record;
+BEGIN
+    IF rule = 'rocchio' THEN
+        weighted := dcsh_private.rocchio(likes, unlikes);
+        likes := ARRAY[weighted.code];
+        unlikes := weighted.planes;
+        distance := format('((2 * %1$s * (%2$s) + %3$s) / (2 * %3$s))::integer',
+                           dcsh_private.bits(archive), weighted.cost, greatest(weighted.total, 1));
+        condition := 'true';
+        RETURN;
+    END IF;
+    distance := dcsh_private.distance_to_examples(rule, '$1', cardinality(likes));
+    condition := dcsh_private.unlike_condition(rule, cardinality(likes), cardinality(unlikes));
+    IF rule = 'mean' THEN
+        distance := format('(2 * %s + %s) / %s', distance, cardinality(likes), 2 * cardinality(likes));
+        likes := dcsh_private.bit_planes(dcsh_private.ones(likes), cardinality(likes));
+        unlikes := dcsh_private.bit_planes(dcsh_private.ones(unlikes), cardinality(unlikes));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.comparison IS 'The distance from c.code to examples by a rule, as an expression of parameters $1 and $2, and the condition that the rule sets; their values replace the codes';
+
 -- A walk by Hamming distance leaves out only chips that differ in at least as many bits as the last one, so
 -- cost at least as much as that many of the cheapest bits. If that does not prove the k cheapest, all chips
 -- are compared.
@@ -248,12 +278,13 @@ DECLARE
         archive, area, since, until, max_distance, scenes, likes || unlikes);
     liked bit varying[] := dcsh_private.example_codes(archive, likes);
     unliked bit varying[] := dcsh_private.example_codes(archive, unlikes);
-    distance text := dcsh_private.distance_to_examples(dcsh_private.check_rule(rule), '$1', cardinality(liked));
+    compared record;
     near text := 'SELECT * FROM unnest($4, $5) WITH ORDINALITY w(id, distance, place)';
     walked_ids bigint[];
     walked_distances integer[];
 BEGIN
     PERFORM dcsh_private.check_k(k);
+    PERFORM dcsh_private.check_rule(rule);
     IF cardinality(liked) = 0 THEN
         RAISE EXCEPTION 'likes must not be empty'
             USING ERRCODE = 'invalid_parameter_value',
@@ -277,21 +308,18 @@ BEGIN
         SELECT r.ids, r.distances INTO walked_ids, walked_distances
             FROM dcsh_private.similar_by_rocchio(archive, liked, unliked, k, filter) r;
     ELSIF walked_ids IS NULL THEN
-        near := dcsh_private.unlike_condition(rule, cardinality(liked), cardinality(unliked));
-        IF rule = 'mean' THEN
-            distance := format('(2 * %s + %s) / %s',
-                               distance, cardinality(liked), 2 * cardinality(liked));
-            liked := dcsh_private.bit_planes(dcsh_private.ones(liked), cardinality(liked));
-            unliked := dcsh_private.bit_planes(dcsh_private.ones(unliked), cardinality(unliked));
-        END IF;
+        SELECT * INTO compared FROM dcsh_private.comparison(archive, rule, liked, unliked);
+        liked := compared.likes;
+        unliked := compared.unlikes;
         near := format($query$
             SELECT c.id, %2$s AS distance, 0 AS place
             FROM dcsh.%1$I c
             WHERE %3$s
             ORDER BY distance, c.id
             LIMIT $3
-        $query$, archive, distance, concat_ws(' AND ', dcsh_private.where_clause(filter), near,
-            format('%s <= ', distance) || filter.max_distance));
+        $query$, archive, compared.distance, concat_ws(' AND ',
+            dcsh_private.where_clause(filter), compared.condition,
+            format('%s <= ', compared.distance) || filter.max_distance));
     END IF;
     RETURN QUERY EXECUTE format($query$
         SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,

@@ -15,8 +15,9 @@ from starlette.staticfiles import StaticFiles
 
 from dcsh_pg import __version__
 from dcsh_pg.errors import DcshError, InputError, ModelError, NotFound, ServerError, UsageError
+from dcsh_pg.serve.columns import Preparing
 from dcsh_pg.serve.protect import Protect
-from dcsh_pg.serve.routes import archives, pictures, search, surface, tiles
+from dcsh_pg.serve.routes import archives, compare, pictures, search, surface, tiles
 from dcsh_pg.serve.service import Busy, Service, unavailable
 from dcsh_pg.serve.settings import Settings
 
@@ -48,11 +49,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # its scripts come from elsewhere
         redoc_url=None,
     )
-    for group in (archives, search, surface, pictures, tiles):
+    for group in (archives, search, surface, compare, pictures, tiles):
         app.include_router(group.router, prefix="/api")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     app.add_exception_handler(DcshError, _refused)
     app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(Preparing, _preparing)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
@@ -77,6 +79,12 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 async def _busy(request: Request, error: Exception) -> JSONResponse:
     answer = _answer(503, "the server is busy", "try again in a few seconds")
     answer.headers["retry-after"] = "5"
+    return answer
+
+
+async def _preparing(request: Request, error: Exception) -> JSONResponse:
+    answer = _answer(503, "the chips are being read, to be compared", "ask again")
+    answer.headers["retry-after"] = "1"
     return answer
 
 

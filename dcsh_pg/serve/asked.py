@@ -31,11 +31,11 @@ Id = Annotated[int, Field(ge=1, lt=2**63)]
 Ids = Annotated[list[Id], Field(max_length=500)]
 
 
-class _Asked(BaseModel):
+class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class AskedQuery(_Asked):
+class AskedQuery(Asked):
     """What to search for: exactly one of chip, at, code, region and likes."""
 
     chip: Annotated[Id | None, Field(description="A chip of the archive")] = None
@@ -53,7 +53,7 @@ class AskedQuery(_Asked):
     unlikes: Annotated[Ids, Field(description="Chips that are wrong; only with likes")] = []
 
 
-class AskedFilter(_Asked):
+class AskedFilter(Asked):
     """Which chips are searched; every condition given must be met."""
 
     area: Annotated[
@@ -72,7 +72,7 @@ class AskedFilter(_Asked):
     scenes: Annotated[Ids | None, Field(description="Ids of the scenes to search")] = None
 
 
-class AskedSearch(_Asked):
+class AskedSearch(Asked):
     """A search."""
 
     query: AskedQuery

@@ -96,5 +96,11 @@ def lonlat_bounds(
 
 def to_mercator(lonlat: np.ndarray) -> np.ndarray:
     """Degrees (N, 2) -> metres of Web Mercator (N, 2)."""
-    lat = np.radians(lonlat[:, 1].clip(-85.06, 85.06))
-    return np.column_stack([np.radians(lonlat[:, 0]), np.arcsinh(np.tan(lat))]) * _RADIUS
+    x, y = to_mercator_unit(lonlat[:, 0], lonlat[:, 1])
+    return np.column_stack([2 * x - 1, 1 - 2 * y]) * EDGE
+
+
+def to_mercator_unit(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Degrees -> shares of the square of Web Mercator from the west and from the north."""
+    y = 0.5 - np.arcsinh(np.tan(np.radians(np.clip(lat, -85.06, 85.06)))) / (2 * np.pi)
+    return lon / 360 + 0.5, y

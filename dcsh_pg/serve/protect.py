@@ -26,7 +26,14 @@ BODY_BYTES = 1 << 20
 UPLOADS = "/pictures"
 """End of the path to which pictures are sent."""
 
-COSTS = {"/search": 5, "/histogram": 20, "/surface": 20, "/export": 20, UPLOADS: 20}
+COSTS = {
+    "/search": 5,
+    "/histogram": 20,
+    "/surface": 20,
+    "/change": 20,
+    "/duplicates": 50,
+    UPLOADS: 20,
+}
 """End of a path -> its share of a client's rate; 1 for others."""
 
 
@@ -74,7 +81,10 @@ class Protect:
         if _is_of_other_site(headers):
             return _error(403, "request from another site", "open the page itself")
         path: str = scope["path"]
-        cost = next((cost for end, cost in COSTS.items() if path.endswith(end)), 1)
+        is_export = "/export/" in path
+        cost = next(
+            (cost for end, cost in COSTS.items() if path.endswith(end)), 20 if is_export else 1
+        )
         wait = self._rate.wait((scope.get("client") or ("",))[0], cost)
         if wait:
             refusal = _error(429, "too many requests", f"try again in {math.ceil(wait)} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from dcsh_pg.errors import NotFound, ServerError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.pixels.memory import Recent
+from dcsh_pg.serve.columns import Columns, ColumnStore
 from dcsh_pg.serve.settings import Settings
 from dcsh_pg.sql import Layer
 
@@ -80,9 +82,12 @@ class Service:
             check=ConnectionPool.check_connection,
             open=True,
         )
+        self._own = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
+        self._columns = ColumnStore(Path(settings.folder or self._own.name))
 
     def close(self) -> None:
         self._pool.close()
+        self._own.cleanup()
 
     @contextmanager
     def reading(self) -> Iterator[psycopg.Connection]:
@@ -143,19 +148,39 @@ class Service:
             archive.__dict__["hasher"] = self._hashers[sha256]
 
     def once(self, archive: Archive, key: object, make: Callable[[], bytes]) -> bytes:
-        """What ``make`` gives, kept until the archive grows or has another model, and not for long.
-
-        A scene that was replaced by one with as many chips does not show in the archive's record.
-        """
-        record = archive.record
-        made_of = (record.id, record.model_sha256, record.scenes, record.chips)
-        age = int(time.monotonic() / KEPT_SECONDS)
-        digest = hashlib.sha256(repr((made_of, age, key)).encode()).hexdigest()
-        found = self.kept.get(digest)
+        """What ``make`` gives, kept until the archive grows or has another model, and not for long."""
+        found = self.known(archive, key)
         if found is None:
             found = make()
-            self.kept.put(digest, found, len(found) + 200)
+            self.keep(archive, key, found)
         return found
+
+    def known(self, archive: Archive, key: object) -> bytes | None:
+        """The answer that was kept."""
+        return self.kept.get(_digest(archive, key))
+
+    def keep(self, archive: Archive, key: object, answer: bytes) -> None:
+        """Keeps an answer for :meth:`known`."""
+        self.kept.put(_digest(archive, key), answer, len(answer) + 200)
+
+    def columns(self, conn: psycopg.Connection, archive: Archive) -> Callable[[], Columns] | None:
+        """What waits for an archive's columns: :meth:`dcsh_pg.serve.columns.ColumnStore.get`."""
+        return self._columns.get(conn, archive, self._reading_all)
+
+    @contextmanager
+    def _reading_all(self) -> Iterator[psycopg.Connection]:
+        """A connection in a read-only transaction without a limit on time."""
+        with self._pool.connection() as conn, snapshot(conn):
+            yield conn
+
+
+def _digest(archive: Archive, key: object) -> str:
+    """A scene that was replaced by one with as many chips does not show in the archive's record, so no
+    answer is kept for long."""
+    record = archive.record
+    made_of = (record.id, record.model_sha256, record.scenes, record.chips)
+    age = int(time.monotonic() / KEPT_SECONDS)
+    return hashlib.sha256(repr((made_of, age, key)).encode()).hexdigest()
 
 
 def unavailable(error: ServerError) -> str:

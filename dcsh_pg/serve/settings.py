@@ -29,6 +29,7 @@ class Settings:
         a_second, at_once: requests that a client may make, on average and in a burst.
         cache_bytes: memory for tiles, thumbnails and statistics, for each worker.
         any_driver: open scenes with every driver of GDAL.
+        folder: where workers share the columns of archives; None: a temporary one of this process.
     """
 
     archive: str | None = None
@@ -45,6 +46,7 @@ class Settings:
     at_once: float = 1000
     cache_bytes: int = 128 << 20
     any_driver: bool = False
+    folder: str | None = None
 
     def to_environment(self) -> None:
         """Leaves the settings for :meth:`from_environment` of the workers."""

@@ -205,6 +205,55 @@ def test_picture_region_and_surface(page, tmp_path):
     page.wait_for_url("**surface=**")
 
 
+CHANGE = "change=2019-12-31,2029-12-31"
+
+
+def test_change_under_a_swipe_and_duplicates_in_groups(page):
+    page.keyboard.press("c")  # with the dates proposed, the first and the last of the archive
+    page.wait_for_url("**change=2019-**")
+    page.click("#compare summary")
+    page.fill("#before", "2019-12-31")
+    page.fill("#after", "2029-12-31")
+    page.click("#find-change")
+    page.wait_for_url(f"**{CHANGE}**")
+    changed = hits(page)
+    assert page.locator(".hit.pair").count() == len(changed) > 0
+    assert "2019-" in page.inner_text(".hit .date") and "→" in page.inner_text(".hit .date")
+    until(page, "[...document.querySelectorAll('.hit img')].slice(0, 2).every(i => i.naturalWidth)")
+    assert page.locator(".hit .right").count() == 0
+    assert page.is_disabled("#copy-sql") and page.is_disabled("#show-surface")
+
+    page.focus(".hit .see")
+    page.keyboard.press("w")
+    page.keyboard.press("ArrowLeft")
+    assert page.input_value("#swipe") == "49"
+    cut = "getComputedStyle(document.querySelector('#earlier')).clipPath"
+    assert page.evaluate(cut) == "inset(0px calc(51%) 0px 0px)" or "51%" in page.evaluate(cut)
+
+    page.keyboard.press("d")
+    page.wait_for_url("**duplicates=2**")
+    page.wait_for_selector("#hits:not(.old) .group, #empty:not([hidden])")
+    page.fill("#radius", "8")
+    page.press("#radius", "Enter")
+    page.wait_for_url("**duplicates=8**")
+    groups = hits(page)
+    sizes = page.eval_on_selector_all(".group", "all => all.map(one => parseInt(one.textContent))")
+    assert sizes == sorted(sizes, reverse=True) and len(groups) == sum(min(s, 50) for s in sizes)
+    assert page.is_hidden("#swipe")
+    page.reload()
+    assert hits(page) == groups
+    page.click("#undo")
+    page.click("#undo")
+    page.wait_for_url(f"**{CHANGE}**")
+    assert hits(page) == changed
+    assert page.is_visible("#swipe")
+
+    page.focus(".hit .see")
+    page.keyboard.press("Enter")  # chips similar to the changed one
+    page.wait_for_url(f"**chip={changed[0]}**")
+    assert hits(page)
+
+
 def test_errors_say_what_to_do(page):
     page.fill("#place", "nowhere")
     page.press("#place", "Enter")
@@ -217,13 +266,15 @@ def test_errors_say_what_to_do(page):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_is_accessible(page, theme, width):
+@pytest.mark.parametrize("query", ["likes=&chip=1&right=2", CHANGE, "duplicates=8"])
+def test_page_is_accessible(page, theme, width, query):
     if not AXE.is_file():
         pytest.skip("no axe-core: npm install in dcsh_pg/serve, or name its file in DCSH_TEST_AXE")
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto(page.url.split("#")[0] + "#archive=towns&likes=&chip=1&right=2")
+    page.goto(f"{page.url.split('#')[0]}#archive=towns&{query}")
     hits(page)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run()")

@@ -3,8 +3,10 @@
 import io
 import json
 import shlex
+import zipfile
+from collections import Counter
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 
 import mapbox_vector_tile
 import numpy as np
@@ -15,11 +17,14 @@ from typer.testing import CliRunner
 
 from dcsh_pg import codes
 from dcsh_pg.cli.main import app
+from dcsh_pg.database.search.change import find_changes
 from dcsh_pg.database.search.chips import chips, code_of
 from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.near_duplicates import near_duplicates
 from dcsh_pg.serve.footprint_tiles import to_mercator
 
 HOME = "/api/archives/towns"
+MARKED = {"likes": [3, 5, 11], "unlikes": [4, 9]}
 
 
 def post(client, end, query, status=200, **asked):
@@ -37,7 +42,8 @@ def test_archive_is_described(client, archive):
     assert about["chips"] == archive.record.chips
     assert about["bits"] == 64
     assert len(about["bounds"]) == 4
-    assert set(about["downloads"]) == {"geojson", "csv", "geoparquet"}
+    assert set(about["downloads"]) - {"qgis"} == {"geojson", "csv", "geoparquet"}
+    assert ("qgis" in about["downloads"]) == (about["layer"] == "postgis")
     [listed] = client.get("/api/archives").json()
     assert listed["name"] == "towns"
 
@@ -132,6 +138,46 @@ def test_picture_becomes_the_code_of_its_chip(client, archive):
     assert answer["scale"] == pytest.approx(1)
 
 
+def test_qgis_project_has_the_search_and_no_password(client, archive):
+    answer = client.post(f"{HOME}/export/qgis", json={"query": MARKED, "k": 7})
+    if client.get(HOME).json()["layer"] == "core":
+        assert answer.status_code == 400
+        assert "PostGIS" in answer.json()["error"]
+        return
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as project:
+        text = project.read("towns.qgs").decode()
+    assert "similar_to_examples" in text and "rocchio" in text
+    assert "password" not in text
+
+
+def test_change_is_that_of_the_library(client, archive):
+    asked = {"until": "2020-01-01", "after_until": "2030-01-01", "k": 5}
+    found = client.post(f"{HOME}/change", json=asked).json()["features"]
+    until, after = (datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2020, 2030))
+    expected = find_changes(archive.connection, "towns", (None, until), (until, after), k=5)
+    assert (
+        [(f["id"], f["properties"]["before_id"], f["properties"]["distance"]) for f in found]
+        == [(change.id, change.before_id, change.distance) for change in expected]
+        != []
+    )
+    assert found[0]["properties"]["acquired"] > "2020" > found[0]["properties"]["before_acquired"]
+    wrong = client.post(f"{HOME}/change", json=asked | {"after_until": "2019-01-01"})
+    assert wrong.status_code == 400
+
+
+def test_duplicates_are_grouped_the_largest_first(client, archive):
+    found = client.post(f"{HOME}/duplicates", json={"radius": 6, "k": 3}).json()
+    expected = near_duplicates(archive.connection, "towns", 6)
+    sizes = Counter(one.group_id for one in expected)
+    assert (found["groups"], found["chips"]) == (len(sizes), len(expected))
+    groups = [f["properties"]["group_id"] for f in found["features"]]
+    assert (
+        list(dict.fromkeys(groups)) == sorted(sizes, key=lambda group: (-sizes[group], group))[:3]
+    )
+    first = [one.chip.id for one in expected if one.group_id == groups[0]]
+    assert [f["id"] for f in found["features"]][: len(first[:50])] == first[:50]
+
+
 VRT = """<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Byte" band="1">
 <SimpleSource><SourceFilename>{file}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
 
@@ -193,11 +239,10 @@ def test_histogram_counts_every_chip(client, archive):
 
 def test_surface_has_the_least_distance_of_each_cell(client, archive):
     zoom = 17
-    found = post(client, "surface", {"likes": [3, 5]}, zoom=zoom).json()
+    found = post(client, "surface", {"chip": 3}, zoom=zoom).json()
     columns, footprints = chips(archive.connection, "towns")
     packed = np.array([list(bytes.fromhex(code)) for code in columns["code"]], np.uint8)
-    likes = packed[[columns["id"].index(3), columns["id"].index(5)]]
-    distances = codes.hamming(packed, likes).min(axis=1)
+    distances = codes.hamming(packed, packed[[columns["id"].index(3)]])[:, 0]
     centres = np.array(
         [[(b[0] + b[2]) / 2, (b[1] + b[3]) / 2] for b in map(lambda f: f.bounds, footprints)]
     )
@@ -213,10 +258,11 @@ def test_surface_has_the_least_distance_of_each_cell(client, archive):
     assert sum(found["chips"]) == archive.record.chips
 
 
-def test_command_and_sql_give_the_same_rows(client, archive):
-    asked = {"filter": {"until": "2020-01-01", "max_distance": 40}, "k": 6}
-    expected = ids(post(client, "search", {"likes": [3], "unlikes": [4]}, **asked))
-    text = post(client, "text", {"likes": [3], "unlikes": [4]}, **asked).json()
+@pytest.mark.parametrize("query", [{"chip": 3}, MARKED], ids=["chip", "marks"])
+def test_command_and_sql_give_the_same_rows(client, archive, query):
+    asked = {"filter": {"until": "2020-01-01", "max_distance": 40}, "k": 200}
+    expected = ids(post(client, "search", query, **asked))
+    text = post(client, "text", query, **asked).json()
     rows = archive.connection.execute(text["sql"]).fetchall()
     assert [row[0] for row in rows] == expected != []
     done = CliRunner().invoke(

@@ -114,7 +114,7 @@ def search_sql(
 ) -> str:
     """The same search as text for psql: a statement without parameters."""
     search = layer_call(conn, archive_name, query, filter, k).as_string(conn)
-    return f"{search}\nORDER BY h.distance, h.id;\n"
+    return f"{search}\nORDER BY h.rank;\n"
 
 
 def _call(

@@ -15,6 +15,7 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search.call import call, filter_arguments
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.server.pg_errors import sql_errors
+from dcsh_pg.database.server.rows import one_row
 from dcsh_pg.errors import NotFound, UsageError
 
 
@@ -45,6 +46,20 @@ class StoredScene:
     content_hash: str
     ingested: datetime
     properties: dict[str, Any]
+
+
+def scene_ids(conn: psycopg.Connection, name: str, filter: Filter) -> list[int] | None:
+    """The scenes that meet a filter's conditions on scenes; None if it has none.
+
+    Raises:
+        UsageError: a condition is invalid.
+    """
+    found = filter_arguments(conn, name, filter)["scenes"]
+    if found is None:
+        return None
+    with sql_errors():
+        ids: list[int] = one_row(conn, sql.SQL("SELECT {}").format(found))[0]
+    return ids
 
 
 def scenes(

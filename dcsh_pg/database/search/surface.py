@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,13 +16,28 @@ from dcsh_pg.database.search.call import area_of, call, filter_arguments
 from dcsh_pg.database.search.chips import code_of
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.period import Every
-from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query
+from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query, Rule
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 from dcsh_pg.errors import NotFound
 
-MOST_CODES = 100
-"""Most codes that a query is compared by; of a region with more chips the first are used."""
+MOST_OF_REGION = 100
+"""Most chips of a region that others are compared with: the first of those that cover it."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the chips of an archive are compared with.
+
+    Attributes:
+        likes: packed codes, at least one, in the order of their chips' ids.
+        unlikes: packed codes, likewise.
+        rule: distance to several codes.
+    """
+
+    likes: tuple[bytes, ...]
+    unlikes: tuple[bytes, ...] = ()
+    rule: Rule = "min"
 
 
 @dataclass(frozen=True)
@@ -64,8 +80,6 @@ def similarity_surface(
 ) -> list[SurfaceCell]:
     """The least distance to a query in each cell of a grid: ``dcsh.similarity_surface``.
 
-    The distance to several chips is that to the nearest; ``unlikes`` have no part in it.
-
     Raises:
         NotFound: no such archive or chip, or no chip covers the region.
         UsageError: ``zoom`` is out of 0 to 24, or the filter cannot be applied.
@@ -84,8 +98,6 @@ def distance_histogram(
 ) -> list[HistogramBin]:
     """How many chips have each distance to a query, in each period: ``dcsh.distance_histogram``.
 
-    The distance to several chips is that to the nearest; ``unlikes`` have no part in it.
-
     Raises:
         NotFound: no such archive or chip, or no chip covers the region.
         UsageError: no such period, or the filter cannot be applied.
@@ -103,40 +115,55 @@ def _compare(
     **arguments: object,
 ) -> list[tuple[Any, ...]]:
     conditions = filter_arguments(conn, archive_name, filter, without=["max_distance"])
-    texts = [
-        codes.to_text(np.frombuffer(code, np.uint8))
-        for code in _codes(conn, archive_name, query)[:MOST_CODES]
-    ]
-    listed = sql.SQL("{}::bit varying[]").format(sql.Literal(texts))
+    examples = examples_of(conn, archive_name, query)
     with sql_errors():
         return conn.execute(
             sql.SQL("SELECT * FROM {}").format(
-                call(function, archive=archive_name, codes=listed, **arguments, **conditions)
+                call(
+                    function,
+                    archive=archive_name,
+                    codes=_codes(examples.likes),
+                    unlikes=_codes(examples.unlikes),
+                    rule=examples.rule,
+                    **arguments,
+                    **conditions,
+                )
             )
         ).fetchall()
 
 
-def _codes(conn: psycopg.Connection, archive_name: str, query: Query) -> list[bytes]:
-    """The packed codes that a query is compared by."""
+def _codes(packed: Sequence[bytes]) -> sql.Composable:
+    texts = [codes.to_text(np.frombuffer(code, np.uint8)) for code in packed]
+    return sql.SQL("{}::bit varying[]").format(sql.Literal(texts))
+
+
+def examples_of(conn: psycopg.Connection, archive_name: str, query: Query) -> Examples:
+    """The codes that a query compares the chips of an archive with.
+
+    Raises:
+        NotFound: no such archive or chip, or no chip covers the region.
+    """
+
+    def packed(ids: Iterable[int]) -> tuple[bytes, ...]:
+        return tuple(code_of(conn, archive_name, id) for id in sorted(set(ids)))
+
     if isinstance(query, CodeQuery):
-        return [query.code]
+        return Examples((query.code,))
     if isinstance(query, ChipQuery):
-        ids = [query.chip]
-    elif isinstance(query, ExamplesQuery):
-        ids = list(query.likes)
-    else:
-        region = call(
-            "dcsh_private.covering",
-            archive=archive_name,
-            region=area_of(conn, query.region),
-            min_share=query.min_share,
+        return Examples(packed([query.chip]))
+    if isinstance(query, ExamplesQuery):
+        return Examples(packed(query.likes), packed(query.unlikes), query.rule)
+    region = call(
+        "dcsh_private.covering",
+        archive=archive_name,
+        region=area_of(conn, query.region),
+        min_share=query.min_share,
+    )
+    with sql_errors():
+        (covering,) = one_row(conn, sql.SQL("SELECT {}").format(region))
+    if covering is None:
+        raise NotFound(
+            f"no chip of archive '{archive_name}' covers the region",
+            hint="longitude comes first; 'dcsh-pg archive show' shows the archive's extent",
         )
-        with sql_errors():
-            (covering,) = one_row(conn, sql.SQL("SELECT {}").format(region))
-        if covering is None:
-            raise NotFound(
-                f"no chip of archive '{archive_name}' covers the region",
-                hint="longitude comes first; 'dcsh-pg archive show' shows the archive's extent",
-            )
-        ids = covering
-    return [code_of(conn, archive_name, id) for id in ids[:MOST_CODES]]
+    return Examples(packed(covering[:MOST_OF_REGION]), rule=query.rule)

@@ -26,6 +26,9 @@ router = APIRouter(tags=["archives"])
 DOWNLOADS = {"geojson": ".geojson", "csv": ".csv", "geoparquet": ".parquet"}
 """Formats of downloads, and the ends of their files' names."""
 
+QGIS = {"qgis": ".qgz"}
+"""Another, whose layers are those of the database: only with PostGIS."""
+
 
 @router.get("/archives")
 def list_archives(service: TheService) -> list[dict[str, Any]]:
@@ -52,7 +55,7 @@ def show_archive(name: Name, service: TheService) -> Response:
         "basemap": service.settings.basemap,
         "upload_bytes": service.settings.upload_bytes,
         "most_hits": MOST_HITS,
-        "downloads": _downloads(),
+        "downloads": _downloads() | (QGIS if service.layer == "postgis" else {}),
     }
     return Response(json.dumps(json.loads(body) | shared), media_type="application/json")
 

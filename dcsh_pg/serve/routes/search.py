@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Response
 
 from dcsh_pg import results
+from dcsh_pg.catalog.qgis import write_qgis
 from dcsh_pg.database.search.hits import hits, search_sql
+from dcsh_pg.errors import UsageError
 from dcsh_pg.serve.answers import collection, without_path
 from dcsh_pg.serve.asked import AskedSearch, asking
 from dcsh_pg.serve.command import command
-from dcsh_pg.serve.routes.archives import DOWNLOADS
+from dcsh_pg.serve.routes.archives import DOWNLOADS, QGIS
 from dcsh_pg.serve.routes.shared import Name, TheService
 
 router = APIRouter(tags=["search"])
@@ -32,18 +34,29 @@ def search(name: Name, asked: AskedSearch, service: TheService) -> dict[str, Any
 @router.post("/archives/{name}/export/{format}", response_class=Response)
 def export(
     name: Name,
-    format: Annotated[Literal["geojson", "csv", "geoparquet"], Path()],
+    format: Annotated[Literal["geojson", "csv", "geoparquet", "qgis"], Path()],
     asked: AskedSearch,
     service: TheService,
 ) -> Response:
-    """The hits of a search as a file: the outputs of ``dcsh-pg search --out``."""
-    with service.reading() as conn:
+    """The hits of a search as a file: the outputs of ``dcsh-pg search --out``, or with PostGIS the project
+    of ``dcsh-pg qgis``, which names the database's host, port and user and has no password."""
+    with (
+        tempfile.TemporaryDirectory(prefix="dcsh-serve-") as folder,
+        service.reading() as conn,
+    ):
         archive = service.archive(conn, name)
         query, filter = asking(conn, archive, asked)
-        found = hits(conn, archive.name, query, filter, asked.k)
-    with tempfile.TemporaryDirectory(prefix="dcsh-serve-") as folder:
-        file = FilePath(folder) / f"{archive.name}{DOWNLOADS[format]}"
-        results.write([without_path(hit) for hit in found], file)
+        file = FilePath(folder) / f"{archive.name}{(DOWNLOADS | QGIS)[format]}"
+        if format != "qgis":
+            found = hits(conn, archive.name, query, filter, asked.k)
+            results.write([without_path(hit) for hit in found], file)
+        elif service.layer == "postgis":
+            write_qgis(conn, archive.name, file, query, filter, k=asked.k)
+        else:
+            raise UsageError(
+                "a QGIS project of the database needs PostGIS",
+                hint="open the GeoJSON or GeoParquet file in QGIS",
+            )
         content = file.read_bytes()
     return Response(
         content,

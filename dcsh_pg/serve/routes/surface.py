@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import psycopg
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -17,12 +19,18 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.database.search.query import Query
-from dcsh_pg.database.search.surface import distance_histogram, similarity_surface
+from dcsh_pg.database.search.scenes import scene_ids
+from dcsh_pg.database.search.surface import distance_histogram, examples_of, similarity_surface
 from dcsh_pg.errors import UsageError
 from dcsh_pg.results.record import iso
+from dcsh_pg.serve import compare
 from dcsh_pg.serve.asked import AskedSearch, asking
+from dcsh_pg.serve.columns import Columns
+from dcsh_pg.serve.compare import FAR, Distances, distances, selected, span
+from dcsh_pg.serve.footprint_tiles import to_mercator_unit
 from dcsh_pg.serve.routes.archives import period_of
 from dcsh_pg.serve.routes.shared import Name, TheService
+from dcsh_pg.serve.service import Service
 
 router = APIRouter(tags=["search"])
 
@@ -43,15 +51,7 @@ def histogram(name: Name, asked: AskedSearch, service: TheService) -> Response:
     All chips that meet the filter but for ``max_distance`` count in ``distances``, those within
     ``max_distance`` in ``periods``.
     """
-    with service.reading() as conn:
-        archive = service.archive(conn, name)
-        query, filter = asking(conn, archive, asked)
-        body = service.once(
-            archive,
-            ("histogram", asked.model_dump_json(exclude={"k"})),
-            lambda: _histogram(conn, archive, query, filter),
-        )
-    return Response(body, media_type="application/json")
+    return _answer(name, "histogram", asked, service, _histogram_in_columns, _histogram_in_sql)
 
 
 @router.post("/archives/{name}/surface")
@@ -61,50 +61,107 @@ def surface(name: Name, asked: AskedSurface, service: TheService) -> Response:
     Cells are numbered from the west and the north, 2^zoom to the width of the Earth;
     ``max_distance`` has no part in it.
     """
+    if asked.bounds is not None:
+        west, south, east, north = asked.bounds
+        if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+            raise UsageError("bounds are out of range", hint="west, south, east, north in degrees")
+    return _answer(name, "surface", asked, service, _surface_in_columns, _surface_in_sql)
+
+
+Asked = TypeVar("Asked", bound=AskedSearch)
+
+
+def _answer(
+    name: str,
+    kind: str,
+    asked: Asked,
+    service: Service,
+    in_columns: Callable[[Columns, Distances, Asked, Filter], dict[str, Any]],
+    in_sql: Callable[[psycopg.Connection, Archive, Query, Asked, Filter], dict[str, Any]],
+) -> Response:
+    """A comparison of all chips, made once: in the archive's columns; in SQL where there are none, or where
+    only chips of an area are compared."""
     with service.reading() as conn:
         archive = service.archive(conn, name)
+        key = (kind, asked.model_dump_json(exclude={"k"}))
+        body = service.known(archive, key)
+        if body is not None:
+            return Response(body, media_type="application/json")
         query, filter = asking(conn, archive, asked)
-        if asked.bounds is not None:
-            filter = _within(filter, asked.bounds)
-        body = service.once(
-            archive,
-            ("surface", asked.model_dump_json(exclude={"k"})),
-            lambda: _surface(conn, archive, query, filter, asked.zoom),
-        )
+        columns = None if filter.area is not None else service.columns(conn, archive)
+        if columns is None:
+            found = in_sql(conn, archive, query, asked, filter)
+        else:
+            examples = examples_of(conn, archive.name, query)
+            scenes = scene_ids(conn, archive.name, filter)
+    if columns is not None:  # the connection is free for others
+        chosen = columns()
+        far = distances(chosen, examples)
+        is_in = selected(chosen, filter.since, filter.until, scenes)
+        if is_in is not None:
+            far[~is_in] = FAR
+        found = in_columns(chosen, far, asked, filter)
+    body = json.dumps(found).encode()
+    service.keep(archive, key, body)
     return Response(body, media_type="application/json")
 
 
-def _histogram(conn: psycopg.Connection, archive: Archive, query: Query, filter: Filter) -> bytes:
-    every: Every | None = period_of(registry.extent(conn, archive.name)["acquired"])
+def _histogram_in_columns(
+    columns: Columns, far: Distances, asked: AskedSearch, filter: Filter
+) -> dict[str, Any]:
+    every = period_of(span(columns))
+    by_distance, by_period = compare.histogram(columns, far, every, filter.max_distance)
+    return _histogram(by_distance, by_period, every)
+
+
+def _histogram_in_sql(
+    conn: psycopg.Connection, archive: Archive, query: Query, asked: AskedSearch, filter: Filter
+) -> dict[str, Any]:
+    every = period_of(registry.extent(conn, archive.name)["acquired"])
     anywhere = replace(filter, max_distance=None)
-    distances: Counter[int] = Counter()
-    periods: Counter[str] = Counter()
+    by_distance: Counter[int] = Counter()
+    by_period: Counter[str] = Counter()
     for bin in distance_histogram(conn, archive.name, query, anywhere, every=every):
-        distances[bin.distance] += bin.chips
+        by_distance[bin.distance] += bin.chips
         is_near = filter.max_distance is None or bin.distance <= filter.max_distance
         if every is not None and bin.period is not None and is_near:
-            periods[iso(bin.period)] += bin.chips
-    content = {
-        "distances": sorted(distances.items()),
+            by_period[iso(bin.period)] += bin.chips
+    return _histogram(by_distance, by_period, every)
+
+
+def _histogram(
+    by_distance: Mapping[int, int], by_period: Mapping[str, int], every: Every | None
+) -> dict[str, Any]:
+    return {
+        "distances": sorted(by_distance.items()),
         "every": every,
-        "periods": sorted(periods.items()),
+        "periods": sorted(by_period.items()),
     }
-    return json.dumps(content).encode()
 
 
-def _surface(
-    conn: psycopg.Connection, archive: Archive, query: Query, filter: Filter, zoom: int
-) -> bytes:
-    cells = similarity_surface(conn, archive.name, query, zoom, replace(filter, max_distance=None))
+def _surface_in_columns(
+    columns: Columns, far: Distances, asked: AskedSurface, filter: Filter
+) -> dict[str, Any]:
+    window = None
+    if asked.bounds is not None:
+        west, south, east, north = asked.bounds
+        x, y = to_mercator_unit(np.array([west, east]), np.array([south, north]))
+        window = (x[0], y[0], x[1], y[1])
+    return {"zoom": asked.zoom} | compare.cells(columns, far, asked.zoom, window)
+
+
+def _surface_in_sql(
+    conn: psycopg.Connection, archive: Archive, query: Query, asked: AskedSurface, filter: Filter
+) -> dict[str, Any]:
+    area = filter.area
+    if asked.bounds is not None:
+        seen = box(*asked.bounds)
+        area = seen if area is None else seen.intersection(area)
+        if area.is_empty:
+            return {"zoom": asked.zoom, "x": [], "y": [], "distance": [], "chips": []}
+    filter = replace(filter, max_distance=None, area=area)
+    cells = similarity_surface(conn, archive.name, query, asked.zoom, filter)
     columns = {
         name: [getattr(cell, name) for cell in cells] for name in ("x", "y", "distance", "chips")
     }
-    return json.dumps({"zoom": zoom} | columns).encode()
-
-
-def _within(filter: Filter, bounds: Degrees) -> Filter:
-    west, south, east, north = bounds
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise UsageError("bounds are out of range", hint="west, south, east, north in degrees")
-    area = box(*bounds)
-    return replace(filter, area=area if filter.area is None else area.intersection(filter.area))
+    return {"zoom": asked.zoom} | columns

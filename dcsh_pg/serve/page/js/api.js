@@ -1,7 +1,9 @@
 // The interface of the server; /openapi.json describes it.
 
 /** @import {Archive, Histogram, Hits, State, Surface} from "./types.js" */
-import { body } from "./state.js";
+import { body, end } from "./state.js";
+
+const PATIENCE = 180_000; // milliseconds until a server that reads an archive is given up
 
 /** An answer that is an error: what is wrong, and what to do. */
 export class Refused extends Error {
@@ -24,7 +26,7 @@ export const archives = async () => (await ask(new URL("api/archives", document.
 export const archive = async (name) => (await ask(home(name))).json();
 
 /** @param {State} state @param {AbortSignal} signal @returns {Promise<Hits>} */
-export const search = async (state, signal) => (await post(state, "search", {}, signal)).json();
+export const search = async (state, signal) => (await post(state, end(state), {}, signal)).json();
 
 /** @param {State} state @param {AbortSignal} signal @returns {Promise<Histogram>} */
 export const histogram = async (state, signal) => (await post(state, "histogram", {}, signal)).json();
@@ -57,14 +59,24 @@ function post(state, end, extra = {}, signal) {
 
 /** @param {string} url @param {RequestInit} [options] */
 async function ask(url, options) {
-  let answer;
-  try {
-    answer = await fetch(url, options);
-  } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new Refused("the server does not answer", "check that dcsh-pg serve still runs, then try again");
+  const began = Date.now();
+  let answer = await once(url, options);
+  // A large archive is read before all its chips are compared for the first time.
+  while (answer.status === 503 && Number(answer.headers.get("retry-after")) === 1 && Date.now() - began < PATIENCE) {
+    await new Promise((done) => setTimeout(done, 1000));
+    answer = await once(url, options);
   }
   if (answer.ok) return answer;
   const { error, hint } = await answer.json().catch(() => ({}));
   throw new Refused(error ?? `the server answers ${answer.status}`, hint);
+}
+
+/** @param {string} url @param {RequestInit} [options] */
+async function once(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Refused("the server does not answer", "check that dcsh-pg serve still runs, then try again");
+  }
 }

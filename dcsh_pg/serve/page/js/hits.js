@@ -10,17 +10,30 @@ import { css } from "./colours.js";
  * @property {(hit: Hit) => void} see
  * @property {(hit: Hit) => void} search
  * @property {(id: number, mark: "right" | "wrong") => void} mark
+ *
+ * @typedef {{near: number, far: number, right: number[], wrong: number[], isMarkable: boolean}} Look
  */
 
 /**
  * @param {HTMLElement} strip @param {Archive} archive @param {Hit[]} hits
- * @param {{near: number, far: number, right: number[], wrong: number[]}} look @param {Actions} actions
+ * @param {Look} look @param {Actions} actions
  */
 export function draw(strip, archive, hits, look, actions) {
   const focused = document.activeElement?.closest(".hit");
   const kept = focused instanceof HTMLElement ? focused.dataset.id : undefined;
-  strip.replaceChildren(...hits.map((hit) => card(archive, hit, look, actions)));
+  strip.replaceChildren(...hits.flatMap((hit) => {
+    const { rank, group_id, group_chips } = hit.properties;
+    const made = card(archive, hit, look, actions);
+    return group_id !== undefined && rank === 1 ? [element("li", "group", `${group_chips} chips`), made] : [made];
+  }));
   if (kept) see(strip, Number(kept))?.querySelector("button")?.focus({ preventScroll: true });
+}
+
+/** The card after or before one. @param {Element} card @param {"nextElementSibling" | "previousElementSibling"} side */
+export function beside(card, side) {
+  let other = card[side];
+  while (other && !other.matches(".hit")) other = other[side];
+  return other;
 }
 
 /** The card of a hit. @param {HTMLElement} strip @param {number} id @returns {HTMLElement | null} */
@@ -37,10 +50,11 @@ export function percentile(archive, distance) {
   return percent < 0.1 ? "<0.1 %" : `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
 }
 
-/** @param {Archive} archive @param {Hit} hit @param {{near: number, far: number, right: number[], wrong: number[]}} look @param {Actions} actions */
+/** @param {Archive} archive @param {Hit} hit @param {Look} look @param {Actions} actions */
 function card(archive, hit, look, actions) {
-  const { distance, acquired, scene, rank, thumbnail } = hit.properties;
-  const date = acquired ? acquired.slice(0, 10) : "no date";
+  const { distance, acquired, scene, rank, thumbnail, before_acquired, before_thumbnail, group_id } = hit.properties;
+  const dates = [before_acquired, acquired].filter(Boolean).map((time) => time?.slice(0, 10));
+  const date = dates.join(" → ") || "no date";
   const item = element("li", "hit");
   item.dataset.id = String(hit.id);
   const isRight = look.right.includes(hit.id);
@@ -49,13 +63,10 @@ function card(archive, hit, look, actions) {
   item.classList.toggle("unlike", isWrong);
 
   const show = button("see", "");
-  show.ariaLabel = `Hit ${rank}, chip ${hit.id}: distance ${distance} bits, ${date}, ${scene}. Enter finds chips similar to it`;
-  const image = /** @type {HTMLImageElement} */ (element("img", ""));
-  image.loading = "lazy";
-  image.alt = "";
-  image.src = `${home(archive.name)}/${thumbnail}`;
-  image.addEventListener("error", () => { image.alt = "scene not found"; });
-  show.append(image);
+  const kind = before_thumbnail ? "Change" : group_id !== undefined ? `Group of chip ${group_id}, duplicate` : "Hit";
+  show.ariaLabel = `${kind} ${rank}, chip ${hit.id}: distance ${distance} bits, ${date}, ${scene}. Enter finds chips similar to it`;
+  for (const address of [before_thumbnail, thumbnail]) if (address) show.append(picture(`${home(archive.name)}/${address}`));
+  item.classList.toggle("pair", before_thumbnail !== undefined);
   show.addEventListener("click", (event) => (event.detail === 0 ? actions.search(hit) : actions.see(hit)));
   show.addEventListener("dblclick", () => actions.search(hit));
 
@@ -74,7 +85,8 @@ function card(archive, hit, look, actions) {
   similar.title = "Find chips similar to this";
   similar.ariaLabel = `Find chips similar to hit ${rank}`;
   similar.addEventListener("click", () => actions.search(hit));
-  marks.append(mark("right", "✓", isRight), mark("wrong", "✗", isWrong), similar);
+  if (look.isMarkable) marks.append(mark("right", "✓", isRight), mark("wrong", "✗", isWrong));
+  marks.append(similar);
 
   for (const name of ["mouseenter", "focusin"]) item.addEventListener(name, () => actions.hover(hit.id));
   for (const name of ["mouseleave", "focusout"]) item.addEventListener(name, () => actions.hover(null));
@@ -90,6 +102,16 @@ function card(archive, hit, look, actions) {
     made.addEventListener("click", () => actions.mark(hit.id, kind));
     return made;
   }
+}
+
+/** A thumbnail. @param {string} address */
+function picture(address) {
+  const image = /** @type {HTMLImageElement} */ (element("img", ""));
+  image.loading = "lazy";
+  image.alt = "";
+  image.src = address;
+  image.addEventListener("error", () => { image.alt = "scene not found"; });
+  return image;
 }
 
 /** @param {string} tag @param {string} kind @param {string} [text] */

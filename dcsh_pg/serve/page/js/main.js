@@ -2,12 +2,17 @@
 
 /** @import {Archive, Box, Filter, Histogram, Hit, Hits, Query, State, Surface} from "./types.js" */
 import * as api from "./api.js";
+import * as compare from "./compare.js";
 import * as filters from "./filters.js";
 import * as strip from "./hits.js";
 import { ArchiveMap, box } from "./map.js";
-import { address, FIRST, polygon, read } from "./state.js";
+import { press } from "./keys.js";
+import { address, FIRST, isComparison, polygon, read } from "./state.js";
 import { least, most } from "./surface.js";
 import { copy, fail, hint, input, needed, save, say } from "./ui.js";
+
+/** @type {Record<string, string>} */
+const NAMES = { geojson: "GeoJSON", csv: "CSV", geoparquet: "GeoParquet", qgis: "Open in QGIS" };
 
 const map = new ArchiveMap(needed("map"));
 const list = needed("hits");
@@ -61,11 +66,11 @@ async function show() {
     [hits, histogram, cells] = [null, null, null];
     return draw();
   }
-  say("Searching…");
+  say(isComparison(state.query) ? "Comparing…" : "Searching…");
   try {
-    const [found, counted] = await Promise.all([api.search(state, signal), api.histogram(state, signal)]);
-    [hits, histogram, cells, grid] = [found, counted, null, ""];
-    if (state.query.at && found.query.chip !== null) {
+    const found = await api.search(state, signal);
+    [hits, histogram, cells, grid] = [found, null, null, ""];
+    if (state.query.at && found.query?.chip) {
       // From here on it is that chip, whatever becomes newest at the place.
       state = { ...state, query: { chip: found.query.chip } };
       history.replaceState(history.state, "", address(state));
@@ -73,7 +78,7 @@ async function show() {
       searched = JSON.stringify(same);
     }
     draw();
-    await locate(signal);
+    await Promise.all([locate(signal), count(signal)]);
   } catch (error) {
     if (signal.aborted) return;
     searched = "";
@@ -82,14 +87,25 @@ async function show() {
   }
 }
 
+/** Draws the histograms of a search. @param {AbortSignal} signal */
+async function count(signal) {
+  if (!state.query || isComparison(state.query)) return;
+  histogram = await api.histogram(state, signal);
+  filters.draw(archive, state.filter, histogram, refilter);
+}
+
 /** Draws all but the map's own tiles. */
 function draw() {
   const found = hits?.features ?? [];
   const distances = found.map((hit) => hit.properties.distance);
   const [near, far] = found.length ? [least(distances), most(distances)] : [0, archive.bits];
   list.classList.remove("old");
-  strip.draw(list, archive, found, { near, far, right: state.right, wrong: state.wrong }, actions);
-  map.showHits(hits ?? { type: "FeatureCollection", features: [], query: { caption: "", chip: null } }, near, far);
+  const isCompared = isComparison(state.query);
+  strip.draw(list, archive, found, { near, far, right: state.right, wrong: state.wrong, isMarkable: !isCompared }, actions);
+  /** @type {Hits} */
+  const shown = hits ?? { type: "FeatureCollection", features: [] };
+  map.showHits(shown, near, far);
+  compare.draw(map, archive, state.query, shown, near, far);
   map.showArea(state.filter);
   filters.draw(archive, state.filter, histogram, refilter);
   drawQuery();
@@ -102,19 +118,25 @@ function draw() {
   empty.hidden = found.length > 0;
   empty.textContent = !state.query
     ? "Click a chip on the map, draw a region, or drop a picture here."
-    : "Nothing matches. Allow a greater distance, or clear the filters.";
+    : state.query.change
+      ? "No place has chips of both times. Choose other dates, or clear the filters."
+      : isCompared ? "No two chips are as near. Allow more bits." : "Nothing matches. Allow a greater distance, or clear the filters.";
   const marked = state.right.length + state.wrong.length;
-  say(!hits ? "" : `${found.length} nearest${marked ? ` · ${state.right.length} right, ${state.wrong.length} wrong` : ""}`);
+  const counted = hits?.groups !== undefined
+    ? `${hits.groups.toLocaleString("en")} groups of ${hits.chips?.toLocaleString("en")} chips, the largest first`
+    : `${found.length} ${isCompared ? "most changed" : "nearest"}`;
+  say(!hits ? "" : `${counted}${marked ? ` · ${state.right.length} right, ${state.wrong.length} wrong` : ""}`);
   button("undo").disabled = step() === 0;
-  button("more").disabled = found.length < state.k || state.k >= archive.most_hits;
+  button("more").disabled = (hits?.groups ?? found.length) < state.k || state.k >= archive.most_hits;
   button("again").disabled = !again();
-  for (const id of ["copy-sql", "copy-command"]) button(id).disabled = !hits;
-  for (const made of needed("downloads").querySelectorAll("button")) made.disabled = !found.length;
+  for (const id of ["copy-sql", "copy-command"]) button(id).disabled = !hits || isCompared;
+  for (const made of needed("downloads").querySelectorAll("button")) made.disabled = !found.length || isCompared;
 }
 
 /** The search with the marks, or null if they change nothing. @returns {Query | null} */
 function again() {
   const { query, right, wrong } = state;
+  if (isComparison(query)) return null;
   const first = query?.chip && !wrong.includes(query.chip) ? [query.chip] : [];
   const likes = [...new Set([...first, ...right])];
   if (!likes.length || !(right.length + wrong.length)) return null;
@@ -130,6 +152,8 @@ function drawQuery() {
   const examples = query.likes ?? (query.chip ? [query.chip] : []);
   const words = query.likes
     ? `${query.likes.length} right, ${query.unlikes?.length ?? 0} wrong`
+    : query.change ? `Change, ${query.change.join(" to ")}`
+    : query.duplicates !== undefined ? `Duplicates, each at most ${query.duplicates} bits from the next`
     : query.chip ? `Chip ${query.chip}` : query.region ? "Region" : query.code ? "Picture or code" : "Place";
   const shown = [...examples.map((id) => example(id, "like")), ...(query.unlikes ?? []).map((id) => example(id, "unlike"))];
   const caption = strip.element("p", "quiet", words);
@@ -165,9 +189,10 @@ async function locate(signal) {
 
 /** Asks for the surface of what is seen, if it is to be shown and another than the last. */
 async function drawSurface() {
-  const isShown = state.surface !== null && state.query !== null;
+  const isPossible = state.query !== null && !isComparison(state.query);
+  const isShown = state.surface !== null && isPossible;
   const checkbox = input("show-surface");
-  checkbox.disabled = !state.query;
+  checkbox.disabled = !isPossible;
   checkbox.checked = isShown;
   needed("threshold-row").hidden = !isShown;
   if (!isShown || !hits) return map.showSurface(null, 0, 0, 1);
@@ -270,6 +295,7 @@ function listen() {
   input("picture").addEventListener("change", () => { findPicture(input("picture").files?.[0]); input("picture").value = ""; });
   on("view-area", () => refilter({ area: /** @type {Box} */ (map.view().map((degrees) => Number(degrees.toFixed(6)))) }));
   filters.listen(() => state.filter, refilter);
+  compare.listen(map, find);
   on("undo", () => history.back());
   on("more", () => go({ k: Math.min(state.k + FIRST, archive.most_hits) }));
   on("again", () => { const query = again(); if (query) find(query); });
@@ -286,11 +312,11 @@ function listen() {
     if (id !== null) strip.see(list, id)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
   map.onChoose((lon, lat) => find({ at: [Number(lon.toFixed(6)), Number(lat.toFixed(6))] }));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map.paint());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { map.paint(); compare.paint(); });
   addEventListener("popstate", () => arrive());
   addEventListener("hashchange", () => arrive());
   on("open-help", () => /** @type {HTMLDialogElement} */ (needed("help")).showModal());
-  addEventListener("keydown", press);
+  addEventListener("keydown", (event) => press(event, () => { stopDrawing(); fail(null); }));
   addEventListener("dragover", (event) => { event.preventDefault(); needed("drop").hidden = false; });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) needed("drop").hidden = true; });
   addEventListener("drop", (event) => {
@@ -306,39 +332,6 @@ function threshold() {
   const all = counts.reduce((sum, [, chips]) => sum + chips, 0);
   let below = 0;
   return counts.find(([, chips]) => (below += chips) >= all / 20)?.[0] ?? Math.round(archive.bits / 4);
-}
-
-/** @param {KeyboardEvent} event */
-function press(event) {
-  const target = /** @type {HTMLElement} */ (event.target);
-  if (event.key === "Escape") { stopDrawing(); fail(null); return; }
-  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input:not([type=checkbox], [type=range]), select, dialog")) return;
-  const card = /** @type {HTMLElement | null} */ (target.closest(".hit"));
-  const keys = /** @type {Record<string, () => void>} */ ({
-    "/": () => input("place").focus(),
-    "?": () => button("open-help").click(),
-    s: () => button("again").click(),
-    u: () => button("undo").click(),
-    m: () => button("more").click(),
-    h: () => input("show-surface").click(),
-    i: () => input("show-imagery").click(),
-    f: () => input("show-footprints").click(),
-    r: () => button("draw-region").click(),
-  });
-  if (card) {
-    /** @param {Element | null} other */
-    const to = (other) => /** @type {HTMLElement | null | undefined} */ (other?.querySelector(".see"))?.focus();
-    const click = (/** @type {string} */ kind) => /** @type {HTMLElement} */ (card.querySelector(kind)).click();
-    Object.assign(keys, {
-      ArrowRight: () => to(card.nextElementSibling),
-      ArrowLeft: () => to(card.previousElementSibling),
-      y: () => click(".right"),
-      n: () => click(".wrong"),
-    });
-  }
-  if (!(event.key in keys)) return;
-  event.preventDefault();
-  keys[event.key]();
 }
 
 /** Shows what the address says, after a link, a reload or Back. @returns {Promise<void>} */
@@ -369,12 +362,13 @@ async function open(name) {
     `${archive.bits} bits`,
   ].filter(Boolean).join(" · ");
   needed("downloads").replaceChildren(...Object.entries(archive.downloads).map(([format, suffix]) => {
-    const made = strip.button("", suffix.slice(1) === "parquet" ? "GeoParquet" : format === "csv" ? "CSV" : "GeoJSON");
+    const made = strip.button("", NAMES[format] ?? format);
     made.addEventListener("click", async () => {
       try { save(await api.download(state, format), archive.name + suffix); } catch (error) { fail(error); }
     });
     return made;
   }));
+  compare.open(archive);
   await map.show(archive);
   if (!archive.bounds) hint("This archive has no footprints: search by chip id, code or picture.");
 }

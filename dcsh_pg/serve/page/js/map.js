@@ -12,11 +12,12 @@ const TILE = 256;
 const MOST_REDUCED = 4; // zooms below full resolution at which scenes are still read
 
 export class ArchiveMap {
-  /** @param {HTMLElement} place */
-  constructor(place) {
+  /** @param {HTMLElement} place @param {boolean} [isBeside]  shows the same as another map, and has no controls */
+  constructor(place, isBeside = false) {
     this.place = place;
     this.map = new maplibre.Map({
       container: place,
+      interactive: !isBeside,
       style: { version: 8, sources: {}, layers: [{ id: "sea", type: "background" }] },
       center: [0, 20],
       zoom: 1,
@@ -26,19 +27,21 @@ export class ArchiveMap {
       attributionControl: false,
       fadeDuration: 0,
     });
-    this.map.touchZoomRotate.disableRotation();
-    this.map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
-    this.map.addControl(new maplibre.ScaleControl({ maxWidth: 120 }), "bottom-right");
-    this.map.getCanvas().setAttribute("aria-label", "Map; arrow keys move it, Enter searches its centre");
     this.ready = new Promise((done) => this.map.once("load", () => done(undefined)));
     /** @type {Box | null} what is shown until the user moves the map */
     this.fitted = null;
-    this.map.on("resize", () => { if (this.fitted) this.fit(this.fitted, false); });
-    this.map.on("movestart", (event) => { if ("originalEvent" in event && event.originalEvent) this.fitted = null; });
     /** @type {number | null} */
     this.hovered = null;
     /** @type {((box: Box) => void) | null} */
     this.drawn = null;
+    this.time = "";
+    if (isBeside) return;
+    this.map.touchZoomRotate.disableRotation();
+    this.map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
+    this.map.addControl(new maplibre.ScaleControl({ maxWidth: 120 }), "bottom-right");
+    this.map.getCanvas().setAttribute("aria-label", "Map; arrow keys move it, Enter searches its centre");
+    this.map.on("resize", () => { if (this.fitted) this.fit(this.fitted, false); });
+    this.map.on("movestart", (event) => { if ("originalEvent" in event && event.originalEvent) this.fitted = null; });
     this.listenForDrawing();
   }
 
@@ -69,6 +72,7 @@ export class ArchiveMap {
       bounds: archive.bounds ?? undefined,
     });
     map.addLayer({ id: "imagery", type: "raster", source: "imagery" });
+    this.time = "";
     map.addSource("chips", {
       type: "vector",
       tiles: [`${home(archive.name)}/tiles/{z}/{x}/{y}.mvt`],
@@ -109,6 +113,14 @@ export class ArchiveMap {
     ]);
     for (const [layer, property, name] of paints)
       if (this.map.getLayer(layer)) this.map.setPaintProperty(layer, property, colour(name));
+  }
+
+  /** The imagery of a time alone. @param {Archive} archive @param {{since?: string, until?: string}} times */
+  showTime(archive, times) {
+    const asked = new URLSearchParams(times).toString();
+    const imagery = /** @type {maplibre.RasterTileSource} */ (this.map.getSource("imagery"));
+    if (asked !== this.time) imagery.setTiles([`${home(archive.name)}/imagery/{z}/{x}/{y}.webp${asked && `?${asked}`}`]);
+    this.time = asked;
   }
 
   /** @param {Hits} hits @param {number} near @param {number} far */

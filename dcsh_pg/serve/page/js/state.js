@@ -29,6 +29,8 @@ export function address(state) {
     code: query?.code,
     at: query?.at,
     region: query?.region,
+    change: query?.change,
+    duplicates: query?.duplicates,
     like: query?.likes,
     unlike: query?.unlikes?.length ? query.unlikes : undefined,
     area: filter.area,
@@ -47,15 +49,30 @@ export function address(state) {
   return `#${parts.join("&")}`;
 }
 
+/** Whether the query compares chips with each other: it has no surface, no marks and no files. @param {Query | null} query */
+export const isComparison = (query) => query?.change !== undefined || query?.duplicates !== undefined;
+
+/** What answers the query. @param {State} state */
+export const end = ({ query }) => (query?.change ? "change" : query?.duplicates !== undefined ? "duplicates" : "search");
+
 /** A body of the interface. @param {State} state */
 export function body(state) {
-  const { area, maxDistance, ...rest } = state.filter;
-  const { region, ...query } = state.query ?? {};
+  const { area, maxDistance, since, until, where } = state.filter;
+  const { region, change, duplicates, ...query } = state.query ?? {};
+  const scenes = { where, area: area && polygon(area) };
+  const { k } = state;
+  if (change) return { until: dayAfter(change[0]), after_until: dayAfter(change[1]), filter: scenes, k };
+  if (duplicates !== undefined) return { radius: duplicates, filter: { ...scenes, since, until }, k };
   return {
     query: region ? { region: polygon(region) } : query,
-    filter: { ...rest, max_distance: maxDistance, area: area && polygon(area) },
-    k: state.k,
+    filter: { ...scenes, since, until, max_distance: maxDistance },
+    k,
   };
+}
+
+/** @param {string} day */
+export function dayAfter(day) {
+  return new Date(new Date(day).getTime() + 86_400_000).toISOString().slice(0, 10);
 }
 
 /** @param {Box} box */
@@ -79,6 +96,10 @@ function readQuery(given) {
   if (at.length === 2) return { at: [at[0], at[1]] };
   const region = box(given.get("region"));
   if (region) return { region };
+  const [before, after] = (given.get("change") ?? "").split(",").filter((day) => !Number.isNaN(Date.parse(day)));
+  if (after) return { change: [before, after] };
+  const duplicates = whole(given.get("duplicates"));
+  if (duplicates !== null) return { duplicates };
   const likes = ids(given.get("like"));
   return likes.length ? { likes, unlikes: ids(given.get("unlike")) } : null;
 }

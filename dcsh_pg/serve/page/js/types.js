@@ -3,11 +3,13 @@
 /**
  * @typedef {[number, number, number, number]} Box  west, south, east, north in degrees
  *
- * @typedef {object} Query  exactly one of the first four, or likes
+ * @typedef {object} Query  exactly one of the first six, or likes
  * @property {number} [chip]
  * @property {string} [code]
  * @property {Box} [region]
  * @property {[number, number]} [at]
+ * @property {[string, string]} [change]  the dates before and after
+ * @property {number} [duplicates]  radius in bits
  * @property {number[]} [likes]
  * @property {number[]} [unlikes]
  *
@@ -39,6 +41,7 @@
  * @property {[string, string] | null} acquired
  * @property {string[]} properties
  * @property {[number, number][]} pair_distances
+ * @property {string} layer  postgis or core
  * @property {string | null} basemap
  * @property {number} upload_bytes
  * @property {number} most_hits
@@ -51,6 +54,11 @@
  * @property {number} scene_id
  * @property {string | null} acquired
  * @property {string} thumbnail
+ * @property {number} [before_id]  of a change
+ * @property {string} [before_acquired]
+ * @property {string} [before_thumbnail]
+ * @property {number} [group_id]  of duplicates
+ * @property {number} [group_chips]
  *
  * @typedef {object} Hit
  * @property {"Feature"} type
@@ -58,7 +66,7 @@
  * @property {{type: "Polygon", coordinates: [number, number][][]} | null} geometry
  * @property {HitProperties} properties
  *
- * @typedef {{type: "FeatureCollection", features: Hit[], query: {caption: string, chip: number | null}}} Hits
+ * @typedef {{type: "FeatureCollection", features: Hit[], query?: {caption: string, chip: number | null}, groups?: number, chips?: number}} Hits
  *
  * @typedef {{distances: [number, number][], every: string | null, periods: [string, number][]}} Histogram
  *
