@@ -5,10 +5,11 @@
     python benchmarks/serve.py --rows 10000000 --seconds 0    # only the first surface and the next ones
 
 Starts ``dcsh-pg serve`` on a synthetic archive and lets each user, from an address of its own, take step
-after step with a pause of --think seconds between them.  Of ten steps five search by a chip, one by a
-region, two by eight marks among the hits of the last and one within an area; one shows the surface of a view of map zoom 8.  A search asks
-for its histogram at the same time, as the page does, and then for its chip and four tiles of footprints.
-Scenes have no files, so thumbnails and imagery are not asked for.
+after step with a pause of --think seconds between them.  Of ten steps four search by a chip, two by seven
+marks among the hits of the last search, one by a region and one within an area; one shows the surface of a
+view of map zoom 8, and one moves the map, for four tiles of footprints.  A search asks for its histogram at
+the same time, as the page does, and then for its chip.  Scenes have no files, so thumbnails and imagery are
+not asked for.
 
 The peer in the same run: the same searches' SQL by psycopg, as many users, as many connections as the
 server's workers have together.
@@ -56,7 +57,7 @@ HOME = f"/api/archives/{NAME}"
 K = 20
 TOKEN = "benchmark"
 VIEW_ZOOM, CELL_ZOOM, TILE_ZOOM = 8, 14, 17
-STEPS = ["chip"] * 5 + ["region"] + ["marks"] * 2 + ["area", "surface"]
+STEPS = ["chip"] * 4 + ["marks"] * 2 + ["region", "area", "surface", "move"]
 
 Kind = str
 Times = dict[Kind, list[float]]
@@ -76,6 +77,8 @@ class Asker:
 
     def step(self) -> tuple[Kind, dict[str, Any]]:
         kind = str(self._rng.choice(STEPS))
+        if kind == "move":
+            return kind, {}
         if kind == "marks" and len(self._seen) > 10:
             chip, *hits = self._seen
             order = self._rng.permutation(hits).tolist()
@@ -119,14 +122,18 @@ class Page:
         headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
         content = None if body is None else json.dumps(body)
         began = time.perf_counter()
+        is_again = False
         while True:
             try:
                 self._connection.request("POST" if body else "GET", path, content, headers)
                 answer = self._connection.getresponse()
                 found = answer.read()
             except (OSError, http.client.HTTPException) as error:
-                self._errors[f"{kind}: {type(error).__name__}"] += 1
                 self._connection.close()
+                if not is_again:  # the server closes what was idle, and browsers open it again
+                    is_again = True
+                    continue
+                self._errors[f"{kind}: {type(error).__name__}"] += 1
                 return None
             if answer.status == 503 and b"to be compared" in found:  # as the page does
                 time.sleep(0.5)
@@ -143,6 +150,10 @@ class Page:
         if kind == "surface":
             self.get("surface", f"{HOME}/surface", asked)
             return
+        if kind == "move":
+            for tile in asker.tiles():
+                self.get("footprint tile", tile)
+            return
         other = threading.Thread(target=beside.get, args=("histogram", f"{HOME}/histogram", asked))
         other.start()
         found = self.get(f"search, {kind}", f"{HOME}/search", asked)
@@ -151,8 +162,6 @@ class Page:
             if found is not None:
                 asker.saw(chip, [hit["id"] for hit in json.loads(found)["features"]])
             self.get("chip", f"{HOME}/chips/{chip}")
-        for tile in asker.tiles():
-            self.get("footprint tile", tile)
 
 
 def use(users: int, seconds: float, think: float, step: Callable[[int], None]) -> float:
@@ -243,7 +252,7 @@ def by_psycopg(conn: psycopg.Connection, options: argparse.Namespace, askers: li
 
     def step(user: int) -> None:
         kind, asked = askers[user].step()
-        if kind == "surface":
+        if kind in ("surface", "move"):
             return
         search = AskedSearch(**asked)
         with lock:

@@ -17,7 +17,8 @@ from dcsh_pg.archive import Archive
 from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect, resolve
-from dcsh_pg.database.server.connection import prepare, snapshot
+from dcsh_pg.database.server.connection import is_lost, prepare
+from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.errors import NotFound, ServerError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
@@ -79,7 +80,7 @@ class Service:
             timeout=WAIT_SECONDS,
             kwargs={"autocommit": True, "prepare_threshold": None},
             configure=prepare,
-            check=ConnectionPool.check_connection,
+            check=_check,
             open=True,
         )
         self._own = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
@@ -97,8 +98,7 @@ class Service:
             Busy: none is free in time.
         """
         try:
-            with self._pool.connection() as conn, snapshot(conn):
-                conn.execute(f"SET LOCAL statement_timeout = '{self.settings.statement_seconds}s'")
+            with self._snapshot(self.settings.statement_seconds) as conn:
                 yield conn
         except (PoolTimeout, TooManyRequests):
             raise Busy from None
@@ -165,13 +165,25 @@ class Service:
 
     def columns(self, conn: psycopg.Connection, archive: Archive) -> Callable[[], Columns] | None:
         """What waits for an archive's columns: :meth:`dcsh_pg.serve.columns.ColumnStore.get`."""
-        return self._columns.get(conn, archive, self._reading_all)
+        return self._columns.get(conn, archive, self._snapshot)
 
     @contextmanager
-    def _reading_all(self) -> Iterator[psycopg.Connection]:
-        """A connection in a read-only transaction without a limit on time."""
-        with self._pool.connection() as conn, snapshot(conn):
+    def _snapshot(self, seconds: int = 0) -> Iterator[psycopg.Connection]:
+        """A connection that sees the database at one moment, reads only, and runs no statement for longer;
+        0 is without limit."""
+        with self._pool.connection() as conn:
+            with sql_errors():  # in one message: requests are many and short
+                conn.execute(
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                    f"SET LOCAL statement_timeout = '{seconds}s'"
+                )
             yield conn
+
+
+def _check(conn: psycopg.Connection) -> None:
+    """Raises an error if the server has ended a connection; without a round trip."""
+    if is_lost(conn):
+        raise psycopg.OperationalError("the connection is lost")
 
 
 def _digest(archive: Archive, key: object) -> str:
