@@ -196,9 +196,11 @@ def read(conn: psycopg.Connection, archive_name: str, bits: int) -> Columns:
 def _rows(conn: psycopg.Connection, archive_name: str, row: np.dtype) -> Iterator[np.ndarray]:
     """The chips of an archive, ``ROWS`` at a time: COPY in binary, whose rows have one length here."""
     statement = sql.SQL(
-        "COPY (SELECT c.code, coalesce(b[1] + b[3], 'nan'), coalesce(b[2] + b[4], 'nan'), "
+        "COPY (SELECT c.code, "
+        "coalesce(dcsh_private.west(c.geom) + dcsh_private.east(c.geom), 'nan'), "
+        "coalesce(dcsh_private.south(c.geom) + dcsh_private.north(c.geom), 'nan'), "
         "coalesce(extract(epoch FROM c.acquired)::float8, 'nan'), c.scene_id "
-        "FROM dcsh.{} c, LATERAL dcsh_private.bounds(c.geom) b) TO STDOUT (FORMAT binary)"
+        "FROM dcsh.{} c) TO STDOUT (FORMAT binary)"
     ).format(sql.Identifier(archive_name))
     head, pending = 19, bytearray()
     with sql_errors(), conn.cursor().copy(statement) as copy:
