@@ -25,10 +25,17 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+
+# Workers of pytest-xdist use the cores already; libraries read this when they are imported, and
+# programs that a test starts inherit it.  More threads than cores spin while they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import psycopg
 import pytest
+import typer.main
+import typer.testing
 from citus_cluster import citus_cluster, citus_database  # noqa: F401
 from psycopg.conninfo import make_conninfo
 
@@ -38,11 +45,18 @@ from dcsh_pg.database.server.embedded import EmbeddedServer
 from dcsh_pg.database.server.native_build import PgConfig
 from dcsh_pg.database.server.programs import bundled
 
+FIRST = ("test_types.py",)
+"""Files of long tests: begun last, one of them would leave the other worker without work."""
+
 LOOK_IN_QGIS = Path(__file__).with_name("look_in_qgis.py")
 POSTGIS_VARIABLE = "DCSH_TEST_POSTGIS_DSN"
 
 MEMORY_BYTES = 4 * 2**30
 """Free memory that a file system needs before servers are put there."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 def memory_folder() -> str | None:
@@ -73,6 +87,14 @@ def no_outer_database(server_folder) -> Iterator[None]:
         for name in (*LIBPQ_VARIABLES, "DATABASE_URL"):
             patch.delenv(name, raising=False)
         patch.setenv("DCSH_PG_DATA", str(server_folder))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_line_built_once() -> Iterator[None]:
+    """typer's runner builds the tree of all commands for each line that it is given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command))
         yield
 
 

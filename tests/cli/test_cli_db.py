@@ -10,7 +10,7 @@ import pytest
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
-from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
+from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.database.server.programs import bundled

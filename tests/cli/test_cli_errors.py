@@ -554,7 +554,7 @@ def test_ctrl_c_stops_an_ingest_that_can_be_rerun(archives, scenes):
 
 def test_ctrl_c_stops_a_training_that_can_be_resumed(archives, place):
     run = place / "stopped"
-    line = f"train pictures -o {run} --epochs 60 --bits 16 --batch-size 4 --device cpu"
+    line = f"train pictures -o {run} --epochs 12 --bits 16 --batch-size 4 --device cpu"
     code, out, said = interrupted(f"{line} -v", lambda _: (run / "checkpoint.pt").exists())
     assert (code, out) == (errors.INTERRUPTED, "")
     assert said.splitlines()[-1].startswith("dcsh-pg: interrupted")

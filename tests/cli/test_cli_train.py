@@ -2,8 +2,7 @@ import numpy as np
 from PIL import Image
 from typer.testing import CliRunner
 
-from dcsh_pg.cli import app
-from dcsh_pg.cli import train as _train  # noqa: F401  (registers the command)
+from dcsh_pg.cli.main import app
 from dcsh_pg.errors import InputError, PartialSuccess, UsageError
 
 

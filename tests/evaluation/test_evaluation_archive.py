@@ -11,9 +11,8 @@ import searching as search
 from PIL import Image
 from typer.testing import CliRunner
 
-import dcsh_pg.cli.evaluate  # noqa: F401  (registers its command)
 from dcsh_pg.archive import Archive
-from dcsh_pg.cli import app
+from dcsh_pg.cli.main import app
 from dcsh_pg.database.search import chips
 from dcsh_pg.evaluation import evaluate
 from dcsh_pg.imagery import SceneOptions

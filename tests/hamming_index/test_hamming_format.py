@@ -16,7 +16,7 @@ from psycopg import errors
 from synthetic import Scene, add, new_archive
 from typer.testing import CliRunner
 
-from dcsh_pg.cli import app, archive, db  # noqa: F401  (they register on app)
+from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.server import schema

@@ -123,7 +123,10 @@ def make_table(conn: psycopg.Connection) -> None:
     """One with dead rows on each page of the index, and room on the last, where insertions begin; their
     codes lie within its bounds for the sake of dead rows alone."""
     conn.execute("DROP TABLE IF EXISTS t")
-    conn.execute(f"CREATE TABLE t (id bigint, code bit({BITS})) WITH (parallel_workers = 2)")
+    conn.execute(
+        f"CREATE TABLE t (id bigint, code bit({BITS})) "
+        "WITH (parallel_workers = 2, autovacuum_enabled = off)"
+    )
     conn.execute("INSERT INTO t SELECT * FROM first")
     conn.execute("INSERT INTO t VALUES (-1, NULL)")
     conn.execute("CREATE INDEX t_code ON t USING hamming (code)")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from scipy import sparse
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,6 +55,8 @@ def clustered(unit: Tensor, clusters: int, *, seed: int = 0) -> Tensor:
     Clusters smaller than the largest repeat their images, the image itself among them, so that
     each row is as long as the largest cluster.
     """
+    from sklearn.cluster import KMeans  # takes a second to import
+
     kmeans = KMeans(min(clusters, len(unit)), n_init=10, random_state=seed).fit(unit.cpu().numpy())
     labels = torch.from_numpy(kmeans.labels_).long()
     largest = int(labels.bincount().max())

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import torchvision
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import DenseNet
 
 from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.bands import with_bands
 
+if TYPE_CHECKING:
+    from torchvision.models import DenseNet
+
 
 def _densenet169() -> DenseNet:
-    network = torchvision.models.densenet169()
+    from torchvision.models import densenet169
+
+    network = densenet169()
     network.classifier = nn.Identity()
     return network
 

@@ -1,23 +1,33 @@
-"""Residual networks of torchvision, whole and cut before the last stage."""
+"""Residual networks of torchvision, whole and cut before the last stage.
+
+torchvision takes longer to import than torch; it is imported where a network of it is built.
+"""
 
 from __future__ import annotations
 
-import torchvision
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torchvision.models import ResNet
 
 from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.bands import with_bands
 
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
+
 
 def _resnet18() -> ResNet:
-    network = torchvision.models.resnet18()
+    from torchvision.models import resnet18
+
+    network = resnet18()
     network.fc = nn.Identity()
     return network
 
 
 def _resnet50() -> ResNet:
-    network = torchvision.models.resnet50()
+    from torchvision.models import resnet50
+
+    network = resnet50()
     network.fc = nn.Identity()
     return network
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import torchvision
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torchvision.models import VGG
 
 from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.bands import with_bands
 
+if TYPE_CHECKING:
+    from torchvision.models import VGG
+
 
 def _vgg16(layers: int) -> VGG:
     """VGG16 with this many layers of its classifier, and without dropout."""
-    network = torchvision.models.vgg16()
+    from torchvision.models import vgg16
+
+    network = vgg16()
     kept = network.classifier[:layers]
     network.classifier = nn.Sequential(
         *(nn.Identity() if isinstance(layer, nn.Dropout) else layer for layer in kept)

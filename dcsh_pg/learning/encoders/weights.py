@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor
 
 from dcsh_pg.errors import InputError, ModelError, UsageError
@@ -117,9 +116,9 @@ def _download(name: str, weights: str) -> dict[str, Tensor]:
     try:
         if architecture.timm:
             return from_timm.download(model)
-        state: dict[str, Tensor] = torchvision.models.get_model(
-            model, weights="DEFAULT"
-        ).state_dict()
+        from torchvision.models import get_model
+
+        state: dict[str, Tensor] = get_model(model, weights="DEFAULT").state_dict()
         return state
     except (OSError, RuntimeError) as error:
         raise InputError(

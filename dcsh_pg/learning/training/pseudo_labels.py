@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
@@ -40,6 +38,9 @@ def pseudo_labels(features: Tensor, clusters: int, *, quantile: float, seed: int
         features: float (N, V, D) of V views of N images.
         clusters: k; no more than N // 2 are made.
     """
+    from sklearn.cluster import KMeans  # takes a second to import
+    from sklearn.decomposition import PCA
+
     points = functional.normalize(features, dim=2).mean(dim=1).cpu().double().numpy()
     with threadpool_limits(1):
         if min(points.shape) > COMPONENTS:
