@@ -19,7 +19,7 @@ from qgis.PyQt.QtCore import QDateTime, Qt
 from .footprints import wkb
 
 CRS = "EPSG:4326"
-COLOURS = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+COLOURS = ("68,1,84", "65,68,135", "42,120,142", "34,168,132", "122,209,81", "253,231,37")
 """Viridis, nearest first."""
 
 HIT = {
@@ -104,7 +104,7 @@ def style_by_distance(layer: QgsVectorLayer, *, opaque: bool = False) -> None:
         colour = COLOURS[number * (len(COLOURS) - 1) // max(len(found) - 1, 1)]
         symbol = QgsFillSymbol.createSimple(
             {
-                "color": colour + ("d9" if opaque else "26"),
+                "color": f"{colour},{217 if opaque else 30}",
                 "outline_color": colour,
                 "outline_width": "0" if opaque else "0.8",
                 "outline_style": "no" if opaque else "solid",

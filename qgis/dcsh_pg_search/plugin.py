@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from qgis.core import QgsApplication
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QIcon
 
+from .algorithms.provider import ICON, Provider
 from .dock.dock import SearchDock
 
-ICON = str(Path(__file__).with_name("icon.svg"))
 MENU = "dcsh-pg"
 
 
@@ -20,10 +19,12 @@ class Plugin:
     def __init__(self, iface: QgisInterface):
         self.iface = iface
         self.dock: SearchDock | None = None
-        self.provider = None
+        self.provider: Provider | None = None
 
     def initProcessing(self) -> None:
         """The algorithms, also for qgis_process."""
+        self.provider = Provider()
+        QgsApplication.processingRegistry().addProvider(self.provider)
 
     def initGui(self) -> None:
         self.initProcessing()
@@ -38,8 +39,11 @@ class Plugin:
         self.iface.addPluginToDatabaseMenu(MENU, self.action)
 
     def unload(self) -> None:
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+            self.provider = None
         if self.dock is not None:
-            self.dock.cancel()
+            self.dock.end()
             self.iface.removeToolBarIcon(self.action)
             self.iface.removePluginDatabaseMenu(MENU, self.action)
             self.iface.removeDockWidget(self.dock)

@@ -112,7 +112,7 @@ def _rows(query: str) -> str:
 
 
 _HIT = """h.ordinality AS rank, h.id, h.distance, h.acquired, h.valid_fraction, h.scene_id, s.uri,
-    h.col_off, h.row_off, h.width, h.height, h.geom::text AS geom"""
+    s.properties -> 'bands' AS bands, h.col_off, h.row_off, h.width, h.height, h.geom::text AS geom"""
 
 
 def archives() -> str:

@@ -14,13 +14,14 @@ from .queries import InvalidInput
 class Work(QgsTask):
     """Runs a function in a thread of QGIS and reports how it ended in the main thread.
 
-    The function gets a feedback that is cancelled with the task. Add the task to QGIS's task manager
+    The function gets a feedback that is cancelled with the task, and may emit `step` before its end. Add the task to QGIS's task manager
     and keep a reference to it until it ends.
     """
 
     done = pyqtSignal(object)
     failed = pyqtSignal(str)
     cancelled = pyqtSignal()
+    step = pyqtSignal(object)
 
     def __init__(self, description: str, function: Callable[[QgsFeedback], Any]):
         super().__init__(description, QgsTask.Flag.CanCancel)

@@ -6,9 +6,7 @@ from functools import partial
 
 from qgis.core import (
     QgsApplication,
-    QgsCoordinateReferenceSystem,
     QgsFeedback,
-    QgsGeometry,
     QgsPointXY,
     QgsRectangle,
 )
@@ -25,14 +23,15 @@ from qgis.PyQt.QtWidgets import (
     QWidget,
 )
 
-from .. import connection, picture, places, search, statements
+from .. import connection, picture, search, statements
 from ..hits_layer import HitsLayer
 from ..queries import ChipQuery, CodeQuery, InvalidInput, Query, RegionQuery
 from ..rounds import Rounds
 from ..search import Found, Resolve
 from ..task import Work
-from .filter_box import DRAWN, EXTENT, SELECTED, FilterBox
-from .map_tools import DrawTool, PickTool
+from .filter_box import FilterBox
+from .imagery_loader import ImageryLoader
+from .on_map import OnMap
 from .query_box import QueryBox
 from .results_box import ResultsBox
 from .source_box import SourceBox
@@ -50,7 +49,7 @@ class SearchDock(QDockWidget):
         self.rounds = Rounds()
         self.hits_layer = HitsLayer(self._select_in_table)
         self.work: Work | None = None
-        self._drawn: QgsGeometry | None = None
+        self.imagery = ImageryLoader()
         self._build()
         self._connect()
 
@@ -96,18 +95,18 @@ class SearchDock(QDockWidget):
         self.setWidget(body)
 
     def _connect(self) -> None:
-        canvas = self.iface.mapCanvas()
-        self.pick_tool, self.draw_tool = PickTool(canvas), DrawTool(canvas)
-        self.pick_tool.setButton(self.query.pick_button)
-        self.pick_tool.canvasClicked.connect(
-            lambda point, _button: self._search_at(point, self._crs())
-        )
-        self.draw_tool.drawn.connect(self._on_drawn)
-        self.query.pick.connect(lambda: canvas.setMapTool(self.pick_tool))
-        self.query.draw.connect(self._draw_region)
-        self.query.selected_chip.connect(self._search_selected_chip)
-        self.query.selected_region.connect(self._search_selected_region)
+        self.on_map = OnMap(self.iface, self.query.pick_button)
+        self.on_map.picked.connect(self._search_at)
+        self.on_map.region_drawn.connect(lambda wkt: self.start(RegionQuery(wkt)))
+        self.on_map.area_drawn.connect(lambda: self.say(self.tr("the area is drawn; search")))
+        self.on_map.failed.connect(self.fail)
+        self.query.pick.connect(self.on_map.pick)
+        self.query.draw.connect(self.on_map.draw_region)
+        self.query.selected_chip.connect(self.on_map.pick_selected)
+        self.query.selected_region.connect(self.on_map.take_selected)
         self.filter.draw.connect(self._draw_area)
+        self.imagery.picture.connect(self.results.table.show_picture)
+        self.imagery.done.connect(self._on_imagery)
         self.source.failed.connect(self.fail)
         self.source.archive_changed.connect(self._on_archive)
         self.search_button.clicked.connect(lambda _checked: self._search_form())
@@ -146,24 +145,8 @@ class SearchDock(QDockWidget):
                 self.tr("say what to search for: point at a chip, draw a region, or give a code")
             )
 
-    def _search_at(self, point: QgsPointXY, crs: QgsCoordinateReferenceSystem) -> None:
-        try:
-            place = places.lonlat(point, crs)
-        except InvalidInput as error:
-            return self.fail(str(error))
+    def _search_at(self, place: QgsPointXY) -> None:
         self.start_with(partial(search.chip_at, place.x(), place.y()))
-
-    def _search_selected_chip(self) -> None:
-        chosen = self._selected()
-        if not chosen:
-            return self.fail(self.tr("select a feature of the active layer first"))
-        self._search_at(chosen[0].pointOnSurface().asPoint(), self.iface.activeLayer().crs())
-
-    def _search_selected_region(self) -> None:
-        try:
-            self.start(RegionQuery(self._selected_wkt()))
-        except InvalidInput as error:
-            self.fail(str(error))
 
     def _search_again(self) -> None:
         query = self.rounds.next_query()
@@ -180,7 +163,7 @@ class SearchDock(QDockWidget):
         if archive is None or where is None:
             return self.fail(self.tr("choose a connection and an archive first"))
         try:
-            filter = self.filter.filter(self._area())
+            filter = self.filter.filter(self.on_map.area(self.filter.area.currentIndex()))
         except InvalidInput as error:
             return self.fail(str(error))
         k = self.k.value()
@@ -200,9 +183,16 @@ class SearchDock(QDockWidget):
         work.done.connect(partial(self._end, work, show))
         work.failed.connect(partial(self._end, work, self.fail))
         work.cancelled.connect(partial(self._end, work, lambda: self.say(self.tr("cancelled"))))
+        self.imagery.cancel()
         self._show_busy(True)
         self.say(self.tr("searching…"))
         QgsApplication.taskManager().addTask(work)
+
+    def end(self) -> None:
+        """Ends all that the dock has begun."""
+        self.cancel()
+        self.imagery.cancel()
+        self.on_map.end()
 
     def cancel(self) -> None:
         """Cancels the search that runs, on the server too."""
@@ -238,6 +228,13 @@ class SearchDock(QDockWidget):
         text = self.tr("{} nearest to {}, {} to {} of {} bits")
         bits = self.source.archive.bits if self.source.archive else 0
         self.say(text.format(count, found.query.caption, near, far, bits))
+        if self.results.imagery.isChecked():
+            self.imagery.start(found.hits, self.results.scenes.value())
+
+    def _on_imagery(self, unread: int) -> None:
+        if unread:
+            text = self.tr("; the imagery of {} scenes cannot be read from here")
+            self.say(self.status.text() + text.format(unread))
 
     def _select_on_map(self, chips: list) -> None:
         layer = self.hits_layer.layer
@@ -262,52 +259,9 @@ class SearchDock(QDockWidget):
             if query is not None and query != before:
                 self.start_with(lambda *_place: query, is_undo=True)
 
-    # Places
-
-    def _crs(self) -> QgsCoordinateReferenceSystem:
-        return self.iface.mapCanvas().mapSettings().destinationCrs()
-
-    def _selected(self) -> list[QgsGeometry]:
-        layer = self.iface.activeLayer()
-        chosen = layer.selectedFeatures() if hasattr(layer, "selectedFeatures") else []
-        return [row.geometry() for row in chosen if not row.geometry().isNull()]
-
-    def _selected_wkt(self) -> str:
-        chosen = self._selected()
-        if not chosen:
-            raise InvalidInput(self.tr("select polygons of the active layer first"))
-        return places.area_wkt(chosen, self.iface.activeLayer().crs())
-
-    def _area(self) -> str | None:
-        """The area of the filter as WKT."""
-        kind = self.filter.area.currentIndex()
-        if kind == EXTENT:
-            return places.extent_wkt(self.iface.mapCanvas().extent(), self._crs())
-        if kind == SELECTED:
-            return self._selected_wkt()
-        if kind == DRAWN:
-            if self._drawn is None:
-                raise InvalidInput(self.tr("draw the filter's polygon on the map first"))
-            return places.area_wkt([self._drawn], self._crs())
-        return None
-
-    def _draw_region(self) -> None:
-        self._draws_region = True
-        self.iface.mapCanvas().setMapTool(self.draw_tool)
-
     def _draw_area(self) -> None:
-        self._draws_region = False
-        self.iface.mapCanvas().setMapTool(self.draw_tool)
+        self.on_map.draw_area()
         self.say(self.tr("click the corners of the area; a right click ends it"))
-
-    def _on_drawn(self, polygon: QgsGeometry) -> None:
-        if not self._draws_region:
-            self._drawn = polygon
-            return self.say(self.tr("the area is drawn; search"))
-        try:
-            self.start(RegionQuery(places.area_wkt([polygon], self._crs())))
-        except InvalidInput as error:
-            self.fail(str(error))
 
     def _on_archive(self) -> None:
         """Another archive: shows where it is, and forgets the marks of the one before."""
@@ -330,12 +284,5 @@ class SearchDock(QDockWidget):
     def _zoom(self, bounds: dict) -> None:
         if bounds["west"] is None:
             return
-        canvas = self.iface.mapCanvas()
-        box = QgsRectangle(*(bounds[side] for side in ("west", "south", "east", "north")))
-        try:
-            shown = places.extent_on_map(box, self._crs())
-        except InvalidInput:
-            return
-        if not canvas.extent().intersects(shown):
-            canvas.setExtent(shown)
-            canvas.refresh()
+        sides = (bounds[side] for side in ("west", "south", "east", "north"))
+        self.on_map.zoom_to(QgsRectangle(*sides))

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable
 
 from qgis.PyQt.QtCore import QSize, Qt, pyqtSignal
-from qgis.PyQt.QtGui import QColor, QIcon, QKeyEvent, QPixmap
+from qgis.PyQt.QtGui import QColor, QIcon, QImage, QKeyEvent, QPixmap
 from qgis.PyQt.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
+
+from ..addresses import title
 
 THUMBNAIL = 56
 """Pixels."""
@@ -55,15 +57,16 @@ class HitsTable(QTableWidget):
             self.setItem(row, PICTURE, picture)
             self.setItem(row, DISTANCE, QTableWidgetItem(f"{hit['distance']} bits"))
             self.setItem(row, ACQUIRED, QTableWidgetItem((hit["acquired"] or "")[:10]))
-            self.setItem(row, SCENE, QTableWidgetItem(hit["uri"].rstrip("/").split("/")[-1]))
+            self.setItem(row, SCENE, QTableWidgetItem(title(hit["uri"])))
         self.blockSignals(False)
         if hits:
             self.scrollToTop()
 
-    def show_picture(self, chip: int, picture: QPixmap) -> None:
+    def show_picture(self, chip: int, picture: QImage) -> None:
         """Shows the picture of a chip, if it is still a hit."""
         if chip in self._chips:
-            self.item(self._chips.index(chip), PICTURE).setIcon(QIcon(picture))
+            icon = QIcon(QPixmap.fromImage(picture))
+            self.item(self._chips.index(chip), PICTURE).setIcon(icon)
 
     def show_marks(self, mark_of: Callable[[int], object]) -> None:
         """Colours and labels the rows that are marked."""

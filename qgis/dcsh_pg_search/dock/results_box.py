@@ -43,8 +43,12 @@ class ResultsBox(QWidget):
         self.again_button.setEnabled(False)
         self.again_button.clicked.connect(lambda _checked: self.again.emit())
         self.marks = QLabel()
-        self.imagery = QCheckBox(self.tr("Imagery below the hits, of at most"))
-        self.imagery.setToolTip(self.tr("Shows the scenes of the first hits as raster layers"))
+        self.imagery = QCheckBox(self.tr("Imagery below the hits, at most"))
+        self.imagery.setToolTip(
+            self.tr(
+                "Reads the pictures of the hits, and shows the scenes of the first as raster layers"
+            )
+        )
         self.imagery.setChecked(True)
         self.scenes = QSpinBox()
         self.scenes.setRange(1, 100)

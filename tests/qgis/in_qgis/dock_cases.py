@@ -3,7 +3,7 @@
 import threading
 from contextlib import suppress
 
-from qgis.core import QgsFeedback, QgsProject
+from qgis.core import QgsFeedback, QgsMapLayerType, QgsProject
 from qgis.PyQt.QtCore import Qt
 
 
@@ -19,7 +19,42 @@ def case_a_chip_by_its_id(world):
     assert "12 nearest to chip 7" in dock.status.text(), dock.status.text()
     names = [layer.name() for layer in QgsProject.instance().mapLayers().values()]
     assert "nearest to chip 7" in names and "query" in names
+
+
+def case_imagery_lies_below_the_hits(world):
+    dock = world.fresh()
+    dock.results.scenes.setValue(2)
+    dock.query.chip.setText("7")
+    world.press(dock.search_button)
+    world.settle()
+    world.wait(lambda: dock.imagery.work is None, "the imagery")
+    uris = [
+        row[0]
+        for row in world.sql(
+            "SELECT s.uri FROM dcsh.similar_to('places', 7, 12) WITH ORDINALITY h JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY ordinality"
+        )
+    ]
+    layers = QgsProject.instance().layerTreeRoot().layerOrder()
+    rasters = [layer for layer in layers if layer.type() == QgsMapLayerType.RasterLayer]
+    assert [layer.source() for layer in rasters] == list(dict.fromkeys(uris))[:2]
+    assert all(layer.isValid() for layer in rasters)
+    assert layers.index(dock.hits_layer.layer) < layers.index(rasters[0])
+    table = dock.results.table
+    assert all(not table.item(row, 0).icon().isNull() for row in range(12))
     world.photograph("dock.png")
+    dock.results.scenes.setValue(8)
+
+
+def case_a_selection_is_linked(world):
+    dock = world.fresh()
+    dock.query.chip.setText("7")
+    world.press(dock.search_button)
+    world.settle()
+    table, layer = dock.results.table, dock.hits_layer.layer
+    table.selectRow(3)
+    assert [row["id"] for row in layer.selectedFeatures()] == [world.shown()[3]]
+    layer.selectByExpression("rank IN (2, 5)")
+    assert table.selected() == [world.shown()[1], world.shown()[4]]
 
 
 def case_a_click_on_the_map(world):

@@ -197,4 +197,9 @@ class World:
 
     def photograph(self, name):
         QgsApplication.processEvents()
+        root = QgsProject.instance().layerTreeRoot()
+        self.iface.canvas.setLayers([layer for layer in root.layerOrder() if layer.isValid()])
+        self.iface.canvas.refresh()
+        self.iface.canvas.waitWhileRendering()
+        QgsApplication.processEvents()
         self.iface.window.grab().save(str(self.pictures / name))
