@@ -37,6 +37,8 @@ def hashed(path: str, connection: Connection, archive: Archive, feedback: QgsFee
     process = QProcess()
     process.setProcessEnvironment(environment)
     process.start(program, ["archive", "hash", archive.name, path])
+    if not process.waitForStarted():
+        raise InvalidInput(f"{program} cannot be started")
     while not process.waitForFinished(200) and process.state() != QProcess.ProcessState.NotRunning:
         if feedback.isCanceled():
             process.kill()

@@ -107,8 +107,9 @@ def _filtered(archive: Archive, filter: Filter, *omitted: str) -> dict[str, str]
     return {n: text for n, text in arguments.items() if text != "NULL" and n not in omitted}
 
 
-def _rows(query: str) -> str:
-    return f"SELECT row_to_json(r)::text FROM ({query}) r"
+def _rows(columns: str, source: str) -> str:
+    """The one place where a statement is put together, of quoted parts."""
+    return f"SELECT row_to_json(r)::text FROM (SELECT {columns} FROM {source}) r"  # nosec B608
 
 
 _HIT = """h.ordinality AS rank, h.id, h.distance, h.acquired, h.valid_fraction, h.scene_id, s.uri,
@@ -117,32 +118,33 @@ _HIT = """h.ordinality AS rank, h.id, h.distance, h.acquired, h.valid_fraction, 
 
 def archives() -> str:
     """The archives of a database with the fields of `Archive`."""
-    return _rows("""
-        SELECT a.name, m.bits, coalesce(sum(s.chips), 0) AS chips, count(s.id) AS scenes,
+    return _rows(
+        """a.name, m.bits, coalesce(sum(s.chips), 0) AS chips, count(s.id) AS scenes,
                (SELECT b.typname <> 'polygon' FROM pg_catalog.pg_type t
                 JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
-                WHERE t.oid = 'dcsh.area'::regtype) AS has_postgis
-        FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id
+                WHERE t.oid = 'dcsh.area'::regtype) AS has_postgis""",
+        """dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id
         LEFT JOIN dcsh.scene s ON s.archive_id = a.id
-        GROUP BY a.name, m.bits ORDER BY a.name""")
+        GROUP BY a.name, m.bits ORDER BY a.name""",
+    )
 
 
 def extent(archive: Archive) -> str:
     """west, south, east and north of an archive's footprints."""
-    return _rows(f"SELECT * FROM {_call('extent', archive=literal(archive.name))}")
+    return _rows("*", _call("extent", archive=literal(archive.name)))
 
 
 def chip_at(archive: Archive, lon: float, lat: float) -> str:
     """The chip at a place, or a row of NULL."""
     call = _call("chip_at", archive=literal(archive.name), lon=literal(lon), lat=literal(lat))
-    return _rows(f"SELECT {call} AS id")
+    return _rows("c.id", f"{call} c (id)")
 
 
 def chips(archive: Archive, chosen: Sequence[int]) -> str:
     """Chips by id, with footprints."""
     return _rows(
-        f"SELECT c.id, c.geom::text AS geom FROM dcsh.{identifier(archive.name)} c "
-        f"WHERE c.id = ANY ({ids(chosen)}) ORDER BY c.id"
+        "c.id, c.geom::text AS geom",
+        f"dcsh.{identifier(archive.name)} c WHERE c.id = ANY ({ids(chosen)}) ORDER BY c.id",
     )
 
 
@@ -161,8 +163,8 @@ def search(archive: Archive, query: Query, filter: Filter, k: int) -> str:
         rule = {"rule": literal(EXAMPLES_RULE)}
         call = _call("similar_to_examples", **name, **examples, **rule, **rest)
     return _rows(
-        f"SELECT {_HIT} FROM {call} WITH ORDINALITY h "
-        "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.ordinality"
+        _HIT,
+        f"{call} WITH ORDINALITY h JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.ordinality",
     )
 
 
@@ -175,9 +177,9 @@ def duplicates(archive: Archive, radius: int, filter: Filter) -> str:
         **_filtered(archive, filter, "max_distance"),
     )
     return _rows(
-        "SELECT d.group_id, d.id, d.distance, d.acquired, d.valid_fraction, d.scene_id, s.uri, "
-        f"d.geom::text AS geom FROM {call} d JOIN dcsh.scene s ON s.id = d.scene_id "
-        "ORDER BY d.group_id, d.id"
+        "d.group_id, d.id, d.distance, d.acquired, d.valid_fraction, d.scene_id, s.uri, "
+        "d.geom::text AS geom",
+        f"{call} d JOIN dcsh.scene s ON s.id = d.scene_id ORDER BY d.group_id, d.id",
     )
 
 
@@ -199,10 +201,10 @@ def change(
         **_filtered(archive, filter, "max_distance", "since", "until"),
     )
     return _rows(
-        "SELECT c.id, c.distance, c.before_id, c.overlap, c.acquired, c.before_acquired, s.uri, "
-        f"b.uri AS before_uri, c.geom::text AS geom FROM {call} c "
-        "JOIN dcsh.scene s ON s.id = c.scene_id JOIN dcsh.scene b ON b.id = c.before_scene_id "
-        "ORDER BY c.distance DESC, c.id"
+        "c.id, c.distance, c.before_id, c.overlap, c.acquired, c.before_acquired, s.uri, "
+        "b.uri AS before_uri, c.geom::text AS geom",
+        f"{call} c JOIN dcsh.scene s ON s.id = c.scene_id JOIN dcsh.scene b ON b.id = c.before_scene_id "
+        "ORDER BY c.distance DESC, c.id",
     )
 
 
@@ -216,8 +218,9 @@ def coverage(archive: Archive, cell: float | None, every: str | None, filter: Fi
         **_filtered(archive, filter, "max_distance"),
     )
     return _rows(
-        "SELECT c.id, c.period, c.chips, c.scene_count, c.first_acquired, c.last_acquired, "
-        f"c.valid_fraction, c.geom::text AS geom FROM {call} c ORDER BY c.id"
+        "c.id, c.period, c.chips, c.scene_count, c.first_acquired, c.last_acquired, "
+        "c.valid_fraction, c.geom::text AS geom",
+        f"{call} c ORDER BY c.id",
     )
 
 
@@ -244,4 +247,4 @@ def surface(archive: Archive, query: Query, zoom: int, filter: Filter) -> str:
         zoom=literal(zoom),
         **_filtered(archive, filter, "max_distance"),
     )
-    return _rows(f"SELECT * FROM {call}")
+    return _rows("*", call)

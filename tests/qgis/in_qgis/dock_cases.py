@@ -1,10 +1,12 @@
 """The dock, used as a person does: widgets, buttons, clicks on the map."""
 
+import os
+import shutil
 import threading
 from contextlib import suppress
 
 from qgis.core import QgsFeedback, QgsMapLayerType, QgsProject
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QDate, QDateTime, Qt, QTime
 
 
 def case_a_chip_by_its_id(world):
@@ -90,7 +92,6 @@ def case_a_code(world):
     world.press(dock.search_button)
     world.settle()
     assert dock.status.text().startswith("a code is hexadecimal")
-    world.press(dock.query.kinds.button(0))
 
 
 def case_marks_and_undo(world):
@@ -118,6 +119,89 @@ def case_marks_and_undo(world):
     assert world.shown() == first and results.marks.text() == "2 right, 1 wrong"
     world.press(results.undo_button)
     assert results.marks.text() == "2 right, 0 wrong"
+
+
+def case_a_region_drawn_on_the_map(world):
+    dock = world.fresh()
+    world.press(dock.query.kinds.button(1))
+    world.press(dock.query.draw_button)
+    [[west, south, east, north]] = [
+        [float(n) for n in row]
+        for row in world.sql(
+            "SELECT ST_XMin(geom), ST_YMin(geom), ST_XMax(geom), ST_YMax(geom) FROM dcsh.places WHERE id = 20"
+        )
+    ]
+    world.look_at(west, south, east, north)
+    for lon, lat in ((west, south), (east, south), (east, north)):
+        world.click(lon, lat)
+    world.click(west, north, Qt.MouseButton.RightButton)
+    world.settle()
+    region = dock.rounds.now.query.region
+    world.check_shown(
+        f"SELECT id FROM dcsh.similar_region('places', 'SRID=4326;{region}'::dcsh.area, 12)"
+    )
+    [[within]] = world.sql(
+        f"SELECT ST_Area(ST_Intersection(geom, 'SRID=4326;{region}')) / ST_Area(geom) FROM dcsh.places WHERE id = 20"
+    )
+    assert 0.4 < float(within) < 0.6, "the triangle is not half of the chip"
+
+
+def case_filters(world):
+    dock = world.fresh()
+    dock.query.chip.setText("7")
+    dock.k.setValue(500)
+    dock.filter.since.setDateTime(QDateTime(QDate(2023, 9, 5), QTime(0, 0)))
+    dock.filter.until.setDateTime(QDateTime(QDate(2023, 9, 6), QTime(0, 0)))
+    dock.filter.max_distance.setValue(60)
+    dock.filter.where.setText('"gsd" > 0.15 AND "gsd" < 0.25')
+    world.press(dock.search_button)
+    world.settle()
+    world.check_shown("""
+        SELECT id FROM dcsh.similar_to('places', 7, 500, since => '2023-09-05Z', until => '2023-09-06Z',
+            max_distance => 60, scenes => (SELECT array_agg(id) FROM dcsh.scene
+                                           WHERE (properties ->> 'gsd')::float BETWEEN 0.15 AND 0.25))""")
+    world.fresh()
+    dock.k.setValue(500)
+    dock.filter.area.setCurrentIndex(1)
+    world.look_at(-0.395, 39.46, -0.3935, 39.4725)
+    world.press(dock.search_button)
+    world.settle()
+    shown = set(world.shown())
+    from dcsh_pg_search.places import extent_wkt
+
+    canvas = world.iface.canvas
+    area = extent_wkt(canvas.extent(), canvas.mapSettings().destinationCrs())
+    assert shown == set(
+        world.ids(
+            f"SELECT id FROM dcsh.places WHERE id <> 7 AND ST_Intersects(geom, 'SRID=4326;{area}')"
+        )
+    )
+    assert 0 < len(shown) < 143
+    dock.filter.where.setText("gsd <")
+    world.press(dock.search_button)
+    world.settle()
+    assert dock.status.text().startswith("the condition cannot be read"), dock.status.text()
+
+
+def case_a_picture(world):
+    dock = world.fresh()
+    world.press(dock.query.kinds.button(3))
+    [[uri]] = world.sql("SELECT uri FROM dcsh.scene ORDER BY id LIMIT 1")
+    dock.query.file.setFilePath(uri)
+    path = os.environ["PATH"]
+    os.environ["PATH"] = "/nowhere"
+    world.press(dock.search_button)
+    world.settle()
+    assert dock.status.text().startswith(
+        "a picture is hashed by the program dcsh-pg, which is not on"
+    )
+    os.environ["PATH"] = path
+    if shutil.which("dcsh-pg"):
+        world.press(dock.search_button)
+        world.wait(lambda: dock.work is None, "dcsh-pg", 120)
+        assert "nearest to a picture" in dock.status.text(), dock.status.text()
+        code = dock.rounds.now.query.code
+        world.check_shown(f"SELECT id FROM dcsh.similar('places', x'{code[2:]}', 12)")
 
 
 def case_cancel_ends_the_statement(world):

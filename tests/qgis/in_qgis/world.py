@@ -137,6 +137,7 @@ class World:
         dock.filter.since.clear()
         dock.filter.until.clear()
         dock.k.setValue(12)
+        self.press(dock.query.kinds.button(0))
         west, south, east, north = self.sql(
             "SELECT west, south, east, north FROM dcsh.extent('places')"
         )[0]
