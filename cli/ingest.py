@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dcsh_pg.cli import app, options
+from dcsh_pg.cli import app, embedding_options, options
 from dcsh_pg.cli.console import progress, say
 from dcsh_pg.errors import UsageError
 
@@ -26,8 +26,8 @@ def ingest(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders (with sub-folders), globs, or anything GDAL opens. Omit with --stac "
-            "or --from-table.",
+            help="Files, folders (with sub-folders), globs, or anything GDAL opens. Omit with --stac, "
+            "--from-table or --embeddings.",
         ),
     ] = None,
     model: Annotated[
@@ -121,7 +121,8 @@ def ingest(
         str | None,
         _table_option(
             metavar="COLUMN",
-            help="Column of the footprint, for rasters that are not georeferenced.",
+            help="Column of the footprint, for rasters that are not georeferenced; or in tables of "
+            "embeddings.",
         ),
     ] = None,
     acquired_column: Annotated[
@@ -132,6 +133,17 @@ def ingest(
         _table_option(
             metavar="DIR",
             help="Folder that relative locations start from. Default: the current one.",
+        ),
+    ] = None,
+    embeddings: embedding_options.Embeddings = None,
+    embedding_column: embedding_options.EmbeddingColumn = None,
+    footprint: Annotated[
+        float | None,
+        embedding_options.option(
+            min=0.01,
+            metavar="METRES",
+            help="Side of the square around a point that is the footprint of its embedding. Default: "
+            "320 for models of earth-index.",
         ),
     ] = None,
     georeference: Annotated[
@@ -187,23 +199,36 @@ def ingest(
     [dim]dcsh-pg ingest naip --stac items.ndjson --asset image[/dim]
 
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
+
+    [dim]dcsh-pg ingest clay --embeddings clay/*.parquet --model clay.onnx[/dim]
     """
     from dcsh_pg.archive import Archive
     from dcsh_pg.database.archives.registry import drop_empty_archive
+    from dcsh_pg.embeddings import Columns
     from dcsh_pg.imagery import SceneOptions
     from dcsh_pg.ingest import Pipeline
 
+    of_tables: dict[str, object] = {
+        "--geometry": geometry,
+        "--acquired-column": acquired_column,
+    }
+    of_embeddings: dict[str, object] = {
+        "--embedding-column": embedding_column,
+        "--footprint": footprint,
+    }
     _check_one_source(
-        {"SOURCE...": sources, "--stac": stac, "--from-table": from_table},
+        {
+            "SOURCE...": sources,
+            "--stac": stac,
+            "--from-table": from_table,
+            "--embeddings": embeddings,
+        },
         {
             "SOURCE...": {"--sidecar": sidecar},
             "--stac": {"--asset": asset, "--collection": collection, "--sign": sign},
-            "--from-table": {
-                "--location": location,
-                "--geometry": geometry,
-                "--acquired-column": acquired_column,
-                "--location-root": location_root,
-            },
+            "--from-table": {"--location": location, "--location-root": location_root}
+            | ({} if embeddings else of_tables),
+            "--embeddings": of_embeddings,
         },
     )
     signing = options.parse_function(sign, "--sign")
@@ -235,7 +260,10 @@ def ingest(
     )
     with progress() as shown:
         pipeline = Pipeline(batch_size, threads, scheduler, shown)
-        if stac is not None:
+        if embeddings:
+            columns = Columns(embedding_column, geometry, acquired_column, footprint)
+            report = opened.ingest_embeddings(embeddings, columns=columns, pipeline=pipeline)
+        elif stac is not None:
             report = opened.ingest_stac(stac, asset=asset, collection=collection, pipeline=pipeline)
         elif from_table is not None:
             report = opened.ingest_table(
@@ -264,8 +292,8 @@ def _check_one_source(sources: dict[str, object], needing: dict[str, dict[str, o
     if len(given) != 1:
         raise UsageError(
             f"{' and '.join(given)} cannot be combined" if given else "nothing to ingest",
-            hint="give at least one SOURCE, --stac FILE|DIR|URL or --from-table SCHEMA.TABLE; see "
-            "'dcsh-pg ingest --help'",
+            hint="give at least one SOURCE, --stac FILE|DIR|URL, --from-table SCHEMA.TABLE or --embeddings "
+            "SOURCE; see 'dcsh-pg ingest --help'",
         )
     for kind, dependent in needing.items():
         for option, value in dependent.items():

@@ -54,7 +54,7 @@ def search(
     dsn: options.Dsn = None,
     pg_bin: options.PgBin = None,
 ) -> None:
-    """Find the chips most similar to an image, a chip, a place, a code, several chips or a region.
+    """Find the chips most similar to an image, a vector, a chip, a place, a code, several chips or a region.
 
     Exact unless --approximate is given; ordered by Hamming distance, then by id.
 

@@ -17,9 +17,11 @@ from dcsh_pg.cli import options
 from dcsh_pg.cli.expand import Parsed
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.query import Query, Rule
-from dcsh_pg.errors import UsageError
+from dcsh_pg.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dcsh_pg.archive import Archive
 
 _filter_option = partial(typer.Option, rich_help_panel="Filter")
@@ -117,6 +119,13 @@ def _query(
             metavar="COL,ROW,WIDTH,HEIGHT", help="Only this window of --image, in pixels."
         ),
     ] = None,
+    vector: Annotated[
+        Path | None,
+        _query_option(
+            metavar="FILE.npy",
+            help="An embedding, a numpy array of its numbers, hashed with the archive's own model.",
+        ),
+    ] = None,
     chip: Annotated[
         int | None,
         _query_option(metavar="ID", help="A chip of the archive; it is left out of the hits."),
@@ -166,6 +175,7 @@ def _query(
 ) -> Asked | None:
     queries = {
         "--image": image,
+        "--vector": vector,
         "--chip": chip,
         "--at": at,
         "--code": code,
@@ -195,6 +205,9 @@ def _query(
     if image is not None:
         file, part = image, _window(window)
         return asked(lambda archive: archive.query_image(file, window=part))
+    if vector is not None:
+        numbers = _vector(vector)
+        return asked(lambda archive: archive.query_vector(numbers))
     if chip is not None:
         id = chip
         return asked(lambda archive: archive.query_chip(id))
@@ -213,9 +226,7 @@ def _query(
     return None
 
 
-ONE_QUERY = (
-    "give one of --image FILE, --chip ID, --at LON LAT, --code CODE, --like ID,..., --region AREA"
-)
+ONE_QUERY = "give one of --image FILE, --vector FILE.npy, --chip ID, --at LON LAT, --code CODE, --like ID,..., --region AREA"
 
 Asked = Callable[["Archive"], Query]
 """Makes the query of an archive, whose model and chips it needs."""
@@ -229,6 +240,31 @@ def _asked(ask: Asked, *, exact: bool) -> Asked:
 def _window(text: str | None) -> tuple[int, int, int, int] | None:
     numbers = options.parse_integers(text, "--window", 4)
     return None if numbers is None else (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def _vector(path: Path) -> np.ndarray:
+    """The one vector of a numpy file, (D,).
+
+    Raises:
+        InputError: the file cannot be read, or has something else.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be read: {reason}", hint="write it with numpy.save(path, vector)"
+        ) from None
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu" or found.ndim > 2:
+        raise InputError(f"{path} is not an array of numbers", hint="numpy.save(path, vector)")
+    if (found.ndim == 2 and len(found) != 1) or not found.ndim:
+        raise InputError(
+            f"{path} has an array of {found.shape}, not one vector",
+            hint="save one row of it: numpy.save(path, vectors[0])",
+        )
+    return found.reshape(-1)
 
 
 def _ids(texts: list[str] | None, option: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dcsh_pg.cli import app, options
+from dcsh_pg.cli import app, embedding_options, options
 from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.cli.expand import Parsed, expanded
 from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
@@ -18,11 +19,17 @@ from dcsh_pg.errors import PartialSuccess, UsageError
 from dcsh_pg.files import HASH_FUNCTION
 
 if TYPE_CHECKING:
+    from dcsh_pg.embeddings import Making, Using
     from dcsh_pg.imagery.reading import Reading
+    from dcsh_pg.learning.data.training_set import TrainingSet
     from dcsh_pg.learning.training.options import MethodOptions
     from dcsh_pg.learning.training.run import Run
+    from dcsh_pg.progress import Progress
 else:  # typer evaluates the annotations, and these imports take numpy and torch
-    Reading = Run = Any
+    Making = Reading = Run = Any
+
+POOLED = 16
+"""Default width and height in pixels of a chip over which rasters of embeddings are pooled."""
 
 _model_option = partial(typer.Option, rich_help_panel="Model")
 _training_option = partial(
@@ -41,40 +48,56 @@ class Choice:
     options: MethodOptions
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Imagery, or embeddings."""
+
+    imagery: list[str]
+    embeddings: list[str]
+
+
 def existing(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SOURCE",
             help="Unlabelled imagery: files, folders (searched recursively), globs, or anything "
-            "GDAL opens.",
+            "GDAL opens. Omit with --embeddings.",
         ),
-    ],
-) -> list[str]:
-    """Sources that exist and contain images."""
+    ] = None,
+    embeddings: embedding_options.Embeddings = None,
+) -> Sources:
+    """Sources that exist and contain images, or embeddings."""
     from dcsh_pg.imagery.sources.files import files_listing
 
-    files_listing(sources)
-    return sources
+    if bool(sources) == bool(embeddings):
+        raise UsageError(
+            "SOURCE and --embeddings cannot be combined" if sources else "nothing to train on",
+            hint="give at least one SOURCE, or --embeddings SOURCE",
+        )
+    if sources:
+        files_listing(sources)
+    return Sources(sources or [], embeddings or [])
 
 
 def choose(
     method: Annotated[
-        str,
+        str | None,
         _model_option(
             metavar="NAME",
             help="Hashing method: {methods}. All but dcsh leave the encoder as it is, and need one "
-            "with weights, or gist.",
+            "with weights, or gist. Default: dcsh, for embeddings itq.",
         ),
-    ] = "dcsh",
+    ] = None,
     encoder: Annotated[
-        str,
+        str | None,
         _model_option(
             metavar="NAME",
             help="Network that turns an image into features: {encoders}. small trains from random "
-            "weights on a CPU, gist needs no weights, resnet50 is the paper's.",
+            "weights on a CPU, gist needs no weights, resnet50 is the paper's. Default: small, for "
+            "embeddings vector.",
         ),
-    ] = "small",
+    ] = None,
     weights: Annotated[
         str | None,
         _model_option(
@@ -119,10 +142,29 @@ def choose(
             "name lists them; docs/methods.md explains them.",
         ),
     ] = None,
-) -> Choice:
-    """The options of a method and of its encoder."""
+) -> Callable[[bool], Choice]:
+    """The options of a method and of its encoder, for embeddings or for images."""
     if weights is not None:
         check_weights(weights)
+    given = {
+        "orientations": orientations,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    return partial(_choice, method, encoder, weights, freeze, given, setting or [])
+
+
+def _choice(
+    method: str | None,
+    encoder: str | None,
+    weights: str | None,
+    freeze: bool | None,
+    given: dict[str, Any],
+    settings: list[str],
+    takes_vectors: bool,
+) -> Choice:
+    method = method or ("itq" if takes_vectors else "dcsh")
+    encoder = encoder or ("vector" if takes_vectors else "small")
     with requires("training", "train"):
         from dcsh_pg import methods
         from dcsh_pg.learning.encoders import find
@@ -132,12 +174,7 @@ def choose(
     weights = weights or architecture.default_weights
     if freeze is None:
         freeze = weights != "none" or not architecture.learned
-    given = {
-        "orientations": orientations,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        **kind.parse(setting or []),
-    }
+    given |= kind.parse(settings)
     chosen = methods.choose_options(method, weights=weights, freeze=freeze, **given)
     if weights == "none" and architecture.learned and not chosen.trains_encoder:
         say("the encoder keeps random weights, and its codes will be poor: give --weights")
@@ -161,11 +198,11 @@ def read(
             metavar="FRACTION", help="Skip chips with a smaller fraction of valid pixels."
         ),
     ] = 0.5,
-) -> Reading:
-    """How scenes are cut into chips."""
-    from dcsh_pg.imagery.reading import Reading
+) -> Callable[[bool], Reading]:
+    """How scenes are cut into chips, of embeddings or of images."""
+    from dcsh_pg.imagery.reading import PoolingReading, Reading
 
-    return Reading(
+    return lambda takes_vectors: (PoolingReading if takes_vectors else Reading)(
         chip_size=chip_size,
         bands=options.parse_integers(bands, "--bands"),
         scale=options.parse_scale(scale),
@@ -217,21 +254,24 @@ def start(
 @app.command(cls=NamesInHelp)
 @expanded
 def train(
-    sources: Annotated[list[str], Parsed(existing)],  # before the others, which load torch
+    sources: Annotated[Sources, Parsed(existing)],  # before the others, which load torch
     *,
-    choice: Annotated[Choice, Parsed(choose)],
-    reading: Annotated[Reading, Parsed(read)],
+    chooser: Annotated[Callable[[bool], Choice], Parsed(choose)],
+    reader: Annotated[Callable[[bool], Reading], Parsed(read)],
+    making: Annotated[Making, Parsed(embedding_options.making)],
+    embedding_column: embedding_options.EmbeddingColumn = None,
     limit: Annotated[
         int | None,
         options.reading_option(
             min=2,
             metavar="CHIPS",
-            help="Learn from at most this many chips, drawn at random. Default: all.",
+            help="Learn from at most this many chips, drawn at random. Default: all, of embeddings "
+            "100,000.",
         ),
     ] = None,
     run: Annotated[Run, Parsed(start)],
 ) -> None:
-    """Train a hash function on unlabelled imagery.
+    """Train a hash function on unlabelled imagery, or on embeddings.
 
     Writes RUN/hash_function.pt, the input of 'dcsh-pg export', RUN/log.jsonl with the losses and
     bit balance of each epoch, and RUN/checkpoint.pt.
@@ -242,29 +282,21 @@ def train(
     """
     import tempfile
 
-    from dcsh_pg.imagery.metadata.options import SceneOptions
-    from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
-    from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
     from dcsh_pg.train import train as run_training
 
-    if reading.chip_size is None and not are_plain_pictures(sources):
-        reading = dataclasses.replace(reading, chip_size=128)
-    bands = len(reading.bands) if reading.bands else 3
-    scenes = find_scenes(
-        sources, reading=reading, bands=bands, options=SceneOptions(georeference=False)
-    )
+    takes_vectors = bool(sources.embeddings)
+    choice, reading = chooser(takes_vectors), reader(takes_vectors)
     with (
         tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
         progress() as shown,
     ):
-        training_set = gather(
-            scenes,
-            size=reading.chip_size or WHOLE_SIZE,
-            limit=limit,
-            seed=run.seed,
-            scratch=Path(scratch),
-            progress=shown,
-        )
+        if takes_vectors:
+            using = _using(reading, making, embedding_column)
+            training_set = _sampled(sources.embeddings, using, limit, run.seed, shown)
+        else:
+            training_set = _gathered(
+                sources.imagery, reading, limit, run.seed, Path(scratch), shown
+            )
         run_training(
             training_set,
             dataclasses.replace(run, progress=shown),
@@ -290,9 +322,68 @@ def train(
         failed=training_set.failed,
     )
     if training_set.failed:
+        scenes = training_set.scenes + len(training_set.failed)
         raise PartialSuccess(
-            f"{len(training_set.failed)} of {len(scenes)} scenes could not be read; the first: "
+            f"{len(training_set.failed)} of {scenes} scenes could not be read; the first: "
             f"{training_set.failed[0]}",
             hint="the run is complete without them; to learn from them too, fix them and rerun the "
             "command with --overwrite",
         )
+
+
+def _gathered(
+    sources: list[str],
+    reading: Reading,
+    limit: int | None,
+    seed: int,
+    scratch: Path,
+    progress: Progress,
+) -> TrainingSet:
+    from dcsh_pg.imagery.metadata.options import SceneOptions
+    from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
+    from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
+
+    if reading.chip_size is None and not are_plain_pictures(sources):
+        reading = dataclasses.replace(reading, chip_size=128)
+    bands = len(reading.bands) if reading.bands else 3
+    scenes = find_scenes(
+        sources, reading=reading, bands=bands, options=SceneOptions(georeference=False)
+    )
+    return gather(
+        scenes,
+        size=reading.chip_size or WHOLE_SIZE,
+        limit=limit,
+        seed=seed,
+        scratch=scratch,
+        progress=progress,
+    )
+
+
+def _using(reading: Reading, making: Making, column: str | None) -> Using:
+    from dcsh_pg.embeddings import Columns, Using
+    from dcsh_pg.imagery.metadata.options import SceneOptions
+
+    if reading.chip_size is None:
+        reading = dataclasses.replace(reading, chip_size=POOLED)
+    options = SceneOptions(georeference=False)
+    return Using(making, reading, Columns(embedding=column), options)
+
+
+def _sampled(
+    sources: list[str], using: Using, limit: int | None, seed: int, progress: Progress
+) -> TrainingSet:
+    from dcsh_pg.embeddings import find_embeddings
+    from dcsh_pg.embeddings.sample import LIMIT, sample
+    from dcsh_pg.learning.data.training_set import TrainingSet
+
+    found = sample(
+        find_embeddings(sources, using), limit=limit or LIMIT, seed=seed, progress=progress
+    )
+    return TrainingSet(
+        found.values,
+        scenes=found.files,
+        skipped=found.skipped,
+        failed=found.failed,
+        pooled=using.reading.chip_size,
+        embedding=using.making.to_json(),
+    )

@@ -16,8 +16,9 @@ from typing import Any
 from dcsh_pg import strict_json
 from dcsh_pg.errors import ModelError
 
-FORMAT = 1
-"""Version of the card; higher ones are refused."""
+FORMAT = 2
+"""Version of the card; higher ones are refused.  A model that takes images is written as 1, which
+older versions of dcsh-pg read, one that takes vectors as 2."""
 MAX_LENGTH = 4_000_000
 """Largest number of characters of a card."""
 MAX_TEXT = 1000
@@ -32,7 +33,8 @@ class ModelCard:
         name: the model's name.
         method: hashing method, such as 'dcsh' or 'itq'.
         bits: K, the length of its codes.
-        bands: channels of the images it takes, in order; 3 is red, green, blue.
+        bands: channels of the images it takes, in order; 3 is red, green, blue.  Of vectors, their
+            dimension.
         chip_size: width and height in pixels of the chips it was trained on; the default chip
             size of an archive made with it.
         resolution: ground size of a training pixel in metres, or None where unknown.
@@ -41,6 +43,9 @@ class ModelCard:
             tools.
         encoder: name of the encoder.
         precision: 'float32' or 'float16'.
+        input: 'image' (uint8), or 'vector' (float32): embeddings that another model made.
+        embedding: how these vectors are made, docs/embeddings.md: name of the embedding,
+            ``dequantisation`` and ``pool``.
         orientations: number of orientations of an image over which the graph averages z.
         training: facts of its training (images, digest, seed, options, bit balance).
         parity: the export's check of this file against PyTorch (images, bits, differing, tolerance).
@@ -60,10 +65,16 @@ class ModelCard:
     resolution: float | None = None
     precision: str = "float32"
     orientations: int = 1
+    input: str = "image"
+    embedding: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     created: str = ""
+
+    @property
+    def takes_vectors(self) -> bool:
+        return self.input == "vector"
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX ``metadata_props``.
@@ -72,9 +83,11 @@ class ModelCard:
         plugin reads (each value JSON; resolution in cm per pixel, overlap in percent; the tile size
         under the name in its manual and the one in its code).
         """
-        metadata = {
-            "dcsh:format": str(FORMAT),
-            "dcsh:card": json.dumps(dataclasses.asdict(self), sort_keys=True),
+        card = {"dcsh:card": json.dumps(dataclasses.asdict(self), sort_keys=True)}
+        if self.takes_vectors:
+            return card | {"dcsh:format": str(FORMAT)}
+        metadata = card | {
+            "dcsh:format": "1",
             "model_type": json.dumps("Recognition"),
             "tiles_size": json.dumps(self.chip_size),
             "tile_size": json.dumps(self.chip_size),
@@ -193,13 +206,15 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "method": _is_text,
     "bits": lambda value: _is_whole(16, 1024)(value) and value % 8 == 0,
     "bands": _is_whole(1, 10_000),
-    "chip_size": _is_whole(8, 16_384),
+    "chip_size": _is_whole(1, 16_384),
     "input_size": _is_whole(1, 16_384),
     "mean": _are_numbers,
     "std": _are_numbers,
     "encoder": _is_text,
     "resolution": lambda value: value is None or (_is_number(value) and value > 0),
     "precision": lambda value: value in ("float32", "float16"),
+    "input": lambda value: value in ("image", "vector"),
+    "embedding": lambda value: isinstance(value, dict),
     "orientations": lambda value: type(value) is int and value in (1, 4, 8),
     "training": lambda value: isinstance(value, dict),
     "parity": _is_parity,

@@ -1,4 +1,4 @@
-"""Images -> packed codes, by running a model file in onnxruntime.
+"""Images, or vectors -> packed codes, by running a model file in onnxruntime.
 
 The file's graph does all that happens to a pixel (resizing, scaling, encoder, hash layer, bit
 packing); this module has the session, the checks and the choice of the device.
@@ -7,6 +7,7 @@ packing); this module has the session, the checks and the choice of the device.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from pathlib import Path
@@ -79,10 +80,12 @@ class Hasher:
     def hash(self, images: np.ndarray) -> np.ndarray:
         """Images uint8 (N, H, W, C) of any H and W -> packed codes uint8 (N, K/8).
 
+        A model whose card says ``input`` 'vector' takes vectors float32 (N, dim) instead.
         An image's code does not depend on the others in its batch.
 
         Raises:
-            ModelError: wrong dtype, shape or number of bands; or the model fails on these images.
+            ModelError: wrong dtype, shape or number of bands, or a vector that is not finite; or
+                the model fails on these images.
         """
         return self.hash_real(images)[0]
 
@@ -119,13 +122,15 @@ class Hasher:
         if watchdog is not None:
             watchdog.guard(lambda: setattr(run_options, "terminate", True))
         try:
-            found: list[np.ndarray] = self._session.run(outputs, {"image": images}, run_options)
+            found: list[np.ndarray] = self._session.run(
+                outputs, {self.card.input: images}, run_options
+            )
         except Exception as error:  # onnxruntime's errors have no other common base
             if watchdog is not None and watchdog.barked:
                 raise
             shape = " x ".join(map(str, images.shape))
             raise ModelError(
-                f"the model {self.card.name} fails on images of {shape}: {first_line(error)}",
+                f"the model {self.card.name} fails on {self.card.input}s of {shape}: {first_line(error)}",
                 hint="hash fewer or smaller chips at once (--batch-size), or " + AGAIN,
             ) from error
         widths = {"code": (self.card.bits // 8, np.uint8), "z": (self.card.bits, np.float32)}
@@ -134,7 +139,7 @@ class Hasher:
             if values.shape != (len(images), width) or values.dtype != dtype:
                 raise ModelError(
                     f"the model {self.card.name} gives '{name}' of {values.dtype} {values.shape} "
-                    f"for {len(images)} images, not {np.dtype(dtype)} {(len(images), width)}",
+                    f"for {len(images)} {self.card.input}s, not {np.dtype(dtype)} {(len(images), width)}",
                     hint=AGAIN,
                 )
         return found
@@ -145,8 +150,7 @@ class Hasher:
         Raises:
             ModelError: that takes too long, or the codes are not the signs of a finite z.
         """
-        size = 2 * 16 * 24 * self.card.bands
-        images = (np.arange(size) * 37 % 251).astype(np.uint8).reshape(2, 16, 24, -1)
+        images = _trial(self.card)
         try:
             packed, z = self._run_batch(["code", "z"], images, watchdog)
         except ModelError:
@@ -159,6 +163,8 @@ class Hasher:
             raise ModelError(f"the codes of {name} are not the signs of its z", hint=AGAIN)
 
     def _check(self, images: np.ndarray) -> None:
+        if self.card.takes_vectors:
+            return self._check_vectors(images)
         if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape[1:3]:
             raise ModelError(
                 f"images of {images.dtype} {images.shape} cannot be hashed",
@@ -170,6 +176,30 @@ class Hasher:
                 f"these have {images.shape[3]}",
                 hint="choose the bands with --bands, or train a model for these",
             )
+
+    def _check_vectors(self, vectors: np.ndarray) -> None:
+        takes = f"the model {self.card.name} takes vectors of {self.card.bands} numbers"
+        if vectors.ndim != 2 or vectors.dtype != np.float32:
+            raise ModelError(
+                f"{takes}, not an array of {vectors.dtype} {vectors.shape}",
+                hint=f"give float32 (N, {self.card.bands})",
+            )
+        if vectors.shape[1] != self.card.bands:
+            raise ModelError(
+                f"{takes}, these have {vectors.shape[1]}",
+                hint="give embeddings of the kind that it was trained on, or train a model for these",
+            )
+        if not np.isfinite(vectors).all():
+            raise ModelError("a vector has NaN or infinite numbers", hint="leave it out")
+
+
+def _trial(card: ModelCard) -> np.ndarray:
+    """Two small images, or vectors."""
+    shape = (2, card.bands) if card.takes_vectors else (2, 16, 24, card.bands)
+    numbers = np.arange(math.prod(shape)).reshape(shape) * 37 % 251
+    if card.takes_vectors:
+        return numbers.astype(np.float32) / 125 - 1
+    return numbers.astype(np.uint8)
 
 
 def _read(source: str | Path | bytes) -> tuple[bytes, str]:
@@ -203,9 +233,10 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: str) -> None:
     """Raises ModelError unless inputs and outputs match the card."""
-    inputs = {i.name: (i.type, _width(i.shape, 4)) for i in session.get_inputs()}
+    kind, rank = ("float", 2) if card.takes_vectors else ("uint8", 4)
+    inputs = {i.name: (i.type, _width(i.shape, rank)) for i in session.get_inputs()}
     outputs = {o.name: (o.type, _width(o.shape, 2)) for o in session.get_outputs()}
-    if inputs != {"image": ("tensor(uint8)", card.bands)} or outputs != {
+    if inputs != {card.input: (f"tensor({kind})", card.bands)} or outputs != {
         "code": ("tensor(uint8)", card.bits // 8),
         "z": ("tensor(float)", card.bits),
     }:
@@ -213,9 +244,9 @@ def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: s
             f"the inputs or outputs of {name} do not match its card",
             hint=AGAIN,
         )
-    if any(isinstance(size, int) for size in session.get_inputs()[0].shape[:3]):
+    if any(isinstance(size, int) for size in session.get_inputs()[0].shape[: rank - 1]):
         raise ModelError(
-            f"{name} does not take images of any number and size",
+            f"{name} does not take {card.input}s of any number and size",
             hint=AGAIN,
         )
 

@@ -9,13 +9,14 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dcsh_pg import __version__, methods
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
 from dcsh_pg.learning.data.training_set import TrainingSet, band_statistics, digest
-from dcsh_pg.learning.encoders import Encoder, find, load_weights
+from dcsh_pg.learning.encoders import Encoder, find, load_weights, vector
 from dcsh_pg.learning.model import hash_function as files
 from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
 from dcsh_pg.learning.training.options import MethodOptions
@@ -40,13 +41,15 @@ def train(
 
     Args:
         method: see ``methods.get``.
-        encoder, weights: see ``encoders.find`` and ``encoders.load_weights``.  An encoder that
-            learns from random weights standardises with the training set's own band statistics.
+        encoder, weights: see ``encoders.find`` and ``encoders.load_weights``; ``vector`` for
+            embeddings and for nothing else.  An encoder that learns from random weights standardises with the training set's own band statistics.
         options: the method's ``Options``; None is what ``methods.choose_options`` gives.
         overwrite: replace a run that the folder already has.
 
     Raises:
-        UsageError: the run has no folder, or one that already has a run; see ``check_folder``.
+        UsageError: the run has no folder, or one that already has a run; see ``check_folder``.  Or
+            embeddings are given to another encoder, images to ``vector``, or the method's options
+            need images.
         DcshError: as the method does.
     """
     folder = run.folder
@@ -55,10 +58,11 @@ def train(
     check_folder(folder, resume=run.resume, overwrite=overwrite)
     options = options or methods.choose_options(method, weights=weights)
     images = training_set.images
+    _check_input(images, encoder, options)
     from_nothing = weights == "none" and find(encoder).learned
     mean, std = band_statistics(images) if from_nothing else (None, None)
     with seeded(run.seed):
-        network = Encoder(encoder, bands=images.shape[3], mean=mean, std=std)
+        network = Encoder(encoder, bands=images.shape[-1], mean=mean, std=std)
     load_weights(network, weights)
     began = time.monotonic()
     hash_function = methods.get(method).fit(images, network, options, run)
@@ -66,8 +70,9 @@ def train(
         "images": len(images),
         "scenes": training_set.scenes,
         "digest": digest(images),
-        "chip_size": images.shape[1],
+        "chip_size": training_set.pooled or images.shape[1],
         "resolution": training_set.resolution,
+        "embedding": training_set.embedding,
         "encoder_weights": network.weights,
         "options": dataclasses.asdict(options),
         "seed": run.seed,
@@ -82,6 +87,20 @@ def train(
     }
     files.save(folder / HASH_FUNCTION, hash_function, training)
     return hash_function
+
+
+def _check_input(images: np.ndarray, encoder: str, options: MethodOptions) -> None:
+    takes_vectors = encoder == vector.NAME
+    if takes_vectors != (images.ndim == 2):
+        raise UsageError(
+            f"the encoder {encoder} takes {'embeddings' if takes_vectors else 'images'}",
+            hint="give --embeddings SOURCE" if takes_vectors else "leave out --encoder",
+        )
+    if takes_vectors and (options.orientations != 1 or options.trains_encoder):
+        raise UsageError(
+            "embeddings have no orientations and no encoder to train",
+            hint="leave out --orientations and --fine-tune",
+        )
 
 
 def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:

@@ -33,6 +33,7 @@ def export(
     chip_size: int,
     resolution: float | None = None,
     training: dict[str, Any] | None = None,
+    embedding: dict[str, Any] | None = None,
     created: str | None = None,
     float16: bool = False,
     parity_images: Sequence[np.ndarray] | None = None,
@@ -41,12 +42,12 @@ def export(
     """Writes a hash function as a model file and checks it against PyTorch.
 
     Args:
-        name, chip_size, resolution, training: for the card, see ``ModelCard``.
+        name, chip_size, resolution, training, embedding: for the card, see ``ModelCard``.
         created: ISO 8601, UTC; default: now.  With the same time, the same weights give the same
             file, and so the same identity.
         float16: half-precision encoder: half the size, and on a GPU about twice the speed.
-        parity_images: batches uint8 (N, H, W, C) for the check; default:
-            ``parity.synthetic_images``.
+        parity_images: batches uint8 (N, H, W, C), or vectors float32 (N, dim), for the check;
+            default: ``parity.synthetic_images`` or ``synthetic_vectors``.
 
     Raises:
         ModelError: the file's codes are not those of PyTorch.
@@ -72,11 +73,17 @@ def export(
         precision="float16" if float16 else "float32",
         orientations=hash_function.orientations,
         training=training or {},
+        input="vector" if hash_function.takes_vectors else "image",
+        embedding=embedding or {},
         versions=_versions(),
         created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     if parity_images is None:
-        parity_images = parity.synthetic_images(encoder.bands, chip_size)
+        parity_images = (
+            parity.synthetic_vectors(encoder.dim)
+            if hash_function.takes_vectors
+            else parity.synthetic_images(encoder.bands, chip_size)
+        )
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
     found = parity.check(unchecked, graph, parity_images, progress=progress)
     card = dataclasses.replace(card, parity=dataclasses.asdict(found))
@@ -112,6 +119,7 @@ def export_run(
         chip_size=training.get("chip_size", hash_function.encoder.input_size),
         resolution=training.get("resolution"),
         training=training,
+        embedding=training.get("embedding"),
         created=training.get("created"),
         float16=float16,
         progress=progress,

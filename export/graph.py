@@ -11,6 +11,8 @@ from dcsh_pg.learning.model.hash_function import HashFunction
 class CodeGraph(nn.Module):
     """Images uint8 (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
 
+    Of a hash function that takes vectors the input is float32 (N, dim).
+
     Args:
         hash_function: any; a folded copy is taken.
         float16: runs the encoder in half precision.  Resizing and scaling before it and the
@@ -22,6 +24,7 @@ class CodeGraph(nn.Module):
     def __init__(self, hash_function: HashFunction, *, float16: bool = False):
         super().__init__()
         self.bands, self.bits = hash_function.encoder.bands, hash_function.bits
+        self.takes_vectors = hash_function.takes_vectors
         self.preprocess = hash_function.preprocess()
         self.hash_function = hash_function.fold().cpu()
         if float16:
@@ -31,7 +34,8 @@ class CodeGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         # Contiguous: behind a channels-last tensor torch traces global pooling as a gather.
-        z = self.hash_function(self.preprocess(image).contiguous())
+        inputs = image if self.takes_vectors else self.preprocess(image).contiguous()
+        z = self.hash_function(inputs)
         return self.pack(z), z
 
     def pack(self, z: Tensor) -> Tensor:

@@ -20,18 +20,22 @@ OPSET = 18
 
 
 def trace(graph: CodeGraph) -> onnx.ModelProto:
-    """The graph as an ONNX model with dynamic N, H and W.
+    """The graph as an ONNX model with dynamic N, H and W; of vectors, dynamic N.
 
     The same weights give the same bytes: the exporter's notes about source files are dropped.
     """
-    example = torch.zeros(2, 37, 53, graph.bands, dtype=torch.uint8)
+    if graph.takes_vectors:
+        name, example, sizes = "vector", torch.zeros(2, graph.bands), {0: "N"}
+    else:
+        name, sizes = "image", {0: "N", 1: "H", 2: "W"}
+        example = torch.zeros(2, 37, 53, graph.bands, dtype=torch.uint8)
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
             (example,),
-            input_names=["image"],
+            input_names=[name],
             output_names=["code", "z"],
-            dynamic_shapes=({0: "N", 1: "H", 2: "W"},),
+            dynamic_shapes=(sizes,),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,

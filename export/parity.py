@@ -50,7 +50,7 @@ def check(
     """Compares a model file, run by onnxruntime, with its graph in float32, run by PyTorch.
 
     Args:
-        images: batches uint8 (N, H, W, C), of any sizes.
+        images: batches uint8 (N, H, W, C), of any sizes; or vectors float32 (N, dim).
 
     Raises:
         ModelError: a bit differs where |z| is not under the tolerance, z is not finite, or the
@@ -89,6 +89,11 @@ def check(
         differing=int(differs.sum()),
         tolerance=float(f"{tolerance:.3g}"),
     )
+
+
+def synthetic_vectors(dim: int) -> list[np.ndarray]:
+    """One batch float32 (64, dim) for a check without embeddings, always the same."""
+    return [np.random.default_rng(0).standard_normal((64, dim), np.float32)]
 
 
 def synthetic_images(bands: int, chip_size: int) -> list[np.ndarray]:

@@ -29,7 +29,8 @@ BEGIN
             height integer,
             valid_fraction real,
             code bit varying,
-            geom %s
+            geom %s,
+            acquired timestamptz
         ) ON COMMIT DROP
     $ddl$, dcsh_private.footprint_type());
     TRUNCATE pg_temp.dcsh_batch_scene, pg_temp.dcsh_batch_chip;
@@ -111,7 +112,7 @@ BEGIN
         INSERT INTO dcsh.%I (id, scene_id, col_off, row_off, width, height,
                              geom, acquired, valid_fraction, code)
         SELECT $1 + row_number() OVER (ORDER BY c.n), s.id, c.col_off, c.row_off, c.width, c.height,
-               c.geom, s.acquired, c.valid_fraction, c.code
+               c.geom, coalesce(c.acquired, s.acquired), c.valid_fraction, c.code
         FROM pg_temp.dcsh_batch_chip c JOIN pg_temp.dcsh_batch_scene s ON s.n = c.scene
         ORDER BY c.n
     $dml$, archive) USING target.last_chip_id;
@@ -132,7 +133,7 @@ AS $$
 DECLARE
     target dcsh.archive;
     renamed bigint;
-    is_redated boolean;
+    redated bigint[];
 BEGIN
     LOCK TABLE dcsh_private.load_lock IN EXCLUSIVE MODE;
     target := dcsh_private.lock_for_load(archive, archive_id, model_sha256);
@@ -146,8 +147,9 @@ BEGIN
         FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.uri = s.uri
         WHERE s.archive_id = target.id
             AND NOT EXISTS (SELECT FROM pg_temp.dcsh_batch_scene o WHERE o.id = s.id);
-    is_redated := EXISTS (SELECT FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.id = s.id
-                          WHERE s.acquired IS DISTINCT FROM b.acquired);
+    -- Chips of other scenes may have times of their own.
+    redated := ARRAY(SELECT s.id FROM dcsh.scene s JOIN pg_temp.dcsh_batch_scene b ON b.id = s.id
+                     WHERE s.acquired IS DISTINCT FROM b.acquired);
     -- Files may have swapped names.
     UPDATE dcsh.scene s SET uri = format('%s (being renamed)', s.content_hash)
         FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
@@ -156,11 +158,11 @@ BEGIN
             proj_code = b.proj_code, properties = b.properties
         FROM pg_temp.dcsh_batch_scene b WHERE s.id = b.id;
     GET DIAGNOSTICS renamed = ROW_COUNT;
-    IF is_redated THEN
+    IF redated <> '{}' THEN
         EXECUTE format($dml$
             UPDATE dcsh.%I c SET acquired = b.acquired FROM pg_temp.dcsh_batch_scene b
-            WHERE c.scene_id = b.id AND c.acquired IS DISTINCT FROM b.acquired
-        $dml$, archive);
+            WHERE c.scene_id = b.id AND c.scene_id = ANY ($1) AND c.acquired IS DISTINCT FROM b.acquired
+        $dml$, archive) USING redated;
     END IF;
     DELETE FROM dcsh.ingest_error e USING pg_temp.dcsh_batch_scene b
         WHERE e.archive_id = target.id AND e.uri = b.uri;

@@ -32,7 +32,7 @@ BEGIN
         INSERT INTO dcsh.%I (id, scene_id, col_off, row_off, width, height,
                              geom, acquired, valid_fraction, code)
         SELECT ($2)[c.n + 1], $1 + c.scene, c.col_off, c.row_off, c.width, c.height,
-               c.geom, s.acquired, c.valid_fraction, c.code
+               c.geom, coalesce(c.acquired, s.acquired), c.valid_fraction, c.code
         FROM pg_temp.dcsh_batch_chip c JOIN pg_temp.dcsh_batch_scene s ON s.n = c.scene
     $dml$, archive) USING before, ids;
     TRUNCATE pg_temp.dcsh_batch_chip;

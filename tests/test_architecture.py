@@ -23,6 +23,7 @@ LEVELS = {
     "results": 3,
     "catalog": 3,
     "export": 3,
+    "embeddings": 2,
     "hasher": 2,
     "inference": 1,
     "model_check": 1,

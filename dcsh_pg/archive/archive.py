@@ -62,6 +62,7 @@ class Archive(ManagedArchive):
     ingest = ingestion.ingest
     ingest_stac = ingestion.ingest_stac
     ingest_table = ingestion.ingest_table
+    ingest_embeddings = ingestion.ingest_embeddings
     ingest_listed = ingestion.ingest_listed
     hash_images = ingestion.hash_images
 
@@ -149,6 +150,15 @@ class Archive(ManagedArchive):
         """
         return self.search(self.query_image(path, window=window), **keywords)
 
+    def similar_to_vector(
+        self, vector: np.ndarray | Sequence[float], **keywords: Unpack[SearchKeywords]
+    ) -> Hits:
+        """The ``k`` chips most similar to an embedding, numbers (D,), hashed with the archive's model.
+
+        The keywords are those of :meth:`search`.
+        """
+        return self.search(self.query_vector(vector), **keywords)
+
     def similar_at(self, lon: float, lat: float, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The ``k`` chips most similar to the one at a place in degrees, which is left out.
 
@@ -175,8 +185,10 @@ class Archive(ManagedArchive):
 
         Raises:
             InputError: the image cannot be read.
+            ModelError: the archive's model takes embeddings.
             NotFound: the archive was dropped or replaced since it was opened.
         """
+        ingestion.require_images(self)
         registry.check_unchanged(self.connection, self.record)
         image = read_query(
             str(path),
@@ -189,6 +201,19 @@ class Archive(ManagedArchive):
         return CodeQuery(
             code, caption=Path(path).name, pixels=image.pixels[0], resolution=image.resolution
         )
+
+    def query_vector(self, vector: np.ndarray | Sequence[float]) -> CodeQuery:
+        """An embedding, hashed with the archive's own model.
+
+        Args:
+            vector: numbers (D,) or (1, D), as the model takes them: dequantised, and pooled.
+
+        Raises:
+            ModelError: the archive's model takes images, or vectors of another dimension.
+            NotFound: the archive was dropped or replaced since it was opened.
+        """
+        registry.check_unchanged(self.connection, self.record)
+        return CodeQuery(bytes(ingestion.hash_vectors(self, vector)[0]), caption="vector")
 
     def query_chip(self, chip: int) -> ChipQuery:
         """A chip of the archive; without pixels where its file is gone.

@@ -17,7 +17,8 @@ from dcsh_pg.cluster.pipeline import ingest_on_cluster
 from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.source_table import source_rows
-from dcsh_pg.errors import InputError
+from dcsh_pg.embeddings import PRODUCTS, Columns, Making, Using, find_embeddings
+from dcsh_pg.errors import InputError, ModelError
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.scene import SceneRecord
 from dcsh_pg.imagery.sources.files import files_listing, find_scenes
@@ -26,6 +27,7 @@ from dcsh_pg.imagery.sources.stac import stac_listing
 from dcsh_pg.imagery.sources.table import table_listing
 from dcsh_pg.ingest import IngestReport, Pipeline, hash_scenes
 from dcsh_pg.ingest import ingest as store
+from dcsh_pg.ingest.embeddings import ingest_embeddings as store_embeddings
 from dcsh_pg.progress import SILENT, Progress
 
 
@@ -119,6 +121,77 @@ def ingest_table(
     return ingest_listed(archive, listed, options, pipeline)
 
 
+def ingest_embeddings(
+    archive: OpenArchive,
+    sources: Sequence[str],
+    *,
+    columns: Columns = Columns(),
+    options: SceneOptions | None = None,
+    pipeline: Pipeline | None = None,
+) -> IngestReport:
+    """:func:`ingest` of embeddings that another model made, see docs/embeddings.md.
+
+    Each file is a scene; each row of a table, and each window of a raster, is a chip.
+
+    Args:
+        sources: files, folders, globs or URLs.
+        columns: which columns of tables have what.
+
+    Raises:
+        InputError: a source does not exist or has no embeddings.
+        ModelError: the model of the archive takes images.
+    """
+    card = archive.record.card
+    if not card.takes_vectors:
+        raise ModelError(
+            f"the model {card.name} takes images, not embeddings",
+            hint="train one for them: dcsh-pg train --embeddings SOURCE",
+        )
+    making = Making.from_json(card.embedding, source=f"the model {card.name}")
+    if columns.footprint is None and making.name in PRODUCTS:
+        columns = dataclasses.replace(columns, footprint=PRODUCTS[making.name].footprint)
+    using = Using(
+        making,
+        archive.reading,
+        columns,
+        options or archive.options,
+    )
+    files = find_embeddings(sources, using)
+    archive.make()
+    loader = Loader(archive.connection, archive.record)
+    progress = pipeline.progress if pipeline else SILENT
+    return store_embeddings(files, archive.hasher, loader, progress)
+
+
+def hash_vectors(archive: OpenArchive, vectors: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Embeddings, numbers (N, D) or (D,) -> packed codes uint8 (N, K/8).
+
+    Raises:
+        ModelError: the archive's model takes images, or vectors of another dimension, or a number is
+            not finite.
+    """
+    card = archive.record.card
+    if not card.takes_vectors:
+        raise ModelError(
+            f"the model {card.name} takes images, not vectors", hint="search with --image FILE"
+        )
+    try:
+        numbers = np.atleast_2d(np.asarray(vectors, np.float32))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"the vector is not an array of numbers: {error}") from None
+    return archive.hasher.hash(numbers)
+
+
+def require_images(archive: OpenArchive) -> None:
+    """Raises ModelError if the archive's model takes embeddings."""
+    card = archive.record.card
+    if card.takes_vectors:
+        raise ModelError(
+            f"the model {card.name} takes embeddings of {card.bands} numbers, not images",
+            hint="ingest them with --embeddings SOURCE, search with --vector FILE.npy",
+        )
+
+
 def ingest_listed(
     archive: OpenArchive,
     listed: Iterable[Listed],
@@ -130,6 +203,7 @@ def ingest_listed(
     Raises:
         ServerError: as :func:`ingest`.
     """
+    require_images(archive)
     pipeline, entries = pipeline or Pipeline(), list(listed)
     scenes = listed_scenes(
         entries,
@@ -157,6 +231,7 @@ def hash_images(
     Raises:
         InputError: one of them cannot be read.
     """
+    require_images(archive)
     scenes = find_scenes(
         sources,
         reading=dataclasses.replace(archive.reading, min_valid=0.0),

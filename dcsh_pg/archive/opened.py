@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.server import connection, schema
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.errors import ModelError, NotFound, UsageError
+from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.files import replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
-from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.reading import PoolingReading, Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class OpenArchive:
 
     @property
     def reading(self) -> Reading:
-        return Reading.from_json(self.record.reading)
+        return _reading_kind(self.record.card).from_json(self.record.reading)
 
     @classmethod
     def open(
@@ -184,7 +185,7 @@ class OpenArchive:
             chosen["chip_size"] = hasher.card.chip_size
         if anchor:
             chosen.setdefault("edge", "drop")
-        reading = Reading(**chosen)
+        reading = _reading_kind(hasher.card)(**chosen)
         reading.check_bands(hasher.card.bands)
         planned = registry.planned_archive(name, hasher.sha256, hasher.card, reading.to_json())
         archive = cls(conn, planned, device=device)
@@ -253,8 +254,10 @@ class OpenArchive:
         """The pixels of a hit, uint8 (H, W, C), read again from its scene.
 
         Raises:
-            InputError: the scene's file is no longer there or cannot be read.
+            InputError: the scene's file is no longer there or cannot be read, or has embeddings.
         """
+        if self.record.card.takes_vectors:
+            raise InputError(f"{hit.uri} has embeddings and no pixels")
         scene = open_scene(
             hit.uri,
             self.reading,
@@ -266,6 +269,10 @@ class OpenArchive:
         with scene:
             pixels: np.ndarray = scene.read(np.array([hit.window])).pixels[0]
             return pixels
+
+
+def _reading_kind(card: ModelCard) -> type[Reading]:
+    return PoolingReading if card.takes_vectors else Reading
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from dcsh_pg.errors import UsageError
 
@@ -41,6 +41,9 @@ class Reading:
         UsageError: an invalid value; the message names the option.
     """
 
+    SMALLEST: ClassVar[int] = 8
+    """Least width and height of a chip."""
+
     chip_size: int | None = None
     stride: int | None = None
     edge: Edge = "shift"
@@ -52,9 +55,9 @@ class Reading:
     by_colour: bool = True
 
     def __post_init__(self) -> None:
-        if self.chip_size is not None and self.chip_size < 8:
+        if self.chip_size is not None and self.chip_size < self.SMALLEST:
             raise UsageError(
-                f"--chip-size {self.chip_size}: must be at least 8 pixels",
+                f"--chip-size {self.chip_size}: must be at least {self.SMALLEST} pixels",
                 hint="use the size that the model was trained on, 128 for example",
             )
         if self.stride is not None and self.chip_size is None:
@@ -120,6 +123,12 @@ class Reading:
             for key, value in (_OLD_DEFAULTS | fields).items()
         }
         return cls(**values)
+
+
+class PoolingReading(Reading):
+    """How rasters of embeddings are cut into the chips over which they are pooled."""
+
+    SMALLEST = 1
 
 
 _OLD_DEFAULTS = {"raw_values": True, "by_colour": False}

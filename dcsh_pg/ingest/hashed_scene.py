@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from shapely import Polygon
 
+from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 
@@ -19,6 +21,18 @@ class Read:
     count: int
     size: int
     chips: Future[Chips]
+
+
+class Stream(Protocol):
+    """Chips that are read and hashed while they are stored."""
+
+    def store(self, loader: Loader, record: SceneRecord) -> tuple[int, int]:
+        """Stores the scene; returns its chips, and its windows without one.
+
+        Raises:
+            Exception: the scene cannot be read or stored.
+            ServerError, NotFound: nothing can be stored.
+        """
 
 
 @dataclass
@@ -33,6 +47,7 @@ class HashedScene:
         footprints: polygons of those chips, or None if the scene is not georeferenced.
         valid_fractions: float32 arrays (n,).
         error: why it failed, or None.
+        stream: stores a scene whose chips are hashed meanwhile, instead of codes and windows.
         is_known: it was not read, because its content is already stored.
     """
 
@@ -40,6 +55,7 @@ class HashedScene:
     record: SceneRecord | None = None
     error: Exception | None = None
     is_known: bool = False
+    stream: Stream | None = None
     codes: list[np.ndarray] = field(default_factory=list)
     windows: list[np.ndarray] = field(default_factory=list)
     footprints: list[Polygon] | None = None

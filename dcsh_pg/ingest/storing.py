@@ -10,12 +10,12 @@ from time import monotonic
 import numpy as np
 
 from dcsh_pg.database.archives.load import Loader
-from dcsh_pg.errors import DcshError, InputError, ServerError, storable
+from dcsh_pg.errors import DcshError, InputError, NotFound, ServerError, storable
 from dcsh_pg.imagery.grid import NO_WINDOWS
 from dcsh_pg.imagery.pixels.bands import listed
 from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
-from dcsh_pg.ingest.hashed_scene import HashedScene
+from dcsh_pg.ingest.hashed_scene import HashedScene, Stream
 from dcsh_pg.ingest.report import IngestReport
 from dcsh_pg.progress import SILENT, Progress
 
@@ -167,6 +167,37 @@ class _Storing:
                 self._elsewhere.append((done.scene, bare))
 
     def _add(self, done: HashedScene, record: SceneRecord) -> None:
+        if done.stream is None:
+            stored = self._add_hashed(done, record)
+        else:
+            stored = self._store_stream(done.stream, record)
+        if stored is None:
+            return
+        chips, skipped = stored
+        replaced = self._hash_at.get(record.uri)
+        if replaced is not None:
+            self._uri_of.pop(replaced, None)
+        self._holds(record)
+        self.report.stored += 1
+        if record.bands:
+            self.report.bands[listed(record.bands)] += 1
+        self.report.chips += chips
+        self.report.skipped += skipped
+        self.report.replaced += replaced is not None
+
+    def _store_stream(self, stream: Stream, record: SceneRecord) -> tuple[int, int] | None:
+        """Stores a scene at once; None if that failed."""
+        self._flush()
+        try:
+            return stream.store(self._loader, record)
+        except (ServerError, NotFound):
+            raise
+        except Exception as error:
+            self._fail(record.uri, error)
+            return None
+
+    def _add_hashed(self, done: HashedScene, record: SceneRecord) -> tuple[int, int] | None:
+        """Adds a scene to those that the next flush stores; None if that failed."""
         width = self._loader.archive.bits // 8
         codes = np.concatenate([np.empty((0, width), np.uint8), *done.codes])
         windows = np.concatenate([np.empty((0, 4), np.int32), *done.windows])
@@ -176,17 +207,8 @@ class _Storing:
             self._loader.add(record, codes, windows, done.footprints, valid, skipped)
         except InputError as error:
             self._fail(record.uri, error)
-            return
-        replaced = self._hash_at.get(record.uri)
-        if replaced is not None:
-            self._uri_of.pop(replaced, None)
-        self._holds(record)
-        self.report.stored += 1
-        if record.bands:
-            self.report.bands[listed(record.bands)] += 1
-        self.report.chips += len(codes)
-        self.report.skipped += skipped
-        self.report.replaced += replaced is not None
+            return None
+        return len(codes), skipped
 
     def _flush(self) -> None:
         for refused in self._loader.flush():

@@ -89,9 +89,10 @@ def chip_rows(
     scene: int,
     codes: np.ndarray,
     windows: np.ndarray,
-    footprints: Sequence[Polygon] | None,
+    footprints: Sequence[Polygon] | np.ndarray | None,
     valid_fraction: np.ndarray,
     layer: Layer,
+    acquired: np.ndarray | None = None,
 ) -> Iterator[bytes]:
     """The chips of a scene as rows of ``dcsh_batch_chip`` in binary COPY format.
 
@@ -100,14 +101,44 @@ def chip_rows(
         scene: number of the scene in the load.
         codes, windows, footprints, valid_fraction: as :meth:`Loader.add` takes them.
         layer: how footprints are stored.
+        acquired: datetime64[us] (N,), UTC; None, or NaT, for the time of the scene.
     """
     chips = _chip_fields(codes, windows, valid_fraction)
     chips["n"] = first + np.arange(len(codes))
     chips["scene"] = scene
     for rows, geom in spatial.wire_footprints(footprints, len(codes), layer):
-        stream = np.empty(len(rows), [("chip", chips.dtype), ("geom", geom.dtype)])
-        stream["chip"], stream["geom"] = chips[rows], geom
-        yield stream.tobytes()
+        for part, times in _time_fields(acquired, rows):
+            layout = [("chip", chips.dtype), ("geom", geom.dtype), ("acquired", times.dtype)]
+            stream = np.empty(len(times), layout)
+            stream["chip"], stream["geom"] = chips[rows[part]], geom[part]
+            stream["acquired"] = times
+            yield stream.tobytes()
+
+
+def _time_fields(
+    acquired: np.ndarray | None, rows: np.ndarray
+) -> Iterator[tuple[slice | np.ndarray, np.ndarray]]:
+    """Times of rows as fields of binary COPY, those that are NULL apart from the others.
+
+    Yields:
+        Which of ``rows`` they are, and their fields, a structured array.
+    """
+    null = [("length", ">i4")]
+    if acquired is None:
+        yield slice(None), np.full(len(rows), -1, ">i4").view(null)
+        return
+    times = acquired[rows]
+    missing = np.isnat(times)
+    if missing.any():
+        yield missing, np.full(np.count_nonzero(missing), -1, ">i4").view(null)
+    if not missing.all():
+        fields = np.empty(np.count_nonzero(~missing), [*null, ("time", ">i8")])
+        fields["length"] = 8
+        fields["time"] = (times[~missing] - _POSTGRES_EPOCH).astype(np.int64)
+        yield ~missing, fields
+
+
+_POSTGRES_EPOCH = np.datetime64("2000-01-01", "us")
 
 
 def _chip_fields(codes: np.ndarray, windows: np.ndarray, valid_fraction: np.ndarray) -> np.ndarray:
@@ -124,7 +155,7 @@ def _chip_fields(codes: np.ndarray, windows: np.ndarray, valid_fraction: np.ndar
     layout += [("valid_length", ">i4"), ("valid", ">f4")]
     layout += [("code_length", ">i4"), ("bits", ">i4"), ("code", "u1", (size,))]
     rows = np.empty(len(codes), layout)
-    rows["fields"] = len(integers) + 3
+    rows["fields"] = len(integers) + 4
     for name in (*integers, "valid"):
         rows[f"{name}_length"] = 4
     for column, name in enumerate(integers[2:]):

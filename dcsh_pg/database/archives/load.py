@@ -7,7 +7,7 @@ Ids, replacement and which scenes are known are decided in SQL: ``dcsh.begin_loa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -53,6 +53,12 @@ class Refused:
     error: DcshError
 
 
+ChipBlock = tuple[int, list[bytes]]
+"""A number of chips, and their rows as of :func:`chip_rows`."""
+
+_COPY_CHIPS = "COPY pg_temp.dcsh_batch_chip FROM STDIN (FORMAT binary)"
+
+
 @dataclass(frozen=True)
 class _Waiting:
     """A scene to be stored: its row, and those of its chips in binary COPY format."""
@@ -72,6 +78,7 @@ class Loader:
     Attributes:
         archive: the archive to load.
         waiting: chips added since the last flush.
+        layer: how footprints are stored.
 
     Raises:
         UsageError: the connection is not in autocommit mode, so flushes would not commit.
@@ -86,7 +93,7 @@ class Loader:
         self.archive = archive
         self.waiting = 0
         self._conn = conn
-        self._layer = spatial.layer_of(conn)
+        self.layer = spatial.layer_of(conn)
         self._scenes: list[_Waiting] = []
         self._added_scenes = self._added_chips = 0
         self._stored = archive.chips
@@ -133,12 +140,53 @@ class Loader:
         row = scene_row(self._added_scenes, scene, skipped)
         chips = chip_rows(
             self._added_chips, self._added_scenes, codes, windows, footprints, valid_fraction,
-            self._layer,
+            self.layer,
         )  # fmt: skip
         self._scenes.append(_Waiting(row, count, list(chips)))
         self._added_scenes += 1
         self._added_chips += count
         self.waiting += count
+
+    def store(
+        self, scene: Scene, blocks: Iterator[ChipBlock], *, skipped: Callable[[], int]
+    ) -> int:
+        """Stores a scene at once, in one transaction, with chips that are read meanwhile.
+
+        Memory is bounded by a block, however many chips the scene has.  Scenes that were added are
+        stored before.
+
+        Args:
+            blocks: its chips, in the order of their ids.
+            skipped: number of its windows without a chip, called after the last block.
+
+        Returns:
+            The number of chips.
+
+        Raises:
+            InputError: PostgreSQL cannot store the scene or a chip; or as ``blocks`` does.  Nothing
+                of the scene is stored.
+            ServerError, NotFound: as :meth:`flush`.
+        """
+        assert not self._scenes, "flush before store"
+        first = 0
+        try:
+            with self._conn.transaction():
+                self._conn.execute("SELECT dcsh.begin_load()")
+                with self._conn.cursor().copy(_COPY_CHIPS) as copy:
+                    copy.write(COPY_HEADER)
+                    for count, rows in blocks:
+                        for part in rows:
+                            copy.write(part)
+                        first += count
+                    copy.write(COPY_TRAILER)
+                self._copy_scenes([scene_row(0, scene, skipped())])
+                self._end_load()
+        except psycopg.Error as error:
+            if not _is_refusal(error):
+                raise translated(error) from error
+            raise _unstorable(scene.uri, error) from error
+        self._analyze()
+        return first
 
     def flush(self) -> list[Refused]:
         """Stores the added scenes, in one transaction if the server accepts them all.
@@ -214,19 +262,21 @@ class Loader:
         with self._conn.transaction():
             self._conn.execute("SELECT dcsh.begin_load()")
             self._copy_scenes(scene.row for scene in scenes)
-            with self._conn.cursor().copy(
-                "COPY pg_temp.dcsh_batch_chip FROM STDIN (FORMAT binary)"
-            ) as copy:
+            with self._conn.cursor().copy(_COPY_CHIPS) as copy:
                 copy.write(COPY_HEADER)
                 for scene in scenes:
                     for rows in scene.chip_rows:
                         copy.write(rows)
                 copy.write(COPY_TRAILER)
-            _, chips = one_row(
-                self._conn,
-                "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
-                [self.archive.name, self.archive.id, self.archive.model_sha256],
-            )
+            self._end_load()
+
+    def _end_load(self) -> None:
+        """Moves the copied scenes and chips into the archive."""
+        _, chips = one_row(
+            self._conn,
+            "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
+            [self.archive.name, self.archive.id, self.archive.model_sha256],
+        )
         self._stored += chips
         self._since_analyze += chips
 
@@ -335,14 +385,12 @@ def _may_be_transient(error: psycopg.Error) -> bool:
 
 def _refused(scene: _Waiting, error: psycopg.Error) -> Refused:
     _, uri, *_, content_hash, _, skipped = scene.row
+    return Refused(uri, content_hash, scene.chips, skipped, _unstorable(uri, error))
+
+
+def _unstorable(uri: str, error: psycopg.Error) -> InputError:
     cause = translated(error)
-    return Refused(
-        uri,
-        content_hash,
-        scene.chips,
-        skipped,
-        InputError(f"{uri[:MESSAGE_URI]} cannot be stored: {cause.message}", hint=cause.hint),
-    )
+    return InputError(f"{uri[:MESSAGE_URI]} cannot be stored: {cause.message}", hint=cause.hint)
 
 
 def _recorded_uri(uri: str) -> str:

@@ -85,12 +85,13 @@ def geojson(text: str) -> dict[str, Any]:
 
 
 def wire_footprints(
-    footprints: Sequence[Polygon] | None, count: int, layer: Layer
+    footprints: Sequence[Polygon] | np.ndarray | None, count: int, layer: Layer
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Footprints as fields of binary COPY, in groups of one length.
 
     Args:
-        footprints: ``count`` polygons without holes, or None for ``count`` NULLs.
+        footprints: ``count`` polygons without holes, or closed rings float64 (count, M, 2), or
+            None for ``count`` NULLs.
 
     Yields:
         Which rows they are, int64 (M,), and their fields, a structured array (M,) that starts
@@ -98,6 +99,10 @@ def wire_footprints(
     """
     if footprints is None:
         yield np.arange(count), np.full(count, -1, ">i4").view([("length", ">i4")])
+        return
+    wire = _ewkb if layer == "postgis" else _polygon
+    if isinstance(footprints, np.ndarray) and footprints.ndim == 3:
+        yield np.arange(count), wire(footprints)
         return
     polygons = np.asarray(footprints, dtype=object)
     if not np.all(shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON) or np.any(
@@ -108,7 +113,7 @@ def wire_footprints(
     for n in np.unique(corners).tolist():
         rows = np.flatnonzero(corners == n)
         rings = shapely.get_coordinates(polygons[rows]).reshape(len(rows), n, 2)
-        yield rows, (_ewkb if layer == "postgis" else _polygon)(rings)
+        yield rows, wire(rings)
 
 
 def _ewkb(rings: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from natsort import natsort_keygen, ns
@@ -21,8 +21,6 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
 from dcsh_pg.imagery.sources.walk import unreadable, walk
-
-_SUFFIXES = " ".join(suffix[1:] for suffix in IMAGES)
 
 
 def find_scenes(
@@ -39,13 +37,20 @@ def find_scenes(
     return listed_scenes(listed, reading=reading, bands=bands, options=options)
 
 
-def files_listing(sources: Sequence[str], *, sidecar: Path | None = None) -> list[Listed]:
+def files_listing(
+    sources: Sequence[str],
+    *,
+    sidecar: Path | None = None,
+    suffixes: tuple[str, ...] = IMAGES,
+    what: str = "image",
+) -> list[Listed]:
     """One entry for each image that ``sources`` name, and for each row of a sidecar without a file.
 
     Args:
         sources: each a file, a folder (searched with its sub-folders), a glob, a URL or a GDAL
             name such as '/vsizip/...'.
         sidecar: CSV or GeoJSON file, see :class:`dcsh_pg.imagery.metadata.sidecar.Sidecar`.
+        suffixes, what: endings of the files to find in folders, and their name in messages.
 
     Returns:
         Sources in the order given, a folder's files in natural order, each file once.
@@ -54,7 +59,7 @@ def files_listing(sources: Sequence[str], *, sidecar: Path | None = None) -> lis
         InputError: a source does not exist or contains no image, or the sidecar cannot be read.
     """
     records = Sidecar(sidecar) if sidecar else None
-    images = _find(sources)
+    images = _find(sources, _Kind(suffixes, what))
     if records is None:
         return images
     found = [records.find(image.name) for image in images]
@@ -81,7 +86,7 @@ def are_plain_pictures(sources: Sequence[str], *, any_driver: bool = False) -> b
     Raises:
         InputError: a source does not exist or contains no image.
     """
-    images = [(image.uri, image.named) for image in _find(sources) if not image.error]
+    images = [(image.uri, image.named) for image in _find(sources, _IMAGES) if not image.error]
     raster = next(((uri, named) for uri, named in images if uri and not is_picture(uri)), None)
     if raster is None:
         return True
@@ -93,15 +98,30 @@ def are_plain_pictures(sources: Sequence[str], *, any_driver: bool = False) -> b
         return False
 
 
-def _find(sources: Sequence[str]) -> list[Listed]:
+@dataclass(frozen=True)
+class _Kind:
+    """Endings of the files to find, and their name in messages."""
+
+    suffixes: tuple[str, ...]
+    what: str
+
+    def hint(self) -> str:
+        endings = " ".join(suffix[1:] for suffix in self.suffixes)
+        return f"{self.what}s are {endings}; give others as files"
+
+
+_IMAGES = _Kind(IMAGES, "image")
+
+
+def _find(sources: Sequence[str], kind: _Kind) -> list[Listed]:
     images: dict[str, Listed] = {}
     for source in sources:
-        for image in _expand(source):
+        for image in _expand(source, kind):
             images.setdefault(image.address, image)
     return list(images.values())
 
 
-def _expand(source: str) -> Iterator[Listed]:
+def _expand(source: str, kind: _Kind) -> Iterator[Listed]:
     if is_gdal_name(source):
         yield Listed(source, source, source.rpartition("/")[2], named=True)
         return
@@ -114,33 +134,33 @@ def _expand(source: str) -> Iterator[Listed]:
             f"{source} cannot be read: {reason}", hint="check the spelling of the path"
         ) from None
     if is_folder:
-        yield from _in_folder(path)
+        yield from _in_folder(path, kind)
     elif is_there:
         yield Listed(str(path), str(path), path.name, named=True, error=unreadable(path))
     elif glob.has_magic(source):
         matches = sorted(_matches(path), key=_natural)
         if not matches:
             raise InputError(f"no file matches {source}", hint="check the spelling of the pattern")
-        yield from _in_matches(source, [Path(match) for match in matches])
+        yield from _in_matches(source, [Path(match) for match in matches], kind)
     else:
         raise InputError(f"no such file or folder: {source}", hint="check the spelling of the path")
 
 
-def _in_matches(source: str, matches: list[Path]) -> Iterator[Listed]:
+def _in_matches(source: str, matches: list[Path], kind: _Kind) -> Iterator[Listed]:
     """The images that a glob matches, and those in folders that it matches."""
     is_empty = True
     for match in matches:
         found = [Listed(str(match), str(match), match.name, error=unreadable(match))]
         if match.is_dir():
-            found, _ = _search(match)
-        elif not match.name.lower().endswith(IMAGES):
+            found, _ = _search(match, kind)
+        elif not match.name.lower().endswith(kind.suffixes):
             continue
         yield from found
         is_empty = is_empty and not found
     if is_empty:
         raise InputError(
-            f"{source} matches {len(matches)} files and folders, but no image",
-            hint=f"images are {_SUFFIXES}; give other rasters as files",
+            f"{source} matches {len(matches)} files and folders, but no {kind.what}",
+            hint=kind.hint(),
         )
 
 
@@ -154,12 +174,12 @@ def _matches(pattern: Path) -> list[str]:
     return [str(p) for p in found if not any(part[0] == "." for part in p.parts[fixed:])]
 
 
-def _search(folder: Path) -> tuple[list[Listed], Counter[str]]:
+def _search(folder: Path, kind: _Kind) -> tuple[list[Listed], Counter[str]]:
     """The images in a folder, unreadable ones included; and other files, counted by suffix."""
     images: list[Listed] = []
     others: Counter[str] = Counter()
     for entry in walk(folder):
-        if entry.is_folder or entry.path.name.lower().endswith(IMAGES):
+        if entry.is_folder or entry.path.name.lower().endswith(kind.suffixes):
             label = entry.path.parent.name if "/" in entry.name else None
             images.append(
                 Listed(str(entry.path), str(entry.path), entry.name, label=label, error=entry.error)
@@ -169,13 +189,13 @@ def _search(folder: Path) -> tuple[list[Listed], Counter[str]]:
     return sorted(images, key=lambda image: _natural(image.name)), others
 
 
-def _in_folder(folder: Path) -> list[Listed]:
-    images, others = _search(folder)
+def _in_folder(folder: Path, kind: _Kind) -> list[Listed]:
+    images, others = _search(folder, kind)
     if not images:
         seen = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5)) or "nothing"
         raise InputError(
-            f"no image in {folder}: it contains {seen}",
-            hint=f"images are {_SUFFIXES}; give other rasters as files",
+            f"no {kind.what} in {folder}: it contains {seen}",
+            hint=kind.hint(),
         )
     return images
 

@@ -164,7 +164,8 @@ def extract(
     the view, so that an interrupted run resumes, and another selection of the same images is free.
 
     Args:
-        images: uint8 (N, S, S, C), or a memory map.
+        images: uint8 (N, S, S, C), or a memory map; or vectors float32 (N, dim), which are their
+            own features and have one view.
         cache: the cache, or its folder; None keeps nothing.
 
     Returns:
@@ -173,6 +174,8 @@ def extract(
     Raises:
         OutputError: the cache cannot be written.
     """
+    if images.ndim == 2:
+        return images[:, None]
     if not isinstance(cache, FeatureCache):
         with closing(FeatureCache(cache)) as opened:
             return extract(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +32,14 @@ class TrainingSet:
     """Images to learn from.
 
     Attributes:
-        images: uint8 (N, S, S, C), in the order of the scenes; an array or a memory map.
+        images: uint8 (N, S, S, C), in the order of the scenes; an array or a memory map.  Or
+            embeddings float32 (N, dim).
         scenes: number of their scenes.
         skipped: number of chips skipped because too few of their pixels are valid.
         failed: why scenes could not be read.
         resolution: median ground size of a pixel in metres, or None where unknown.
+        pooled: pixels of a side of a chip, of embeddings.
+        embedding: how embeddings are made, for the model's card.
     """
 
     images: np.ndarray
@@ -43,6 +47,8 @@ class TrainingSet:
     skipped: int = 0
     failed: tuple[str, ...] = ()
     resolution: float | None = None
+    pooled: int | None = None
+    embedding: dict[str, Any] | None = None
 
 
 def gather(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, ModelError
 from dcsh_pg.files import HASH_FUNCTION as HASH_FUNCTION
 from dcsh_pg.learning import heads
-from dcsh_pg.learning.encoders import Encoder
+from dcsh_pg.learning.encoders import Encoder, vector
 from dcsh_pg.learning.heads import Head
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.learning.model.saving import save_whole
@@ -29,6 +29,7 @@ class HashFunction(nn.Module):
         head: features -> z; see ``dcsh_pg.learning.heads``.
         method: name of the method that made it.
         bits: K.
+        takes_vectors: whether it takes vectors float32 (N, encoder.dim) instead of images.
         orientations: z is the mean over this many orientations of the image: 1 (as it lies),
             4 (right-angle rotations) or 8 (and their mirror images).  Hashing takes as many times
             longer.
@@ -49,7 +50,14 @@ class HashFunction(nn.Module):
     def bits(self) -> int:
         return self.head.bits
 
+    @property
+    def takes_vectors(self) -> bool:
+        return self.encoder.name == vector.NAME
+
     def forward(self, images: Tensor) -> Tensor:
+        if self.takes_vectors:
+            z: Tensor = self.head(self.encoder(images))
+            return z
         views = [orient(images, view) for view in range(self.orientations)]
         features = self.encoder(torch.cat(views) if len(views) > 1 else images)
         return self._mean(self.head(features))
