@@ -185,7 +185,7 @@ def test_an_unknown_name_lists_all(installed):
 def test_names_of_built_in_encoders_are_those_of_their_modules():
     for name in ENCODERS.builtin:
         assert ENCODERS.load(name) is not None
-    from dcsh_pg.learning.encoders import densenet, from_timm, gist, resnet, small, vgg
+    from dcsh_pg.learning.encoders import densenet, from_timm, gist, resnet, small, vector, vgg
 
-    tables = [module.ENCODERS for module in (densenet, from_timm, gist, resnet, small, vgg)]
+    tables = [module.ENCODERS for module in (densenet, from_timm, gist, resnet, small, vector, vgg)]
     assert set(ENCODERS.builtin) == {name for table in tables for name in table}

@@ -103,9 +103,7 @@ class PooledFile(EmbeddingFile):
             )
         return pixels.georeference if self.using.options.georeference else None
 
-    def _block(
-        self, pixels: Pixels, region: _Region, place: AffineGeoreference | None
-    ) -> Vectors:
+    def _block(self, pixels: Pixels, region: _Region, place: AffineGeoreference | None) -> Vectors:
         size = self.reading.chip_size or 0
         width, height = (size, size) if size else (pixels.width, pixels.height)
         values, fraction = pooled(pixels, region, (width, height), self.using.making)

@@ -13,7 +13,7 @@ from shapely.geometry import Polygon
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.georeference.crs import to_lonlat
-from dcsh_pg.imagery.georeference.footprint import projected
+from dcsh_pg.imagery.georeference.footprint import convex, projected
 
 _POINT, _POLYGON = 1, 3
 _HEADER = {_POINT: 5, _POLYGON: 13}
@@ -98,7 +98,7 @@ def footprints(
         InputError: a row's is not finite, outside of the CRS, or no valid polygon.
     """
     degrees = to_degrees(rings, wkt, uri)
-    if degrees.shape[1] == 5 and (whole := _convex(degrees)) is not None:
+    if degrees.shape[1] == 5 and (whole := convex(degrees)) is not None:
         return whole
     found: list[Polygon] = []
     for row, ring in enumerate(rings):
@@ -126,23 +126,6 @@ def checked(polygon: Polygon, row: int, uri: str) -> Polygon:
     if bounds[::2].max() > 180 or bounds[1::2].max() > 90:
         raise _unusable(uri, row, "lies outside of longitude and latitude")
     return polygon if polygon.exterior.is_ccw else polygon.reverse()
-
-
-def _convex(rings: np.ndarray) -> np.ndarray | None:
-    """Rings (N, 5, 2) in degrees, counter-clockwise, if all are convex quadrilaterals less than half
-    way round the Earth, closed and within -180..180, -90..90; else None."""
-    if not (np.isfinite(rings).all() and (np.abs(rings) <= (180, 90)).all()):
-        return None
-    edges = np.diff(rings, axis=1)
-    turned = np.roll(edges, -1, axis=1)
-    turns = edges[..., 0] * turned[..., 1] - edges[..., 1] * turned[..., 0]
-    is_left, is_right = (turns > 0).all(axis=1), (turns < 0).all(axis=1)
-    is_narrow = (np.abs(edges[..., 0]) < 180).all()
-    if not ((is_left | is_right).all() and is_narrow and (rings[:, 0] == rings[:, -1]).all()):
-        return None
-    if is_right.any():
-        rings = np.where(is_right[:, None, None], rings[:, ::-1], rings)
-    return rings
 
 
 def _unusable(uri: str, row: int, why: str) -> InputError:

@@ -13,7 +13,7 @@ from shapely.geometry import Polygon
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.georeference.crs import GEOD, proj_code, to_lonlat
-from dcsh_pg.imagery.georeference.footprint import window_footprints
+from dcsh_pg.imagery.georeference.footprint import window_footprints, window_rings
 
 
 def project(transform: Affine, pixels: np.ndarray) -> np.ndarray:
@@ -87,6 +87,11 @@ class Georeference(ABC):
                 "--no-georeference to ingest it without a footprint",
             )
         return polygons
+
+    def rings(self, windows: np.ndarray) -> np.ndarray | list[Polygon]:
+        """:meth:`footprints`, as rings float64 (N, 5, 2) where all need only their corners."""
+        found = window_rings(windows, self.lonlat)
+        return self.footprints(windows) if found is None else found
 
 
 class AffineGeoreference(Georeference):

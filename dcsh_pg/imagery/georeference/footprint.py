@@ -56,6 +56,37 @@ def window_footprints(windows: np.ndarray, lonlat: LonLat) -> list[Polygon]:
     return _within(polygons)
 
 
+def window_rings(windows: np.ndarray, lonlat: LonLat) -> np.ndarray | None:
+    """The rings of :func:`window_footprints`, float64 (N, 5, 2), without an object for each; None
+    where a window needs more points than its corners or is cut."""
+    corners = _corners(np.asarray(windows, dtype=np.float64))
+    if not len(corners):
+        return corners
+    rings = _divide(corners, 2)
+    points = _unwrap(lonlat(rings))
+    if not _is_simple(rings, points).all():
+        return None
+    simple = np.concatenate([points[:, 0:-1:2], points[:, :1]], axis=1)
+    return convex(simple)
+
+
+def convex(rings: np.ndarray) -> np.ndarray | None:
+    """Rings (N, 5, 2) in degrees, counter-clockwise, if all are closed convex quadrilaterals of less
+    than half way round the Earth within -180..180, -90..90; else None."""
+    if not (np.isfinite(rings).all() and (np.abs(rings) <= (180, 90)).all()):
+        return None
+    edges = np.diff(rings, axis=1)
+    turned = np.roll(edges, -1, axis=1)
+    turns = edges[..., 0] * turned[..., 1] - edges[..., 1] * turned[..., 0]
+    is_left, is_right = (turns > 0).all(axis=1), (turns < 0).all(axis=1)
+    is_narrow = (np.abs(edges[..., 0]) < 180).all()
+    if not ((is_left | is_right).all() and is_narrow and (rings[:, 0] == rings[:, -1]).all()):
+        return None
+    if is_right.any():
+        rings = np.where(is_right[:, None, None], rings[:, ::-1], rings)
+    return rings
+
+
 def projected(polygon: Polygon, lonlat: LonLat) -> Polygon:
     """A polygon without holes, transformed to longitude and latitude.
 
