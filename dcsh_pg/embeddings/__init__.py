@@ -1,6 +1,6 @@
 """Published embeddings as scenes: files of vectors that another model made, with their footprints.
 
-One format a file: ``geoparquet``, ``raster``, ``tessera``, ``table``, ``geozarr``.  Each has ``SUFFIXES`` and
+One format a file: ``geoparquet``, ``raster``, ``arrays`` with ``tessera``, ``geozarr``.  Each has ``SUFFIXES`` and
 ``opened(uri, name, using)``; ``sources`` lists them in the order in which they are asked.
 """
 

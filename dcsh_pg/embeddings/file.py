@@ -103,6 +103,14 @@ def rows_at_once(dimension: int) -> int:
     return max(1, min(65_536, BLOCK_BYTES // (4 * max(1, dimension))))
 
 
+def row_windows(first: int, count: int) -> np.ndarray:
+    """The windows of rows of a table: int32 (count, 4)."""
+    windows = np.ones((count, 4), np.int32)
+    windows[:, 0] = 0
+    windows[:, 1] = np.arange(first, first + count)
+    return windows
+
+
 def identity(path: str, *others: object) -> str:
     """SHA-256 of a file's bytes, and of what else decides its vectors -> 64 hexadecimal characters.
 

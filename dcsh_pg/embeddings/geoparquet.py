@@ -16,6 +16,7 @@ from dcsh_pg.embeddings.file import (
     check_finite,
     identity,
     require,
+    row_windows,
     rows_at_once,
 )
 from dcsh_pg.embeddings.places import Places
@@ -207,14 +208,6 @@ def stored_lists(column: Any, first: int, uri: str) -> np.ndarray:
         raise InputError(f"{uri}: an embedding after row {first} lacks a number")
     numbers: np.ndarray = flat.to_numpy(zero_copy_only=False)
     return numbers.reshape(count, dimension)
-
-
-def row_windows(first: int, count: int) -> np.ndarray:
-    """The windows of rows of a table: int32 (count, 4)."""
-    windows = np.ones((count, 4), np.int32)
-    windows[:, 0] = 0
-    windows[:, 1] = np.arange(first, first + count)
-    return windows
 
 
 def _check_sizes(file: Any, uri: str) -> None:

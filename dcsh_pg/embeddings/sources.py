@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
+from pathlib import Path
 
-from dcsh_pg.embeddings import geoparquet
+from dcsh_pg.embeddings import arrays, geoparquet, geozarr, raster
 from dcsh_pg.embeddings.file import Using
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.address import address_error
@@ -12,7 +14,7 @@ from dcsh_pg.imagery.scene import Scene, UnreadableScene
 from dcsh_pg.imagery.sources.files import files_listing
 from dcsh_pg.imagery.sources.listed import Listed
 
-FORMATS = (geoparquet,)
+FORMATS = (geoparquet, raster, arrays, geozarr)
 """The formats, in the order in which they are asked."""
 
 
@@ -28,9 +30,34 @@ def find_embeddings(sources: Sequence[str], using: Using) -> list[Scene]:
         InputError: a source does not exist or contains no embeddings.
     """
     suffixes = tuple(suffix for module in FORMATS for suffix in module.SUFFIXES)
-    listed = files_listing(sources, suffixes=suffixes, what="file of embeddings")
-    scenes = {entry.address: _scene(entry, using) for entry in listed}
+    listed: list[Listed] = []
+    for source in sources:
+        stores = _stores(source)
+        listed += stores or files_listing([source], suffixes=suffixes, what="file of embeddings")
+    scenes = {entry.address: _scene(entry, using) for entry in _main_files(listed)}
     return list(scenes.values())
+
+
+def _stores(source: str) -> list[Listed]:
+    """The Zarr stores, which are folders, that a path or a glob names."""
+    paths = [Path(path).absolute() for path in sorted(glob.glob(source)) or [source]]
+    if not all(path.suffix.lower() in geozarr.SUFFIXES and path.is_dir() for path in paths):
+        return []
+    return [Listed(str(path), str(path), path.name, named=True) for path in paths]
+
+
+def _main_files(listed: list[Listed]) -> list[Listed]:
+    """Without the files that belong to others: scales, the tables and land masks of arrays."""
+    arrays_found = {
+        entry.address.removesuffix(".npy") for entry in listed if entry.address.endswith(".npy")
+    }
+
+    def is_main(entry: Listed) -> bool:
+        stem, _, suffix = entry.address.rpartition(".")
+        is_part = suffix != "npy" and stem in arrays_found
+        return not (is_part or stem.endswith(raster.SCALES))
+
+    return [entry for entry in listed if is_main(entry)]
 
 
 def _scene(entry: Listed, using: Using) -> Scene:
