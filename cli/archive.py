@@ -10,40 +10,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import done, say, working
+from dcsh_pg.cli.console import as_json, done, print_json, say, working
 from dcsh_pg.cli.console import show as show_line
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.errors import UsageError
 from dcsh_pg.terminal import printable
 
-if TYPE_CHECKING:
-    import psycopg
-
 archive = Commands(no_args_is_help=True, help="The archives in the database.")
 app.add_typer(archive, name="archive")
 
 
 @archive.command("list")
-def list_archives(
-    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
+def list_archives(database: options.Database = options.DATABASE) -> None:
     """List the archives."""
     from dcsh_pg.database.archives import registry
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         records = registry.list_archives(conn)
-    if as_json:
-        typer.echo(json.dumps([record.summary() for record in records], indent=2))
+    if as_json():
+        print_json([record.summary() for record in records])
         return
     if not records:
         say("no archive yet; create one with 'dcsh-pg ingest'")
@@ -61,17 +54,12 @@ def list_archives(
 
 
 @archive.command()
-def show(
-    name: options.ArchiveName,
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
-) -> None:
+def show(name: options.ArchiveName, database: options.Database = options.DATABASE) -> None:
     """Show an archive's details: model, reading, counts, extent, times, properties."""
     from dcsh_pg.database.archives import distributed, registry
     from dcsh_pg.database.archives.approximation import approximation
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         record = registry.get_archive(conn, name)
         details = record.summary() | registry.extent(conn, name)
         details["shards"] = distributed.workers(conn, name) or None
@@ -81,8 +69,8 @@ def show(
         if known is None
         else asdict(known) | {"measured": known.measured and known.measured.isoformat()}
     )
-    if as_json:
-        typer.echo(json.dumps(details, indent=2))
+    if as_json():
+        print_json(details)
         return
     for key, value in details.items():
         if isinstance(value, (dict, list)):
@@ -94,9 +82,7 @@ def show(
 def errors(
     name: options.ArchiveName,
     clear: Annotated[bool, typer.Option("--clear", help="Empty the list.")] = False,
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """List the scenes that could not be ingested, and why.
 
@@ -105,15 +91,15 @@ def errors(
     """
     from dcsh_pg.database.archives import registry
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         if clear:
             cleared = registry.clear_ingest_errors(conn, name)
             done(f"archive '{name}': {cleared:,} errors cleared", archive=name, cleared=cleared)
             return
         failures = registry.ingest_errors(conn, name)
-    if as_json:
+    if as_json():
         fields = [vars(failure) | {"at": failure.at.isoformat()} for failure in failures]
-        typer.echo(json.dumps(fields, indent=2))
+        print_json(fields)
         return
     for failure in failures:
         hint = f" ({failure.hint})" if failure.hint else ""
@@ -127,9 +113,7 @@ def errors(
 def statistics(
     name: options.ArchiveName,
     most: Annotated[int, typer.Option(min=1, help="Number of most frequent codes.")] = 10,
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Show how the codes of an archive use their bits, and which are the most frequent.
 
@@ -141,17 +125,17 @@ def statistics(
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search.statistics import bit_statistics, code_statistics, frequent_codes
 
-    with opened(dsn, pg_bin) as conn, working("counting codes"):
+    with database.connect() as conn, working("counting codes"):
         registry.get_archive(conn, name)
         summary = code_statistics(conn, name)
         bits = bit_statistics(conn, name)
         frequent = frequent_codes(conn, name, most)
-    if as_json:
+    if as_json():
         details = asdict(summary) | {
             "frequent_codes": [asdict(code) | {"code": code.code.hex()} for code in frequent],
             "bit_statistics": [asdict(bit) for bit in bits],
         }
-        typer.echo(json.dumps(details, indent=2))
+        print_json(details)
         return
     for key, value in asdict(summary).items():
         shown = "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
@@ -179,7 +163,6 @@ def statistics(
 
 
 @archive.command()
-@expanded
 def coverage(
     name: options.ArchiveName,
     filter: ChipFilter,
@@ -194,8 +177,7 @@ def coverage(
     every: Annotated[
         Every | None, typer.Option(help="Also a row for each period of this length, in UTC.")
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Summarise coverage by grid cell and date.
 
@@ -205,7 +187,7 @@ def coverage(
     from dcsh_pg.database.search.statistics import CoverageCell
     from dcsh_pg.database.search.statistics import coverage as find_coverage
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         registry.get_archive(conn, name)
         with working("counting chips"):
             cells = find_coverage(conn, name, filter, cell=cell, every=every)
@@ -232,8 +214,7 @@ def distribute(
             help="Number of shards. Default: one per worker. More allow for more workers later.",
         ),
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Distribute an archive over the workers of a Citus cluster.
 
@@ -243,7 +224,7 @@ def distribute(
     """
     from dcsh_pg.database.archives import distributed
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         with working("distributing chips"):
             made = distributed.distribute(conn, name, shards=shards)
         count = len(distributed.workers(conn, name))
@@ -256,13 +237,11 @@ def distribute(
 
 
 @archive.command()
-def undistribute(
-    name: options.ArchiveName, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
+def undistribute(name: options.ArchiveName, database: options.Database = options.DATABASE) -> None:
     """Bring a distributed archive back to one server."""
     from dcsh_pg.database.archives import distributed
 
-    with opened(dsn, pg_bin) as conn, working("collecting chips"):
+    with database.connect() as conn, working("collecting chips"):
         moved = distributed.undistribute(conn, name)
     done(
         f"archive '{name}' is {'back' if moved else 'already'} on one server",
@@ -275,13 +254,12 @@ def undistribute(
 def drop(
     name: options.ArchiveName,
     yes: Annotated[bool, typer.Option("--yes", help="Drop without asking.")] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Drop an archive with its chips, scenes and errors; its model stays in the database."""
     from dcsh_pg.database.archives import registry
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         record = registry.get_archive(conn, name)
         if not yes:
             raise UsageError(
@@ -294,12 +272,3 @@ def drop(
 
 def many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def opened(dsn: str | None, pg_bin: Path | None) -> psycopg.Connection:
-    from dcsh_pg.database.server import schema
-    from dcsh_pg.database.server.connect import connect
-
-    conn = connect(dsn, pg_bin=pg_bin)
-    schema.require_current(conn)
-    return conn

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import options
-from dcsh_pg.cli.archive import archive, many, opened
+from dcsh_pg.cli.archive import archive, many
 from dcsh_pg.cli.console import done, progress
 
 
@@ -19,8 +19,7 @@ from dcsh_pg.cli.console import done, progress
 def export_archive(
     name: options.ArchiveName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, naip.zip say.")],
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Write an archive with its scenes and model into one file, which 'archive import' reads.
 
@@ -32,7 +31,7 @@ def export_archive(
     from dcsh_pg.files import check_writable
 
     check_writable(file)
-    with opened(dsn, pg_bin) as conn, progress() as shown:
+    with database.connect() as conn, progress() as shown:
         chips = export_archive(conn, name, file, progress=shown)
     size = file.stat().st_size
     done(
@@ -57,8 +56,7 @@ def import_archive(
             help="Name of the new archive. Default: that of the exported one.",
         ),
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Create an archive from a file that 'archive export' wrote.
 
@@ -68,7 +66,7 @@ def import_archive(
     """
     from dcsh_pg.archive.import_file import import_archive
 
-    with opened(dsn, pg_bin) as conn, progress() as shown:
+    with database.connect() as conn, progress() as shown:
         record = import_archive(conn, file, name, progress=shown)
     done(
         f"archive '{record.name}' is imported: {many(record.chips, 'chip')} of "

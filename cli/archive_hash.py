@@ -19,8 +19,7 @@ def hash_image(
         Path, typer.Argument(metavar="IMAGE", help="An image of any size.", show_default=False)
     ],
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Print the code of an image, hashed with an archive's model, in hexadecimal.
 
@@ -29,8 +28,7 @@ def hash_image(
     [dim]dcsh-pg archive hash naip pond.png[/dim]
     """
     from dcsh_pg import codes
-    from dcsh_pg.archive import Archive
 
-    query = Archive.open(name, dsn=dsn, pg_bin=pg_bin, device=device).query_image(image)
+    query = database.open(name, device=device).query_image(image)
     code = f"0x{codes.to_hex(query.code)}"
     answer(code, archive=name, image=image, code=code)

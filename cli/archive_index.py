@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dcsh_pg.cli import console, options
-from dcsh_pg.cli.archive import archive, opened
-from dcsh_pg.cli.console import done, progress, working
+from dcsh_pg.cli import options
+from dcsh_pg.cli.archive import archive
+from dcsh_pg.cli.console import as_json, done, progress, working
 from dcsh_pg.cli.recall import print_recall
 from dcsh_pg.errors import UsageError
 
@@ -57,8 +57,7 @@ def index(
         bool,
         typer.Option("--drop", help="Remove the exact index, or the one that --approximate names."),
     ] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Create an index on an archive's codes.
 
@@ -83,7 +82,7 @@ def index(
             "--lists, --m and --ef-construction are of approximate indexes",
             hint="add --approximate hnsw or --approximate ivfflat",
         )
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         if drop and approximate is not None:
             dropped = drop_approximate_index(conn, name, approximate)
             done(
@@ -115,5 +114,5 @@ def index(
                 index=made,
                 recall=measured.to_dict(),
             )
-            if not console.chosen.as_json:
+            if not as_json():
                 print_recall(measured)

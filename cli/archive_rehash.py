@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import options
-from dcsh_pg.cli.archive import archive, many, opened
+from dcsh_pg.cli.archive import archive, many
 from dcsh_pg.cli.console import done, progress, say
 from dcsh_pg.errors import UsageError
 
@@ -43,8 +43,7 @@ def rehash(
     ] = None,
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Hash an archive's chips again with another model, while searches continue.
 
@@ -57,7 +56,7 @@ def rehash(
     if cancel:
         from dcsh_pg.database.archives import rehash as codes
 
-        with opened(dsn, pg_bin) as conn:
+        with database.connect() as conn:
             was_begun = codes.cancel(conn, name)
         done(
             f"archive '{name}' {'discarded its' if was_begun else 'has no'} new codes",
@@ -76,7 +75,7 @@ def rehash(
 
     scene_options = SceneOptions(sign=options.parse_function(sign, "--sign"), any_driver=any_driver)
     hasher = Hasher(model, device=device)
-    with opened(dsn, pg_bin) as conn, progress() as shown:
+    with database.connect() as conn, progress() as shown:
         report = rehash_archive(
             conn, name, hasher, model, new_name=new_name, swap=swap, options=scene_options,
             pipeline=Pipeline(progress=shown),

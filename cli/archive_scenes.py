@@ -12,10 +12,9 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import console, options
-from dcsh_pg.cli.archive import archive, many, opened
-from dcsh_pg.cli.console import done, say
+from dcsh_pg.cli.archive import archive, many
+from dcsh_pg.cli.console import as_json, done, say
 from dcsh_pg.cli.console import show as show_line
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.errors import UsageError
@@ -25,7 +24,6 @@ SHOWN = 5
 
 
 @archive.command("scenes")
-@expanded
 def list_scenes(
     name: options.ArchiveName,
     filter: ChipFilter,
@@ -36,8 +34,7 @@ def list_scenes(
     limit: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="At most N scenes.", show_default=False)
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """List the scenes of an archive: address, date, chips, STAC item, properties.
 
@@ -48,7 +45,7 @@ def list_scenes(
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.search import scenes
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         registry.get_archive(conn, name)
         found = scenes.scenes(conn, name, filter, limit=None if gone else limit)
     if gone:
@@ -63,7 +60,6 @@ def list_scenes(
 
 
 @archive.command("remove-scenes")
-@expanded
 def remove_scenes(
     name: options.ArchiveName,
     filter: ChipFilter,
@@ -75,8 +71,7 @@ def remove_scenes(
         bool, typer.Option("--gone", help="Only scenes whose file no longer exists.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Remove scenes with their chips: by address, by filter, or those whose files are gone.
 
@@ -89,7 +84,7 @@ def remove_scenes(
     from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 
     paths = [a if is_gdal_name(a) else os.path.abspath(a) for a in addresses or ()]
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         found = scenes.selected(conn, name, paths, filter, gone=gone)
         chips = sum(scene.chips for scene in found)
         if found and not yes:
@@ -115,8 +110,7 @@ def relocate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the new addresses and change nothing.")
     ] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Update the stored addresses of scenes after their files were moved.
 
@@ -127,12 +121,12 @@ def relocate(
     """
     from dcsh_pg.database.archives import upkeep
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         moves = upkeep.relocated(conn, name, old, new)
         if not dry_run:
             moved = upkeep.relocate(conn, name, old, new)
             done(f"archive '{name}': {many(moved, 'scene')} relocated", archive=name, scenes=moved)
-    if dry_run and console.chosen.as_json:
+    if dry_run and as_json():
         console.answer("", archive=name, moves=[[move.former, move.uri] for move in moves])
     elif dry_run:
         for move in moves[:SHOWN]:
@@ -147,8 +141,7 @@ def relocate(
 def rename(
     name: options.ArchiveName,
     new_name: Annotated[str, typer.Argument(metavar="NEW", help="New name of the archive.")],
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Rename an archive with its table and layer; privileges and dependent views stay.
 
@@ -156,6 +149,6 @@ def rename(
     """
     from dcsh_pg.database.archives import upkeep
 
-    with opened(dsn, pg_bin) as conn:
+    with database.connect() as conn:
         upkeep.rename_archive(conn, name, new_name)
     done(f"archive '{name}' is now '{new_name}'", archive=new_name, former=name)

@@ -13,7 +13,6 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say, working
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import AreaFilter
 from dcsh_pg.errors import UsageError
@@ -25,7 +24,6 @@ _PERIOD = (
 
 
 @app.command()
-@expanded
 def change(
     archive: options.ArchiveName,
     before: Annotated[
@@ -46,8 +44,7 @@ def change(
     k: Annotated[
         int | None, typer.Option("-k", min=1, help="Only the most changed. Default: all.")
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Find the places that changed between two periods.
 
@@ -59,10 +56,9 @@ def change(
     """
     periods = _parse_period(before, "--from"), _parse_period(after, "--to")
 
-    from dcsh_pg.archive import Archive
     from dcsh_pg.database.search.change import Change, find_changes
 
-    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
+    opened = database.open(archive)
     with working(f"comparing the chips of {before} and {after}"):
         changes = find_changes(
             opened.connection, archive, *periods, filter, min_overlap=min_overlap, k=k

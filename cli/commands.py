@@ -19,6 +19,7 @@ import typer
 
 from dcsh_pg import __version__
 from dcsh_pg.cli import console
+from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.suggest import SuggestingGroup
 from dcsh_pg.errors import UsageError
 
@@ -98,7 +99,7 @@ class Commands(typer.Typer):
         register = super().command(*arguments, **settings)
 
         def enter(function: Callable[..., None]) -> Callable[..., None]:
-            register(_with_common_options(function))
+            register(_with_common_options(expanded(function)))
             return function
 
         return enter
@@ -124,11 +125,10 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
                     hint="--json is the same as --format json",
                 )
             values["format"] = "json"
-        values["as_json"] = values["format"] == "json"
         console.choose(
             quiet=given["quiet"],
             verbose=given["verbose"],
-            as_json=values["as_json"],
+            as_json=values["format"] == "json",
             debug=given["debug"],
         )
         function(**{name: values[name] for name in own})

@@ -55,9 +55,22 @@ def warn(text: str) -> None:
     typer.echo(printable(text, lines=True), err=True)
 
 
+def as_json() -> bool:
+    """Whether the command is to print its result as JSON."""
+    return chosen.as_json
+
+
+def print_json(facts: Any) -> None:
+    """Prints the result of a command as JSON on stdout."""
+    typer.echo(json.dumps(facts, indent=2, default=str))
+
+
 def answer(text: str, **facts: Any) -> None:
     """Prints the result of a command on stdout: ``text``, or with --json the facts."""
-    typer.echo(json.dumps(facts, indent=2, default=str) if chosen.as_json else text)
+    if chosen.as_json:
+        print_json(facts)
+    else:
+        typer.echo(text)
 
 
 def done(text: str, **facts: Any) -> None:

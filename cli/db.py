@@ -6,7 +6,6 @@ Library: :mod:`dcsh_pg.database.server`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import subprocess
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +14,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import answer, chosen, done, progress, say
+from dcsh_pg.cli.console import answer, as_json, done, print_json, progress, say
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ def upgrade(
             help="With --sql: owner of schemas dcsh and dcsh_private and all that is in them.",
         ),
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Create the schema or bring it up to date; safe to repeat.
 
@@ -70,17 +68,17 @@ def upgrade(
             "--owner needs --sql", hint="add --sql and have an administrator run the script"
         )
     if sql:
-        look = spatial == "auto" or dsn is not None
-        conninfo = resolve(dsn, pg_bin=pg_bin) if look else None
+        look = spatial == "auto" or database.dsn is not None
+        conninfo = resolve(database.dsn, pg_bin=database.pg_bin) if look else None
         script = migrate.script(conninfo, spatial=spatial, owner=owner)
         answer(script.rstrip("\n"), sql=script)
         return
-    conninfo = resolve(dsn, pg_bin=pg_bin)
-    if is_embedded(dsn, pg_bin=pg_bin):
-        EmbeddedServer.of(pg_bin).try_native()
+    conninfo = resolve(database.dsn, pg_bin=database.pg_bin)
+    if is_embedded(database.dsn, pg_bin=database.pg_bin):
+        EmbeddedServer.of(database.pg_bin).try_native()
     with progress() as shown:
         status = migrate.upgrade(conninfo, spatial=spatial, progress=shown)
-    if chosen.as_json:
+    if as_json():
         answer("", **dataclasses.asdict(status))
 
 
@@ -97,8 +95,7 @@ def grant(
         ),
     ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL and change nothing.")] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Grant roles the rights to read or write all archives, including future ones.
 
@@ -106,14 +103,12 @@ def grant(
 
     [dim]dcsh-pg db grant --read analyst --write loader --dsn service=maps[/dim]
     """
-    from dcsh_pg.database.server import rights, schema
-    from dcsh_pg.database.server.connect import connect
+    from dcsh_pg.database.server import rights
 
     if not read and not write:
         raise UsageError("name at least one role", hint="add --read ROLE or --write ROLE")
     roles = [(role, False) for role in read or ()] + [(role, True) for role in write or ()]
-    with connect(dsn, pg_bin=pg_bin) as conn:
-        schema.require_current(conn)
+    with database.connect() as conn:
         if sql:
             lines = [
                 line
@@ -138,23 +133,21 @@ def grant(
 
 
 @db.command()
-def status(
-    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
+def status(database: options.Database = options.DATABASE) -> None:
     """Show the server, its extensions, the schema and the archives."""
     from dcsh_pg.database.archives import registry
     from dcsh_pg.database.archives.plan import managed_by, search_plan
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect, is_embedded
 
-    embedded = is_embedded(dsn, pg_bin=pg_bin)
-    with connect(dsn, pg_bin=pg_bin) as conn:
+    embedded = is_embedded(database.dsn, pg_bin=database.pg_bin)
+    with connect(database.dsn, pg_bin=database.pg_bin) as conn:
         state = schema.status(conn)
         archives = registry.list_archives(conn) if state.current else []
         plans = [search_plan(conn, archive) for archive in archives]
         service = managed_by(conn)
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
-    if as_json:
+    if as_json():
         report = dataclasses.asdict(state) | {
             "embedded": embedded,
             "where": where,
@@ -162,7 +155,7 @@ def status(
             "archives": [archive.name for archive in archives],
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
-        typer.echo(json.dumps(report, indent=2))
+        print_json(report)
         return
     revision = state.revision or "none; create it with 'dcsh-pg db upgrade'"
     if state.revision and state.revision != state.wanted:
@@ -222,8 +215,7 @@ def url(
             "not know it.",
         ),
     ] = True,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Print the database's URL, with its password, for psql or QGIS; starts the embedded server.
 
@@ -232,7 +224,7 @@ def url(
     from dcsh_pg.database.server.connect import resolve
     from dcsh_pg.database.server.dsn import url
 
-    text = url(resolve(dsn, pg_bin=pg_bin), require_auth=require_auth)
+    text = url(resolve(database.dsn, pg_bin=database.pg_bin), require_auth=require_auth)
     if "require_auth" in text and (version := _old_psql()):
         say(
             f"psql {version} on this machine does not know require_auth, which protects the password "

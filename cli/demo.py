@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, console, options
+from dcsh_pg.cli.console import as_json
 
 
 @app.command()
@@ -32,8 +33,7 @@ def demo(
             "model that comes with dcsh-pg and knows synthetic scenes.",
         ),
     ] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Run all steps on a small archive: imagery, ingest, three searches.
 
@@ -52,9 +52,16 @@ def demo(
     folder = folder or Path(name.replace("_", "-"))
     with console.progress() as shown:
         searches = list(
-            run_demo(folder, imagery=imagery, train=train, dsn=dsn, pg_bin=pg_bin, progress=shown)
+            run_demo(
+                folder,
+                imagery=imagery,
+                train=train,
+                dsn=database.dsn,
+                pg_bin=database.pg_bin,
+                progress=shown,
+            )
         )
-    if console.chosen.as_json:
+    if as_json():
         facts = [
             {
                 "title": search.title,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import typer
 
 from dcsh_pg.cli import app, options
-from dcsh_pg.cli.console import say, show
+from dcsh_pg.cli.console import as_json, print_json, say, show
 
 
 @app.command()
-def doctor(
-    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
+def doctor(database: options.Database = options.DATABASE) -> None:
     """Check this machine and the database, and say what to do about what is missing.
 
     Looks at Python and its libraries, onnxruntime, the GPU, weights, the compiler, free disk, the
@@ -26,14 +23,14 @@ def doctor(
     from dcsh_pg import doctor as library
 
     findings = []
-    for finding in library.examine(dsn, pg_bin=pg_bin):
+    for finding in library.examine(database.dsn, pg_bin=database.pg_bin):
         findings.append(finding)
-        if not as_json:
+        if not as_json():
             show(f"{finding.status:<8} {finding.name:<12} {finding.found}")
             if finding.fix:
                 show(f"{'':<21} fix: {finding.fix}")
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(one) for one in findings], indent=2))
+    if as_json():
+        print_json([dataclasses.asdict(one) for one in findings])
     problems = sum(finding.status == library.PROBLEM for finding in findings)
     if problems:
         say(f"{problems} to fix")

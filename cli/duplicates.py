@@ -12,13 +12,11 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say, working
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import ChipFilter
 
 
 @app.command()
-@expanded
 def duplicates(
     archive: options.ArchiveName,
     filter: ChipFilter,
@@ -33,8 +31,7 @@ def duplicates(
             help="Greatest Hamming distance from one chip of a group to the next; 0 is equal codes.",
         ),
     ] = 2,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Find groups of chips that are nearly the same.
 
@@ -43,10 +40,9 @@ def duplicates(
 
     [dim]dcsh-pg duplicates naip --radius 2 --since 2021 -o duplicates.geojson[/dim]
     """
-    from dcsh_pg.archive import Archive
     from dcsh_pg.database.search.near_duplicates import NearDuplicate, near_duplicates
 
-    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
+    opened = database.open(archive)
     with working(f"comparing {opened.record.chips:,} codes"):
         found = near_duplicates(opened.connection, archive, radius, filter)
     output.put(

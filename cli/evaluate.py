@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dcsh_pg.cli import app, complete, console, options
-from dcsh_pg.cli.expand import expanded
+from dcsh_pg.cli.console import as_json
 from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.errors import InputError, ModelError, UsageError
 
@@ -29,7 +29,6 @@ _query_option = partial(
 
 
 @app.command()
-@expanded
 def evaluate(
     archives: Annotated[
         list[str],
@@ -62,7 +61,6 @@ def evaluate(
     precision_at: Annotated[
         str, typer.Option(metavar="N,N,...", help="Report precision@n at these ranks.")
     ] = "1,5,10,20,50,100",
-    as_json: options.Json = False,
     plots: Annotated[
         list[Path] | None,
         typer.Option(
@@ -72,8 +70,7 @@ def evaluate(
         ),
     ] = None,
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Measure how well an archive's codes find images of the same class.
 
@@ -92,7 +89,6 @@ def evaluate(
     ranks = options.parse_integers(precision_at, "--precision-at") or ()
 
     from dcsh_pg import evaluation
-    from dcsh_pg.archive import Archive
     from dcsh_pg.database.search.chips import labelled_codes
     from dcsh_pg.imagery.sources.files import files_listing
 
@@ -104,25 +100,25 @@ def evaluate(
     described = []
     with console.progress() as progress:
         for archive in dict.fromkeys(archives):
-            database = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
-            _, codes, labels = labelled_codes(database.connection, archive, label, filter)
+            opened = database.open(archive, device=device)
+            _, codes, labels = labelled_codes(opened.connection, archive, label, filter)
             query_codes, query_labels = None, None
             if queries:
-                query_codes, records = database.hash_images(queries, progress=progress)
+                query_codes, records = opened.hash_images(queries, progress=progress)
                 query_labels = [_class_of(record, label) for record in records]
             elif query_archive:
-                other = Archive.open(query_archive, dsn=dsn, pg_bin=pg_bin, device=device)
-                _check_same_model(database, other)
+                other = database.open(query_archive, device=device)
+                _check_same_model(opened, other)
                 _, query_codes, query_labels = labelled_codes(
                     other.connection, query_archive, label
                 )
             report = evaluation.evaluate(
                 codes, labels, query_codes, query_labels, precision_at=ranks, progress=progress
             )
-            model = database.record.card.name
+            model = opened.record.card.name
             reports[f"{archive} (model {model})"] = report
             described.append({"archive": archive, "model": model} | report.to_dict())
-    if as_json:
+    if as_json():
         facts = described if len(described) > 1 else described[0]
         typer.echo(json.dumps(facts, allow_nan=False, ensure_ascii=False, indent=2))
     else:

@@ -3,7 +3,6 @@
     def window(width: Annotated[int, typer.Option(...)] = 1, height: ... = 1) -> Window: ...
 
     @app.command()
-    @expanded
     def show(archive: ArchiveName, seen: Annotated[Window, Parsed(window)]) -> None: ...
 
 Command ``show`` has the options --width and --height, and receives the Window.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from dcsh_pg.cli import app, embedding_options, options
-from dcsh_pg.cli.console import progress, say
+from dcsh_pg.cli.console import as_json, progress, say
 from dcsh_pg.errors import UsageError
 
 _stac_option = partial(typer.Option, rich_help_panel="From STAC items")
@@ -184,9 +184,7 @@ def ingest(
     ] = None,
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Hash scenes and store their codes and footprints in an archive.
 
@@ -246,8 +244,8 @@ def ingest(
         anchor=anchor or None,
         raw_values=raw_values or None,
         at_once=False,  # an invalid source leaves no archive
-        dsn=dsn,
-        pg_bin=pg_bin,
+        dsn=database.dsn,
+        pg_bin=database.pg_bin,
         device="cpu" if scheduler else device,
     )
     opened.device = device
@@ -278,7 +276,7 @@ def ingest(
             report = opened.ingest(sources or (), sidecar=sidecar, pipeline=pipeline)
     if opened.is_new and report.failed == report.scenes:
         drop_empty_archive(opened.connection, opened.record)
-    if as_json:
+    if as_json():
         where = {"scheduler": scheduler} if scheduler else {"provider": opened.hasher.provider}
         typer.echo(json.dumps({"archive": archive} | where | report.to_json()))
     elif report.failed < report.scenes:

@@ -9,7 +9,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import done, say
+from dcsh_pg.cli.console import as_json, done, print_json, say
 from dcsh_pg.cli.console import show as show_line
 
 if TYPE_CHECKING:
@@ -20,27 +20,21 @@ app.add_typer(commands, name="model")
 
 
 @commands.command("list")
-def list_models(
-    as_json: options.Json = False, dsn: options.Dsn = None, pg_bin: options.PgBin = None
-) -> None:
+def list_models(database: options.Database = options.DATABASE) -> None:
     """List the models in the database, with the archives that use them."""
     import dataclasses
-    import json
 
     from rich.console import Console
     from rich.table import Table
 
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.database.server import schema
-    from dcsh_pg.database.server.connect import connect
     from dcsh_pg.terminal import printable
 
-    with connect(dsn, pg_bin=pg_bin) as conn:
-        schema.require_current(conn)
+    with database.connect() as conn:
         models = registry.list_models(conn)
-    if as_json:
+    if as_json():
         rows = [dataclasses.asdict(m) | {"created": m.created.isoformat()} for m in models]
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     if not models:
         say("no model yet; 'dcsh-pg ingest' stores one with each new archive")
@@ -63,22 +57,20 @@ def show(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="An ONNX file that 'dcsh-pg export' wrote.")
     ],
-    as_json: options.Json = False,
 ) -> None:
     """Show a model file's card.
 
     [dim]dcsh-pg model show naip.onnx[/dim]
     """
     import dataclasses
-    import json
 
     from dcsh_pg.hasher import Hasher
 
     hasher = Hasher(file, device="cpu")
     size = file.stat().st_size
-    if as_json:
+    if as_json():
         card = dataclasses.asdict(hasher.card)
-        typer.echo(json.dumps({**card, "sha256": hasher.sha256, "file_size": size}, indent=2))
+        print_json({**card, "sha256": hasher.sha256, "file_size": size})
     else:
         for label, text in _rows(hasher, size):
             show_line(f"{label:<10} {text}")
@@ -88,21 +80,17 @@ def show(
 def save(
     archive: options.ArchiveName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The ONNX file to write.")],
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Save the model that the database stores for an archive.
 
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.database.server import schema
-    from dcsh_pg.database.server.connect import connect
     from dcsh_pg.files import check_writable, replacing
 
     check_writable(file)
-    with connect(dsn, pg_bin=pg_bin) as conn:
-        schema.require_current(conn)
+    with database.connect() as conn:
         content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
     with replacing(file) as temporary:
         temporary.write_bytes(content)

@@ -6,7 +6,6 @@ Library: :mod:`dcsh_pg.database.server.native`.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import done, progress
+from dcsh_pg.cli.console import as_json, done, print_json, progress
 from dcsh_pg.errors import UsageError
 
 native = Commands(no_args_is_help=True, help="Build and install the native index on codes.")
@@ -64,7 +63,6 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
 @native.command()
 def status(
     pg_config: PgConfigPath = None,
-    as_json: options.Json = False,
     pg_bin: options.PgBin = None,
 ) -> None:
     """Show whether the extension is installed for a server, and what prevents it if not.
@@ -83,8 +81,8 @@ def status(
         server = EmbeddedServer.of(pg_bin)
         config = PgConfig.read(Path(server.programs) / "pg_config")
         state = library.status(config, library.InstallFolders.embedded(server.cluster, config))
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(state), indent=2))
+    if as_json():
+        print_json(dataclasses.asdict(state))
         return
     lines = {
         "server": f"{state.server}{'' if pg_config else ', embedded'}",

@@ -6,17 +6,23 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 import typer
 
 from dcsh_pg.cli import complete
-from dcsh_pg.cli.commands import Json as Json
+from dcsh_pg.cli.expand import Parsed
 from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from dcsh_pg.archive import Archive
 
 _database_option = partial(typer.Option, rich_help_panel="Database")
 
@@ -38,6 +44,35 @@ PgBin = Annotated[
         "pgvector) instead of the bundled ones.",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class ChosenDatabase:
+    """The database that --dsn and --pg-bin name."""
+
+    dsn: Dsn = None
+    pg_bin: PgBin = None
+
+    def connect(self) -> psycopg.Connection:
+        """A connection to a database with the current schema."""
+        from dcsh_pg.database.server import schema
+        from dcsh_pg.database.server.connect import connect
+
+        conn = connect(self.dsn, pg_bin=self.pg_bin)
+        schema.require_current(conn)
+        return conn
+
+    def open(self, archive: str, *, device: str = "auto") -> Archive:
+        """An archive in it."""
+        from dcsh_pg.archive import Archive
+
+        return Archive.open(archive, dsn=self.dsn, pg_bin=self.pg_bin, device=device)
+
+
+Database = Annotated[ChosenDatabase, Parsed(ChosenDatabase)]
+DATABASE = ChosenDatabase()
+"""The default of every command."""
+
 ArchiveName = Annotated[
     str,
     typer.Argument(

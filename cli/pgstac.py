@@ -18,8 +18,7 @@ from dcsh_pg.cli.console import answer, done
 def pgstac(
     archive: options.ArchiveName,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the view.")] = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Create a view that joins an archive with pgstac in the same database.
 
@@ -30,11 +29,8 @@ def pgstac(
     [dim]dcsh-pg pgstac naip[/dim]
     """
     from dcsh_pg.database.search import pgstac
-    from dcsh_pg.database.server import schema
-    from dcsh_pg.database.server.connect import connect
 
-    conn = connect(dsn, pg_bin=pg_bin)
-    schema.require_current(conn)
+    conn = database.connect()
     if not drop:
         view = pgstac.create_view(conn, archive)
         answer(view, archive=archive, view=view)

@@ -9,12 +9,10 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import answer, say
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.search_options import AskedQuery, SearchFilter
 
 
 @app.command()
-@expanded
 def qgis(
     archive: options.ArchiveName,
     query: AskedQuery,
@@ -37,8 +35,7 @@ def qgis(
         ),
     ] = False,
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Write a QGIS project: the archive's chips, and a search's hits coloured by distance.
 
@@ -48,12 +45,11 @@ def qgis(
 
     [dim]dcsh-pg qgis naip --at -86.31 30.42 -k 100 --out ponds.qgz[/dim]
     """
-    from dcsh_pg.archive import Archive
     from dcsh_pg.catalog.qgis import check_project
 
     project = out or Path(f"{archive}.qgz")
     check_project(project)
-    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+    opened = database.open(archive, device=device)
     files = opened.to_qgis(project, query and query(opened), k=k, filter=filter, password=password)
     if len(files) > 1:
         say(f"without PostGIS QGIS shows a copy of the chips: {files[1]}")

@@ -6,12 +6,12 @@ Library: :func:`dcsh_pg.evaluation.index_recall.measure_index`,
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dcsh_pg.cli import app, console, options
+from dcsh_pg.cli.console import as_json, print_json
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def recall(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the sample of queries.")] = 0,
-    as_json: options.Json = False,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Measure an index on an archive's codes: recall and latency.
 
@@ -74,14 +72,11 @@ def recall(
             hint="--target is for the index that the archive has",
         )
 
-    from dcsh_pg.database.server import schema
-    from dcsh_pg.database.server.connect import connect
     from dcsh_pg.evaluation.index_recall import QUERIES, TARGET, IndexRecall, measure_index
     from dcsh_pg.evaluation.recall import measure_recall
 
     report: RecallReport | IndexRecall
-    with connect(dsn, pg_bin=pg_bin) as conn, console.progress() as progress:
-        schema.require_current(conn)
+    with database.connect() as conn, console.progress() as progress:
         if index is None:
             report = measure_index(
                 conn,
@@ -104,8 +99,8 @@ def recall(
                 seed=seed,
                 progress=progress,
             )
-    if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2))
+    if as_json():
+        print_json(report.to_dict())
     elif isinstance(report, IndexRecall):
         print_recall(report)
     else:

@@ -12,7 +12,6 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
-from dcsh_pg.cli.expand import expanded
 from dcsh_pg.cli.output_options import HitsOutput, output_option
 from dcsh_pg.cli.search_options import ONE_QUERY, AskedQuery, SearchFilter
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery, Query
@@ -34,7 +33,6 @@ FEWEST_CHIPS = 100
 
 
 @app.command()
-@expanded
 def search(
     archive: options.ArchiveName,
     query: AskedQuery,
@@ -51,8 +49,7 @@ def search(
     ] = None,
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Find the chips most similar to an image, a vector, a chip, a place, a code, several chips or a region.
 
@@ -62,11 +59,10 @@ def search(
     """
     if query is None:
         raise UsageError("nothing to search for", hint=ONE_QUERY)
-    from dcsh_pg.archive import Archive
     from dcsh_pg.imagery import SceneOptions
 
     signing = options.parse_function(sign, "--sign")
-    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin, device=device)
+    opened = database.open(archive, device=device)
     opened.options = SceneOptions(sign=signing, any_driver=any_driver)
     asked = query(opened)
     _say_if_scales_differ(opened, asked)

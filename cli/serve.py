@@ -71,8 +71,7 @@ def serve(
     ] = None,
     any_driver: options.AnyDriver = False,
     device: options.Device = "auto",
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Serve a map page: point at a chip, mark hits right or wrong, search again.
 
@@ -103,8 +102,8 @@ def serve(
     settings = Settings(
         archive=archive,
         folder=shared.name,
-        dsn=dsn,
-        pg_bin=None if pg_bin is None else str(pg_bin),
+        dsn=database.dsn,
+        pg_bin=None if database.pg_bin is None else str(database.pg_bin),
         device=device,
         token=token,
         hosts=(*(name or ()), host),

@@ -44,8 +44,7 @@ def stac(
             metavar="URL", help="STAC collection of the scenes. May be given several times."
         ),
     ] = None,
-    dsn: options.Dsn = None,
-    pg_bin: options.PgBin = None,
+    database: options.Database = options.DATABASE,
 ) -> None:
     """Describe an archive and its model as STAC, for catalogues and browsers.
 
@@ -54,9 +53,8 @@ def stac(
 
     [dim]dcsh-pg stac naip --out naip-stac --codes --license PDDL-1.0[/dim]
     """
-    from dcsh_pg.archive import Archive
 
-    opened = Archive.open(archive, dsn=dsn, pg_bin=pg_bin)
+    opened = database.open(archive)
     with working(f"describing {opened.record.chips:,} chips"):
         collection = opened.to_stac(
             out, codes=codes, model_href=model_href, license=license, source_data=source_data or ()

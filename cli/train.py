@@ -13,7 +13,7 @@ import typer
 
 from dcsh_pg.cli import app, embedding_options, options
 from dcsh_pg.cli.console import command, done, progress, say
-from dcsh_pg.cli.expand import Parsed, expanded
+from dcsh_pg.cli.expand import Parsed
 from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
 from dcsh_pg.errors import PartialSuccess, UsageError
 from dcsh_pg.files import HASH_FUNCTION
@@ -252,7 +252,6 @@ def start(
 
 
 @app.command(cls=NamesInHelp)
-@expanded
 def train(
     sources: Annotated[Sources, Parsed(existing)],  # before the others, which load torch
     *,
