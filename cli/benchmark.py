@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, console, options
-from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
+from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache
 from dcsh_pg.errors import UsageError
+from dcsh_pg.extras import requires
 from dcsh_pg.plugins import METHODS
 
 _table_option = partial(typer.Option, rich_help_panel="Table")
@@ -120,7 +121,7 @@ def benchmark(
     for file in given.values():
         check_weights(file)
     check_plots(out)
-    with requires("the benchmark", "train,plot"):
+    with requires("train,plot", "run a benchmark"):
         from dcsh_pg.benchmark import page, runner, summary
         from dcsh_pg.benchmark import rows as table
         from dcsh_pg.learning.model import device as devices

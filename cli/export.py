@@ -10,8 +10,8 @@ import typer
 
 from dcsh_pg.cli import app
 from dcsh_pg.cli.console import command, done, progress, say
-from dcsh_pg.cli.learning import requires
 from dcsh_pg.errors import InputError
+from dcsh_pg.extras import requires
 from dcsh_pg.files import HASH_FUNCTION, check_writable
 
 
@@ -39,7 +39,7 @@ def export(
             f"no hash function at {run / HASH_FUNCTION}", hint="make one with 'dcsh-pg train'"
         )
     check_writable(file)
-    with requires("export", "train"):
+    with requires("train", "export"):
         from dcsh_pg.export import export_run
 
     with progress() as shown:

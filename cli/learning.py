@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.errors import InputError
 from dcsh_pg.plugins import ENCODERS, METHODS
 
 Cache = Annotated[
@@ -40,20 +38,6 @@ def check_weights(weights: str) -> None:
         raise InputError(
             f"no such weights file: {weights}", hint="give none, pretrained or a file to --weights"
         )
-
-
-@contextmanager
-def requires(what: str, extra: str) -> Iterator[None]:
-    """Raises DcshError with the extra to install where an import in the block fails."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"{what} needs {error.name}, which is not installed",
-            hint=f"pip install 'dcsh-pg[{extra}]'",
-        ) from error
 
 
 class NamesInHelp(TyperCommand):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dcsh_pg.cli import app, console
-from dcsh_pg.cli.learning import requires
+from dcsh_pg.extras import requires
 
 
 @app.command()
@@ -36,7 +36,7 @@ def report(
 
     [dim]dcsh-pg report results/ucmd results/aid --out docs/results.md[/dim]
     """
-    with requires("the report", "train,plot"):
+    with requires("train,plot", "write a report"):
         from dcsh_pg.benchmark import page, summary
 
     files = page.write([summary.read(folder) for folder in benchmarks], out, title=title)

@@ -14,7 +14,8 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
-from dcsh_pg.errors import DcshError, UsageError
+from dcsh_pg.errors import UsageError
+from dcsh_pg.extras import requires
 
 TOKEN = "DCSH_PG_TOKEN"
 """Environment variable with the token; otherwise it is random."""
@@ -79,18 +80,12 @@ def serve(
 
     [dim]dcsh-pg serve naip[/dim]
     """
-    try:
+    with requires("serve", "serve a page"):
         import uvicorn
 
         from dcsh_pg.serve.app import create_app  # noqa: F401  # fails here, not in a worker
         from dcsh_pg.serve.service import Service
         from dcsh_pg.serve.settings import Settings
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"the page needs {error.name}", hint="pip install 'dcsh-pg[serve]'"
-        ) from None
     if no_token and not _is_loopback(host):
         raise UsageError(
             f"--no-token with --host {host}: everyone on the network could read the archive",

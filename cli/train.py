@@ -14,8 +14,9 @@ import typer
 from dcsh_pg.cli import app, embedding_options, options
 from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.cli.expand import Parsed
-from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache, requires
+from dcsh_pg.cli.learning import Cache, NamesInHelp, check_weights, feature_cache
 from dcsh_pg.errors import PartialSuccess, UsageError
+from dcsh_pg.extras import requires
 from dcsh_pg.files import HASH_FUNCTION
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _choice(
 ) -> Choice:
     method = method or ("itq" if takes_vectors else "dcsh")
     encoder = encoder or ("vector" if takes_vectors else "small")
-    with requires("training", "train"):
+    with requires("train", "train"):
         from dcsh_pg import methods
         from dcsh_pg.learning.encoders import find
 
@@ -235,7 +236,7 @@ def start(
             "--resume and --overwrite cannot be combined",
             hint="--resume continues the run, --overwrite starts a new one",
         )
-    with requires("training", "train"):
+    with requires("train", "train"):
         from dcsh_pg.learning.model.device import choose as choose_device
         from dcsh_pg.learning.training.run import Run
         from dcsh_pg.train import check_folder

@@ -29,7 +29,8 @@ from dcsh_pg.database.search.hits import Hit
 from dcsh_pg.database.search.query import CodeQuery, Query
 from dcsh_pg.database.server import schema
 from dcsh_pg.database.server.connect import connect
-from dcsh_pg.errors import DcshError, NotFound
+from dcsh_pg.errors import NotFound
+from dcsh_pg.extras import requires
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.reading import Reading
@@ -97,7 +98,9 @@ def demo(
     source = imagery
     model = folder / "model.onnx" if train else MODEL
     if not model.exists():
-        _check_training()
+        # Checked before any work.
+        with requires("train", "train"):
+            from dcsh_pg.export import export_run  # noqa: F401
     with connect(dsn, pg_bin=pg_bin) as conn:
         schema.require_current(conn)
     if source is None:
@@ -126,19 +129,6 @@ def archive_name(imagery: Path | None) -> str:
         return "dcsh_demo"
     slug = re.sub(r"[^a-z0-9]+", "_", imagery.resolve().name.lower()).strip("_")
     return f"dcsh_demo_{slug}"[:48]
-
-
-def _check_training() -> None:
-    """Checks before any work that the packages for training are installed."""
-    try:
-        from dcsh_pg import export, train  # noqa: F401
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dcsh_pg"):
-            raise
-        raise DcshError(
-            f"--train needs {error.name}",
-            hint="pip install 'dcsh-pg[train]', or omit --train",
-        ) from None
 
 
 def _train(source: Path, run: Path, model: Path, name: str, progress: Progress) -> None:

@@ -1,11 +1,14 @@
-"""Output files that are complete or absent."""
+"""Output files that are complete or absent, and digests of files."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from dcsh_pg.errors import OutputError
 
@@ -34,6 +37,14 @@ def check_writable(path: Path | str) -> None:
         raise _unwritable(path, f"{folder} is not a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _unwritable(path, "permission denied")
+
+
+def digest_of(stream: IO[bytes] | io.RawIOBase) -> hashlib._Hash:
+    """The SHA-256 of the rest of a file, as ``hashlib.file_digest`` of Python 3.11."""
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):
+        digest.update(block)
+    return digest
 
 
 @contextmanager

@@ -31,9 +31,9 @@ from dcsh_pg.database.search.query import (
     Rule,
 )
 from dcsh_pg.errors import InputError, ModelError, NotFound
+from dcsh_pg.extras import require
 from dcsh_pg.imagery.area import AreaLike
 from dcsh_pg.imagery.query import read_query
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from dcsh_pg.errors import InputError, OutputError
+from dcsh_pg.extras import requires
+from dcsh_pg.files import digest_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,7 +33,6 @@ MANIFEST, MODEL, SCENES, CHIPS = "manifest.json", "model.onnx", "scenes.ndjson",
 
 MAX_DIRECTORY = 1 << 16
 MAX_MANIFEST = 1 << 20
-_BLOCK = 1 << 20
 
 
 def chip_schema(bits: int) -> pyarrow.Schema:
@@ -40,13 +41,8 @@ def chip_schema(bits: int) -> pyarrow.Schema:
     Raises:
         OutputError: the extra ``geo`` is not installed.
     """
-    try:
+    with requires("geo", "export or import an archive", OutputError):
         import pyarrow
-    except ImportError:
-        raise OutputError(
-            "archives are exported and imported with pyarrow, which is not installed",
-            hint="pip install 'dcsh-pg[geo]'",
-        ) from None
     return pyarrow.schema(
         [
             ("id", pyarrow.int64()),
@@ -177,9 +173,7 @@ def _part(file: IO[bytes], info: zipfile.ZipInfo, size: int) -> Part:
 
 def sha256(part: Part) -> str:
     """The SHA-256 of a member, hexadecimal."""
-    digest = hashlib.sha256()
     part.seek(0)
-    while block := part.read(_BLOCK):
-        digest.update(block)
+    digest = digest_of(part)
     part.seek(0)
     return digest.hexdigest()

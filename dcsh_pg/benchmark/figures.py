@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dcsh_pg.benchmark.rows import COSINE, Row
 from dcsh_pg.benchmark.summary import Summary
-from dcsh_pg.errors import OutputError
 from dcsh_pg.evaluation.lines import name_lines, style
 from dcsh_pg.evaluation.plots import GREY, HAIRLINE, INK
+from dcsh_pg.extras import require
 from dcsh_pg.files import replacing
 
 if TYPE_CHECKING:
@@ -35,12 +35,9 @@ def draw(summary: Summary, folder: Path, name: str) -> list[Path]:
     Raises:
         OutputError: matplotlib is not installed, or the folder cannot be written to.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise OutputError(
-            "cannot draw plots: matplotlib is not installed", hint="pip install 'dcsh-pg[plot]'"
-        ) from error
+    require("plot", "draw plots")
+    from matplotlib.figure import Figure
+
     dataset = summary.facts["dataset"]
     paths = []
     for kind, chosen in (("precision", PRECISION_BITS), ("precision_recall", RECALL_BITS)):

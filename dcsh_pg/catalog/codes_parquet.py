@@ -14,8 +14,8 @@ import psycopg
 import shapely
 
 from dcsh_pg.database.archives.chip_batches import batches
+from dcsh_pg.extras import require
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 
 COLUMNS = (
     ("id", "int64", "Key of the chip in its archive"),

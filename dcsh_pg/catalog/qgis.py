@@ -25,8 +25,8 @@ from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.hits import Hit, hits, layer_call
 from dcsh_pg.database.search.query import ChipQuery, ExamplesQuery, Query
 from dcsh_pg.errors import NotFound, UsageError
+from dcsh_pg.extras import require
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 from dcsh_pg.results.to_geopandas import geo_frame, to_geopandas
 
 SUFFIXES = (".qgz", ".qgs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from dcsh_pg.catalog.stac_model import model_item
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.connection import snapshot
-from dcsh_pg.files import check_writable, replacing
-from dcsh_pg.results.extras import require
+from dcsh_pg.extras import require
+from dcsh_pg.files import check_writable, digest_of, replacing
 
 COLLECTION, MODEL, CODES = "collection.json", "model.json", "codes.json"
 ONNX_FILE, CODES_FILE = "model.onnx", "codes.parquet"
@@ -66,13 +65,15 @@ def write_stac(
         if codes:
             file = folder / CODES_FILE
             chips = write_codes(conn, archive_name, file, extent["bounds"])
+            with file.open("rb") as stream:
+                sha256 = digest_of(stream).hexdigest()
             item = codes_item(
                 record,
                 extent,
                 chips,
                 href=f"./{CODES_FILE}",
                 size=file.stat().st_size,
-                sha256=_sha256(file),
+                sha256=sha256,
                 source_data=source_data,
             )
             item.add_link(_link("emb:model", MODEL, model))
@@ -111,11 +112,3 @@ def _write(made: pystac.STACObject, path: Path) -> None:
     with replacing(path) as temporary:
         text = json.dumps(fields, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

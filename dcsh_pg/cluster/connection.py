@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dcsh_pg import __version__
-from dcsh_pg.errors import DcshError, ServerError, UsageError
+from dcsh_pg.errors import ServerError, UsageError
+from dcsh_pg.extras import requires
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,13 +41,9 @@ def connected(address: str) -> Iterator[Client]:
         ServerError: no scheduler answers there, it was lost, or the cluster has other versions.
         DcshError: Dask is not installed.
     """
-    try:
+    with requires("dask", "ingest on a cluster"):
         import dask
         from distributed import Client
-    except ImportError:
-        raise DcshError(
-            "cannot ingest on a cluster: Dask is not installed", hint="pip install 'dcsh-pg[dask]'"
-        ) from None
     with _quiet(), dask.config.set(_SETTINGS):
         try:
             with ThreadPoolExecutor(1) as thread:  # a notebook's thread has an event loop

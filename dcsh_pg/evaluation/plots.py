@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcsh_pg.errors import OutputError, UsageError
+from dcsh_pg.errors import UsageError
 from dcsh_pg.evaluation.evaluate import Report
 from dcsh_pg.evaluation.lines import name_lines, style
+from dcsh_pg.extras import require
 from dcsh_pg.files import check_writable, replacing
 
 if TYPE_CHECKING:
@@ -36,12 +37,7 @@ def check_plots(path: Path | str) -> None:
         OutputError: matplotlib is not installed, or the path cannot be written to.
         UsageError: a file of another format.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise OutputError(
-            "cannot draw plots: matplotlib is not installed", hint="pip install 'dcsh-pg[plot]'"
-        ) from error
+    require("plot", "draw plots")
     for file in _files(Path(path)):
         check_writable(file)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.extras import require
 from dcsh_pg.files import replacing
-from dcsh_pg.results.extras import require
 
 if TYPE_CHECKING:
     import numpy as np

@@ -80,7 +80,8 @@ def contact_sheet(
         x, y = left + column * (TILE + GAP), top + HEADING_HEIGHT + row * (cell_height + GAP)
         _tile(sheet, (x, y), TILE, pixels_or_reason(read_chip, hit))
         _lines(draw, (x, y + TILE + CAPTION_GAP), caption, TILE)
-        _right(draw, (x + TILE, y + TILE + CAPTION_GAP), str(number + 1))
+        at = (x + TILE, y + TILE + CAPTION_GAP)
+        draw.text(at, str(number + 1), font=_font(TEXT_SIZE), fill=GREY, anchor="ra")
     with replacing(path) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
 
@@ -188,7 +189,3 @@ def _lines(
     for number, text in enumerate(texts):
         fill = first if number == 0 else GREY
         _line(draw, (x, y + number * LINE_HEIGHT), text, TEXT_SIZE, fill, width)
-
-
-def _right(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str) -> None:
-    draw.text(at, text, font=_font(TEXT_SIZE), fill=GREY, anchor="ra")

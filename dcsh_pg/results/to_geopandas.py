@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcsh_pg.results.extras import require
+from dcsh_pg.extras import require
 from dcsh_pg.results.record import Table
 
 if TYPE_CHECKING:

@@ -113,5 +113,5 @@ def test_export_without_torch_reports_what_to_install(monkeypatch, run, tmp_path
         monkeypatch.delitem(sys.modules, name)
     done = runner.invoke(app, ["export", str(run), str(tmp_path / "m.onnx")])
     assert done.exit_code == 1
-    assert "torch, which is not installed" in done.stderr
+    assert "cannot export: torch is not installed" in done.stderr
     assert "pip install 'dcsh-pg[train]'" in done.stderr

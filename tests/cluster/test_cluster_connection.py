@@ -130,7 +130,7 @@ def test_the_device_is_that_of_the_workers(database, one_worker, model_file, sce
 
 def test_a_missing_dask_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DcshError, match="Dask is not installed") as reported:
+    with pytest.raises(DcshError, match="on a cluster: distributed is not installed") as reported:
         connection.connected("tcp://127.0.0.1:1").__enter__()
     assert reported.value.hint == "pip install 'dcsh-pg[dask]'"
 

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.files import digest_of
 from dcsh_pg.imagery.georeference.affine import AffineGeoreference
 from dcsh_pg.imagery.georeference.whole import WholeFootprint
 from dcsh_pg.imagery.metadata import dates
 from dcsh_pg.imagery.metadata.image import ImageMetadata
 from dcsh_pg.imagery.metadata.options import SceneOptions
-
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,9 @@ class Origin:
         Raises:
             InputError: the file cannot be read.
         """
-        digest = hashlib.sha256()
         try:
             with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
+                digest = digest_of(file)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
         if not is_georeferenced:

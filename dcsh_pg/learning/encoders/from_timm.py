@@ -10,6 +10,7 @@ from types import ModuleType
 from torch import Tensor, nn
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.extras import requires
 from dcsh_pg.learning.encoders.architecture import Architecture
 
 PREFIX = "timm:"
@@ -70,14 +71,8 @@ def own_naming(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def _timm(encoder: str) -> ModuleType:
-    try:
+    with requires("encoders", f"use the encoder {encoder}", UsageError):
         import timm
-    except ModuleNotFoundError as error:
-        if error.name != "timm":
-            raise
-        raise UsageError(
-            f"the encoder {encoder} needs timm, which is not installed", hint=HINT
-        ) from None
     return timm
 
 

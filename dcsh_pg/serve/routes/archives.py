@@ -16,7 +16,7 @@ from dcsh_pg.database.search.chips import chip, chip_at, chips
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.database.search.statistics import pair_distances
 from dcsh_pg.errors import InputError, NotFound, OutputError
-from dcsh_pg.results.extras import require
+from dcsh_pg.extras import require
 from dcsh_pg.serve.answers import feature, thumbnail
 from dcsh_pg.serve.asked import MOST_HITS
 from dcsh_pg.serve.routes.shared import KEPT, ChipId, Name, TheService

@@ -101,7 +101,7 @@ def test_imagenet_is_the_wrong_word_for_them(dinov2):
 def test_missing_timm_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     for name in ("dinov2_vits14", "timm:resnet18"):
-        with pytest.raises(UsageError, match="needs timm") as raised:
+        with pytest.raises(UsageError, match="timm is not installed") as raised:
             Encoder(name)
         assert "dcsh-pg[encoders]" in raised.value.hint
 
