@@ -41,6 +41,7 @@ def test_upgrade_then_status(run, dsn):
     done = run("db", "upgrade", "--dsn", dsn)
     assert done.exit_code == 0 and "schema dcsh: created at revision" in done.stderr
     assert "up to date at" in run("db", "upgrade", "--dsn", dsn).stderr
+    assert json.loads(run("db", "upgrade", "--json", "--dsn", dsn).stdout)["current"]
     reported = json.loads(run("db", "status", "--json", "--dsn", dsn).stdout)
     assert reported["revision"] == reported["wanted"] and reported["layer"] == "core"
     assert reported["archives"] == [] and not reported["embedded"]

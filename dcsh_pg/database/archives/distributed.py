@@ -29,8 +29,7 @@ def distribute(conn: psycopg.Connection, name: str, *, shards: int | None = None
         ServerError: no Citus, no worker, or already distributed over another number of shards.
     """
     registry.get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, int, "SELECT dcsh.distribute_archive(%s, %s)", [name, shards])
+    return scalar(conn, int, "SELECT dcsh.distribute_archive(%s, %s)", [name, shards])
 
 
 def undistribute(conn: psycopg.Connection, name: str) -> bool:
@@ -44,8 +43,7 @@ def undistribute(conn: psycopg.Connection, name: str) -> bool:
         ServerError: the database has no Citus, or a worker is down.
     """
     registry.get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh.undistribute_archive(%s)", [name])
+    return scalar(conn, bool, "SELECT dcsh.undistribute_archive(%s)", [name])
 
 
 def workers(conn: psycopg.Connection, name: str) -> dict[str, int]:

@@ -29,7 +29,7 @@ from dcsh_pg.database.archives.copy_rows import (
 )
 from dcsh_pg.database.archives.registry import ArchiveRecord
 from dcsh_pg.database.server.pg_errors import sql_errors, translated
-from dcsh_pg.database.server.rows import one_row, scalar
+from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import DcshError, InputError, NotFound, UsageError, storable
 
 ANALYZE_SHARE = 0.2
@@ -272,8 +272,8 @@ class Loader:
 
     def _end_load(self) -> None:
         """Moves the copied scenes and chips into the archive."""
-        _, chips = one_row(
-            self._conn,
+        # Not one_row, which translates the errors that flush handles.
+        [(_, chips)] = self._conn.execute(
             "SELECT * FROM dcsh.end_load(%s, archive_id => %s, model_sha256 => %s)",
             [self.archive.name, self.archive.id, self.archive.model_sha256],
         )

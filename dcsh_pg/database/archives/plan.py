@@ -10,7 +10,6 @@ import psycopg
 
 from dcsh_pg.database.archives.approximation import Approximation, approximation
 from dcsh_pg.database.archives.registry import ArchiveRecord
-from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 
 SMALL = 20_000
@@ -48,20 +47,19 @@ class SearchPlan:
 
 def search_plan(conn: psycopg.Connection, archive: ArchiveRecord, *, k: int = 10) -> SearchPlan:
     """The plan that EXPLAIN shows for the query of the ``k`` nearest chips."""
-    with sql_errors():
-        explained, index, offered, others = one_row(
-            conn,
-            """
-            SELECT dcsh_private.plan(%(name)s, %(k)s), dcsh_private.code_index(%(name)s)::text,
-                   dcsh_private.has_hamming(),
-                   array(SELECT i.indexrelid::regclass::text
-                         FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-                             JOIN pg_am m ON m.oid = x.relam
-                         WHERE i.indrelid = to_regclass(format('dcsh.%%I', %(name)s::text))
-                             AND m.amname IN ('hnsw', 'ivfflat') ORDER BY 1)
-            """,
-            {"name": archive.name, "k": k},
-        )
+    explained, index, offered, others = one_row(
+        conn,
+        """
+        SELECT dcsh_private.plan(%(name)s, %(k)s), dcsh_private.code_index(%(name)s)::text,
+               dcsh_private.has_hamming(),
+               array(SELECT i.indexrelid::regclass::text
+                     FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                         JOIN pg_am m ON m.oid = x.relam
+                     WHERE i.indrelid = to_regclass(format('dcsh.%%I', %(name)s::text))
+                         AND m.amname IN ('hnsw', 'ivfflat') ORDER BY 1)
+        """,
+        {"name": archive.name, "k": k},
+    )
     used = walks_an_index(explained)
     known = approximation(conn, archive.name)
     is_managed = managed_by(conn) is not None

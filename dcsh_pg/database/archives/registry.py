@@ -204,10 +204,10 @@ def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     Raises:
         NotFound: there is none; the hint suggests the nearest name.
     """
-    found = _archives(conn, name)
+    found = list_archives(conn, name)
     if found:
         return found[0]
-    names = [archive.name for archive in _archives(conn)]
+    names = [archive.name for archive in list_archives(conn)]
     near = difflib.get_close_matches(name.lower(), names, n=1)
     if near:
         hint = f"did you mean '{near[0]}'?"
@@ -218,9 +218,28 @@ def get_archive(conn: psycopg.Connection, name: str) -> ArchiveRecord:
     raise NotFound(f"no archive '{name}'", hint=hint)
 
 
-def list_archives(conn: psycopg.Connection) -> list[ArchiveRecord]:
-    """All archives, by name."""
-    return _archives(conn)
+def list_archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:
+    """All archives, by name, or only the one that is named, if it exists."""
+    with sql_errors():
+        rows = conn.execute(
+            """
+            SELECT a.id, a.name, m.sha256, m.card, a.reading, s.scenes, s.chips, s.skipped,
+                   (SELECT count(*) FROM dcsh.ingest_error e WHERE e.archive_id = a.id), a.created
+            FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id,
+                LATERAL (SELECT count(*) AS scenes, coalesce(sum(chips), 0) AS chips,
+                                coalesce(sum(skipped), 0) AS skipped
+                         FROM dcsh.scene WHERE archive_id = a.id) s
+            WHERE %(name)s::text IS NULL OR a.name = %(name)s
+            ORDER BY a.name
+            """,
+            {"name": name},
+        ).fetchall()
+    return [
+        ArchiveRecord(
+            id, name, sha256, ModelCard.from_json(card, source=f"archive '{name}'"), *rest
+        )
+        for id, name, sha256, card, *rest in rows
+    ]
 
 
 def drop_archive(conn: psycopg.Connection, name: str) -> None:
@@ -239,8 +258,7 @@ def drop_empty_archive(conn: psycopg.Connection, archive: ArchiveRecord) -> bool
 
     Returns False if it has one, or if another session has dropped it.
     """
-    with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh_private.drop_empty_archive(%s)", [archive.id])
+    return scalar(conn, bool, "SELECT dcsh_private.drop_empty_archive(%s)", [archive.id])
 
 
 def check_unchanged(conn: psycopg.Connection, archive: ArchiveRecord) -> None:
@@ -271,8 +289,7 @@ def create_code_index(conn: psycopg.Connection, name: str) -> str:
         ServerError: the database has no access method ``hamming``.
     """
     get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, str, "SELECT dcsh.create_code_index(%s)::text", [name])
+    return scalar(conn, str, "SELECT dcsh.create_code_index(%s)::text", [name])
 
 
 def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
@@ -282,8 +299,7 @@ def drop_code_index(conn: psycopg.Connection, name: str) -> bool:
         NotFound: no such archive.
     """
     get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh.drop_code_index(%s)", [name])
+    return scalar(conn, bool, "SELECT dcsh.drop_code_index(%s)", [name])
 
 
 def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
@@ -292,8 +308,7 @@ def remove_scene(conn: psycopg.Connection, name: str, uri: str) -> int:
     Raises:
         NotFound: no such archive or scene.
     """
-    with sql_errors():
-        return scalar(conn, int, "SELECT dcsh.remove_scene(%s, %s)", [name, uri])
+    return scalar(conn, int, "SELECT dcsh.remove_scene(%s, %s)", [name, uri])
 
 
 def ingest_errors(conn: psycopg.Connection, name: str) -> list[IngestError]:
@@ -334,18 +349,17 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
         NotFound: there is no archive of that name.
     """
     archive = get_archive(conn, name)
-    with sql_errors():
-        bounds = one_row(conn, "SELECT * FROM dcsh.extent(%s)", [name])
-        first, last, properties = one_row(
-            conn,
-            """
-            SELECT min(acquired), max(acquired),
-                   array(SELECT DISTINCT jsonb_object_keys(properties) AS key
-                         FROM dcsh.scene WHERE archive_id = %(id)s ORDER BY key)
-            FROM dcsh.scene WHERE archive_id = %(id)s
-            """,
-            {"id": archive.id},
-        )
+    bounds = one_row(conn, "SELECT * FROM dcsh.extent(%s)", [name])
+    first, last, properties = one_row(
+        conn,
+        """
+        SELECT min(acquired), max(acquired),
+               array(SELECT DISTINCT jsonb_object_keys(properties) AS key
+                     FROM dcsh.scene WHERE archive_id = %(id)s ORDER BY key)
+        FROM dcsh.scene WHERE archive_id = %(id)s
+        """,
+        {"id": archive.id},
+    )
     return {
         "bounds": None if bounds[0] is None else list(bounds),
         "acquired": None if first is None else [first.isoformat(), last.isoformat()],
@@ -359,28 +373,4 @@ def scene_summaries(conn: psycopg.Connection, name: str) -> dict[str, Any]:
     Raises:
         NotFound: no such archive.
     """
-    with sql_errors():
-        return scalar(conn, dict, "SELECT dcsh_private.scene_summaries(%s)", [name])
-
-
-def _archives(conn: psycopg.Connection, name: str | None = None) -> list[ArchiveRecord]:
-    with sql_errors():
-        rows = conn.execute(
-            """
-            SELECT a.id, a.name, m.sha256, m.card, a.reading, s.scenes, s.chips, s.skipped,
-                   (SELECT count(*) FROM dcsh.ingest_error e WHERE e.archive_id = a.id), a.created
-            FROM dcsh.archive a JOIN dcsh.model m ON m.id = a.model_id,
-                LATERAL (SELECT count(*) AS scenes, coalesce(sum(chips), 0) AS chips,
-                                coalesce(sum(skipped), 0) AS skipped
-                         FROM dcsh.scene WHERE archive_id = a.id) s
-            WHERE %(name)s::text IS NULL OR a.name = %(name)s
-            ORDER BY a.name
-            """,
-            {"name": name},
-        ).fetchall()
-    return [
-        ArchiveRecord(
-            id, name, sha256, ModelCard.from_json(card, source=f"archive '{name}'"), *rest
-        )
-        for id, name, sha256, card, *rest in rows
-    ]
+    return scalar(conn, dict, "SELECT dcsh_private.scene_summaries(%s)", [name])

@@ -46,13 +46,12 @@ def begin(conn: psycopg.Connection, name: str, model_sha256: str) -> None:
 
 def is_begun(conn: psycopg.Connection, name: str, model_sha256: str) -> bool:
     """Whether an archive is being hashed again with this model."""
-    with sql_errors():
-        return scalar(
-            conn,
-            bool,
-            "SELECT dcsh_private.new_code(%s) IS NOT DISTINCT FROM ('new_code_' || left(%s, 16))::name",
-            [name, model_sha256],
-        )
+    return scalar(
+        conn,
+        bool,
+        "SELECT dcsh_private.new_code(%s) IS NOT DISTINCT FROM ('new_code_' || left(%s, 16))::name",
+        [name, model_sha256],
+    )
 
 
 def cancel(conn: psycopg.Connection, name: str) -> bool:
@@ -62,8 +61,7 @@ def cancel(conn: psycopg.Connection, name: str) -> bool:
         NotFound, ServerError: as :func:`begin`.
     """
     registry.get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh.cancel_rehash(%s)", [name])
+    return scalar(conn, bool, "SELECT dcsh.cancel_rehash(%s)", [name])
 
 
 def scenes_to_hash(conn: psycopg.Connection, name: str, model_sha256: str) -> list[int]:

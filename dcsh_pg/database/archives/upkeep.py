@@ -46,8 +46,7 @@ def copy_archive(conn: psycopg.Connection, name: str, new_name: str) -> int:
         ServerError: this role may not create archives.
     """
     registry.get_archive(conn, name)
-    with sql_errors():
-        return scalar(conn, int, "SELECT dcsh.copy_archive(%s, %s)", [name, new_name])
+    return scalar(conn, int, "SELECT dcsh.copy_archive(%s, %s)", [name, new_name])
 
 
 def remove_scenes(conn: psycopg.Connection, name: str, ids: Sequence[int]) -> tuple[int, int]:
@@ -60,10 +59,9 @@ def remove_scenes(conn: psycopg.Connection, name: str, ids: Sequence[int]) -> tu
         NotFound: no such archive.
         ServerError: this role may not write.
     """
-    with sql_errors():
-        removed, chips = one_row(
-            conn, "SELECT * FROM dcsh.remove_scenes(%s, %s::bigint[])", [name, list(ids)]
-        )
+    removed, chips = one_row(
+        conn, "SELECT * FROM dcsh.remove_scenes(%s, %s::bigint[])", [name, list(ids)]
+    )
     return int(removed), int(chips)
 
 
@@ -102,13 +100,12 @@ def relocate(conn: psycopg.Connection, name: str, old: str, new: str) -> int:
         ServerError: this role may not write.
     """
     archive = registry.get_archive(conn, name)
-    with sql_errors():
-        moved = scalar(
-            conn,
-            int,
-            "SELECT dcsh.relocate_scenes(%s, %s, %s)",
-            [name, *_prefixes(old, new)],
-        )
+    moved = scalar(
+        conn,
+        int,
+        "SELECT dcsh.relocate_scenes(%s, %s, %s)",
+        [name, *_prefixes(old, new)],
+    )
     if not moved:
         raise _nothing_below(conn, archive, old)
     return moved
@@ -116,10 +113,7 @@ def relocate(conn: psycopg.Connection, name: str, old: str, new: str) -> int:
 
 def _nothing_below(conn: psycopg.Connection, archive: registry.ArchiveRecord, old: str) -> NotFound:
     """The error of a relocation that changes nothing."""
-    with sql_errors():
-        (first,) = one_row(
-            conn, "SELECT min(uri) FROM dcsh.scene WHERE archive_id = %s", [archive.id]
-        )
+    (first,) = one_row(conn, "SELECT min(uri) FROM dcsh.scene WHERE archive_id = %s", [archive.id])
     return NotFound(
         f"no address of archive '{archive.name}' lies below {old}",
         hint=f"its first address is {first}" if first else "it has no scenes",

@@ -69,15 +69,14 @@ def chip(conn: psycopg.Connection, archive_name: str, id: int) -> Hit:
         NotFound: no such chip.
     """
     code_of(conn, archive_name, id)
-    with sql_errors():
-        row = one_row(
-            conn,
-            sql.SQL(
-                "SELECT " + HIT_COLUMNS + " FROM (SELECT *, 0 AS distance FROM dcsh.{}) h "
-                "JOIN dcsh.scene s ON s.id = h.scene_id WHERE h.id = %s"
-            ).format(sql.Identifier(archive_name)),
-            [id],
-        )
+    row = one_row(
+        conn,
+        sql.SQL(
+            "SELECT " + HIT_COLUMNS + " FROM (SELECT *, 0 AS distance FROM dcsh.{}) h "
+            "JOIN dcsh.scene s ON s.id = h.scene_id WHERE h.id = %s"
+        ).format(sql.Identifier(archive_name)),
+        [id],
+    )
     return hit_of(row)
 
 
@@ -93,10 +92,9 @@ def chip_at(conn: psycopg.Connection, archive_name: str, lon: float, lat: float)
             f"coordinates out of range: longitude {lon:g}, latitude {lat:g}",
             hint="give the longitude first, then the latitude, in degrees",
         )
-    with sql_errors():
-        (found,) = one_row(
-            conn, "SELECT dcsh.chip_at(%s, %s, %s)", [archive_name, float(lon), float(lat)]
-        )
+    (found,) = one_row(
+        conn, "SELECT dcsh.chip_at(%s, %s, %s)", [archive_name, float(lon), float(lat)]
+    )
     if found is None:
         raise NotFound(
             f"no chip of archive '{archive_name}' covers longitude {lon:g}, latitude {lat:g}",
@@ -111,13 +109,12 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
     Raises:
         NotFound: no such chip.
     """
-    with sql_errors():
-        return scalar(
-            conn,
-            bytes,
-            "SELECT substr(bit_send(dcsh.code_of(%s, %s::bigint)), 5)",
-            [archive_name, id],
-        )
+    return scalar(
+        conn,
+        bytes,
+        "SELECT substr(bit_send(dcsh.code_of(%s, %s::bigint)), 5)",
+        [archive_name, id],
+    )
 
 
 def labelled_codes(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import psycopg
 
-from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import scalar
 
 
@@ -15,11 +14,9 @@ def create_view(conn: psycopg.Connection, archive_name: str) -> str:
         ServerError: the database has no pgstac.
         UsageError: something that is not a view has that name.
     """
-    with sql_errors():
-        return scalar(conn, str, "SELECT dcsh.create_pgstac_view(%s)::text", [archive_name])
+    return scalar(conn, str, "SELECT dcsh.create_pgstac_view(%s)::text", [archive_name])
 
 
 def drop_view(conn: psycopg.Connection, archive_name: str) -> bool:
     """Drops that view: ``dcsh.drop_pgstac_view``; False where there was none."""
-    with sql_errors():
-        return scalar(conn, bool, "SELECT dcsh.drop_pgstac_view(%s)", [archive_name])
+    return scalar(conn, bool, "SELECT dcsh.drop_pgstac_view(%s)", [archive_name])

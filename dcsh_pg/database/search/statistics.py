@@ -107,16 +107,15 @@ class CoverageCell:
 
 def code_statistics(conn: psycopg.Connection, archive_name: str) -> CodeStatistics:
     """``dcsh.code_statistics``."""
-    with sql_errors():
-        row = one_row(
-            conn,
-            """
-            SELECT chips, distinct_codes, most_frequent, code_entropy, bits, bit_entropy,
-                   constant_bits
-            FROM dcsh.code_statistics(%s)
-            """,
-            [archive_name],
-        )
+    row = one_row(
+        conn,
+        """
+        SELECT chips, distinct_codes, most_frequent, code_entropy, bits, bit_entropy,
+               constant_bits
+        FROM dcsh.code_statistics(%s)
+        """,
+        [archive_name],
+    )
     return CodeStatistics(*row)
 
 

@@ -159,8 +159,7 @@ def examples_of(conn: psycopg.Connection, archive_name: str, query: Query) -> Ex
         region=area_of(conn, query.region),
         min_share=query.min_share,
     )
-    with sql_errors():
-        (covering,) = one_row(conn, sql.SQL("SELECT {}").format(region))
+    (covering,) = one_row(conn, sql.SQL("SELECT {}").format(region))
     if covering is None:
         raise NotFound(
             f"no chip of archive '{archive_name}' covers the region",

@@ -11,7 +11,6 @@ from dcsh_pg.database.archives import spatial
 from dcsh_pg.database.search.call import filter_arguments
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery
-from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import ServerError
 
@@ -57,13 +56,12 @@ def tile(
         "exact": None if query is None else query.exact,
         "properties": properties,
     }
-    with sql_errors():
-        if isinstance(conditions["scenes"], sql.Composable):
-            scenes = sql.SQL("SELECT {}").format(conditions["scenes"])
-            parameters["scenes"] = scalar(conn, list, scenes)
-        return scalar(
-            conn,
-            bytes,
-            "SELECT dcsh.tiles(%s::integer, %s::integer, %s::integer, %s)",
-            [z, x, y, Json(parameters)],
-        )
+    if isinstance(conditions["scenes"], sql.Composable):
+        scenes = sql.SQL("SELECT {}").format(conditions["scenes"])
+        parameters["scenes"] = scalar(conn, list, scenes)
+    return scalar(
+        conn,
+        bytes,
+        "SELECT dcsh.tiles(%s::integer, %s::integer, %s::integer, %s)",
+        [z, x, y, Json(parameters)],
+    )

@@ -31,13 +31,12 @@ def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def make_folder(folder: Path, *, others_pass: bool) -> None:
-    """Creates a folder and its missing parents, whatever the umask: for the owner only, or with
-    ``others_pass`` so that other users can enter but not list it."""
+def make_folder(folder: Path, mode: int) -> None:
+    """Creates a folder and its missing parents with this mode, whatever the umask."""
     if not folder.exists():
-        make_folder(folder.parent, others_pass=others_pass)
+        make_folder(folder.parent, mode)
         folder.mkdir(exist_ok=True)
-        folder.chmod(0o711 if others_pass else 0o700)
+        folder.chmod(mode)
 
 
 def check_folder(folder: Path) -> None:

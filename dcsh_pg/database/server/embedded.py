@@ -277,7 +277,8 @@ class EmbeddedServer:
     def _locked(self) -> Iterator[None]:
         """Lets one process at a time start, stop or change the server."""
         with self._file_errors():
-            data_folder.make_folder(self.cluster.parent, others_pass=self._account is not None)
+            # The server's account must enter it, and nobody lists it.
+            data_folder.make_folder(self.cluster.parent, 0o711 if self._account else 0o700)
             data_folder.check_folder(self.cluster.parent)
             try:
                 with FileLock(self._beside(".lock"), timeout=LOCK_SECONDS):

@@ -14,12 +14,12 @@ import filecmp
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
+from dcsh_pg.database.server.data_folder import make_folder
 from dcsh_pg.database.server.native_build import (
     EXTENSION,
     PgConfig,
@@ -82,7 +82,8 @@ class InstallFolders:
             OSError: a file cannot be written.
         """
         for folder in (self.libraries, self.scripts):
-            _make_folder(folder)
+            # If root runs dcsh-pg, another user runs the embedded server.
+            make_folder(folder, 0o755)
         for file, target in self.targets(built):
             partial = target.with_name(f".{target.name}.{os.getpid()}")
             try:
@@ -218,15 +219,6 @@ def try_embedded(programs: Path, cluster: Path, conninfo: str) -> bool:
     return True
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes a folder that the server can read, whatever the umask: if root runs dcsh-pg, another
-    user runs the embedded server."""
-    if not folder.exists():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-
-
 def _common_folder(folders: InstallFolders) -> Path:
     """The folder that contains nothing but the extension, or else that of the library."""
     parent = folders.libraries.parent
@@ -259,12 +251,8 @@ def _point_to(folders: InstallFolders, conninfo: str) -> None:
             path = psycopg.sql.Literal(f"{value}{os.pathsep}{wanted[name]}")
             conn.execute(psycopg.sql.SQL(f"ALTER SYSTEM SET {name} = {{}}").format(path))
         conn.execute("SELECT pg_reload_conf()")
-    _wait_until(lambda: not missing(), RELOAD_SECONDS)
-
-
-def _wait_until(done: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while missing():
         if time.monotonic() > deadline:
             raise ServerError("the server did not apply the new settings")
         time.sleep(0.05)

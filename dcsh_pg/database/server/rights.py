@@ -96,7 +96,9 @@ def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
             )
         for line in lines:
             conn.execute(line)
-        missing = [line for line in _elsewhere(conn, role, write) if not _is_granted(conn, line)]
+        missing = [
+            line for line in elsewhere(conn, role, write=write) if not _is_granted(conn, line)
+        ]
     if missing:
         raise ServerError(
             f"role '{role}' also needs a right that this role cannot grant",
@@ -107,16 +109,13 @@ def grant(conn: psycopg.Connection, role: str, *, write: bool = False) -> None:
 def elsewhere(conn: psycopg.Connection, role: str, *, write: bool = False) -> list[str]:
     """The SQL that grants the rights that ``role`` lacks outside schema dcsh."""
     with sql_errors():
-        return _elsewhere(conn, role, write)
-
-
-def _elsewhere(conn: psycopg.Connection, role: str, write: bool) -> list[str]:
-    schemas = conn.execute(
-        "SELECT DISTINCT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
-        "WHERE e.extname IN ('vector', 'postgis') AND n.nspname <> 'dcsh' "
-        "AND NOT has_schema_privilege(%s::text, n.oid, 'USAGE') ORDER BY 1",
-        [role],
-    ).fetchall()
+        schemas = conn.execute(
+            "SELECT DISTINCT n.nspname FROM pg_extension e "
+            "JOIN pg_namespace n ON n.oid = e.extnamespace "
+            "WHERE e.extname IN ('vector', 'postgis') AND n.nspname <> 'dcsh' "
+            "AND NOT has_schema_privilege(%s::text, n.oid, 'USAGE') ORDER BY 1",
+            [role],
+        ).fetchall()
     asked = [("USAGE ON SCHEMA", name) for (name,) in schemas]
     database, temporary = one_row(
         conn,

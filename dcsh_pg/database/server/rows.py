@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.sql import SQL, Composed
 
+from dcsh_pg.database.server.pg_errors import sql_errors
+
 T = TypeVar("T")
 Query = str | SQL | Composed
 Parameters = Sequence[Any] | Mapping[str, Any] | None
@@ -20,9 +22,10 @@ def one_row(
 
     Raises:
         LookupError: there is none.
-        psycopg.Error: the server refuses the query.
+        DcshError: the server refuses the query; see :func:`sql_errors`.
     """
-    row = conn.execute(query, parameters).fetchone()
+    with sql_errors():
+        row = conn.execute(query, parameters).fetchone()
     if row is None:
         raise LookupError(f"no row from: {query!r}")
     return row
@@ -34,7 +37,7 @@ def scalar(
     """Runs a query that always returns a row, and returns its first value, a ``kind``.
 
     Raises:
-        LookupError, psycopg.Error: as :func:`one_row`.
+        LookupError, DcshError: as :func:`one_row`.
         TypeError: the value is NULL or of another type.
     """
     value = one_row(conn, query, parameters)[0]

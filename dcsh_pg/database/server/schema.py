@@ -169,22 +169,19 @@ def installed(conn: psycopg.Connection) -> InstalledSchema:
         ServerError: as :func:`status`.
     """
     _require_usage(conn)
-    with sql_errors():
-        versions, digest, layer = one_row(
-            conn,
-            """
-            SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh_private.functions_digest'), (
-                SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
-                FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
-                WHERE t.oid = to_regtype('dcsh.area'))
-            """,
-        )
-        if versions is None:
-            return InstalledSchema(None, layer, None)
-        digest = "dcsh_private.functions_digest()" if digest else "NULL"
-        revision, digest = one_row(
-            conn, f"SELECT max(version_num), {digest} FROM dcsh.alembic_version"
-        )
+    versions, digest, layer = one_row(
+        conn,
+        """
+        SELECT to_regclass('dcsh.alembic_version'), to_regproc('dcsh_private.functions_digest'), (
+            SELECT CASE b.typname WHEN 'polygon' THEN 'core' ELSE 'postgis' END
+            FROM pg_type t JOIN pg_type b ON b.oid = t.typbasetype
+            WHERE t.oid = to_regtype('dcsh.area'))
+        """,
+    )
+    if versions is None:
+        return InstalledSchema(None, layer, None)
+    digest = "dcsh_private.functions_digest()" if digest else "NULL"
+    revision, digest = one_row(conn, f"SELECT max(version_num), {digest} FROM dcsh.alembic_version")
     return InstalledSchema(revision, layer, digest)
 
 
