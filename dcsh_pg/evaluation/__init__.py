@@ -6,4 +6,3 @@ from dcsh_pg.evaluation.evaluate import evaluate as evaluate
 from dcsh_pg.evaluation.plots import check_plots as check_plots
 from dcsh_pg.evaluation.plots import plot as plot
 from dcsh_pg.evaluation.report import print_report as print_report
-from dcsh_pg.evaluation.report import to_json as to_json

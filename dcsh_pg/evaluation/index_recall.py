@@ -21,7 +21,7 @@ from dcsh_pg.database.archives.approximation import Approximation, approximation
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import UsageError
-from dcsh_pg.evaluation.recall import EF_SEARCH, WARM_UP, Point
+from dcsh_pg.evaluation.recall import EF_SEARCH, WARM_UP, Point, efforts_to_try
 from dcsh_pg.progress import SILENT, Progress
 
 TARGET = 0.99
@@ -112,16 +112,14 @@ def measure_index(
             if points[-1].recall >= target:
                 break
         scan = _ask(conn, archive, asked[:EXACT_QUERIES], reach[:EXACT_QUERIES], k, None)
-        chosen = next((p for p in points if p.recall >= target), max(points, key=_recall_of))
+        chosen = next(
+            (p for p in points if p.recall >= target), max(points, key=lambda p: p.recall)
+        )
         stored = _store(conn, index, chosen, k, len(asked), rows)
     return IndexRecall(
         archive, index.index, index.method, index.option, rows, record.bits, k, len(asked), points,
         chosen, scan, stored,
     )  # fmt: skip
-
-
-def _recall_of(point: Point) -> float:
-    return point.recall
 
 
 def _efforts(
@@ -136,16 +134,7 @@ def _efforts(
             "FROM pg_class WHERE oid = %s::regclass",
             [index.index],
         )
-    if given is not None:
-        if bad := [value for value in given if not 1 <= value <= most]:
-            raise UsageError(
-                f"--sweep {bad[0]}: {index.option} is from 1 to {most} here",
-                hint=f"write --sweep 1,{most} for example",
-            )
-        return given
-    if index.method == "hnsw":
-        return [ef for ef in EF_SEARCH if ef >= k] or [most]
-    return [*(2**n for n in range((most - 1).bit_length())), most]
+    return efforts_to_try(index.method, index.option, most, k, given)
 
 
 def _sample(

@@ -241,15 +241,26 @@ def _swept(index: Index, rows: int, k: int, settings: Sequence[int] | None) -> S
             )
         return (None,)
     most = EF_SEARCH[-1] if index == "hnsw" else default_lists(rows)
-    if settings is None:
+    return efforts_to_try(index, option, most, k, settings)
+
+
+def efforts_to_try(
+    index: str, option: str, most: int, k: int, given: Sequence[int] | None
+) -> Sequence[int]:
+    """Values of ef_search or probes: the given ones, or rising ones up to ``most``.
+
+    Raises:
+        UsageError: a given one is out of range.
+    """
+    if given is None:
         doubled = [*(2**n for n in range((most - 1).bit_length())), most]
         return [ef for ef in EF_SEARCH if ef >= k] or [most] if index == "hnsw" else doubled
-    if bad := [value for value in settings if not 1 <= value <= most]:
+    if bad := [value for value in given if not 1 <= value <= most]:
         raise UsageError(
             f"--sweep {bad[0]}: {option} is from 1 to {most} here",
             hint=f"write --sweep 1,{most} for example",
         )
-    return settings
+    return given
 
 
 def _check_offered(conn: psycopg.Connection, index: Index) -> None:

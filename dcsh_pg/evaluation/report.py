@@ -1,8 +1,7 @@
-"""A report for people and for other programs: table and JSON."""
+"""A report for people: a table."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TextIO
 
@@ -15,11 +14,6 @@ from dcsh_pg.evaluation.evaluate import Report
 
 PIPED_WIDTH = 120
 """Width in columns without a terminal."""
-
-
-def to_json(report: Report) -> str:
-    """All of the report, curves included; shares are from 0 to 1."""
-    return json.dumps(report.to_dict(), allow_nan=False, ensure_ascii=False, indent=2) + "\n"
 
 
 def print_report(report: Report, file: TextIO | None = None) -> None:
