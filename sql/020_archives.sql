@@ -18,9 +18,15 @@ $$;
 COMMENT ON FUNCTION dcsh_private.archive IS 'The archive of that name, or an error if it does not exist';
 
 CREATE OR REPLACE FUNCTION dcsh_private.bits(archive text) RETURNS integer
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
-    RETURN (SELECT m.bits FROM dcsh.model m WHERE m.id = (dcsh_private.archive(archive)).model_id);
+AS $$
+DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
+BEGIN
+    RETURN (SELECT m.bits FROM dcsh.model m WHERE m.id = target.model_id);
+END
+$$;
 COMMENT ON FUNCTION dcsh_private.bits IS 'Length of an archive''s codes, or an error if it does not exist';
 
 CREATE OR REPLACE FUNCTION dcsh_private.create_chips(archive text) RETURNS void

@@ -8,25 +8,31 @@ COMMENT ON FUNCTION dcsh_private.has_hamming IS 'Whether this database has the a
 -- The functions of the extension take arguments of any type, so a function that another role creates in
 -- its schema could match a call better.
 CREATE OR REPLACE FUNCTION dcsh_private.hamming_function(name text) RETURNS regproc
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT p.oid
-    FROM pg_extension e
-        JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-            AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
-        JOIN pg_proc p ON p.oid = d.objid
-    WHERE e.extname = 'dcsh_hamming' AND p.proname = name
-        AND NOT dcsh_private.is_shared(p.pronamespace)
-        AND has_schema_privilege(p.pronamespace, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE')
+DECLARE
+    found_function record;
+BEGIN
+    SELECT p.oid, p.pronamespace AS schema INTO found_function
+        FROM pg_extension e
+            JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+                AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+            JOIN pg_proc p ON p.oid = d.objid
+        WHERE e.extname = 'dcsh_hamming' AND p.proname = name;
+    RETURN CASE WHEN has_schema_privilege(found_function.schema, 'USAGE')
+                    AND has_function_privilege(found_function.oid, 'EXECUTE')
+                    AND NOT dcsh_private.is_shared(found_function.schema)
+                THEN found_function.oid END;
+END
 $$;
 COMMENT ON FUNCTION dcsh_private.hamming_function IS 'A function of extension dcsh_hamming; NULL if it has none of that name, if the caller may not execute it, or if other roles may create objects in its schema';
 
+-- Without settings, so that queries inline it.
 CREATE OR REPLACE FUNCTION dcsh_private.ordering_indexes(archive text)
     RETURNS TABLE (index regclass, method name, is_valid boolean, is_whole boolean)
     LANGUAGE sql STABLE
-    SET search_path FROM CURRENT
-AS $$
+BEGIN ATOMIC
     SELECT i.indexrelid, m.amname, i.indisvalid, i.indpred IS NULL AND i.indexprs IS NULL
     FROM pg_index i
         JOIN pg_class x ON x.oid = i.indexrelid
@@ -35,21 +41,25 @@ AS $$
         AND EXISTS (SELECT FROM pg_opclass c JOIN pg_amop o ON o.amopfamily = c.opcfamily
                     WHERE c.oid = ANY (i.indclass::oid[]) AND o.amoppurpose = 'o'
                         AND o.amopopr = '@vector@.<~>(bit,bit)'::regoperator)
-    ORDER BY i.indexrelid
-$$;
+    ORDER BY i.indexrelid;
+END;
 COMMENT ON FUNCTION dcsh_private.ordering_indexes IS 'The indexes of an archive that PostgreSQL can read in order of Hamming distance, exact or approximate; is_whole if they hold the codes of all chips';
 
 -- The planner could choose an approximate index for the same operator (hnsw, ivfflat) instead, so beside
--- one of these no index is used. pg_get_indexdef is NULL for an index that was dropped after the snapshot
+-- one of these no index is used. The property is NULL for an index that was dropped after the snapshot
 -- was taken: the planner no longer sees it, and may see an approximate one that replaced it.
 CREATE OR REPLACE FUNCTION dcsh_private.code_index(archive text) RETURNS regclass
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT CASE WHEN bool_and(o.method = 'hamming' AND pg_get_indexdef(o.index) IS NOT NULL)
-        THEN min(o.index) FILTER (WHERE o.is_whole)::regclass END
-    FROM dcsh_private.ordering_indexes(archive) o
-    WHERE o.is_valid
+BEGIN
+    RETURN (
+        SELECT CASE WHEN bool_and(o.method = 'hamming'
+                                  AND pg_index_has_property(o.index, 'clusterable') IS NOT NULL)
+            THEN min(o.index) FILTER (WHERE o.is_whole)::regclass END
+        FROM dcsh_private.ordering_indexes(archive) o
+        WHERE o.is_valid);
+END
 $$;
 COMMENT ON FUNCTION dcsh_private.code_index IS 'The exact index on the codes of an archive that searches use, or NULL';
 

@@ -5,7 +5,18 @@ CREATE OR REPLACE FUNCTION dcsh.hamming(a bit, b bit) RETURNS integer
     RETURN (a OPERATOR(@vector@.<~>) b)::integer;
 COMMENT ON FUNCTION dcsh.hamming IS 'Hamming distance of two codes of one length: the number of bits that differ';
 
--- The k nearest chips as (id, distance), for query code $1, k $2 and max_distance $3.
+CREATE OR REPLACE FUNCTION dcsh_private.with_columns(archive text, near text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path FROM CURRENT
+    RETURN format($query$
+        SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
+               c.width, c.height, c.geom, c.acquired, c.valid_fraction
+        FROM (%s) near JOIN dcsh.%I c ON c.id = near.id
+        ORDER BY near.distance, near.id
+    $query$, near, archive);
+COMMENT ON FUNCTION dcsh_private.with_columns IS 'A query for (id, distance) completed to one for dcsh.hit, by (distance, id)';
+
+-- The k nearest chips as dcsh.hit, for query code $1, k $2 and max_distance $3.
 -- Without an index a bounded sort copies every row before it compares it, so the rows are narrow.
 -- With one the rows come by distance, so all ties of the last one suffice to order them by id.
 -- There max_distance is applied afterwards: a walk that finds fewer than k would read the whole index.
@@ -15,8 +26,9 @@ CREATE OR REPLACE FUNCTION dcsh_private.nearest_query(archive text, predicate te
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format(CASE WHEN indexed THEN $walk$
-        SELECT n.id, n.distance::integer AS distance
-        FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $1 AS distance
+        SELECT n.id, n.distance::integer AS distance, n.scene_id, n.col_off, n.row_off,
+               n.width, n.height, n.geom, n.acquired, n.valid_fraction
+        FROM (SELECT c.*, c.code OPERATOR(@vector@.<~>) $1 AS distance
               FROM dcsh.%1$I c
               WHERE CASE WHEN %2$s THEN true END
               ORDER BY c.code OPERATOR(@vector@.<~>) $1
@@ -24,22 +36,22 @@ CREATE OR REPLACE FUNCTION dcsh_private.nearest_query(archive text, predicate te
         WHERE $3 IS NULL OR n.distance <= $3
         ORDER BY distance, n.id
         LIMIT $2
-    $walk$ ELSE $scan$
+    $walk$ ELSE dcsh_private.with_columns(archive, $scan$
         SELECT c.id, dcsh.hamming(c.code, $1) AS distance
         FROM dcsh.%1$I c
         WHERE %2$s AND ($3 IS NULL OR dcsh.hamming(c.code, $1) <= $3)
         ORDER BY distance, c.id
         LIMIT $2
-    $scan$ END, archive, predicate);
+    $scan$) END, archive, predicate);
 COMMENT ON FUNCTION dcsh_private.nearest_query IS 'The query for the k chips nearest to a code that satisfy a predicate, by the index on codes or by comparing all';
 
 -- Where other indexes select few chips: they return the rows, the index on codes finds the nearest of
 -- these, and only those are read. The index on footprints compares bounding boxes, so the predicate
 -- may reject some of them; then more are requested.
 CREATE OR REPLACE FUNCTION dcsh_private.search_selected(
-    archive text, code_index regclass, code bit, k integer, most integer, filter dcsh_private.filter,
-    OUT ids bigint[], OUT distances integer[]
-)
+    archive text, find regproc, code_index regclass, code bit, k integer, most integer,
+    filter dcsh_private.filter
+) RETURNS dcsh.hit[]
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET enable_seqscan = off
@@ -56,31 +68,34 @@ DECLARE
             THEN 'name ''scene_id'', ''=(bigint,bigint)''::regoperator, ($5).scenes' END);
     wanted integer := k;
     near tid[];
+    hits dcsh.hit[];
 BEGIN
     LOOP
         -- NULL also if the index was dropped after the snapshot was taken: then the chips are walked.
         EXECUTE format('SELECT n.tids FROM %s(%s::regclass, $1, $2, $3, $4, %s) n',
-            dcsh_private.hamming_function('hamming_nearest'), code_index::oid, selections)
+            find, code_index::oid, selections)
         INTO near USING code, wanted, filter.max_distance, most, filter;
         IF near IS NULL THEN
-            ids := NULL;
-            RETURN;
+            RETURN NULL;
         END IF;
         EXECUTE format($query$
-            SELECT coalesce(array_agg(n.id), '{}'), coalesce(array_agg(n.distance), '{}')
-            FROM (SELECT c.id, dcsh.hamming(c.code, $1) AS distance
-                  FROM dcsh.%I c
-                  WHERE c.ctid = ANY ($3) AND CASE WHEN %s THEN true END
-                  ORDER BY distance, c.id
-                  LIMIT $2) n
+            SELECT ARRAY(
+                SELECT ROW(c.id, dcsh.hamming(c.code, $1), c.scene_id, c.col_off, c.row_off,
+                           c.width, c.height, c.geom, c.acquired, c.valid_fraction)::dcsh.hit
+                FROM dcsh.%I c
+                WHERE c.ctid = ANY ($3) AND CASE WHEN %s THEN true END
+                ORDER BY dcsh.hamming(c.code, $1), c.id
+                LIMIT $2)
         $query$, archive, dcsh_private.where_clause(filter))
-        INTO ids, distances USING code, k, near;
-        EXIT WHEN wanted IS NULL OR cardinality(ids) = k OR cardinality(near) < wanted;
+        INTO hits USING code, k, near;
+        IF wanted IS NULL OR cardinality(hits) = k OR cardinality(near) < wanted THEN
+            RETURN hits;
+        END IF;
         wanted := least(4::bigint * wanted + 16, 2147483647);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION dcsh_private.search_selected IS 'The k nearest of the chips that a selective filter selects, or NULL if its indexes return more than most rows';
+COMMENT ON FUNCTION dcsh_private.search_selected IS 'The k nearest of the chips that a selective filter selects, by (distance, id), found by function hamming_nearest; NULL if its indexes return more than most rows';
 
 CREATE OR REPLACE FUNCTION dcsh_private.k_for_radius(archive text, code bit, radius integer, most bigint)
     RETURNS bigint
@@ -133,10 +148,11 @@ DECLARE
     predicate text := dcsh_private.where_clause(filter);
     code_index regclass := dcsh_private.code_index(archive);
     chips double precision;
-    selected_ids bigint[];
-    selected_distances integer[];
+    find regproc;
+    selected dcsh.hit[];
+    near_ids bigint[];
+    near_distances integer[];
     walk_k bigint;
-    near text;
 BEGIN
     IF code IS NULL THEN
         RETURN;
@@ -154,41 +170,46 @@ BEGIN
     IF code_index IS NOT NULL THEN
         SELECT greatest(r.reltuples, 0) INTO chips
             FROM pg_class r WHERE r.oid = format('dcsh.%I', archive)::regclass;
-        IF dcsh_private.is_selective(filter)
-            AND NOT row_security_active(format('dcsh.%I', archive))
-            AND dcsh_private.hamming_function('hamming_nearest') IS NOT NULL
-        THEN
+        IF dcsh_private.is_selective(filter) AND NOT row_security_active(format('dcsh.%I', archive)) THEN
+            find := dcsh_private.hamming_function('hamming_nearest');
+        END IF;
+        IF find IS NOT NULL THEN
             -- To find k in a share of the chips, a walk visits about k/share of them, and the share is
             -- not known in advance. So as many are selected as take the time of the walk that they
             -- would save: about 0.05 us each, against 3 us a step, and as many steps again for the
             -- ties of the last distance.
-            SELECT s.ids, s.distances INTO selected_ids, selected_distances
-                FROM dcsh_private.search_selected(
-                    archive, code_index, code, k,
-                    least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer,
-                    filter) s;
+            selected := dcsh_private.search_selected(
+                archive, find, code_index, code, k,
+                least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer, filter);
         END IF;
-        IF selected_ids IS NULL AND k IS NULL THEN
+        IF selected IS NULL AND k IS NULL THEN
             walk_k := dcsh_private.k_for_radius(
                 archive, code, filter.max_distance, (100 + chips / 1000)::bigint);
         END IF;
     ELSIF NOT exact AND k IS NOT NULL THEN
-        SELECT s.ids, s.distances INTO selected_ids, selected_distances
+        SELECT s.ids, s.distances INTO near_ids, near_distances
             FROM dcsh_private.search_approximately(archive, code, k, filter) s;
     END IF;
-    near := CASE
-        WHEN selected_ids IS NOT NULL THEN 'SELECT s.id, s.distance FROM unnest($4, $5) s(id, distance)'
-        WHEN walk_k IS NOT NULL THEN format($query$
+    IF selected IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM unnest(selected);
+    ELSIF near_ids IS NOT NULL THEN
+        RETURN QUERY EXECUTE dcsh_private.with_columns(
+            archive, 'SELECT n.id, n.distance FROM unnest($1, $2) n(id, distance)')
+        USING near_ids, near_distances;
+    ELSIF walk_k IS NOT NULL THEN
+        RETURN QUERY EXECUTE dcsh_private.with_columns(archive, format($query$
             SELECT c.id, n.distance::integer AS distance
             FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $1 AS distance
                   FROM dcsh.%1$I c
                   ORDER BY c.code OPERATOR(@vector@.<~>) $1
-                  LIMIT $6) n JOIN dcsh.%1$I c ON c.id = n.id
-            WHERE %2$s AND n.distance <= $3
-        $query$, archive, predicate)
-        WHEN k IS NOT NULL THEN dcsh_private.nearest_query(archive, predicate, code_index IS NOT NULL)
-    END;
-    IF near IS NULL THEN
+                  LIMIT $3) n JOIN dcsh.%1$I c ON c.id = n.id
+            WHERE %2$s AND n.distance <= $2
+        $query$, archive, predicate))
+        USING code, filter.max_distance, walk_k;
+    ELSIF k IS NOT NULL THEN
+        RETURN QUERY EXECUTE dcsh_private.nearest_query(archive, predicate, code_index IS NOT NULL)
+            USING code, k, filter.max_distance;
+    ELSE
         -- All within a distance may be many rows: no join of their ids with the other columns.
         RETURN QUERY EXECUTE format($query$
             SELECT c.id, dcsh.hamming(c.code, $1) AS distance, c.scene_id, c.col_off, c.row_off,
@@ -197,14 +218,6 @@ BEGIN
             WHERE %2$s AND dcsh.hamming(c.code, $1) <= $2
             ORDER BY distance, c.id
         $query$, archive, predicate) USING code, filter.max_distance;
-    ELSE
-        RETURN QUERY EXECUTE format($query$
-            SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
-                   c.width, c.height, c.geom, c.acquired, c.valid_fraction
-            FROM (%2$s) near JOIN dcsh.%1$I c ON c.id = near.id
-            ORDER BY near.distance, near.id
-        $query$, archive, near)
-        USING code, k, filter.max_distance, selected_ids, selected_distances, walk_k;
     END IF;
     PERFORM dcsh_private.check_same_table(archive);
 END

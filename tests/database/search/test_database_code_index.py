@@ -157,13 +157,14 @@ def test_at_most_so_many_selected_rows_are_searched_to_the_very_chip(conn):
     near = [(distance, id) for distance, id in nearest if distance <= 8]
 
     def selected(k, most, max_distance=None, other_than=None):
-        ids, found = conn.execute(
-            "SELECT ids, distances FROM dcsh_private.search_selected('places', 'dcsh.places_code_idx',"
-            " dcsh.code_of('places', 1), %s, %s,"
-            " ROW(NULL, '-infinity', NULL, %s, NULL, %s::bigint[])::dcsh_private.filter)",
+        is_null, found = conn.execute(
+            "SELECT s.hits IS NULL, ARRAY(SELECT (n.distance, n.id) FROM unnest(s.hits) n)"
+            " FROM (SELECT dcsh_private.search_selected('places', 'dcsh.hamming_nearest',"
+            " 'dcsh.places_code_idx', dcsh.code_of('places', 1), %s, %s,"
+            " ROW(NULL, '-infinity', NULL, %s, NULL, %s::bigint[])::dcsh_private.filter) AS hits) s",
             [k, most, max_distance, other_than],
         ).fetchone()
-        return ids if ids is None else list(zip(found, ids, strict=True))
+        return None if is_null else [(int(distance), int(id)) for distance, id in found]
 
     assert selected(7, 50) == nearest[:7] and selected(7, 49) is None
     assert selected(70, 50) == selected(None, 50) == nearest and selected(70, 49) is None
