@@ -3,6 +3,7 @@
     python benchmarks/search.py                              # embedded server, a million codes
     python benchmarks/search.py --rows 20000 --queries 50    # everything, quickly
     python benchmarks/search.py --rows 10000000 --bits 128 --no-hnsw
+    python benchmarks/search.py --archive aerial             # the codes of an archive of this database
 
 One client, one connection, everything in memory.  The peers answer the same queries on the same
 archive: pgvector's operator without an index, pgvector's HNSW, faiss (``pip install faiss-cpu``;
@@ -12,7 +13,8 @@ tie-aware recall, number of rows, the rows in the order (distance, id), and the 
 query again.  The run fails if the index or ``dcsh.similar`` breaks a promise.
 
 Prints Markdown tables and writes JSON.  Creates an archive 'search_benchmark' and a schema
-'dcsh_insert_benchmark', and drops them at the end.  Queries are new codes of the same distribution.
+'dcsh_insert_benchmark', and drops them at the end.  Queries are new codes of the same distribution;
+with --archive they are a random sample that is taken out of the archive's codes, as are the codes to insert.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
 from answers import QUALITY, Answer, Measured, Truth, brute_force
 from inserts import BTREE, insert_rates
 from pgvector import Bit
 from popcount_loop import popcount_loop
-from synthetic_archive import clustered_codes, load, uniform_codes
+from synthetic_archive import archive_codes, clustered_codes, load, uniform_codes
 from ways import NAME, SCENES, TABLE, Condition, Server, conditions, settings
 
 from dcsh_pg.database.archives import registry
@@ -227,7 +230,7 @@ def print_report(report: dict[str, Any], run: Run) -> None:
     def times(value: float | None, over: float | None, digits: int = 2) -> str:
         return f"{value / over:.{digits}f}" if value and over else ""
 
-    print(f"{rows:,} {report['codes']} codes of {report['bits']} bits, k = {k}.\n")
+    print(f"{rows:,} codes ({report['codes']}) of {report['bits']} bits, k = {k}.\n")
     print(f"{report['server']}, {report['settings']}.")
     print(f"{report['machine']}; {report['software']}; popcount by {report['kernel']}.")
     print(f"Loaded at {report['loaded_rows_per_second']:,.0f} rows/s, VACUUM ANALYZE included.")
@@ -280,6 +283,23 @@ def print_report(report: dict[str, Any], run: Run) -> None:
         )
 
 
+def codes_to_search(
+    conn: psycopg.Connection, options: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Packed codes uint8 (N, bits/8) to load, to search for, and to insert."""
+    rng = np.random.default_rng(0)
+    if options.archive is None:
+        inserted = INSERT_REPEATS * max(10_000, options.rows // 20)
+        draw = {"clustered": clustered_codes, "uniform": uniform_codes}[options.codes]
+        drawn = draw(rng, options.rows + options.queries + inserted, options.bits)
+        codes, asked, fresh = np.split(drawn, [options.rows, options.rows + options.queries])
+        return codes, asked, fresh
+    codes = archive_codes(conn, options.archive)
+    shuffled = rng.permutation(len(codes))
+    asked, fresh, kept = np.split(shuffled, [options.queries, options.queries + len(codes) // 5])
+    return codes[np.sort(kept)], codes[asked], codes[fresh]
+
+
 def describe_machine() -> str:
     """Processor, cores and their load."""
     info = Path("/proc/cpuinfo")
@@ -292,9 +312,13 @@ def describe_machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dsn", help="PostgreSQL to use (default: the embedded server)")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--bits", type=int, default=64, help="a multiple of 64")
-    parser.add_argument("--codes", choices=["clustered", "uniform"], default="clustered")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of synthetic codes")
+    parser.add_argument("--bits", type=int, default=64, help="of synthetic codes, a multiple of 64")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--codes", choices=["clustered", "uniform"], default="clustered")
+    source.add_argument(
+        "--archive", metavar="NAME", help="search the codes of this archive instead"
+    )
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--workers", type=int, default=(os.cpu_count() or 1) - 1, help="of a scan")
@@ -302,36 +326,33 @@ def main() -> None:
     parser.add_argument("--no-hnsw", action="store_true", help="building it takes minutes")
     parser.add_argument("--out", type=Path, default=Path("runs/search.json"))
     options = parser.parse_args()
-    if options.bits % 64:
-        parser.error("--bits must be a multiple of 64")
-    if options.rows < 200 * options.k:
-        parser.error(
-            "--rows must be at least 200 times -k, so that k of them satisfy a condition of 1 %"
-        )
-
     machine = describe_machine()
     if not is_embedded(options.dsn):
         migrate.upgrade(resolve(options.dsn))
     conn = connect(options.dsn)
     if not conn.execute("SELECT dcsh_private.has_hamming()").fetchone()[0]:
         raise SystemExit("the database has no access method hamming: see 'dcsh-pg native status'")
-    if any(archive.name == NAME for archive in registry.list_archives(conn)):
+    names = {archive.name for archive in registry.list_archives(conn)}
+    if options.archive is not None and options.archive not in names - {NAME}:
+        parser.error(f"--archive: no archive '{options.archive}' to take codes from")
+    if NAME in names:
         registry.drop_archive(conn, NAME)
     state = schema.status(conn)
     conn.execute("SET jit = off")
     conn.execute("SELECT set_config('maintenance_work_mem', %s, false)", [options.memory])
 
-    rng = np.random.default_rng(0)
-    inserted = INSERT_REPEATS * max(10_000, options.rows // 20)
-    draw = {"clustered": clustered_codes, "uniform": uniform_codes}[options.codes]
-    drawn = draw(rng, options.rows + options.queries + inserted, options.bits)
-    codes, asked, fresh = np.split(drawn, [options.rows, options.rows + options.queries])
+    codes, asked, fresh = codes_to_search(conn, options)
+    rows, bits = len(codes), 8 * codes.shape[1]
+    if bits % 64:
+        raise SystemExit(f"the codes have {bits} bits, not a multiple of 64")
+    if rows < 200 * options.k:
+        raise SystemExit(f"{rows} rows, but 1 % of them must be at least 2 x {options.k} (-k)")
     queries = [code.tobytes() for code in asked]
-    scene_chips = -(-options.rows // SCENES)
+    scene_chips = -(-rows // SCENES)
     truth = Truth(codes, queries, options.k)
     try:
         print("loading", file=sys.stderr)
-        loaded = options.rows / load(conn, NAME, codes, scene_chips)
+        loaded = rows / load(conn, NAME, codes, scene_chips)
         run = Run(
             Server(conn, options.k, queries[0]),
             truth,
@@ -358,7 +379,11 @@ def main() -> None:
         "settings": ", ".join(f"{name} {value}" for name, value in configured),
         "machine": machine,
         "software": f"Python {platform.python_version()}, numpy {np.__version__}",
-        **{name: getattr(options, name) for name in ("rows", "bits", "codes", "queries", "k")},
+        "rows": rows,
+        "bits": bits,
+        "codes": f"archive {options.archive}" if options.archive else options.codes,
+        "queries": len(queries),
+        "k": options.k,
         "loaded_rows_per_second": loaded,
         "left_out": left_out,
         **facts,

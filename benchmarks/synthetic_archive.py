@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import shapely
+from psycopg import sql
 
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import distributed, registry
@@ -44,6 +45,20 @@ def clustered_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarr
 def uniform_codes(rng: np.random.Generator, count: int, bits: int) -> np.ndarray:
     """Packed codes uint8 (count, bits/8), uniformly distributed."""
     return rng.integers(0, 256, (count, bits // 8), dtype=np.uint8)
+
+
+def archive_codes(conn: psycopg.Connection, name: str) -> np.ndarray:
+    """Packed codes uint8 (N, bits/8) of an archive, by chip id.
+
+    Raises:
+        NotFound: no archive has that name.
+    """
+    archive = registry.get_archive(conn, name)
+    query = sql.SQL("SELECT substr(bit_send(code), 5) FROM dcsh.{} ORDER BY id")
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(query.format(sql.Identifier(archive.name)))
+        packed = b"".join(code for (code,) in cursor)
+    return np.frombuffer(packed, np.uint8).reshape(-1, archive.bits // 8)
 
 
 def grid_side(rows: int) -> int:
