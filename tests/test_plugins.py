@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 pytest.importorskip("torch", reason="training needs the extra 'train'")
 
+from dcsh_pg.cli.main import app
 from dcsh_pg.errors import DcshError, UsageError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.plugins import ENCODERS, METHODS
@@ -116,16 +118,28 @@ def dcsh_pg(site, *arguments):
 
 @pytest.fixture
 def installed(site, monkeypatch):
+    """The package in this process, and its folder as the current one."""
     monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(site)
 
 
-@pytest.mark.parametrize("encoder", ["acme_means", "acme_hashing:MEANS"])
-def test_train_export_and_hash_with_a_method_and_an_encoder_of_a_package(site, tmp_path, encoder):
-    run, model = str(tmp_path / "run"), tmp_path / "model.onnx"
+def dcsh_pg_here(site, *arguments):
+    """As ``dcsh_pg``, in this process: a new one imports torch."""
+    done = CliRunner().invoke(app, arguments)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("run", "encoder"), [(dcsh_pg, "acme_means"), (dcsh_pg_here, "acme_hashing:MEANS")]
+)
+def test_train_export_and_hash_with_a_method_and_an_encoder_of_a_package(
+    site, installed, tmp_path, run, encoder
+):
+    folder, model = str(tmp_path / "run"), tmp_path / "model.onnx"
     options = ("--method", "acme", "--encoder", encoder, "--set", "shift=0.001", "--bits", "16")
-    trained = dcsh_pg(site, "train", "pictures", "-o", run, *options, "--device", "cpu", "-q")
+    trained = run(site, "train", "pictures", "-o", folder, *options, "--device", "cpu", "-q")
     assert trained.returncode == 0, trained.stderr
-    exported = dcsh_pg(site, "export", run, str(model), "-q")
+    exported = run(site, "export", folder, str(model), "-q")
     assert exported.returncode == 0, exported.stderr
     hasher = Hasher(model, device="cpu", threads=1)  # without the package
     assert (hasher.card.method, hasher.card.encoder) == ("acme", encoder)
@@ -145,8 +159,8 @@ def test_help_lists_names_without_importing_what_is_behind_them(site):
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
-def test_a_name_of_a_built_in_one_is_refused(site):
-    done = dcsh_pg(site, "train", "pictures", "-o", "run", "--method", "itq")
+def test_a_name_of_a_built_in_one_is_refused(site, installed):
+    done = dcsh_pg_here(site, "train", "pictures", "-o", "run", "--method", "itq")
     assert (done.returncode, done.stdout) == (UsageError.exit_code, "")
     message, hint = done.stderr.strip().splitlines()
     assert message == (

@@ -8,8 +8,10 @@ import sys
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from typer.testing import CliRunner
 
 from dcsh_pg import doctor
+from dcsh_pg.cli.main import app
 from dcsh_pg.database.server import rights
 
 PROGRAM = "from dcsh_pg.cli.main import run; run()"
@@ -67,11 +69,12 @@ def test_the_rights_of_a_role(database, role):
 @pytest.mark.parametrize(
     "dsn", ["postgresql://me:hunter2@127.0.0.1:1/maps", "host=127.0.0.1 hunter2", "hunter2"]
 )
-def test_no_password_is_printed(dsn):
-    done = run("--dsn", dsn)
-    assert done.returncode == 1
+def test_no_password_is_printed(dsn, capfd):
+    done = CliRunner().invoke(app, ["doctor", "--dsn", dsn])
+    assert done.exit_code == 1
     assert "problem  server" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
+    assert capfd.readouterr() == ("", ""), "libpq spoke"
 
 
 def test_nothing_is_started_and_torch_is_not_loaded(tmp_path):

@@ -543,7 +543,7 @@ def interrupted(line: str, is_underway) -> tuple[int, str, str]:
 
 
 def test_ctrl_c_stops_an_ingest_that_can_be_rerun(archives, scenes):
-    line = f"ingest stopped {scenes} -m model.onnx --stride 12"
+    line = f"ingest stopped {scenes} -m model.onnx --stride 20"
     code, out, said = interrupted(f"{line} -v", lambda said: "hashing" in said)
     assert (code, out) == (errors.INTERRUPTED, "")
     assert said.splitlines()[-1].startswith("dcsh-pg: interrupted")

@@ -202,7 +202,7 @@ def test_killed_and_run_again_it_ends_with_the_rows_of_one_run(
     ]
     command += ["-m", str(model_file), "--batch-size", "8"]
     seen = 0
-    while seen < 40:
+    while seen < 24:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         before = seen
         while seen == before and process.poll() is None:

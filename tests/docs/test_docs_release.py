@@ -72,7 +72,7 @@ def test_sdist_has_the_tests_and_what_they_read(checkout, sdist):
 
 
 def test_tests_run_in_the_sdist(sdist):
-    files = ("test_codes.py", "test_errors.py", "test_files.py", "test_architecture.py")
+    files = ("test_codes.py", "test_errors.py", "test_files.py")
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *(f"tests/{file}" for file in files)],
         cwd=sdist,
