@@ -210,7 +210,7 @@ COMMENT ON FUNCTION dcsh_private.comparison IS 'The distance from c.code to exam
 
 -- A walk by Hamming distance leaves out only chips that differ in at least as many bits as the last one, so
 -- cost at least as much as that many of the cheapest bits. If that does not prove the k cheapest, all chips
--- are compared.
+-- are compared: by the same bound, only those in the radius of the k-th cheapest by their weights.
 CREATE OR REPLACE FUNCTION dcsh_private.similar_by_rocchio(
     archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh_private.filter,
     OUT ids bigint[], OUT distances integer[]
@@ -233,6 +233,7 @@ DECLARE
     walked bigint[];
     last_distance integer;
     last_cost bigint;
+    radius integer;
 BEGIN
     any_distance.max_distance := NULL;
     LOOP
@@ -248,15 +249,18 @@ BEGIN
                    CASE WHEN count(*) = $3 THEN max(n.cost) END
             FROM (SELECT c.id, %2$s AS cost
                   FROM dcsh.%1$I c
-                  WHERE %5$s AND (%2$s <= $5) IS NOT FALSE
+                  WHERE %5$s AND (dcsh.hamming(c.code, $1[1]) <= $6) IS NOT FALSE
+                      AND (%2$s <= $5) IS NOT FALSE
                   ORDER BY cost, c.id
                   LIMIT $3) n
         $query$, archive, rule.cost, bits, total,
             CASE WHEN walked IS NULL THEN dcsh_private.where_clause(filter) ELSE 'c.id = ANY ($4)' END)
         INTO ids, distances, last_cost
-        USING ARRAY[rule.code], rule.planes, k, walked, most;
+        USING ARRAY[rule.code], rule.planes, k, walked, most, radius;
         EXIT WHEN walked IS NULL OR cardinality(walked) < reach
             OR rule.least_cost[last_distance + 1] > least(last_cost, most);
+        SELECT count(*) - 1 INTO radius
+            FROM unnest(rule.least_cost) l(cost) WHERE (l.cost <= least(last_cost, most)) IS NOT FALSE;
         reach := 4 * reach;
     END LOOP;
 END

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+from anyio import CapacityLimiter
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from dcsh_pg.archive import Archive
@@ -40,6 +41,10 @@ READERS = 4
 """Requests that read imagery at the same time."""
 
 
+COMPARISONS = 2
+"""Requests that compare all chips of an archive at the same time."""
+
+
 class Busy(Exception):
     """All connections or readers are in use."""
 
@@ -51,6 +56,7 @@ class Service:
         settings: what the server was started with.
         layer: how the database stores footprints.
         kept: answers that are expensive: tiles, thumbnails, statistics.
+        comparing: lets few requests compare all chips at the same time, so that searches need not wait.
     """
 
     def __init__(self, settings: Settings):
@@ -68,6 +74,7 @@ class Service:
             if settings.archive is not None:
                 registry.get_archive(conn, settings.archive)
         self.kept: Recent[bytes] = Recent(settings.cache_bytes)
+        self.comparing = CapacityLimiter(COMPARISONS)
         self._readers = threading.BoundedSemaphore(READERS)
         self._lock = threading.Lock()
         self._hashers: dict[str, Hasher] = {}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import psycopg
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 from pydantic import Field
 from shapely.geometry import box
@@ -45,17 +46,20 @@ class AskedSurface(AskedSearch):
 
 
 @router.post("/archives/{name}/histogram")
-def histogram(name: Name, asked: AskedSearch, service: TheService) -> Response:
+async def histogram(name: Name, asked: AskedSearch, service: TheService) -> Response:
     """How many chips have each distance to the query, and how many are of each period.
 
     All chips that meet the filter but for ``max_distance`` count in ``distances``, those within
     ``max_distance`` in ``periods``.
     """
-    return _answer(name, "histogram", asked, service, _histogram_in_columns, _histogram_in_sql)
+    return await run_sync(
+        _answer, name, "histogram", asked, service, _histogram_in_columns, _histogram_in_sql,
+        limiter=service.comparing,
+    )  # fmt: skip
 
 
 @router.post("/archives/{name}/surface")
-def surface(name: Name, asked: AskedSurface, service: TheService) -> Response:
+async def surface(name: Name, asked: AskedSurface, service: TheService) -> Response:
     """The least distance to the query in each cell of a grid of Web Mercator, in columns.
 
     Cells are numbered from the west and the north, 2^zoom to the width of the Earth;
@@ -65,7 +69,10 @@ def surface(name: Name, asked: AskedSurface, service: TheService) -> Response:
         west, south, east, north = asked.bounds
         if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
             raise UsageError("bounds are out of range", hint="west, south, east, north in degrees")
-    return _answer(name, "surface", asked, service, _surface_in_columns, _surface_in_sql)
+    return await run_sync(
+        _answer, name, "surface", asked, service, _surface_in_columns, _surface_in_sql,
+        limiter=service.comparing,
+    )  # fmt: skip
 
 
 Asked = TypeVar("Asked", bound=AskedSearch)
