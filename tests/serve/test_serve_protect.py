@@ -103,6 +103,12 @@ def test_clients_that_ask_too_often_wait():
     assert int(opened.get("/api/x").headers["retry-after"]) > 1
 
 
+def test_exports_count_for_more_than_other_requests():
+    opened = client(a_second=0.001, at_once=25)
+    path = "/api/archives/towns/export/csv"
+    assert [opened.post(path).status_code for _ in range(2)] == [404, 429]
+
+
 def test_buckets_fill_again_and_are_separate():
     rate = Rate(a_second=2, at_once=4)
     assert rate.wait("a", 4, now=0) == 0

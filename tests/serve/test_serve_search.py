@@ -138,7 +138,7 @@ def test_picture_becomes_the_code_of_its_chip(client, archive):
     assert answer["scale"] == pytest.approx(1)
 
 
-def test_qgis_project_has_the_search_and_no_password(client, archive):
+def test_qgis_project_has_the_search_and_no_password_or_path(client, archive, scenes):
     answer = client.post(f"{HOME}/export/qgis", json={"query": MARKED, "k": 7})
     if client.get(HOME).json()["layer"] == "core":
         assert answer.status_code == 400
@@ -147,7 +147,7 @@ def test_qgis_project_has_the_search_and_no_password(client, archive):
     with zipfile.ZipFile(io.BytesIO(answer.content)) as project:
         text = project.read("towns.qgs").decode()
     assert "similar_to_examples" in text and "rocchio" in text
-    assert "password" not in text
+    assert "password" not in text and str(scenes) not in text
 
 
 def test_change_is_that_of_the_library(client, archive):
