@@ -66,8 +66,8 @@ Times = dict[Kind, list[float]]
 class Asker:
     """What users ask, drawn at random."""
 
-    def __init__(self, rows: int, first: int, seed: int):
-        self._rows, self._first, self._side = rows, first, grid_side(rows)
+    def __init__(self, chips: list[int], side: int, seed: int):
+        self._chips, self._side = chips, side
         self._rng = np.random.default_rng(seed)
         self._seen: list[int] = []
 
@@ -85,7 +85,7 @@ class Asker:
             return kind, {"query": {"likes": [chip, *order[:4]], "unlikes": order[4:7]}, "k": K}
         if kind == "region":
             return kind, {"query": {"region": self._square(3.5)}, "k": K}
-        chip = int(self._first + self._rng.integers(self._rows))
+        chip = int(self._rng.choice(self._chips))
         kind = "chip" if kind == "marks" else kind
         query: dict[str, Any] = {"query": {"chip": chip}, "k": K}
         if kind == "area":
@@ -317,8 +317,11 @@ def main() -> None:
 
 
 def measure(conn: psycopg.Connection, options: argparse.Namespace) -> dict[str, Any]:
-    (first,) = conn.execute(f"SELECT min(id) FROM dcsh.{NAME}").fetchone()
-    askers = [Asker(options.rows, first, user) for user in range(options.users)]
+    least, most = conn.execute(f"SELECT min(id), max(id) FROM dcsh.{NAME}").fetchone()
+    drawn = np.random.default_rng(1).integers(least, most + 1, 20_000).tolist()
+    chips = conn.execute(f"SELECT id FROM dcsh.{NAME} WHERE id = ANY (%s)", [drawn]).fetchall()
+    side = grid_side(options.rows)
+    askers = [Asker([id for (id,) in chips], side, user) for user in range(options.users)]
     times: Times = defaultdict(list)
     errors: Counter[str] = Counter()
     database = postmaster(conn)
@@ -328,7 +331,7 @@ def measure(conn: psycopg.Connection, options: argparse.Namespace) -> dict[str, 
     }
     print(f"{options.rows:,} chips, {options.bits} bits, {options.workers} workers.\n")
     with serving(options.dsn, options.workers) as (port, server):
-        report["surfaces"] = surfaces(port, Asker(options.rows, first, 7), 30)
+        report["surfaces"] = surfaces(port, askers[0], 30)
         shown = [f"{report['surfaces'][name]:.2f} s" for name in ("first_s", "median_s", "p95_s")]
         print(
             f"Surface of a view of map zoom {VIEW_ZOOM}: the first after the server's start {shown[0]}, "

@@ -199,7 +199,8 @@ async function drawSurface() {
   const threshold = state.surface ?? 0;
   input("threshold").max = String(archive.bits);
   input("threshold").value = String(threshold);
-  needed("threshold-shown").textContent = `${threshold} bits`;
+  const within = needed("threshold-shown");
+  within.textContent = `${threshold} bits${cells ? "" : ", comparing all chips…"}`;
   if (cells) map.showSurface(cells, threshold, least(cells.distance), Math.max(threshold, least(cells.distance) + 1));
   const zoom = Math.max(0, Math.min(map.cellZoom ?? 18, Math.floor(map.map.getZoom()) + 6));
   const [west, south, east, north] = map.view();
@@ -214,6 +215,7 @@ async function drawSurface() {
     const found = await api.surface(state, { zoom, bounds }, signal);
     if (wanted !== grid) return;
     cells = found;
+    within.textContent = `${state.surface} bits`;
     map.showSurface(cells, threshold, least(cells.distance), Math.max(threshold, least(cells.distance) + 1));
   } catch (error) {
     if (!signal.aborted) fail(error);
