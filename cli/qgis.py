@@ -34,10 +34,21 @@ def qgis(
             help="Write the database's password into the project; else QGIS asks for it.",
         ),
     ] = False,
+    scenes: Annotated[
+        int, typer.Option(min=0, help="Number of the hits' scenes to show below them.")
+    ] = 8,
+    basemap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Tiles to show below all: a URL with {z}, {x} and {y}.",
+            show_default=False,
+        ),
+    ] = None,
     device: options.Device = "auto",
     database: options.Database = options.DATABASE,
 ) -> None:
-    """Write a QGIS project: the archive's chips, and a search's hits coloured by distance.
+    """Write a QGIS project: the archive's chips, and a search's hits above their imagery.
 
     Without a query it searches for chips similar to the first. With PostGIS its layers are tables and
     a query of the database; change the query in QGIS with "Update SQL Layer". Without PostGIS it
@@ -50,7 +61,10 @@ def qgis(
     project = out or Path(f"{archive}.qgz")
     check_project(project)
     opened = database.open(archive, device=device)
-    files = opened.to_qgis(project, query and query(opened), k=k, filter=filter, password=password)
+    files = opened.to_qgis(
+        project, query and query(opened), k=k, filter=filter,
+        password=password, scenes=scenes, basemap=basemap,
+    )  # fmt: skip
     if len(files) > 1:
         say(f"without PostGIS QGIS shows a copy of the chips: {files[1]}")
     answer(str(files[0]), archive=archive, project=files[0], files=files)

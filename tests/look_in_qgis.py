@@ -5,6 +5,7 @@ import sys
 
 from qgis.core import (
     QgsApplication,
+    QgsMapLayerType,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsProject,
@@ -26,6 +27,20 @@ layers = project.layerTreeRoot().layerOrder()
 
 reported = {}
 for layer in layers:
+    if layer.type() == QgsMapLayerType.RasterLayer:
+        renderer = layer.renderer()
+        bands = (
+            [renderer.redBand(), renderer.greenBand(), renderer.blueBand()]
+            if hasattr(renderer, "redBand")
+            else None
+        )
+        reported[layer.name()] = {
+            "valid": layer.isValid() or layer.providerType() == "wms",
+            "source": layer.source(),
+            "bands": bands,
+            "crs": layer.crs().authid(),
+        }
+        continue
     renderer = layer.renderer()
     rows = [
         {name: feature[name] for name in ("id", "distance") if layer.fields().indexOf(name) >= 0}

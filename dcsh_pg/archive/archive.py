@@ -337,16 +337,20 @@ class Archive(ManagedArchive):
         k: int = 50,
         filter: Filter = Filter(),
         password: bool = False,
+        scenes: int = 8,
+        basemap: str | None = None,
     ) -> list[Path]:
         """Writes a QGIS project: the chips, and the hits of a search coloured by distance.
 
         Without a query it searches for chips similar to the first.  ``path`` ends in .qgz or .qgs;
-        ``password`` writes that of the connection into the project.  Returns the files written.
+        ``password`` writes that of the connection into the project.  ``scenes`` is how many scenes of
+        the hits lie below them, ``basemap`` a URL of tiles with {z}, {x} and {y}.  Returns the files
+        written.
 
         Raises:
             NotFound: the archive is empty or has no footprints.
             OutputError: a file cannot be written.
-            UsageError: ``path`` has another ending.
+            UsageError: ``path`` has another ending, or ``basemap`` is not a template of tiles.
         """
         qgis.check_project(path)
         if query is None:
@@ -355,5 +359,6 @@ class Archive(ManagedArchive):
                 raise NotFound(f"archive '{self.name}' has no chips", hint="ingest scenes first")
             query = self.query_chip(ids[0])
         return qgis.write_qgis(
-            self.connection, self.name, path, query, filter, k=k, password=password
-        )
+            self.connection, self.name, path, query, filter,
+            k=k, password=password, scenes=scenes, basemap=basemap,
+        )  # fmt: skip

@@ -19,6 +19,7 @@ from dcsh_pg.catalog.qgis_project import (
     postgres_source,
     write_project,
 )
+from dcsh_pg.catalog.qgis_rasters import base_map, scene_layers
 from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.search import chips
 from dcsh_pg.database.search.filter import Filter
@@ -53,13 +54,19 @@ def write_qgis(
     *,
     k: int = 50,
     password: bool = False,
+    scenes: int = 8,
+    basemap: str | None = None,
 ) -> list[Path]:
     """Writes a project with the archive's chips, the hits of a search and the chips of its query.
+
+    Below them are scenes of the hits, and a base map if one is named.
 
     Args:
         path: of the project, .qgz or .qgs.
         query: with PostGIS, QGIS runs this search each time that it draws.
         password: write the connection's password into the project.
+        scenes: how many scenes of the hits are raster layers, the nearest first.
+        basemap: URL of tiles in Web Mercator with {z}, {x} and {y}.
 
     Returns:
         The files written: the project and, without PostGIS, the GeoPackage that it shows.
@@ -67,9 +74,10 @@ def write_qgis(
     Raises:
         NotFound: no such archive, or none of its chips has a footprint.
         OutputError: a file cannot be written, or there is no PostGIS and the extra ``geo`` is missing.
-        UsageError: ``path`` is not the name of a project.
+        UsageError: ``path`` is not the name of a project, or ``basemap`` not that of tiles.
     """
     check_project(path)
+    below = [] if basemap is None else [base_map(basemap)]
     path = Path(path)
     record = registry.get_archive(conn, archive_name)
     found = hits(conn, record.name, query, filter, k)
@@ -102,6 +110,7 @@ def write_qgis(
         _write_package(conn, record.name, written[0], found, chosen)
         sources = {name: f"./{written[0].name}|layername={name}" for name in names}
     layers = [Layer(names[name], provider, sources[name], renderers[name]) for name in names]
+    layers += [*scene_layers(conn, found, scenes), *below]
     write_project(path, f"{record.name}: similar to {query.caption}", layers, in_view)
     return [path, *written]
 

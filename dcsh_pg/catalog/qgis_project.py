@@ -38,19 +38,25 @@ FOOTPRINT = (120, 120, 120)
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of polygons in EPSG:4326.
+    """A layer of polygons, or a raster.
 
     Attributes:
         name: what people read.
-        provider: 'postgres' or 'ogr'.
+        provider: 'postgres' or 'ogr'; 'gdal' or 'wms' for a raster.
         source: the provider's address of it.
-        renderer: how it is drawn.
+        renderer: how it is drawn; None leaves a raster to QGIS.
+        crs: its coordinate reference system.
     """
 
     name: str
     provider: str
     source: str
-    renderer: Element
+    renderer: Element | None
+    crs: str = "EPSG:4326"
+
+    @property
+    def is_raster(self) -> bool:
+        return self.provider in ("gdal", "wms")
 
 
 def write_project(
@@ -184,15 +190,27 @@ def _project(title: str, layers: Sequence[Layer], extent: Sequence[float] | None
             tree, "layer-tree-layer", id=key, name=layer.name, source=layer.source,
             providerKey=layer.provider, checked="Qt::Checked", expanded="1",
         )  # fmt: skip
-        item = SubElement(maps, "maplayer", type="vector", geometry="Polygon", wkbType="Polygon")
-        SubElement(item, "id").text = key
-        SubElement(item, "datasource").text = layer.source
-        SubElement(item, "layername").text = layer.name
-        _crs(SubElement(item, "srs"), "EPSG:4326")
-        SubElement(item, "provider", encoding="UTF-8").text = layer.provider
-        item.append(layer.renderer)
-        SubElement(item, "layerGeometryType").text = "2"
+        maps.append(_map_layer(key, layer))
     return project
+
+
+def _map_layer(key: str, layer: Layer) -> Element:
+    item = Element("maplayer", type="raster" if layer.is_raster else "vector")
+    SubElement(item, "id").text = key
+    SubElement(item, "datasource").text = layer.source
+    SubElement(item, "layername").text = layer.name
+    SubElement(item, "provider", encoding="UTF-8").text = layer.provider
+    _crs(SubElement(item, "srs"), layer.crs)
+    if layer.is_raster:
+        drawn = SubElement(item, "pipe")
+    else:
+        item.set("geometry", "Polygon")
+        item.set("wkbType", "Polygon")
+        SubElement(item, "layerGeometryType").text = "2"
+        drawn = item
+    if layer.renderer is not None:
+        drawn.append(layer.renderer)
+    return item
 
 
 def _crs(parent: Element, code: str) -> None:

@@ -55,7 +55,7 @@ def outcomes(qgis_python, plugin_zip, postgis_admin, postgis_template, scenes, m
         archive.connection.execute("ANALYZE")
         archive.connection.close()
         given = home / "given.json"
-        given.write_text(json.dumps({"dsn": dsn, "profile": str(home / "profiles" / "default"), "pictures": os.environ.get("DCSH_TEST_PICTURES", str(home))}))  # fmt: skip
+        given.write_text(json.dumps({"dsn": dsn, "profile": str(home / "profiles" / "default"), "pictures": os.environ.get("DCSH_TEST_PICTURES")}))  # fmt: skip
         done = subprocess.run(
             [qgis_python, RUN, given],
             capture_output=True,

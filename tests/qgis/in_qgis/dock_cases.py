@@ -8,6 +8,8 @@ from contextlib import suppress
 from qgis.core import QgsFeedback, QgsMapLayerType, QgsProject
 from qgis.PyQt.QtCore import QDate, QDateTime, Qt, QTime
 
+CLOSED = 'it\'s "closed"'
+
 
 def case_a_chip_by_its_id(world):
     dock = world.fresh()
@@ -43,7 +45,6 @@ def case_imagery_lies_below_the_hits(world):
     assert layers.index(dock.hits_layer.layer) < layers.index(rasters[0])
     table = dock.results.table
     assert all(not table.item(row, 0).icon().isNull() for row in range(12))
-    world.photograph("dock.png")
     dock.results.scenes.setValue(8)
 
 
@@ -107,6 +108,14 @@ def case_marks_and_undo(world):
     table.select(wrong)
     world.press(results.wrong)
     assert results.marks.text() == "2 right, 1 wrong"
+    table.clearSelection()
+    world.wait(lambda: dock.imagery.work is None, "the imagery")
+    [bounds] = world.sql(
+        "SELECT ST_XMin(b), ST_YMin(b), ST_XMax(b), ST_YMax(b) FROM (SELECT ST_Extent(c.geom) AS b "
+        "FROM dcsh.places c JOIN dcsh.scene s ON s.id = c.scene_id WHERE s.uri LIKE '%02_2023%') x"
+    )
+    world.look_at(*map(float, bounds))
+    world.photograph("qgis.png")
     world.press(results.again_button)
     world.settle()
     likes = ",".join(map(str, [7, *right]))
@@ -232,13 +241,14 @@ def case_cancel_ends_the_statement(world):
 
 def case_a_wrong_connection(world):
     world.fresh()
-    world.store("closed", "dbname='nothing' host='127.0.0.1' port='1' user='nobody' password='x'")
+    world.store(CLOSED, "dbname='nothing' host='127.0.0.1' port='1' user='nobody' password='x'")
     dock = world.dock
     dock.source.reload()
-    dock.source.connections.setCurrentText("closed")
-    world.wait(lambda: "closed" in dock.status.text(), "the message")
+    dock.source.connections.setCurrentText(CLOSED)
+    world.wait(lambda: "cannot" in dock.status.text(), "the message")
     assert (
-        dock.status.text() == "cannot connect to 'closed'; check the connection in QGIS's browser"
+        dock.status.text()
+        == f"cannot connect to '{CLOSED}'; check the connection in QGIS's browser"
     )
     assert dock.status.textFormat() == Qt.TextFormat.PlainText
-    world.provider.deleteConnection("closed")
+    world.provider.deleteConnection(CLOSED)

@@ -20,7 +20,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QMainWindow
 
 PLUGIN = "dcsh_pg_search"
-CONNECTION = 'it\'s "mine"'
+CONNECTION = "maps"
 
 
 class Interface:
@@ -31,7 +31,7 @@ class Interface:
         self.canvas = QgsMapCanvas(self.window)
         self.canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
         self.window.setCentralWidget(self.canvas)
-        self.window.resize(1200, 900)
+        self.window.resize(1100, 760)
         self.bar = QgsMessageBar(self.window)
         self.icons = []
         self.active = None
@@ -69,7 +69,7 @@ class Interface:
 
 class World:
     def __init__(self, dsn, profile, pictures):
-        self.pictures = Path(pictures)
+        self.pictures = pictures and Path(pictures)
         self._uncaught = []
         sys.excepthook = lambda *error: self._uncaught.append("".join(format_exception(*error)))
         self.application = QgsApplication([], True, profile)
@@ -203,4 +203,5 @@ class World:
         self.iface.canvas.refresh()
         self.iface.canvas.waitWhileRendering()
         QgsApplication.processEvents()
-        self.iface.window.grab().save(str(self.pictures / name))
+        if self.pictures is not None:
+            self.iface.window.grab().save(str(self.pictures / name))
