@@ -32,7 +32,7 @@ def scene_layers(conn: psycopg.Connection, found: Sequence[Hit], most: int) -> l
         "SELECT id, proj_code FROM dcsh.scene WHERE id = ANY (%s) AND proj_code ~ '^EPSG:[0-9]+$'",
         [chosen],
     ).fetchall()
-    crs = dict(rows)
+    crs: dict[int, str] = dict(rows)
     shown = [nearest[id] for id in chosen if id in crs and _is_shown(nearest[id].uri)]
     return [
         Layer(
