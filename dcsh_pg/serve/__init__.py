@@ -11,6 +11,8 @@ interface.
     service.py      what requests share: connections, models, caches
     asked.py        the bodies of requests, and the queries and filters that they become
     answers.py      hits and archives as JSON, without paths of this machine
+    columns.py      the chips of an archive in files that workers share
+    compare.py      all chips compared with a query, in these columns
     routes/         the interface, one group a file
     page/           the page: HTML, CSS and ES modules, as they are served
 """
