@@ -70,6 +70,7 @@ def show(
     size = file.stat().st_size
     if as_json():
         card = dataclasses.asdict(hasher.card)
+        del card["head"]  # tens of thousands of numbers
         print_json({**card, "sha256": hasher.sha256, "file_size": size})
     else:
         for label, text in _rows(hasher, size):
@@ -104,7 +105,8 @@ def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
         ("name", card.name),
         ("method", card.method),
         ("bits", str(card.bits)),
-        ("bands", str(card.bands)),
+        ("input", f"{card.input}, {card.embedding}" if card.takes_vectors else card.input),
+        ("dimension" if card.takes_vectors else "bands", str(card.bands)),
         ("chips", f"{card.chip_size} x {card.chip_size} pixels{ground}"),
         ("encoder", f"{card.encoder}, {card.input_size} x {card.input_size}, {card.precision}"),
         ("views", f"{card.orientations} orientation{'s' * (card.orientations > 1)} of each image"),

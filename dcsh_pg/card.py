@@ -21,6 +21,8 @@ FORMAT = 2
 older versions of dcsh-pg read, one that takes vectors as 2."""
 MAX_LENGTH = 4_000_000
 """Largest number of characters of a card."""
+MAX_WEIGHTS = 65_536
+"""Most weights of a head in it."""
 MAX_TEXT = 1000
 """Largest number of characters of a text in it."""
 
@@ -46,6 +48,9 @@ class ModelCard:
         input: 'image' (uint8), or 'vector' (float32): embeddings that another model made.
         embedding: how these vectors are made, docs/embeddings.md: name of the embedding,
             ``dequantisation`` and ``pool``.
+        head: of vectors, where z is a linear function of few weights: ``weight``, K x dim numbers bit
+            by bit, ``bias``, and ``unit_length``, whether vectors are first scaled to length 1;
+            ``dcsh.hash`` computes z from it.
         orientations: number of orientations of an image over which the graph averages z.
         training: facts of its training (images, digest, seed, options, bit balance).
         parity: the export's check of this file against PyTorch (images, bits, differing, tolerance).
@@ -67,6 +72,7 @@ class ModelCard:
     orientations: int = 1
     input: str = "image"
     embedding: dict[str, Any] = field(default_factory=dict)
+    head: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -155,6 +161,10 @@ class ModelCard:
             given[name] = tuple(map(float, given[name]))
             if len(given[name]) != given["bands"]:
                 raise _damaged(source, f"its {name!r} does not have {given['bands']} bands")
+        if head := given.get("head"):
+            bits, bands = given["bits"], given["bands"]
+            if (len(head["weight"]), len(head["bias"])) != (bits * bands, bits):
+                raise _damaged(source, f"its 'head' does not have {bits} x {bands} weights")
         return cls(**given)
 
 
@@ -201,6 +211,17 @@ def _is_parity(value: Any) -> bool:
     return isinstance(value, dict) and (not value or all(_is_number(value.get(n)) for n in needed))
 
 
+def _is_head(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"weight", "bias", "unit_length"}
+        and _are_numbers(value["weight"])
+        and _are_numbers(value["bias"])
+        and len(value["weight"]) <= MAX_WEIGHTS
+        and isinstance(value["unit_length"], bool)
+    )
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
     "method": _is_text,
@@ -215,6 +236,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "precision": lambda value: value in ("float32", "float16"),
     "input": lambda value: value in ("image", "vector"),
     "embedding": lambda value: isinstance(value, dict),
+    "head": lambda value: value == {} or _is_head(value),
     "orientations": lambda value: type(value) is int and value in (1, 4, 8),
     "training": lambda value: isinstance(value, dict),
     "parity": _is_parity,

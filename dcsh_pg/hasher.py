@@ -161,6 +161,8 @@ class Hasher:
             raise ModelError(f"{name} gives values that are not finite", hint=AGAIN)
         if not np.array_equal(packed, codes.from_real(z)):
             raise ModelError(f"the codes of {name} are not the signs of its z", hint=AGAIN)
+        if self.card.head and not np.allclose(_linear(self.card, images), z, rtol=1e-3, atol=1e-3):
+            raise ModelError(f"the head in the card of {name} is not that of its graph", hint=AGAIN)
 
     def _check(self, images: np.ndarray) -> None:
         if self.card.takes_vectors:
@@ -191,6 +193,15 @@ class Hasher:
             )
         if not np.isfinite(vectors).all():
             raise ModelError("a vector has NaN or infinite numbers", hint="leave it out")
+
+
+def _linear(card: ModelCard, vectors: np.ndarray) -> np.ndarray:
+    """z of vectors (N, dim) by the head in the card: float32 (N, K)."""
+    weight = np.array(card.head["weight"], np.float32).reshape(card.bits, card.bands)
+    if card.head["unit_length"]:
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    z: np.ndarray = vectors @ weight.T + np.array(card.head["bias"], np.float32)
+    return z
 
 
 def _trial(card: ModelCard) -> np.ndarray:

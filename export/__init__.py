@@ -17,7 +17,7 @@ import numpy as np
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
 from dcsh_pg.export import onnx_file, parity
-from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.export.graph import CodeGraph, linear_head
 from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.model import hash_function as hash_functions
@@ -75,6 +75,7 @@ def export(
         training=training or {},
         input="vector" if hash_function.takes_vectors else "image",
         embedding=embedding or {},
+        head=linear_head(graph.hash_function),
         versions=_versions(),
         created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from dcsh_pg.card import MAX_WEIGHTS
+from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
 
 
@@ -42,6 +46,21 @@ class CodeGraph(nn.Module):
         """z (N, K) -> uint8 (N, K/8), most significant bit first, as ``dcsh_pg.codes`` has it."""
         bits = (z >= 0).to(torch.int32).reshape(-1, self.bits // 8, 8)
         return (bits * self.bit_values).sum(dim=2, dtype=torch.int32).to(torch.uint8)
+
+
+def linear_head(hash_function: HashFunction) -> dict[str, Any]:
+    """``ModelCard.head`` of a folded hash function; empty where z is no linear function of vectors, or
+    one of too many weights."""
+    head = hash_function.head
+    is_linear = isinstance(head, MLPHead) and len(head.layers) == 1
+    if not (hash_function.takes_vectors and is_linear and head.dim * head.bits <= MAX_WEIGHTS):
+        return {}
+    assert isinstance(head, MLPHead)
+    weight, bias = (
+        [float(str(number)) for number in values.detach().numpy().ravel()]  # shortest decimals
+        for values in (head.last.weight, head.last.bias)
+    )
+    return {"weight": weight, "bias": bias, "unit_length": head.l2_normalize}
 
 
 class HalfPrecision(nn.Module):
