@@ -12,22 +12,27 @@ are repeated in turn, on the same server, the tables dropped after each.  Withou
 queries, fits each method to the others, and compares the ten nearest of these by Hamming distance, ties by number,
 with the ten nearest by cosine.
 
-Prints a Markdown table.
+Prints a Markdown table.  ``speed`` also gives the processor time of this process and of the server's process
+for a million vectors, which other programs of the machine do not change much.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import platformdirs
+import psycopg
 import pyarrow
 import shapely
 import torch
@@ -35,6 +40,7 @@ from pyarrow import parquet
 
 from dcsh_pg import Archive, Hasher, methods
 from dcsh_pg.database.archives.copy_rows import COPY_HEADER, COPY_TRAILER
+from dcsh_pg.database.server.connect import connect
 from dcsh_pg.embeddings import Making, Using, find_embeddings
 from dcsh_pg.export import export_run
 from dcsh_pg.learning.data.training_set import TrainingSet
@@ -49,36 +55,72 @@ BITS = (32, 64, 128, 256, 512, 1024)
 METHODS = ("itq", "lsh", "prh", "kulsh", "dcsh")
 
 
+@dataclass
+class Cost:
+    """Of one step: seconds by the clock, and of processors here and in the server."""
+
+    wall: float
+    here: float
+    server: float
+
+
+@contextmanager
+def measured(conn: psycopg.Connection | None = None) -> Iterator[list[Cost]]:
+    """Appends the cost of the block to the list."""
+    costs: list[Cost] = []
+    pid = conn.info.backend_pid if conn else None
+    began, here, server = time.perf_counter(), time.process_time(), processor_seconds(pid)
+    yield costs
+    costs.append(
+        Cost(
+            time.perf_counter() - began,
+            time.process_time() - here,
+            processor_seconds(pid) - server,
+        )
+    )
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Of a process of this machine; 0 where the server is on another."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
 def speed(arguments: argparse.Namespace) -> None:
     random = np.random.default_rng(0)
     rows, dimension = arguments.rows, arguments.dimension
     values = random.standard_normal((rows, dimension), np.float32)
+    found: dict[str, list[Cost]] = {"hashed": [], "rows": [], "floats": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        file = written(folder / "vectors.parquet", values)
+        file, model = written(folder / "vectors.parquet", values), folder / "model.onnx"
         training = TrainingSet(values[:20_000], scenes=1, embedding=Making().to_json(), pooled=1)
-        train(
-            training,
-            Run(bits=arguments.bits, folder=folder / "run"),
-            method="itq",
-            encoder="vector",
-        )
-        export_run(folder / "run", folder / "model.onnx")
-        found: dict[str, list[float]] = {"hashed": [], "rows": [], "floats": []}
+        run = Run(bits=arguments.bits, folder=folder / "run")
+        train(training, run, method="itq", encoder="vector")
+        export_run(folder / "run", model)
         for _ in range(arguments.repeats):
-            found["hashed"].append(rows / hashed(file, folder / "model.onnx"))
-            found["rows"].append(rows / ingested(file, folder / "model.onnx", arguments.dsn))
-            found["floats"].append(rows / copied(values, arguments.dsn))
+            found["hashed"] += hashed(file, model)
+            found["rows"] += ingested(file, model, arguments.dsn)
+            found["floats"] += copied(values, arguments.dsn)
     print(
-        f"| {rows:,} vectors of {dimension}, {arguments.bits} bits | vectors/s, median (range) |\n|---|---:|"
+        f"| {rows:,} vectors of {dimension}, {arguments.bits} bits | vectors/s | CPU s a million: here | server |"
     )
-    for what, name in (
+    print("|---|---:|---:|---:|")
+    for what, key in (
         ("file to codes", "hashed"),
         ("file to rows: ids, footprints, codes, indexes", "rows"),
         ("the same floats by binary COPY into pgvector, no index", "floats"),
     ):
-        rates = found[name]
-        print(f"| {what} | {median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) |")
+        rates = [rows / cost.wall for cost in found[key]]
+        here, server = (
+            median(getattr(cost, name) for cost in found[key]) * 1e6 / rows
+            for name in ("here", "server")
+        )
+        spread = f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+        print(f"| {what} | {spread} | {here:.1f} | {server:.1f} |")
 
 
 def written(path: Path, values: np.ndarray) -> Path:
@@ -100,40 +142,37 @@ def written(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def hashed(file: Path, model: Path) -> float:
-    """Seconds to read and hash."""
+def hashed(file: Path, model: Path) -> list[Cost]:
+    """To read and hash."""
     hasher = Hasher(model, device="cpu")
     [found] = find_embeddings([str(file)], Using())
-    began = time.perf_counter()
-    for block in found.vectors():
-        hasher.hash(block.values)
-    return time.perf_counter() - began
+    with measured() as costs:
+        for block in found.vectors():
+            hasher.hash(block.values)
+    return costs
 
 
-def ingested(file: Path, model: Path, dsn: str | None) -> float:
-    """Seconds to ingest into a new archive."""
+def ingested(file: Path, model: Path, dsn: str | None) -> list[Cost]:
+    """To ingest into a new archive."""
     with Archive.create(NAME, model, dsn=dsn, device="cpu") as archive:
         try:
-            began = time.perf_counter()
-            report = archive.ingest_embeddings([str(file)])
-            seconds = time.perf_counter() - began
+            with measured(archive.connection) as costs:
+                report = archive.ingest_embeddings([str(file)])
             report.raise_for_failures()
         finally:
             archive.connection.execute("SELECT dcsh.drop_archive(%s)", [NAME])
-    return seconds
+    return costs
 
 
-def copied(values: np.ndarray, dsn: str | None) -> float:
-    """Seconds to copy the floats into a column of pgvector."""
-    from dcsh_pg.database.server.connect import connect
-
+def copied(values: np.ndarray, dsn: str | None) -> list[Cost]:
+    """To copy the floats into a column of pgvector."""
     count, dimension = values.shape
     with connect(dsn) as conn:
         vector = conn.execute("SELECT 'vector'::regtype").fetchone()[0]
         conn.execute(f"DROP TABLE IF EXISTS public.{PEER}")
         conn.execute(f"CREATE TABLE public.{PEER} (id bigint, embedding {vector}({dimension}))")
-        began = time.perf_counter()
-        with conn.cursor().copy(f"COPY public.{PEER} FROM STDIN (FORMAT binary)") as copy:
+        into = f"COPY public.{PEER} FROM STDIN (FORMAT binary)"
+        with measured(conn) as costs, conn.cursor().copy(into) as copy:
             copy.write(COPY_HEADER)
             for first in range(0, count, 65_536):
                 part = values[first : first + 65_536]
@@ -144,7 +183,11 @@ def copied(values: np.ndarray, dsn: str | None) -> float:
                         ("dimension", ">i2"), ("unused", ">i2"), ("values", ">f4", (dimension,)),
                     ],
                 )  # fmt: skip
-                fields["fields"], fields["id_length"], fields["length"] = 2, 8, 4 + 4 * dimension
+                fields["fields"], fields["id_length"], fields["length"] = (
+                    2,
+                    8,
+                    4 + 4 * dimension,
+                )
                 fields["id"], fields["dimension"], fields["unused"] = (
                     np.arange(first, first + len(part)),
                     dimension,
@@ -153,9 +196,8 @@ def copied(values: np.ndarray, dsn: str | None) -> float:
                 fields["values"] = part
                 copy.write(fields.tobytes())
             copy.write(COPY_TRAILER)
-        seconds = time.perf_counter() - began
         conn.execute(f"DROP TABLE public.{PEER}")
-    return seconds
+    return costs
 
 
 def recall(arguments: argparse.Namespace) -> None:

@@ -198,7 +198,7 @@ def ingest(
 
     [dim]dcsh-pg ingest naip --from-table public.tiles --geometry geom[/dim]
 
-    [dim]dcsh-pg ingest clay --embeddings clay/*.parquet --model clay.onnx[/dim]
+    [dim]dcsh-pg ingest clay --embeddings /data/clay --model clay.onnx[/dim]
     """
     from dcsh_pg.archive import Archive
     from dcsh_pg.database.archives.registry import drop_empty_archive
