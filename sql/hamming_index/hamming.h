@@ -181,7 +181,7 @@ extern bool hamming_search_at_end_of_batch(const HammingSearch *search);
 extern BlockNumber hamming_search_pages(const HammingSearch *search, BlockNumber *visited);
 
 /* heap_search.c */
-extern bool hamming_prefers_heap(Relation index, int rows);
+extern bool hamming_prefers_heap(Relation heap, Relation index, const HammingTidSet *selected);
 extern uint64 *hamming_search_heap(Relation heap, Relation index, const HammingTidSet *selected,
 								   const uint64 *query, int k, int max_distance, int *count);
 

@@ -10,17 +10,48 @@
 #include "utils/snapmgr.h"
 #include "utils/varbit.h"
 
-/* Fetching a row from the table takes as long as a quarter of an index page. */
-#define ROWS_PER_PAGE 4
+/* A page of the index takes as long as so many rows of the table, or as going to so many of its pages. */
+#define ROWS_PER_PAGE 8
+#define HEAP_PAGES_PER_PAGE 4
 
 /*
- * Whether fetching this many rows is faster than a pass over the index.
+ * Returns how many pages of the table the selected rows are on.
+ */
+static int64
+count_heap_pages(Relation heap, const uint64 *tids, int rows)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap);
+	uint8	   *seen = palloc0(blocks / 8 + 1);
+	int64		count = 0;
+
+	for (int i = 0; i < rows; i++)
+	{
+		uint64		block = tids[i] >> 16;
+		uint8		bit = 1 << block % 8;
+
+		/* Entries of dead rows may point beyond a table that VACUUM has truncated. */
+		if (block >= blocks || (seen[block / 8] & bit))
+			continue;
+		seen[block / 8] |= bit;
+		count++;
+	}
+	pfree(seen);
+	return count;
+}
+
+/*
+ * Whether fetching the selected rows is faster than a pass over the index.
  */
 bool
-hamming_prefers_heap(Relation index, int rows)
+hamming_prefers_heap(Relation heap, Relation index, const HammingTidSet *selected)
 {
-	return index->rd_index->indkey.values[0] > 0 &&
-		rows / ROWS_PER_PAGE < RelationGetNumberOfBlocks(index);
+	int64		pages = RelationGetNumberOfBlocks(index);
+	int			rows;
+	const uint64 *tids = hamming_tid_set_members(selected, &rows);
+
+	pages -= rows / ROWS_PER_PAGE;
+	return index->rd_index->indkey.values[0] > 0 && pages > 0 &&
+		count_heap_pages(heap, tids, rows) / HEAP_PAGES_PER_PAGE < pages;
 }
 
 /*

@@ -288,10 +288,8 @@ find_nearest(Relation heap, Relation index, const HammingTidSet *selected, const
 			 int k, int max_distance, NearestRows *result)
 {
 	HammingSearch *search;
-	int			rows;
 
-	hamming_tid_set_members(selected, &rows);
-	if (hamming_prefers_heap(index, rows))
+	if (hamming_prefers_heap(heap, index, selected))
 	{
 		search_heap(heap, index, selected, query, k, max_distance, result);
 		return;

@@ -248,6 +248,24 @@ def test_few_selected_rows_are_read_from_the_table(db, kind):
         assert db.execute(scans).fetchone() > before
 
 
+def test_selected_rows_that_lie_side_by_side_are_read_from_the_table(db):
+    codes = make_codes("clustered", 20_000, BITS, np.random.default_rng(9))
+    fill(db, codes)
+    db.execute("ALTER TABLE t ADD part integer GENERATED ALWAYS AS (id % 100) STORED")
+    db.execute("CREATE INDEX t_code ON t USING hamming (code)")
+    db.execute("CREATE INDEX t_id ON t (id)")
+    db.execute("CREATE INDEX t_part ON t (part)")
+    for condition, ids, passes in (
+        ("name 'id', '<(bigint,bigint)'::regoperator, bigint '200'", range(200), 0),
+        ("name 'part', '=(integer,integer)'::regoperator, 7", range(7, 20_000, 100), 1),
+    ):
+        with db.transaction():
+            found = selected(db, codes[0], 10, condition)
+            scans = db.execute("SELECT pg_stat_get_xact_numscans('t_code'::regclass)").fetchone()
+        assert found == with_ties(brute_force(codes, codes[0], ids), 10)
+        assert scans == (passes,)
+
+
 def test_uncommitted_rows_of_others_are_not_visible(db, numbered):
     with psycopg.connect(db.info.dsn, password=db.info.password) as other:
         other.execute(f"INSERT INTO t VALUES (9999, {literal(numbered[0])}, 3)")
