@@ -16,13 +16,12 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import as_json, done, print_json, say, working
+from dcsh_pg.cli.console import as_json, done, print_json, print_table, say, working
 from dcsh_pg.cli.console import show as show_line
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.errors import UsageError
-from dcsh_pg.terminal import printable
 
 archive = Commands(no_args_is_help=True, help="The archives in the database.")
 app.add_typer(archive, name="archive")
@@ -41,16 +40,11 @@ def list_archives(database: options.Database = options.DATABASE) -> None:
     if not records:
         say("no archive yet; create one with 'dcsh-pg ingest'")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("archive", "model", "bits", "scenes", "chips", "errors", box=None)
+    rows = []
     for record in records:
         numbers = (record.bits, record.scenes, record.chips, record.errors)
-        table.add_row(
-            record.name, printable(record.card.name), *(f"{number:,}" for number in numbers)
-        )
-    Console(markup=False, highlight=False, emoji=False).print(table)
+        rows.append((record.name, record.card.name, *(f"{number:,}" for number in numbers)))
+    print_table(("archive", "model", "bits", "scenes", "chips", "errors"), rows)
 
 
 @archive.command()
@@ -142,24 +136,27 @@ def statistics(
         typer.echo(f"{key.replace('_', ' '):<16}{shown}")
     if not summary.chips:
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("code", "chips", "share", "scenes", "first chip", "valid", box=None)
-    for code in frequent:
-        table.add_row(
-            code.code.hex(),
-            f"{code.chips:,}",
-            f"{code.share:.4%}",
-            f"{code.scenes:,}",
-            str(code.first_id),
-            f"{code.valid_fraction:.2f}",
-        )
-    Console().print("\nmost frequent codes", table, sep="\n")
-    table = Table("bit", "ones", "entropy", box=None)
-    for bit in sorted(bits, key=lambda bit: (bit.entropy, bit.bit_number))[:5]:
-        table.add_row(str(bit.bit_number), f"{bit.share:.2%}", f"{bit.entropy:.4f}")
-    Console().print("\nleast balanced bits", table, sep="\n")
+    typer.echo("\nmost frequent codes")
+    print_table(
+        ("code", "chips", "share", "scenes", "first chip", "valid"),
+        [
+            (
+                code.code.hex(),
+                f"{code.chips:,}",
+                f"{code.share:.4%}",
+                f"{code.scenes:,}",
+                str(code.first_id),
+                f"{code.valid_fraction:.2f}",
+            )
+            for code in frequent
+        ],
+    )
+    typer.echo("\nleast balanced bits")
+    least = sorted(bits, key=lambda bit: (bit.entropy, bit.bit_number))[:5]
+    print_table(
+        ("bit", "ones", "entropy"),
+        [(str(bit.bit_number), f"{bit.share:.2%}", f"{bit.entropy:.4f}") for bit in least],
+    )
 
 
 @archive.command()

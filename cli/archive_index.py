@@ -50,8 +50,7 @@ def index(
         ),
     ] = None,
     memory: Annotated[
-        int,
-        typer.Option(min=1, metavar="MB", help="Memory of the server that a build may take."),
+        int, typer.Option(min=1, metavar="MB", help="Memory of the server that a build may take.")
     ] = 1024,
     drop: Annotated[
         bool,

@@ -15,6 +15,7 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say, working
 from dcsh_pg.cli.output_options import RowsOutput
 from dcsh_pg.cli.search_options import AreaFilter
+from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
 _PERIOD = (
@@ -84,7 +85,7 @@ def _parse_period(text: str, option: str) -> tuple[datetime | None, datetime | N
     """
     if "/" in text:
         first, end = (
-            None if side.strip() in ("", "..") else options.parse_time(side, option)
+            None if side.strip() in ("", "..") else to_time(side, option)
             for side in text.split("/", 1)
         )
         if first and end and first >= end:
@@ -97,7 +98,7 @@ def _parse_period(text: str, option: str) -> tuple[datetime | None, datetime | N
             f"{option}: not a period: '{text}'",
             hint="write 2019, 2019-05, 2019-05-03, or SINCE/UNTIL: 2018-11/2019-04",
         )
-    since = options.parse_time(text, option)
+    since = to_time(text, option)
     days = {0: 366, 1: 31, 2: 1}[text.count("-")]
     try:
         until = since + timedelta(days=days)

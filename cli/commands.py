@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -27,6 +28,9 @@ OUTPUT = "Output"
 """The panel of --help."""
 
 
+_output_option = partial(typer.Option, rich_help_panel=OUTPUT)
+
+
 def show_version(value: bool) -> None:
     """Prints the version and ends, as the callback of --version."""
     if value:
@@ -34,57 +38,32 @@ def show_version(value: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", "-V", callback=show_version, is_eager=True, help="Print the version."
-    ),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="The same as --format json.", rich_help_panel=OUTPUT),
-]
-Format = Annotated[
-    Literal["table", "json"],
-    typer.Option(
-        "--format", "-f", help="Print the result for people or as JSON.", rich_help_panel=OUTPUT
-    ),
-]
+_version_option = partial(
+    typer.Option, "--version", "-V", callback=show_version, is_eager=True, help="Print the version."
+)
+_debug_option = partial(typer.Option, "--debug", help="Show the traceback of an error.")
+
+Version = Annotated[bool, _version_option()]
+Debug = Annotated[bool, _debug_option()]
 
 
 def _common(
-    format: Format = "table",
-    as_json: Json = False,
+    format: Annotated[
+        Literal["table", "json"],
+        _output_option("--format", "-f", help="Print the result for people or as JSON."),
+    ] = "table",
+    as_json: Annotated[bool, _output_option("--json", help="The same as --format json.")] = False,
     quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="Print results and errors only.", rich_help_panel=OUTPUT
-        ),
+        bool, _output_option("--quiet", "-q", help="Print results and errors only.")
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            help="Report progress where stderr is not a terminal, too.",
-            rich_help_panel=OUTPUT,
+        _output_option(
+            "--verbose", "-v", help="Report progress where stderr is not a terminal, too."
         ),
     ] = False,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            "-V",
-            callback=show_version,
-            is_eager=True,
-            hidden=True,
-            help="Print the version.",
-        ),
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", hidden=True, help="Show the traceback of an error.")
-    ] = False,
+    version: Annotated[bool, _version_option(hidden=True)] = False,
+    debug: Annotated[bool, _debug_option(hidden=True)] = False,
 ) -> None:
     """The options of every command."""
 

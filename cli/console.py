@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +91,17 @@ def show(text: object) -> None:
     typer.echo(printable(str(text)))
 
 
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints rows of texts as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headings, box=None)
+    for row in rows:
+        table.add_row(*map(printable, row))
+    Console(markup=False, highlight=False, emoji=False).print(table)
+
+
 class _Plain(Progress):
     def __init__(self) -> None:
         self._reset("", None)
@@ -128,12 +139,7 @@ class _Notes(Progress):
 class _Rich(Progress):
     def __init__(self, *, transient: bool) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.bar = Bar(

@@ -212,7 +212,7 @@ def url(
         bool,
         typer.Option(
             help="Include require_auth in the embedded server's URL; libpq before PostgreSQL 16 does "
-            "not know it.",
+            "not know it."
         ),
     ] = True,
     database: options.Database = options.DATABASE,

@@ -11,6 +11,7 @@ import typer
 
 from dcsh_pg.cli import app, embedding_options, options
 from dcsh_pg.cli.console import as_json, progress, say
+from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
 _stac_option = partial(typer.Option, rich_help_panel="From STAC items")
@@ -206,10 +207,7 @@ def ingest(
     from dcsh_pg.imagery import SceneOptions
     from dcsh_pg.ingest import Pipeline
 
-    of_tables: dict[str, object] = {
-        "--geometry": geometry,
-        "--acquired-column": acquired_column,
-    }
+    of_tables: dict[str, object] = {"--geometry": geometry, "--acquired-column": acquired_column}
     of_embeddings: dict[str, object] = {
         "--embedding-column": embedding_column,
         "--footprint": footprint,
@@ -230,7 +228,7 @@ def ingest(
         },
     )
     signing = options.parse_function(sign, "--sign")
-    time = options.parse_time(acquired, "--acquired")
+    time = to_time(acquired, "--acquired")
     opened = Archive.create(
         archive,
         model,

@@ -9,7 +9,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.commands import Commands
-from dcsh_pg.cli.console import as_json, done, print_json, say
+from dcsh_pg.cli.console import as_json, done, print_json, print_table, say
 from dcsh_pg.cli.console import show as show_line
 
 if TYPE_CHECKING:
@@ -24,32 +24,21 @@ def list_models(database: options.Database = options.DATABASE) -> None:
     """List the models in the database, with the archives that use them."""
     import dataclasses
 
-    from rich.console import Console
-    from rich.table import Table
-
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.terminal import printable
 
     with database.connect() as conn:
         models = registry.list_models(conn)
     if as_json():
-        rows = [dataclasses.asdict(m) | {"created": m.created.isoformat()} for m in models]
-        print_json(rows)
+        print_json([dataclasses.asdict(m) | {"created": m.created.isoformat()} for m in models])
         return
     if not models:
         say("no model yet; 'dcsh-pg ingest' stores one with each new archive")
         return
-    table = Table("sha256", "model", "method", "bits", "bands", "MB", "archives", box=None)
+    rows = []
     for m in models:
         numbers = (str(m.bits), str(m.bands), f"{m.size / 1e6:.1f}")
-        table.add_row(
-            m.sha256[:12],
-            printable(m.name),
-            printable(m.method),
-            *numbers,
-            ", ".join(m.archives) or "-",
-        )
-    Console(markup=False, highlight=False, emoji=False).print(table)
+        rows.append((m.sha256[:12], m.name, m.method, *numbers, ", ".join(m.archives) or "-"))
+    print_table(("sha256", "model", "method", "bits", "bands", "MB", "archives"), rows)
 
 
 @commands.command()

@@ -61,10 +61,7 @@ def install(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> Non
 
 
 @native.command()
-def status(
-    pg_config: PgConfigPath = None,
-    pg_bin: options.PgBin = None,
-) -> None:
+def status(pg_config: PgConfigPath = None, pg_bin: options.PgBin = None) -> None:
     """Show whether the extension is installed for a server, and what prevents it if not.
 
     'dcsh-pg db status' shows whether a database uses it.

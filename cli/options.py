@@ -7,16 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dcsh_pg.cli import complete
 from dcsh_pg.cli.expand import Parsed
-from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,19 +119,6 @@ RawValues = Annotated[
         help="Ignore the scale and offset that a file has for its bands; read values as stored.",
     ),
 ]
-
-
-@overload
-def parse_time(text: str, option: str) -> datetime: ...
-@overload
-def parse_time(text: str | None, option: str) -> datetime | None: ...
-def parse_time(text: str | None, option: str) -> datetime | None:
-    """'2021', '2021-05', '2021-05-03' or a full ISO 8601 time; UTC without a zone.
-
-    Raises:
-        UsageError: the text is not a time; names ``option``.
-    """
-    return to_time(text, option)
 
 
 def parse_integers(

@@ -124,10 +124,8 @@ def print_recall(report: IndexRecall) -> None:
 
 
 def _print_points(option: str, k: int, points: list[Point], without: tuple[str, Point]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(option, f"recall@{k}", "median ms", "95 % ms", box=None)
-    for name, point in [*((str(point.setting or "exact"), point) for point in points), without]:
-        table.add_row(name, f"{point.recall:.4f}", f"{point.median_ms:.2f}", f"{point.p95_ms:.2f}")
-    Console().print(table)
+    named = [*((str(point.setting or "exact"), point) for point in points), without]
+    console.print_table(
+        (option, f"recall@{k}", "median ms", "95 % ms"),
+        [(n, f"{p.recall:.4f}", f"{p.median_ms:.2f}", f"{p.p95_ms:.2f}") for n, p in named],
+    )

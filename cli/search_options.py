@@ -16,6 +16,7 @@ import typer
 from dcsh_pg.cli import options
 from dcsh_pg.cli.expand import Parsed
 from dcsh_pg.database.search.filter import Filter
+from dcsh_pg.database.search.period import to_time
 from dcsh_pg.database.search.query import Query, Rule
 from dcsh_pg.errors import InputError, UsageError
 
@@ -82,7 +83,7 @@ def _search_filter(
     from dcsh_pg.database.search.cql2 import parse_condition
     from dcsh_pg.imagery import parse_area
 
-    first, end = options.parse_time(since, "--since"), options.parse_time(until, "--until")
+    first, end = to_time(since, "--since"), to_time(until, "--until")
     if first and end and first >= end:
         raise UsageError(
             f"--since {since} is not before --until {until}",

@@ -147,11 +147,7 @@ def choose(
     """The options of a method and of its encoder, for embeddings or for images."""
     if weights is not None:
         check_weights(weights)
-    given = {
-        "orientations": orientations,
-        "epochs": epochs,
-        "batch_size": batch_size,
-    }
+    given = {"orientations": orientations, "epochs": epochs, "batch_size": batch_size}
     return partial(_choice, method, encoder, weights, freeze, given, setting or [])
 
 
@@ -286,10 +282,7 @@ def train(
 
     takes_vectors = bool(sources.embeddings)
     choice, reading = chooser(takes_vectors), reader(takes_vectors)
-    with (
-        tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch,
-        progress() as shown,
-    ):
+    with tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch, progress() as shown:
         if takes_vectors:
             using = _using(reading, making, embedding_column)
             training_set = _sampled(sources.embeddings, using, limit, run.seed, shown)

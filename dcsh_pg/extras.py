@@ -8,10 +8,7 @@ from importlib import import_module
 
 from dcsh_pg.errors import DcshError, OutputError
 
-LIBRARIES = {
-    "geo": ("geopandas", "pyarrow", "pyogrio"),
-    "plot": ("matplotlib",),
-}
+LIBRARIES = {"geo": ("geopandas", "pyarrow", "pyogrio"), "plot": ("matplotlib",)}
 """Extra -> the libraries of it that outputs use."""
 
 

@@ -128,11 +128,7 @@ def _bounds(found: Sequence[Hit]) -> tuple[float, ...] | None:
 
 
 def _tables(
-    conn: psycopg.Connection,
-    archive_name: str,
-    search: str,
-    chosen: Sequence[int],
-    password: bool,
+    conn: psycopg.Connection, archive_name: str, search: str, chosen: Sequence[int], password: bool
 ) -> dict[str, str]:
     """Sources of the layers in the database."""
     conninfo = make_conninfo(conn.info.dsn, password=conn.info.password)

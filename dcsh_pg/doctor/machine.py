@@ -178,7 +178,7 @@ def disk() -> Iterator[Finding]:
         "temporary files": Path(tempfile.gettempdir()),
     }
     free = {name: _free(folder) for name, folder in folders.items()}
-    shown = ", ".join(f"{n} {_gigabytes(size)} ({folders[n]})" for n, size in free.items())
+    shown = ", ".join(f"{n} {size / 2**30:.1f} GiB ({folders[n]})" for n, size in free.items())
     low = [name for name, size in free.items() if size < LEAST_FREE]
     yield Finding(
         "free disk",
@@ -211,7 +211,3 @@ def _free(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

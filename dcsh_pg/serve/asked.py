@@ -14,13 +14,7 @@ from dcsh_pg.archive import Archive
 from dcsh_pg.database.search.chips import chip_at
 from dcsh_pg.database.search.cql2 import parse_text_condition
 from dcsh_pg.database.search.filter import Filter
-from dcsh_pg.database.search.query import (
-    ChipQuery,
-    CodeQuery,
-    ExamplesQuery,
-    Query,
-    RegionQuery,
-)
+from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query, RegionQuery
 from dcsh_pg.errors import ModelError, UsageError
 from dcsh_pg.imagery.area import parse_area
 

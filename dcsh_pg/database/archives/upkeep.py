@@ -101,10 +101,7 @@ def relocate(conn: psycopg.Connection, name: str, old: str, new: str) -> int:
     """
     archive = registry.get_archive(conn, name)
     moved = scalar(
-        conn,
-        int,
-        "SELECT dcsh.relocate_scenes(%s, %s, %s)",
-        [name, *_prefixes(old, new)],
+        conn, int, "SELECT dcsh.relocate_scenes(%s, %s, %s)", [name, *_prefixes(old, new)]
     )
     if not moved:
         raise _nothing_below(conn, archive, old)

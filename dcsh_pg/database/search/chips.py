@@ -110,10 +110,7 @@ def code_of(conn: psycopg.Connection, archive_name: str, id: int) -> bytes:
         NotFound: no such chip.
     """
     return scalar(
-        conn,
-        bytes,
-        "SELECT substr(bit_send(dcsh.code_of(%s, %s::bigint)), 5)",
-        [archive_name, id],
+        conn, bytes, "SELECT substr(bit_send(dcsh.code_of(%s, %s::bigint)), 5)", [archive_name, id]
     )
 
 

@@ -72,11 +72,7 @@ class HistogramBin:
 
 
 def similarity_surface(
-    conn: psycopg.Connection,
-    archive_name: str,
-    query: Query,
-    zoom: int,
-    filter: Filter = Filter(),
+    conn: psycopg.Connection, archive_name: str, query: Query, zoom: int, filter: Filter = Filter()
 ) -> list[SurfaceCell]:
     """The least distance to a query in each cell of a grid: ``dcsh.similarity_surface``.
 

@@ -41,8 +41,7 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
     with sql_errors():
         if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
             raise NotFound(
-                f"role '{role}' does not exist",
-                hint="as administrator: CREATE ROLE ... LOGIN",
+                f"role '{role}' does not exist", hint="as administrator: CREATE ROLE ... LOGIN"
             )
         owner = scalar(
             conn,

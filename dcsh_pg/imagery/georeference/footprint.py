@@ -38,8 +38,8 @@ def window_footprints(windows: np.ndarray, lonlat: LonLat) -> list[Polygon]:
     crosses the antimeridian is cut there and the larger part kept.  One that contains a pole follows
     the antimeridian to the pole and back.
 
-    The package antimeridian does not replace this: it cuts what is valid in degrees, but does not
-    find the points that an edge needs, and its results are not always valid polygons.
+    The package antimeridian does not replace this: it does not find the points that an edge needs,
+    and halves a window as wide as the Earth.
     """
     corners = _corners(np.asarray(windows, dtype=np.float64))
     if not len(corners):

@@ -65,7 +65,7 @@ class RasterScene(Scene):
     def describe(self) -> SceneRecord:
         with gdal(self.uri), self._handles.use() as source:
             layout = self._lay_out(source)
-            tags = _tags(source)
+            tags = source.tags(ns="EXIF") | source.tags() | source.tags(ns="IMAGERY")
             georeference, metadata = layout.georeference, self._origin.metadata
             resolution = None
             if georeference:
@@ -199,10 +199,7 @@ class RasterScene(Scene):
         colours = [colour.name for colour in source.colorinterp]
         if self.reading.bands is None and self._channels == 3 and colours[0] == "palette":
             return (1,), _palette(source)
-        return (
-            band_rules.choose_bands(colours, self._channels, self.reading, uri=self.uri),
-            None,
-        )
+        return (band_rules.choose_bands(colours, self._channels, self.reading, uri=self.uri), None)
 
     def _stretch_limits(
         self, source: rasterio.DatasetReader, bands: tuple[int, ...], linear: np.ndarray | None
@@ -295,11 +292,6 @@ def _palette(source: rasterio.DatasetReader) -> np.ndarray:
     for index, colour in source.colormap(1).items():
         colours[index] = colour
     return colours
-
-
-def _tags(source: rasterio.DatasetReader) -> dict[str, str]:
-    tags: dict[str, str] = source.tags(ns="EXIF") | source.tags() | source.tags(ns="IMAGERY")
-    return tags
 
 
 def _properties(source: rasterio.DatasetReader, layout: _Layout) -> dict[str, Any]:

@@ -163,19 +163,14 @@ def _epoch(
         optimizer.step()
         names = list(terms)
         sums = values.detach().double() + (0 if sums is None else sums)
-        if step % CHECK_STEPS == 0 or step == len(batches):
-            _check_finite(sums, epoch)
+        is_checked = step % CHECK_STEPS == 0 or step == len(batches)
+        if is_checked and not sums.isfinite().all():
+            raise TrainingError(
+                f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
+            )
         progress.advance(len(rows))
     means = [] if sums is None else (sums / len(batches)).tolist()
     return {name: round(mean, 6) for name, mean in zip(names, means, strict=True)}
-
-
-def _check_finite(sums: Tensor, epoch: int) -> None:
-    """Raises TrainingError where a loss, and so the sums, are not finite."""
-    if not sums.isfinite().all():
-        raise TrainingError(
-            f"the loss is not finite in epoch {epoch + 1}", hint="lower the learning rates"
-        )
 
 
 @torch.no_grad()
