@@ -45,7 +45,7 @@ def with_card_text(text: str, version: str = "1") -> bytes:
         (with_card_text('{"bits": ' + "9" * 5000 + "}"), "not JSON"),
         (with_card_text("{}", version="one"), "format is 'one'"),
         (with_card_text("{}", version="9" * 5000), "format is '9"),
-        (with_card_text("{}", version="2"), "newer dcsh-pg"),
+        (with_card_text("{}", version="3"), "newer dcsh-pg"),
         (with_card_text('{"training": {"loss": NaN}}'), "has no 'name'"),
         (with_card(name="-"), "has no 'name'"),
         (with_card(name="a\0b"), "NUL"),
