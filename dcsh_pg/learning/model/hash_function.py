@@ -45,14 +45,11 @@ class HashFunction(nn.Module):
             raise ModelError(f"a head for {head.dim} features behind an encoder of {encoder.dim}")
         self.encoder, self.head = encoder, head
         self.method, self.orientations = method, orientations
+        self.takes_vectors = encoder.name == vector.NAME
 
     @property
     def bits(self) -> int:
         return self.head.bits
-
-    @property
-    def takes_vectors(self) -> bool:
-        return self.encoder.name == vector.NAME
 
     def forward(self, images: Tensor) -> Tensor:
         if self.takes_vectors:
