@@ -16,6 +16,7 @@ from dcsh_pg.embeddings.file import (
     Vectors,
     check_finite,
     identity,
+    load,
     require,
     row_windows,
     rows_at_once,
@@ -120,24 +121,6 @@ def opened(uri: str, name: str, using: Using) -> EmbeddingFile:
 
 
 SUFFIXES = (".npy",)
-
-
-def load(path: str) -> np.ndarray:
-    """A numpy file, mapped into memory.
-
-    Raises:
-        InputError: it cannot be read, or has other things than numbers.
-    """
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read: {reason}", hint="write it with numpy.save(path, array)"
-        ) from None
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-        raise InputError(f"{path} is not an array of numbers", hint="numpy.save(path, array)")
-    return found
 
 
 def _block(values: np.ndarray, first: int, footprints: Any, acquired: Any) -> Vectors:

@@ -141,3 +141,21 @@ def check_finite(values: np.ndarray, first: int, uri: str) -> None:
         f"{uri}: the embedding of row {row} has NaN or infinite numbers",
         hint="remove the row; rows are counted from 0",
     )
+
+
+def load(path: str) -> np.ndarray:
+    """A numpy file, mapped into memory.
+
+    Raises:
+        InputError: it cannot be read, or has other things than numbers.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be read: {reason}", hint="write it with numpy.save(path, array)"
+        ) from None
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise InputError(f"{path} is not an array of numbers", hint="numpy.save(path, array)")
+    return found

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dcsh_pg.embeddings.arrays import load
-from dcsh_pg.embeddings.file import EmbeddingFile, Using, identity
+from dcsh_pg.embeddings.file import EmbeddingFile, Using, identity, load
 from dcsh_pg.embeddings.making import Making
 from dcsh_pg.embeddings.pooling import Pixels, PooledFile
 from dcsh_pg.embeddings.raster import SCALES, scaled
