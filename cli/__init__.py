@@ -50,6 +50,9 @@ class _Root(suggest.SuggestingGroup):
         for one in (command, *getattr(command, "commands", {}).values()):
             if one is not None and one.help:
                 one.help = _reflowed(one.help)
+            for parameter in getattr(one, "params", ()):
+                if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                    parameter.metavar = ""  # newer typer shows <bool>, as if a flag took a value
         return command
 
     def make_context(

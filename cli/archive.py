@@ -23,7 +23,7 @@ from dcsh_pg.cli.search_options import ChipFilter
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.errors import UsageError
 
-archive = Commands(no_args_is_help=True, help="The archives in the database.")
+archive = Commands(no_args_is_help=True, help="Show and manage the archives in the database.")
 app.add_typer(archive, name="archive")
 
 
@@ -168,11 +168,12 @@ def coverage(
         float | None,
         typer.Option(
             metavar="DEGREES",
-            help="Side of a cell. Default: a round size, at most 50 cells a side.",
+            help="Side of a cell. Default: a round number that gives at most 50 cells a side.",
         ),
     ] = None,
     every: Annotated[
-        Every | None, typer.Option(help="Also a row for each period of this length, in UTC.")
+        Every | None,
+        typer.Option(help="Count each period of this length in rows of its own, in UTC."),
     ] = None,
     database: options.Database = options.DATABASE,
 ) -> None:

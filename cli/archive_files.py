@@ -18,7 +18,7 @@ from dcsh_pg.cli.console import done, progress
 @archive.command("export")
 def export_archive(
     name: options.ArchiveName,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write, naip.zip say.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ZIP file to write.")],
     database: options.Database = options.DATABASE,
 ) -> None:
     """Write an archive with its scenes and model into one file, which 'archive import' reads.
@@ -60,7 +60,8 @@ def import_archive(
 ) -> None:
     """Create an archive from a file that 'archive export' wrote.
 
-    In one transaction: an import that is killed leaves nothing. Digests and all values are checked.
+    Runs in one transaction: an import that is killed leaves nothing. Checks digests and all
+    values.
 
     [dim]dcsh-pg archive import naip.zip --as naip_2021[/dim]
     """

@@ -33,24 +33,25 @@ def index(
     lists: Annotated[
         int | None,
         typer.Option(
-            help="Lists of ivfflat. Default: one per 1000 chips, above a million chips the square root "
-            "of their number, fewer where the memory does not suffice.",
+            help="Number of lists of ivfflat. Default: one per 1000 chips, the square root of their "
+            "number above a million, fewer where the memory does not suffice.",
             show_default=False,
         ),
     ] = None,
     m: Annotated[
         int | None,
-        typer.Option("--m", help="Connections a node of hnsw. Default: 16.", show_default=False),
+        typer.Option("--m", help="Connections of a node of hnsw. Default: 16.", show_default=False),
     ] = None,
     ef_construction: Annotated[
         int | None,
         typer.Option(
-            help="Candidates for the neighbours of a node of hnsw. Default: 64, at least twice --m.",
+            help="Candidates for the connections of a node of hnsw. Default: 64, at least "
+            "twice --m.",
             show_default=False,
         ),
     ] = None,
     memory: Annotated[
-        int, typer.Option(min=1, metavar="MB", help="Memory of the server that a build may take.")
+        int, typer.Option(min=1, metavar="MB", help="Memory of the server that the build may use.")
     ] = 1024,
     drop: Annotated[
         bool,

@@ -65,7 +65,7 @@ def remove_scenes(
     filter: ChipFilter,
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ADDRESS]...", help="Paths, URLs or GDAL names of scenes."),
+        typer.Argument(metavar="ADDRESS", help="Paths, URLs or GDAL names of scenes."),
     ] = None,
     gone: Annotated[
         bool, typer.Option("--gone", help="Only scenes whose file no longer exists.")

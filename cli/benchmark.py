@@ -60,7 +60,8 @@ def benchmark(
     encoder: Annotated[
         str | None,
         _table_option(
-            metavar="NAME,NAME,...", help="Encoders: {encoders}. Default: vgg16-fc7, the paper's."
+            metavar="NAME,NAME,...",
+            help="Encoders: {encoders}. Default: vgg16-fc7, the most published.",
         ),
     ] = None,
     rows: Annotated[
@@ -85,8 +86,8 @@ def benchmark(
         float | None,
         _table_option(
             metavar="FRACTION",
-            help="Fraction of each class that is the database. Default: the papers', 0.8 for ucmd "
-            "and 0.5 for aid; 0.8 for a folder.",
+            help="Fraction of each class that is the database. Default: 0.8, and 0.5 for "
+            "aid, as published.",
         ),
     ] = None,
     precision: Annotated[
@@ -104,10 +105,10 @@ def benchmark(
     cache: Cache = None,
     device: options.Device = "auto",
 ) -> None:
-    """Compare hashing methods on random splits of a labelled data set, as the papers do.
+    """Compare hashing methods on random splits of a labelled data set, by the published protocol.
 
     Measures mAP@all, precision and recall of every method, code length and split, and writes
-    DIR/report.md, .json and figures, with the papers' numbers beside ours. Rerun the command to
+    DIR/report.md, .json and figures, with published numbers beside them. Rerun the command to
     resume. Labels are not used in training. docs/evaluation.md describes the protocol and the
     data sets.
 

@@ -43,7 +43,8 @@ def change(
         ),
     ] = 0.5,
     k: Annotated[
-        int | None, typer.Option("-k", min=1, help="Only the most changed. Default: all.")
+        int | None,
+        typer.Option("-k", min=1, help="Number of rows, the most changed first. Default: all."),
     ] = None,
     database: options.Database = options.DATABASE,
 ) -> None:

@@ -84,13 +84,22 @@ class Commands(typer.Typer):
         return enter
 
 
+def _place_in_help(parameter: inspect.Parameter) -> tuple[int, int]:
+    """Sorts a command's own options first, then those of the output, then those of the database."""
+    info = parameter.annotation.__metadata__[0]
+    panel = {OUTPUT: 1, "Database": 2}.get(info.rich_help_panel, 0)
+    within = {"format": 0, "as_json": 1, "quiet": 3, "verbose": 4}.get(parameter.name, 2)
+    return panel, within if panel == 1 else 0
+
+
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     """The function with the options that it does not declare itself."""
     own = inspect.signature(function, eval_str=True).parameters
     common = inspect.signature(_common, eval_str=True).parameters
     keyword = inspect.Parameter.KEYWORD_ONLY
-    together = dict(own) | dict(common) | dict(own)
+    together = dict(common) | dict(own)
     parameters = [parameter.replace(kind=keyword) for parameter in together.values()]
+    parameters.sort(key=_place_in_help)
 
     @functools.wraps(function)
     def run(**values: Any) -> None:

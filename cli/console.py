@@ -7,6 +7,7 @@ line every few seconds, so that logs stay readable.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import time
@@ -92,14 +93,15 @@ def show(text: object) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints rows of texts as a table on stdout."""
-    from rich.console import Console
-    from rich.table import Table
+    """Prints rows of texts on stdout as a search prints hits; columns of numbers are aligned right."""
+    from dcsh_pg import results
 
-    table = Table(*headings, box=None)
-    for row in rows:
-        table.add_row(*map(printable, row))
-    Console(markup=False, highlight=False, emoji=False).print(table)
+    rows = list(rows)
+    types = {
+        heading: int if all(re.fullmatch(r"[\d.,]+%?", cell) for cell in cells) else str
+        for heading, cells in zip(headings, zip(*rows, strict=True), strict=True)
+    }
+    results.show([dict(zip(headings, row, strict=True)) for row in rows], columns=types)
 
 
 class _Plain(Progress):

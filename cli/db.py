@@ -139,6 +139,7 @@ def status(database: options.Database = options.DATABASE) -> None:
     from dcsh_pg.database.archives.plan import managed_by, search_plan
     from dcsh_pg.database.server import schema
     from dcsh_pg.database.server.connect import connect, is_embedded
+    from dcsh_pg.doctor.server import pgvector
 
     embedded = is_embedded(database.dsn, pg_bin=database.pg_bin)
     with connect(database.dsn, pg_bin=database.pg_bin) as conn:
@@ -146,6 +147,7 @@ def status(database: options.Database = options.DATABASE) -> None:
         archives = registry.list_archives(conn) if state.current else []
         plans = [search_plan(conn, archive) for archive in archives]
         service = managed_by(conn)
+        vector = pgvector(conn)
         where = f"{conn.info.host}, port {conn.info.port}, database {conn.info.dbname}"
     if as_json():
         report = dataclasses.asdict(state) | {
@@ -165,7 +167,7 @@ def status(database: options.Database = options.DATABASE) -> None:
     lines = {
         "server": f"PostgreSQL {state.server}{', embedded' if embedded else ''}",
         "at": where,
-        "pgvector": state.pgvector or "not in this database",
+        "pgvector": vector.found + (f"; {vector.fix}" if vector.fix else ""),
         "PostGIS": state.postgis or "not in this database",
         "index": _native_index(state, service, embedded=embedded),
         "schema": revision,

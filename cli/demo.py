@@ -38,8 +38,8 @@ def demo(
     """Run all steps on a small archive: imagery, ingest, three searches.
 
     Makes georeferenced scenes, hashes their chips, stores the codes in the embedded PostgreSQL
-    and searches by image, by chip and by place. Takes about a minute the first time, with --train
-    a few; later runs reuse the results.
+    and searches by image, by chip and by place. Takes about a minute the first time, a few minutes
+    with --train; later runs reuse the results.
     """
     from dcsh_pg import results
     from dcsh_pg.demo import archive_name

@@ -74,9 +74,9 @@ def evaluate(
 ) -> None:
     """Measure how well an archive's codes find images of the same class.
 
-    mAP, precision@n and precision-recall curves, expected over all orders of ties. A filter selects
-    the chips of the archive that are ranked and, without other queries, that query. Several archives
-    are drawn over each other.
+    mAP, precision@n and precision-recall curves, expected over all orders of ties. A filter selects the chips
+    that are ranked; they are also the queries unless --queries or --query-archive is given. Several
+    archives are drawn into one plot.
 
     [dim]dcsh-pg evaluate ucmd --queries ucmd/test --plots plots[/dim]
 

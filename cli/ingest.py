@@ -53,7 +53,8 @@ def ingest(
     edge: Annotated[
         Literal["shift", "pad", "drop"] | None,
         options.reading_option(
-            help="At the right and lower edge: move the last chip inward, pad it, or leave it out. "
+            help="At the right and lower edge: shift the last chip inward, pad it, or drop "
+            "it. "
             "Default: shift."
         ),
     ] = None,
@@ -73,7 +74,7 @@ def ingest(
         float | None,
         options.reading_option(
             metavar="FRACTION",
-            help="Leave out chips with a smaller fraction of valid pixels. Default: 0.5.",
+            help="Skip chips with a smaller fraction of valid pixels. Default: 0.5.",
         ),
     ] = None,
     stac: Annotated[

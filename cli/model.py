@@ -15,7 +15,9 @@ from dcsh_pg.cli.console import show as show_line
 if TYPE_CHECKING:
     from dcsh_pg.hasher import Hasher
 
-commands = Commands(no_args_is_help=True, help="Models: files and those in the database.")
+commands = Commands(
+    no_args_is_help=True, help="List and save the models in the database; show model files."
+)
 app.add_typer(commands, name="model")
 
 

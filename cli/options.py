@@ -29,8 +29,8 @@ Dsn = Annotated[
     _database_option(
         "--dsn",
         metavar="DSN",
-        help="PostgreSQL to use: a URL, a libpq string or service=NAME. Default: the libpq "
-        "environment (PGHOST, PGSERVICE, ...), else the embedded server.",
+        help="PostgreSQL to use: a URL, a libpq string or service=NAME. Default: libpq's variables (PGHOST, "
+        "PGSERVICE, ...) or DATABASE_URL, else the embedded server.",
     ),
 ]
 PgBin = Annotated[

@@ -27,7 +27,7 @@ def recall(
         typer.Option(
             "--index",
             help="Build this index on a temporary copy and measure it; hamming is the exact one. "
-            "Default: measure the approximate index of the archive.",
+            "Default: measure the archive's own approximate index.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def recall(
     target: Annotated[
         float | None,
         typer.Option(
-            help="Recall that is enough: the least effort that reaches it is stored. Default: 0.99.",
+            help="Recall to reach. The lowest setting that reaches it is stored. Default: 0.99.",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +59,7 @@ def recall(
 ) -> None:
     """Measure an index on an archive's codes: recall and latency.
 
-    An item counts as found if it is as near as the k-th of the exact answer, so ties cost nothing.
+    An item counts as found if it is as near as the k-th of the exact answer; ties are not misses.
     For the archive's own approximate index, the setting and its recall are stored: searches with
     --approximate use the setting and report the recall. With --index the archive is not changed.
 

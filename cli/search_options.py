@@ -147,7 +147,9 @@ def _query(
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        _query_option(metavar="ID,...", help="With --like: chips to stay away from. See --rule."),
+        _query_option(
+            metavar="ID,...", help="With --like: chips that hits must not resemble. See --rule."
+        ),
     ] = None,
     region: Annotated[
         str | None,
@@ -159,15 +161,14 @@ def _query(
     rule: Annotated[
         Rule | None,
         _query_option(
-            help="Distance to several chips (--like, --region): min, to the nearest of them; mean, "
-            "the mean to all; both leave out chips nearer to --unlike. rocchio, by how often each "
-            "bit is set in the likes and in the unlikes: the best order after some marks. "
-            "Default: min."
+            help="Distance to several chips (--like, --region). min: to the nearest of them. mean: the "
+            "mean to all. Both leave out chips nearer to --unlike. rocchio: weighs each bit by how often "
+            "it is set in --like and --unlike, for marking hits and searching again. Default: min."
         ),
     ] = None,
     approximate: Annotated[
         bool,
-        _query_option(
+        typer.Option(
             "--approximate",
             help="Permit an approximate index ('archive index --approximate'), which is fast and may "
             "miss hits. Without one, or with the exact index, the answer is exact.",

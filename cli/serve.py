@@ -28,7 +28,7 @@ def serve(
     archive: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ARCHIVE]",
+            metavar="ARCHIVE",
             help="The only archive to serve. Default: all that the role may read.",
             show_default=False,
         ),

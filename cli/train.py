@@ -95,7 +95,7 @@ def choose(
         _model_option(
             metavar="NAME",
             help="Network that turns an image into features: {encoders}. small trains from random "
-            "weights on a CPU, gist needs no weights, resnet50 is the paper's. Default: small, for "
+            "weights on a CPU, gist needs no weights, resnet50 is that of the DCSH paper. Default: small, for "
             "embeddings vector.",
         ),
     ] = None,
@@ -112,7 +112,7 @@ def choose(
         _model_option(
             "--freeze/--fine-tune",
             help="Train the hash layer alone on features of the encoder, minutes on a CPU; or "
-            "train the encoder too, as the paper does, which needs a GPU. Default: --freeze if the "
+            "train the encoder too, as the DCSH paper does, which needs a GPU. Default: --freeze if the "
             "encoder has weights. Only dcsh can fine-tune.",
         ),
     ] = None,
@@ -120,8 +120,8 @@ def choose(
         int | None,
         _model_option(
             metavar="1|4|8",
-            help="Average z over so many orientations of an image: codes depend less on where "
-            "north is, and hashing takes as many times longer. Default: 1.",
+            help="Average the hash layer's output over this many orientations of an image: codes "
+            "depend less on where north is, and hashing takes that many times longer. Default: 1.",
         ),
     ] = None,
     epochs: Annotated[

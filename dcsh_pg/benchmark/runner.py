@@ -10,6 +10,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from multiprocessing.context import SpawnContext
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +216,7 @@ def _kept(images: np.ndarray, path: Path) -> Iterator[None]:
 def _measured(
     work: _Work, todo: Sequence[tuple[Cell, dict[str, Any]]], progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """Measured cells, in the order of their completion; other processes have no progress."""
+    """Measured cells, in the order of their completion; other processes send only their notes."""
     jobs = work.plan.jobs
     if jobs == 1:
         work.progress = progress
@@ -223,13 +225,50 @@ def _measured(
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(work, threads)) as pool:
+    with (
+        _shown_here(context, progress) as notes,
+        ProcessPoolExecutor(
+            jobs, context, initializer=_begin, initargs=(work, threads, notes)
+        ) as pool,
+    ):
         try:
             for future in as_completed([pool.submit(_measure, *one) for one in todo]):
                 yield future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def _shown_here(context: SpawnContext, progress: Progress) -> Iterator[SimpleQueue[str | None]]:
+    """A queue whose lines are shown as notes, each once: processes estimate the same features."""
+    notes: SimpleQueue[str | None] = context.SimpleQueue()
+    seen: set[str] = set()
+
+    def show() -> None:
+        for line in iter(notes.get, None):
+            subject = line.partition(":")[0]
+            if subject not in seen:
+                progress.note(line)
+            seen.add(subject)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield notes
+    finally:
+        notes.put(None)
+        thread.join()
+
+
+class _Sent(Progress):
+    """Sends notes to the process that shows them."""
+
+    def __init__(self, notes: SimpleQueue[str | None]):
+        self.notes = notes
+
+    def note(self, text: str) -> None:
+        self.notes.put(text)
 
 
 class _Work:
@@ -289,9 +328,10 @@ def _load(row: Row) -> Encoder:
 _work: _Work | None = None
 
 
-def _begin(work: _Work, threads: int) -> None:
+def _begin(work: _Work, threads: int, notes: SimpleQueue[str | None]) -> None:
     """Initialises a process; it ends with its parent, even if that is killed."""
     global _work
+    work.progress = _Sent(notes)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     threadpool_limits(threads)

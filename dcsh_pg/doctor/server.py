@@ -85,7 +85,7 @@ def server(dsn: str | None, pg_bin: Path | None) -> Iterator[Finding]:
             f"PostgreSQL {conn.info.parameter_status('server_version')} at {conn.info.host}, port "
             f"{conn.info.port}, database {conn.info.dbname}",
         )
-        yield from _pgvector(conn)
+        yield pgvector(conn)
         if not is_embedded(dsn, pg_bin=pg_bin):
             yield from _extension(conn, "postgis", "PostGIS", "footprints are of type polygon")
         yield from _extension(conn, EXTENSION, "index", "searches compare every code")
@@ -93,24 +93,23 @@ def server(dsn: str | None, pg_bin: Path | None) -> Iterator[Finding]:
         yield from _schema(conn)
 
 
-def _pgvector(conn: psycopg.Connection) -> Iterator[Finding]:
+def pgvector(conn: psycopg.Connection) -> Finding:
+    """The version of pgvector in a database, or how to get it there."""
     try:
         check_versions(conn)
     except DcshError as error:
-        yield Finding("pgvector", PROBLEM, error.message, error.hint)
-        return
+        return Finding("pgvector", PROBLEM, error.message, error.hint)
     installed, _, may_create = _versions(conn, "vector")
     if installed:
-        yield Finding("pgvector", OK, installed)
-    else:
-        yield Finding(
-            "pgvector",
-            PROBLEM,
-            "the server has it, this database does not",
-            "dcsh-pg db upgrade"
-            if may_create
-            else "an administrator runs: CREATE EXTENSION vector",
-        )
+        return Finding("pgvector", OK, installed)
+    return Finding(
+        "pgvector",
+        PROBLEM,
+        "the server has it, this database does not",
+        "run: dcsh-pg db upgrade"
+        if may_create
+        else "an administrator runs: CREATE EXTENSION vector",
+    )
 
 
 def _extension(conn: psycopg.Connection, name: str, shown: str, without: str) -> Iterator[Finding]:
@@ -190,7 +189,11 @@ def _schema(conn: psycopg.Connection) -> Iterator[Finding]:
         )
         return
     archives = registry.list_archives(conn)
-    yield Finding("schema", OK, f"revision {state.revision}, {len(archives)} archives")
+    yield Finding(
+        "schema",
+        OK,
+        f"revision {state.revision}, {len(archives)} archive{'s' * (len(archives) != 1)}",
+    )
     for stale in state.stale_indexes:
         yield Finding(
             "index",

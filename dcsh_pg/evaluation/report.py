@@ -5,34 +5,28 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from rich import box
-from rich.columns import Columns
-from rich.console import Console
-from rich.table import Table
-
 from dcsh_pg.evaluation.evaluate import Report
-
-PIPED_WIDTH = 120
-"""Width in columns without a terminal."""
+from dcsh_pg.results.record import Table
+from dcsh_pg.results.to_table import print_table
 
 
 def print_report(report: Report, file: TextIO | None = None) -> None:
-    """Prints the summary and the classes side by side to ``file`` or stdout; shares in percent."""
-    left = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
-    left.add_column(no_wrap=True)
-    left.add_column(justify="right", no_wrap=True)
-    for row in summary(report):
-        left.add_row(*row)
-    right = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    right.add_column("class")
-    right.add_column("mAP %", justify="right", no_wrap=True)
-    right.add_column("queries", justify="right", no_wrap=True)
-    for name, score in report.by_class.items():
-        right.add_row(name, f"{100 * score.mean_average_precision:.2f}", str(score.queries))
+    """Prints the summary, then the classes, to ``file`` or stdout; shares in percent."""
     file = file or sys.stdout
-    width = None if file.isatty() else PIPED_WIDTH
-    console = Console(file=file, width=width, markup=False, highlight=False, emoji=False)
-    console.print(Columns([left, right], padding=(0, 4)))
+    rows = summary(report)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}", file=file)
+    print(file=file)
+    classes = [
+        {
+            "class": name,
+            "mAP %": round(100 * score.mean_average_precision, 2),
+            "queries": score.queries,
+        }
+        for name, score in report.by_class.items()
+    ]
+    print_table(Table.of(classes, {"class": str, "mAP %": float, "queries": int}), file=file)
 
 
 def summary(report: Report) -> list[tuple[str, str]]:

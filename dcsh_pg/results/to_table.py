@@ -94,9 +94,7 @@ def print_table(
         texts.add_row(*row)
     console.print(texts)
     if hidden:
-        console.print(
-            f"not shown: {', '.join(hidden)}; a wider terminal or '--format csv' has them"
-        )
+        console.print(f"not shown: {', '.join(hidden)}; a wider terminal or '--json' has them")
 
 
 def _columns(table: Table, names: Iterable[str]) -> list[_Column]:
@@ -124,7 +122,18 @@ def _column(name: str, type_: type, values: Sequence[Any]) -> _Column:
         if all((time.hour, time.minute) == (0, 0) for time in times):
             return _Column(name, heading, [f"{v:%Y-%m-%d}" if v else "" for v in values], type_)
         heading += " (UTC)"
+    if type_ is float:
+        return _Column(name, heading, _aligned(values), type_)
     return _Column(name, heading, [_text(value) for value in values], type_)
+
+
+def _aligned(values: Sequence[float | None]) -> list[str]:
+    """The values with as many decimals as the one that needs most."""
+    texts = ["" if value is None else f"{value:g}" for value in values]
+    if any("e" in text for text in texts):
+        return texts
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return [text and f"{float(text):.{decimals}f}" for text in texts]
 
 
 def _fitting(columns: list[_Column], width: int) -> tuple[list[_Column], list[str]]:
@@ -164,4 +173,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return f"{value:g}" if isinstance(value, float) else printable(str(value))
+    return printable(str(value))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import labelled
 import psutil
 import pytest
 
-from dcsh_pg.benchmark import store
+from dcsh_pg.benchmark import runner, store
 from dcsh_pg.benchmark.rows import COSINE, Row
 from dcsh_pg.benchmark.runner import IMAGES, Plan, run
 from dcsh_pg.errors import InputError, OutputError, UsageError
@@ -114,6 +115,19 @@ def test_a_run_of_two_jobs_that_is_killed_goes_on_with_one_and_ends_as_a_clean_r
     assert [cell["row"] for cell in run(tiny, PLAN, out)] == [COSINE]
     assert cells(out) == cells(clean)
     assert not (out / IMAGES).exists()
+
+
+def test_notes_of_processes_are_shown_once():
+    shown = []
+
+    class Shown(Progress):
+        def note(self, text):
+            shown.append(text)
+
+    with runner._shown_here(multiprocessing.get_context("spawn"), Shown()) as notes:
+        for text in ("features (a): about 2 min", "features (a): about 3 min", "features (b): 1 h"):
+            runner._Sent(notes).note(text)
+    assert shown == ["features (a): about 2 min", "features (b): 1 h"]
 
 
 def test_another_option_measures_that_row_again_and_no_other(tiny, done):

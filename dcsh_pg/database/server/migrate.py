@@ -106,7 +106,7 @@ _HEADER = """\
 -- Schema dcsh of dcsh-pg {version}, revision {revision}{before}, footprints as {footprints}.
 -- Owner: {owner}.
 -- Run it as a superuser, or as a role that may create the extensions and is a member of the owner:
---     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f FILE
+--     psql -X -q -v ON_ERROR_STOP=1 -d DATABASE -f FILE
 -- It is one transaction, prints nothing unless something is wrong, and is safe to repeat.
 -- Grant other roles their rights with 'dcsh-pg db grant', run by the owner.
 

@@ -191,7 +191,7 @@ def extract(
     compute = _Compute(encoder, cache.precision, device)
     features = np.empty((len(images), len(views), encoder.dim), np.float32)
     progress.start(f"features ({encoder.name})", len(images) * len(views))
-    estimate = _Estimate(len(images), len(views), progress)
+    estimate = _Estimate(encoder.name, len(images), len(views), progress)
     digest = encoder_digest(encoder) if cache.keeps else ""
     names = [image_digest(image) for image in images] if cache.keeps else [b""] * len(images)
     for v, view in enumerate(views):
@@ -223,7 +223,8 @@ def image_digest(image: np.ndarray) -> bytes:
 class _Estimate:
     """Notes how long all passes will take, measured on the first batch that is computed."""
 
-    def __init__(self, images: int, views: int, progress: Progress):
+    def __init__(self, encoder: str, images: int, views: int, progress: Progress):
+        self.encoder = encoder
         self.images, self.views, self.progress = images, views, progress
         self.is_made = False
 
@@ -239,7 +240,7 @@ class _Estimate:
         if seconds >= WORTH_SAYING:
             each = f" × {self.views} views" if self.views > 1 else ""
             self.progress.note(
-                f"features: about {duration(seconds)}: {self.images:,} images{each} "
+                f"features ({self.encoder}): about {duration(seconds)}, {self.images:,} images{each} "
                 f"at {rate:.3g} passes/s"
             )
 

@@ -83,10 +83,11 @@ def gather(
     chosen = _choose(sum(counts), limit, seed)
     parts = np.split(chosen, np.searchsorted(chosen, np.cumsum(counts)[:-1]))
     images: np.ndarray | None = None
-    filled = skipped = 0
+    filled = skipped = used = 0
     progress.start("reading chips", len(chosen))
     for (scene, record), part, end in zip(described, parts, np.cumsum(counts), strict=True):
         windows = record.windows[part - (end - len(record.windows))]
+        before = filled
         with scene:
             for first in range(0, len(windows), _READ_CHIPS):
                 try:
@@ -103,6 +104,7 @@ def gather(
                 filled += len(pixels)
                 skipped += int((~good).sum())
                 progress.advance(len(good))
+        used += filled > before
     if images is None:
         raise InputError(failed[0] if failed else "the scenes hold no chips")
     if filled == 0:
@@ -113,7 +115,7 @@ def gather(
     resolutions = [record.resolution for _, record in described if record.resolution]
     return TrainingSet(
         images[:filled],
-        scenes=len(described),
+        scenes=used,
         skipped=skipped,
         failed=tuple(failed),
         resolution=median(resolutions) if resolutions else None,

@@ -145,7 +145,7 @@ def test_the_first_batch_gives_one_estimate(encoder, monkeypatch):
     extract(images(), encoder, views=fixed_views([0, 5]), batch_size=2, progress=progress)
     assert len(progress.notes) == 1
     assert re.fullmatch(
-        r"features: about \d+ s: 6 images × 2 views at [\d.e+]+ passes/s", progress.notes[0]
+        r"features \(\w+\): about \d+ s, 6 images × 2 views at [\d.e+]+ passes/s", progress.notes[0]
     )
 
 

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import rasterio
@@ -47,6 +49,10 @@ def test_unreadable_scenes_are_reported_and_the_rest_goes_on(tmp_path):
     got = gather(scenes(bad, stripes(tmp_path / "good.tif", 3)), size=8)
     assert values(got) == [0, 1]
     assert len(got.failed) == 1 and "bad.tif" in got.failed[0]
+    cut = stripes(tmp_path / "cut.tif", 3)
+    os.truncate(cut, cut.stat().st_size // 2)
+    got = gather(scenes(cut, tmp_path / "good.tif"), size=8)
+    assert (values(got), got.scenes, len(got.failed)) == ([0, 1], 1, 1)
     with pytest.raises(InputError, match="bad"):
         gather(scenes(bad), size=8)
 
