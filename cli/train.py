@@ -95,8 +95,8 @@ def choose(
         _model_option(
             metavar="NAME",
             help="Network that turns an image into features: {encoders}. small trains from random "
-            "weights on a CPU, gist needs no weights, resnet50 is that of the DCSH paper. Default: small, for "
-            "embeddings vector.",
+            "weights on a CPU, gist needs no weights, resnet50 is that of the DCSH paper. "
+            "Default: small, for embeddings vector.",
         ),
     ] = None,
     weights: Annotated[

@@ -38,6 +38,7 @@ def places(database):
 def test_upgrade_then_status(run, dsn):
     before = run("db", "status", "--dsn", dsn)
     assert "none; create it with 'dcsh-pg db upgrade'" in before.stdout
+    assert "this database does not; run: dcsh-pg db upgrade" in before.stdout  # pgvector
     done = run("db", "upgrade", "--dsn", dsn)
     assert done.exit_code == 0 and "schema dcsh: created at revision" in done.stderr
     assert "up to date at" in run("db", "upgrade", "--dsn", dsn).stderr

@@ -52,6 +52,15 @@ def test_every_command_and_option_has_help(path, command):
         assert getattr(parameter, "help", None) or parameter.name == "help", parameter.name
 
 
+def test_help_shows_flags_without_a_value_and_the_database_last():
+    shown = runner.invoke(app, ["ingest", "--help"], env={"COLUMNS": "100"}).stdout
+    flags = [line for line in shown.splitlines() if "--anchor" in line or "--quiet" in line]
+    assert len(flags) == 2 and "bool" not in "".join(flags)
+    panels = [line.split()[1] for line in shown.splitlines() if line.startswith("╭─")]
+    assert panels[-2:] == ["Output", "Database"]
+    assert shown.index("--format") < shown.index("--json") < shown.index("--quiet")
+
+
 def test_version():
     assert runner.invoke(app, ["--version"]).stdout.strip() == f"dcsh-pg {__version__}"
 

@@ -66,6 +66,13 @@ def test_a_wide_terminal_shows_all(monkeypatch):
     assert "not shown" not in text
 
 
+def test_numbers_of_a_column_have_as_many_decimals():
+    file = Terminal()
+    rows = [{"recall": 0.9917}, {"recall": 1.0}, {"recall": None}]
+    print_table(Table.of(rows, {"recall": float}), file=file)
+    assert "0.9917" in file.getvalue() and "1.0000" in file.getvalue()
+
+
 def test_midnights_are_dates(monkeypatch):
     lines = shown([hit(1, acquired=datetime(2021, 5, 3))], 120, monkeypatch)
     assert " 2021-05-03 " in "\n".join(lines)
