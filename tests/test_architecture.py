@@ -58,6 +58,7 @@ SAME_LEVEL = {
     ("plugins", "errors"),
     ("database", "sql"),
     ("catalog", "results"),  # a project without PostGIS shows hits as a file
+    ("evaluation", "results"),  # the table of a report
     ("cluster", "ingest"),  # runs its first half on workers, its second half here
 }
 TORCH_ROOMS = {"methods", "learning", "export", "benchmark", "train"}
