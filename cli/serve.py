@@ -83,6 +83,7 @@ def serve(
     with requires("serve", "serve a page"):
         import uvicorn
 
+        from dcsh_pg.catalog.qgis_rasters import base_map
         from dcsh_pg.serve.app import create_app  # noqa: F401  # fails here, not in a worker
         from dcsh_pg.serve.service import Service
         from dcsh_pg.serve.settings import Settings
@@ -91,7 +92,8 @@ def serve(
             f"--no-token with --host {host}: everyone on the network could read the archive",
             hint="leave out --no-token, or listen on 127.0.0.1 behind a proxy that authenticates",
         )
-    _check_basemap(basemap)
+    if basemap is not None:
+        base_map(basemap)  # reports a wrong one
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     shared = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
     settings = Settings(
@@ -128,14 +130,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _check_basemap(basemap: str | None) -> None:
-    if basemap is None:
-        return
-    is_template = all(part in basemap for part in ("{z}", "{x}", "{y}"))
-    if not is_template or not basemap.startswith(("http://", "https://")):
-        raise UsageError(
-            f"--basemap {basemap} is not a template of tiles",
-            hint="for example https://tiles.example.org/{z}/{x}/{y}.png",
-        )

@@ -356,12 +356,26 @@ def test_a_search_without_similar_hits_says_so(archives):
     assert invoke("archive", "drop", "many", "--yes").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("search", "\udcff", "--chip", "1"), "'\\udcff' is not valid text"),
+        (("search", "fields", "--chip", "1", "--where", "\udcff"), "--where: not text in UTF-8"),
+        (("archive", "rename", "fields", "\udcff"), "'\\udcff' is not valid text"),
+    ],
+    ids=["name", "condition", "new name"],
+)
+def test_text_that_is_not_utf_8_is_refused(archives, line, message):
+    result = invoke(*line)
+    assert result.exit_code == USAGE
+    assert message in result.stderr and result.stderr.count("hint:") == 1
+
+
 def test_the_help_lists_the_choices():
     for command, choices in (
         ("search", "What to print: table, csv, geojson, geojsonseq, json."),
         ("search", "<auto|cpu|cuda>"),
         ("ingest", "<shift|pad|drop>"),
-        ("train", "views|neighbours|clusters"),
         ("train", "dcsh, dsh, itq, kulsh, lsh"),
     ):
         shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dcsh_pg import strict_json
-from dcsh_pg.errors import InputError, UsageError
+from dcsh_pg.errors import InputError, UsageError, storable
 
 _HINT = "for example \"gsd <= 0.5 AND platform = 'a'\", or the same in CQL2-JSON"
 
@@ -38,6 +38,8 @@ def parse_text_condition(text: str, option: str) -> dict[str, Any]:
     """
     if text.lstrip().startswith("{"):
         return _from_json(text, option)
+    if storable(text) != text:
+        raise UsageError(f"{option}: not text in UTF-8: {text}", hint=_HINT)
     from cql2 import ParseError, parse_text
 
     try:

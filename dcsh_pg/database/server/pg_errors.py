@@ -20,6 +20,11 @@ def sql_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
+    except UnicodeEncodeError as error:  # of the arguments
+        raise UsageError(
+            f"{error.object[:80]!a} is not valid text",
+            hint="its bytes are not UTF-8; check the locale of the terminal or script",
+        ) from error
 
 
 def translated(error: psycopg.Error) -> DcshError:

@@ -51,7 +51,11 @@ def export(
             found = hits(conn, archive.name, query, filter, asked.k)
             results.write([without_path(hit) for hit in found], file)
         elif service.layer == "postgis":
-            write_qgis(conn, archive.name, file, query, filter, k=asked.k)
+            # No scenes: their paths are those of this server.
+            write_qgis(
+                conn, archive.name, file, query, filter,
+                k=asked.k, scenes=0, basemap=service.settings.basemap,
+            )  # fmt: skip
         else:
             raise UsageError(
                 "a QGIS project of the database needs PostGIS",
