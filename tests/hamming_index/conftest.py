@@ -2,7 +2,7 @@
 
 programs_of    gives such a server by its version
 programs       folder of the programs of such a server: PostgreSQL 18, then 16
-hamming_admin  a running one's superuser; shared by the tests
+hamming_admin  a running one's superuser; shared by the tests (hamming_admin_of: by programs)
 db             a connection to a database of one's own with the extension
 """
 
@@ -84,19 +84,33 @@ def programs(request, programs_of) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hamming_admin(programs, server_folder, no_outer_database) -> Iterator[str]:
-    server = EmbeddedServer(server_folder / f"hamming-{programs.parent.name}", programs)
-    server.start()
-    admin = server.conninfo(database="postgres")
-    with psycopg.connect(admin, autocommit=True) as conn:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            conn.execute(f"ALTER SYSTEM SET {setting} = off")
-        conn.execute("SELECT pg_reload_conf()")
-        conn.execute("CREATE DATABASE with_hamming")
-        with psycopg.connect(admin, dbname="with_hamming") as made:
-            made.execute("CREATE EXTENSION dcsh_hamming CASCADE")
-    yield admin
-    server.stop()
+def hamming_admin_of(server_folder, no_outer_database) -> Iterator[Callable[[Path], str]]:
+    """Programs -> superuser of their server, which runs to the end: tests may come in any order."""
+    servers = []
+
+    @cache
+    def start(programs: Path) -> str:
+        server = EmbeddedServer(server_folder / f"hamming-{programs.parent.name}", programs)
+        servers.append(server)
+        server.start()
+        admin = server.conninfo(database="postgres")
+        with psycopg.connect(admin, autocommit=True) as conn:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                conn.execute(f"ALTER SYSTEM SET {setting} = off")
+            conn.execute("SELECT pg_reload_conf()")
+            conn.execute("CREATE DATABASE with_hamming")
+            with psycopg.connect(admin, dbname="with_hamming") as made:
+                made.execute("CREATE EXTENSION dcsh_hamming CASCADE")
+        return admin
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def hamming_admin(programs, hamming_admin_of) -> str:
+    return hamming_admin_of(programs)
 
 
 @pytest.fixture
