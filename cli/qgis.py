@@ -10,6 +10,7 @@ import typer
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import answer, say
 from dcsh_pg.cli.search_options import AskedQuery, SearchFilter
+from dcsh_pg.terminal import printable
 
 
 @app.command()
@@ -67,4 +68,4 @@ def qgis(
     )  # fmt: skip
     if len(files) > 1:
         say(f"without PostGIS QGIS shows a copy of the chips: {files[1]}")
-    answer(str(files[0]), archive=archive, project=files[0], files=files)
+    answer(printable(str(files[0])), archive=archive, project=files[0], files=files)

@@ -9,6 +9,7 @@ import typer
 
 from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import answer, say, working
+from dcsh_pg.terminal import printable
 
 
 @app.command()
@@ -60,4 +61,4 @@ def stac(
             out, codes=codes, model_href=model_href, license=license, source_data=source_data or ()
         )
     say(f"archive '{archive}': {opened.record.chips:,} chips and their model described in {out}")
-    answer(str(collection), archive=archive, collection=collection)
+    answer(printable(str(collection)), archive=archive, collection=collection)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from dcsh_pg.errors import OutputError
+from dcsh_pg.errors import OutputError, storable
 
 HASH_FUNCTION = "hash_function.pt"
 """The file of a training run that an export reads."""
@@ -69,6 +69,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
+    except UnicodeEncodeError as error:  # by a library that takes names in UTF-8 only
+        if storable(str(path)) == str(path):
+            raise
+        raise _unwritable(path, "its name is not UTF-8") from error
 
 
 def _unwritable(path: Path, reason: str) -> OutputError:

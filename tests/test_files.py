@@ -18,3 +18,13 @@ def test_what_cannot_become_a_file_is_reported_and_left_alone(tmp_path, name):
             attempt(tmp_path / name)
         assert refused.value.hint
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_name_that_a_library_cannot_take_is_reported(tmp_path):
+    with (
+        pytest.raises(OutputError, match="its name is not UTF-8"),
+        replacing(tmp_path / "\udcff.gpkg") as temporary,
+    ):
+        str(temporary).encode()
+    with pytest.raises(UnicodeEncodeError), replacing(tmp_path / "a.gpkg"):
+        "\udcff".encode()

@@ -67,6 +67,12 @@ def test_it_may_be_run_again_over_what_it_wrote(run, places, database, tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
 
 
+def test_a_folder_whose_name_is_not_utf_8_is_printed_escaped(run, places, database, tmp_path):
+    done = run("stac", "places", "--out", tmp_path / "\udcff", "--dsn", database)
+    assert done.exit_code == 0
+    assert "\\udcff/collection.json" in done.stdout
+
+
 def test_addresses_and_license_are_reported(run, places, database, tmp_path):
     sources = ["https://example.org/a", "https://example.org/b"]
     done = run(
