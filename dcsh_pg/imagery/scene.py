@@ -56,11 +56,14 @@ class SceneRecord:
         """Refuses what the database cannot store, so that only this scene fails.
 
         Raises:
-            InputError: a text with NUL or a lone surrogate, or a property that JSON cannot carry.
+            InputError: a text with NUL or a lone surrogate, a number for a text, or a property that JSON cannot carry.
         """
         try:
             texts = (self.uri, self.proj_code, self.collection, self.item_id)
             strict_json.check([*texts, self.properties])
+            for text in texts:
+                if not isinstance(text, str | None):  # of a STAC item
+                    raise ValueError(f"{text!r} where text belongs")
         except ValueError as error:
             raise InputError(f"{self.uri}: its properties contain {error}") from None
 

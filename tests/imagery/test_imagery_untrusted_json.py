@@ -77,6 +77,13 @@ def test_a_hostile_item_fails_alone(tmp_path, kind, field):
     assert all(found[1:-1])
 
 
+@pytest.mark.parametrize("value", [0, 5, 1.5, False, ["a"], {}])
+def test_an_item_whose_collection_is_no_text_fails_alone(tmp_path, value):
+    items = [make_item(0), make_item(1) | {"collection": value}, make_item(2)]
+    found = outcomes(write_items(tmp_path / "items.ndjson", items))
+    assert (found[0], found[2]) == (None, None) and found[1]
+
+
 def test_an_address_too_long_for_an_index_fails_under_a_shortened_one():
     long = "".join(f"{number:x}" for number in range(2000))
     listed = [Listed("a#1", f"https://127.0.0.1:9/{long}"), Listed("b#2", "caf\udce9.tif")]
