@@ -17,12 +17,12 @@ from dcsh_pg.embeddings.file import (
     check_finite,
     identity,
     load,
-    require,
     row_windows,
     rows_at_once,
 )
 from dcsh_pg.embeddings.places import Places
 from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.extras import requires
 from dcsh_pg.imagery.grid import MAX_CHIPS, NO_WINDOWS
 from dcsh_pg.imagery.scene import SceneRecord
 
@@ -133,9 +133,9 @@ def _block(values: np.ndarray, first: int, footprints: Any, acquired: Any) -> Ve
 @contextlib.contextmanager
 def _batches(table: str, uri: str) -> Iterator[tuple[Any, Iterator[Any]]]:
     """The schema of a table, and its rows as pyarrow batches."""
-    require("pyarrow", "geo", table)
-    import pyarrow
-    from pyarrow import csv, parquet
+    with requires("geo", f"read {table}", InputError):
+        import pyarrow
+        from pyarrow import csv, parquet
 
     try:
         if table.endswith(".csv"):

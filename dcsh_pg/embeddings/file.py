@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -119,17 +118,6 @@ def identity(path: str, *others: object) -> str:
     """
     found = Origin(path).identity(Path(path), is_georeferenced=True)
     return remote_identity([found, *others]) if others else found
-
-
-def require(library: str, extra: str, what: str) -> None:
-    """Raises InputError unless a library of an extra is installed."""
-    try:
-        import_module(library)
-    except ImportError:
-        raise InputError(
-            f"cannot read {what}: {library} is not installed",
-            hint=f"pip install 'dcsh-pg[{extra}]'",
-        ) from None
 
 
 def check_finite(values: np.ndarray, first: int, uri: str) -> None:

@@ -15,12 +15,12 @@ from dcsh_pg.embeddings.file import (
     Vectors,
     check_finite,
     identity,
-    require,
     row_windows,
     rows_at_once,
 )
 from dcsh_pg.embeddings.places import Places
 from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.extras import requires
 from dcsh_pg.imagery.grid import MAX_CHIPS, NO_WINDOWS
 from dcsh_pg.imagery.scene import SceneRecord
 
@@ -86,9 +86,9 @@ class GeoParquetFile(EmbeddingFile):
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
         """The file; whatever pyarrow raises becomes an InputError that names it."""
-        require("pyarrow", "geo", self.uri)
-        import pyarrow
-        from pyarrow import parquet
+        with requires("geo", f"read {self.uri}", InputError):
+            import pyarrow
+            from pyarrow import parquet
 
         try:
             with parquet.ParquetFile(

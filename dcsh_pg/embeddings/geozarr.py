@@ -17,11 +17,12 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio import Affine
 
-from dcsh_pg.embeddings.file import EmbeddingFile, Using, identity, require
+from dcsh_pg.embeddings.file import EmbeddingFile, Using, identity
 from dcsh_pg.embeddings.making import Making
 from dcsh_pg.embeddings.pooling import REGION_BYTES, Pixels, PooledFile
 from dcsh_pg.embeddings.raster import scaled
 from dcsh_pg.errors import DcshError, InputError
+from dcsh_pg.extras import requires
 from dcsh_pg.imagery.georeference.affine import AffineGeoreference
 
 SUFFIXES = (".zarr",)
@@ -37,8 +38,8 @@ class GeoZarrFile(PooledFile):
 
     @contextlib.contextmanager
     def pixels(self) -> Iterator[Pixels]:
-        require("zarr", "zarr", self.uri)
-        import zarr
+        with requires("zarr", f"read {self.uri}", InputError):
+            import zarr
 
         try:
             group = zarr.open(store=self.uri, mode="r")
