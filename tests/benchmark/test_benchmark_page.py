@@ -50,7 +50,7 @@ def table(file):
 
 
 def percent(row, bits):
-    return Mean.of(100 * score for score in SCORES[row, bits])
+    return Mean.of((100 * score for score in SCORES[row, bits]), FACTS["database_share"])
 
 
 def test_ours_and_the_papers_number_stand_in_every_cell(written):
@@ -89,7 +89,7 @@ def test_differences_of_ingredients_and_notes_are_reported(written):
 
 def test_ablations_are_differences_paired_over_the_splits(written):
     pairs = zip(SCORES["no rotations", 32], SCORES["DCSH", 32], strict=True)
-    mean = Mean.of(100 * (ours - base) for ours, base in pairs)
+    mean = Mean.of((100 * (ours - base) for ours, base in pairs), FACTS["database_share"])
     cells = table(written[0])["no rotations"]
     assert cells[:2] == ["DCSH", f"{mean.value:+.2f} ± {mean.half_width:.2f}"]
 
