@@ -174,6 +174,15 @@ def _query(
             "miss hits. Without one, or with the exact index, the answer is exact.",
         ),
     ] = False,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine",
+            help="Order hits of equal distance by how well their bits agree with the real values of the "
+            "query, an image, a vector or a chip whose scene can be read. Distances stay; worth it for "
+            "short codes.",
+        ),
+    ] = False,
 ) -> Asked | None:
     queries = {
         "--image": image,
@@ -203,7 +212,7 @@ def _query(
     from dcsh_pg.imagery import parse_area
 
     several = rule or "min"
-    asked = partial(_asked, exact=not approximate)
+    asked = partial(_asked, exact=not approximate, refine=refine)
     if image is not None:
         file, part = image, _window(window)
         return asked(lambda archive: archive.query_image(file, window=part))
@@ -235,8 +244,12 @@ Asked = Callable[["Archive"], Query]
 AskedQuery = Annotated[Asked | None, Parsed(_query)]
 
 
-def _asked(ask: Asked, *, exact: bool) -> Asked:
-    return ask if exact else lambda archive: replace(ask(archive), exact=False)
+def _asked(ask: Asked, *, exact: bool, refine: bool) -> Asked:
+    def query(archive: Archive) -> Query:
+        asked = ask(archive) if exact else replace(ask(archive), exact=False)
+        return archive.refined(asked) if refine else asked
+
+    return query
 
 
 def _window(text: str | None) -> tuple[int, int, int, int] | None:

@@ -65,6 +65,7 @@ COMMENT ON FUNCTION dcsh_private.set_options IS 'Change options of the server fo
 -- An index that finds fewer than k may have missed some, so the answer is then left to the exact search.
 CREATE OR REPLACE FUNCTION dcsh_private.search_approximately(
     archive text, code bit, k integer, filter dcsh_private.filter, effort integer DEFAULT NULL,
+    tie_order text DEFAULT NULL,
     OUT ids bigint[], OUT distances integer[]
 )
     LANGUAGE plpgsql STABLE
@@ -95,15 +96,15 @@ BEGIN
     settings := dcsh_private.set_options(names, settings);
     EXECUTE format($query$
         SELECT array_agg(n.id), array_agg(n.distance)
-        FROM (SELECT w.id, w.distance::integer
-              FROM (SELECT c.id, c.code OPERATOR(@vector@.<~>) $1 AS distance
+        FROM (SELECT c.id, c.distance::integer
+              FROM (SELECT c.id, c.code, c.code OPERATOR(@vector@.<~>) $1 AS distance
                     FROM dcsh.%I c
                     WHERE %s
                     ORDER BY c.code OPERATOR(@vector@.<~>) $1
-                    FETCH FIRST ($2) ROWS WITH TIES) w
-              ORDER BY w.distance, w.id
+                    FETCH FIRST ($2) ROWS WITH TIES) c
+              ORDER BY %s, c.id
               LIMIT $2) n
-    $query$, archive, dcsh_private.where_clause(filter)) INTO ids, distances USING code, k;
+    $query$, archive, dcsh_private.where_clause(filter), concat_ws(', ', 'c.distance', tie_order)) INTO ids, distances USING code, k;
     PERFORM dcsh_private.set_options(names, settings);
     IF coalesce(cardinality(ids), 0) < k THEN
         ids := NULL;

@@ -1,48 +1,75 @@
--- Search. Exact unless exact => false permits an approximate index; ordered by (distance, id).
+-- Search. Exact unless exact => false permits an approximate index; ordered by (distance, id), or with the
+-- argument refine by (distance, -tanh(z) . b, id).
 
 CREATE OR REPLACE FUNCTION dcsh.hamming(a bit, b bit) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN (a OPERATOR(@vector@.<~>) b)::integer;
 COMMENT ON FUNCTION dcsh.hamming IS 'Hamming distance of two codes of one length: the number of bits that differ';
 
-CREATE OR REPLACE FUNCTION dcsh_private.with_columns(archive text, near text) RETURNS text
+-- tanh(z) . b, with the bits b as -1 and 1, in whole steps of 2^-30: the sums are exact, so the order does not
+-- depend on the plan. Twice the sum over the bits that are 1 gives the same order.
+CREATE OR REPLACE FUNCTION dcsh_private.tie_order(z real[], bits integer) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path FROM CURRENT
+AS $$
+BEGIN
+    IF z IS NULL THEN
+        RETURN NULL;
+    ELSIF array_ndims(z) IS DISTINCT FROM 1 OR cardinality(z) <> bits THEN
+        RAISE EXCEPTION 'refine must have % numbers, not %', bits, cardinality(z)
+            USING ERRCODE = 'array_subscript_error',
+                  HINT = 'it is the output z of the archive''s model, one number a bit';
+    ELSIF EXISTS (SELECT FROM unnest(z) x WHERE x IS NULL OR x IN ('NaN', 'Infinity', '-Infinity')) THEN
+        RAISE EXCEPTION 'a number of refine is NULL, NaN or infinite' USING ERRCODE = 'data_exception';
+    END IF;
+    RETURN (SELECT string_agg(format('%s::bigint * get_bit(c.code, %s)',
+                                     round(-tanh(u.x::double precision) * 1073741824), u.n - 1),
+                              ' + ' ORDER BY u.n)
+            FROM unnest(z) WITH ORDINALITY u(x, n));
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.tie_order IS 'Expression that orders chips c of one distance by the agreement of their codes with z, best first; NULL without z; an error if z does not have one finite number a bit';
+
+CREATE OR REPLACE FUNCTION dcsh_private.with_columns(archive text, near text, tie_order text DEFAULT NULL)
+    RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format($query$
         SELECT c.id, near.distance, c.scene_id, c.col_off, c.row_off,
                c.width, c.height, c.geom, c.acquired, c.valid_fraction
         FROM (%s) near JOIN dcsh.%I c ON c.id = near.id
-        ORDER BY near.distance, near.id
-    $query$, near, archive);
-COMMENT ON FUNCTION dcsh_private.with_columns IS 'A query for (id, distance) completed to one for dcsh.hit, by (distance, id)';
+        ORDER BY %s, near.id
+    $query$, near, archive, concat_ws(', ', 'near.distance', tie_order));
+COMMENT ON FUNCTION dcsh_private.with_columns IS 'A query for (id, distance) completed to one for dcsh.hit, by (distance, id), or by (distance, tie_order, id)';
 
 -- The k nearest chips as dcsh.hit, for query code $1, k $2 and max_distance $3.
 -- Without an index a bounded sort copies every row before it compares it, so the rows are narrow.
 -- With one the rows come by distance, so all ties of the last one suffice to order them by id.
 -- There max_distance is applied afterwards: a walk that finds fewer than k would read the whole index.
 -- CASE hides the predicate from other indexes, because many chips are known to satisfy it.
-CREATE OR REPLACE FUNCTION dcsh_private.nearest_query(archive text, predicate text, indexed boolean)
-    RETURNS text
+CREATE OR REPLACE FUNCTION dcsh_private.nearest_query(
+    archive text, predicate text, indexed boolean, tie_order text DEFAULT NULL
+) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path FROM CURRENT
     RETURN format(CASE WHEN indexed THEN $walk$
-        SELECT n.id, n.distance::integer AS distance, n.scene_id, n.col_off, n.row_off,
-               n.width, n.height, n.geom, n.acquired, n.valid_fraction
+        SELECT c.id, c.distance::integer AS distance, c.scene_id, c.col_off, c.row_off,
+               c.width, c.height, c.geom, c.acquired, c.valid_fraction
         FROM (SELECT c.*, c.code OPERATOR(@vector@.<~>) $1 AS distance
               FROM dcsh.%1$I c
               WHERE CASE WHEN %2$s THEN true END
               ORDER BY c.code OPERATOR(@vector@.<~>) $1
-              FETCH FIRST ($2) ROWS WITH TIES) n
-        WHERE $3 IS NULL OR n.distance <= $3
-        ORDER BY distance, n.id
+              FETCH FIRST ($2) ROWS WITH TIES) c
+        WHERE $3 IS NULL OR c.distance <= $3
+        ORDER BY %3$s, c.id
         LIMIT $2
     $walk$ ELSE dcsh_private.with_columns(archive, $scan$
         SELECT c.id, dcsh.hamming(c.code, $1) AS distance
         FROM dcsh.%1$I c
         WHERE %2$s AND ($3 IS NULL OR dcsh.hamming(c.code, $1) <= $3)
-        ORDER BY distance, c.id
+        ORDER BY %3$s, c.id
         LIMIT $2
-    $scan$) END, archive, predicate);
+    $scan$, tie_order) END, archive, predicate, concat_ws(', ', 'distance', tie_order));
 COMMENT ON FUNCTION dcsh_private.nearest_query IS 'The query for the k chips nearest to a code that satisfy a predicate, by the index on codes or by comparing all';
 
 -- Where other indexes select few chips: they return the rows, the index on codes finds the nearest of
@@ -50,7 +77,7 @@ COMMENT ON FUNCTION dcsh_private.nearest_query IS 'The query for the k chips nea
 -- may reject some of them; then more are requested.
 CREATE OR REPLACE FUNCTION dcsh_private.search_selected(
     archive text, find regproc, code_index regclass, code bit, k integer, most integer,
-    filter dcsh_private.filter
+    filter dcsh_private.filter, tie_order text DEFAULT NULL
 ) RETURNS dcsh.hit[]
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -84,9 +111,10 @@ BEGIN
                            c.width, c.height, c.geom, c.acquired, c.valid_fraction)::dcsh.hit
                 FROM dcsh.%I c
                 WHERE c.ctid = ANY ($3) AND CASE WHEN %s THEN true END
-                ORDER BY dcsh.hamming(c.code, $1), c.id
+                ORDER BY %s, c.id
                 LIMIT $2)
-        $query$, archive, dcsh_private.where_clause(filter))
+        $query$, archive, dcsh_private.where_clause(filter),
+            concat_ws(', ', 'dcsh.hamming(c.code, $1)', tie_order))
         INTO hits USING code, k, near;
         IF wanted IS NULL OR cardinality(hits) = k OR cardinality(near) < wanted THEN
             RETURN hits;
@@ -137,7 +165,8 @@ COMMENT ON FUNCTION dcsh_private.check_same_table IS 'An error if the table of a
 
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
 CREATE OR REPLACE FUNCTION dcsh_private.search(
-    archive text, code bit, k integer, filter dcsh_private.filter, exact boolean DEFAULT true
+    archive text, code bit, k integer, filter dcsh_private.filter, exact boolean DEFAULT true,
+    refine real[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -145,6 +174,7 @@ CREATE OR REPLACE FUNCTION dcsh_private.search(
 AS $$
 DECLARE
     bits integer := dcsh_private.bits(archive);
+    tie_order text := dcsh_private.tie_order(refine, bits);
     predicate text := dcsh_private.where_clause(filter);
     code_index regclass := dcsh_private.code_index(archive);
     chips double precision;
@@ -153,6 +183,7 @@ DECLARE
     near_ids bigint[];
     near_distances integer[];
     walk_k bigint;
+    last_distance integer;
 BEGIN
     IF code IS NULL THEN
         RETURN;
@@ -163,7 +194,7 @@ BEGIN
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
     IF dcsh_private.is_distributed(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh_private.search_distributed(archive, code, k, filter);
+        RETURN QUERY SELECT * FROM dcsh_private.search_distributed(archive, code, k, filter, tie_order);
         PERFORM dcsh_private.check_same_table(archive);
         RETURN;
     END IF;
@@ -180,7 +211,8 @@ BEGIN
             -- ties of the last distance.
             selected := dcsh_private.search_selected(
                 archive, find, code_index, code, k,
-                least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer, filter);
+                least(1000 + sqrt(120 * chips * coalesce(k, 10)), 2147483647)::integer, filter,
+                tie_order);
         END IF;
         IF selected IS NULL AND k IS NULL THEN
             walk_k := dcsh_private.k_for_radius(
@@ -188,13 +220,13 @@ BEGIN
         END IF;
     ELSIF NOT exact AND k IS NOT NULL THEN
         SELECT s.ids, s.distances INTO near_ids, near_distances
-            FROM dcsh_private.search_approximately(archive, code, k, filter) s;
+            FROM dcsh_private.search_approximately(archive, code, k, filter, NULL, tie_order) s;
     END IF;
     IF selected IS NOT NULL THEN
         RETURN QUERY SELECT * FROM unnest(selected);
     ELSIF near_ids IS NOT NULL THEN
         RETURN QUERY EXECUTE dcsh_private.with_columns(
-            archive, 'SELECT n.id, n.distance FROM unnest($1, $2) n(id, distance)')
+            archive, 'SELECT n.id, n.distance FROM unnest($1, $2) n(id, distance)', tie_order)
         USING near_ids, near_distances;
     ELSIF walk_k IS NOT NULL THEN
         RETURN QUERY EXECUTE dcsh_private.with_columns(archive, format($query$
@@ -204,11 +236,18 @@ BEGIN
                   ORDER BY c.code OPERATOR(@vector@.<~>) $1
                   LIMIT $3) n JOIN dcsh.%1$I c ON c.id = n.id
             WHERE %2$s AND n.distance <= $2
-        $query$, archive, predicate))
+        $query$, archive, predicate), tie_order)
         USING code, filter.max_distance, walk_k;
     ELSIF k IS NOT NULL THEN
-        RETURN QUERY EXECUTE dcsh_private.nearest_query(archive, predicate, code_index IS NOT NULL)
-            USING code, k, filter.max_distance;
+        -- The order of ties takes longer than the distance: a scan computes it only for chips as near as the k-th.
+        IF tie_order IS NOT NULL AND code_index IS NULL THEN
+            EXECUTE format('SELECT max(n.distance) FROM (%s) n',
+                           dcsh_private.nearest_query(archive, predicate, false))
+            INTO last_distance USING code, k, filter.max_distance;
+        END IF;
+        RETURN QUERY EXECUTE dcsh_private.nearest_query(
+            archive, predicate, code_index IS NOT NULL, tie_order)
+        USING code, k, coalesce(last_distance, filter.max_distance);
     ELSE
         -- All within a distance may be many rows: no join of their ids with the other columns.
         RETURN QUERY EXECUTE format($query$
@@ -216,8 +255,9 @@ BEGIN
                    c.width, c.height, c.geom, c.acquired, c.valid_fraction
             FROM dcsh.%1$I c
             WHERE %2$s AND dcsh.hamming(c.code, $1) <= $2
-            ORDER BY distance, c.id
-        $query$, archive, predicate) USING code, filter.max_distance;
+            ORDER BY %3$s, c.id
+        $query$, archive, predicate, concat_ws(', ', 'distance', tie_order))
+        USING code, filter.max_distance;
     END IF;
     PERFORM dcsh_private.check_same_table(archive);
 END
@@ -270,7 +310,8 @@ COMMENT ON FUNCTION dcsh_private.check_k IS 'k, or an error if it is not positiv
 CREATE OR REPLACE FUNCTION dcsh.similar(
     archive text, code bit, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true,
+    refine real[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -281,10 +322,10 @@ DECLARE
     filter dcsh_private.filter := dcsh_private.checked_filter(
         archive, area, since, until, max_distance, scenes);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine);
 END
 $$;
-COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact';
+COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact. refine is the output z of the model for the query, K numbers: chips of equal distance are then ordered by tanh(z) . b, with their bits b as -1 and 1, largest first, then by id';
 
 CREATE OR REPLACE FUNCTION dcsh.code_of(archive text, id bigint) RETURNS bit
     LANGUAGE plpgsql STABLE
@@ -309,7 +350,8 @@ COMMENT ON FUNCTION dcsh.code_of IS 'The code of a chip';
 CREATE OR REPLACE FUNCTION dcsh.similar_to(
     archive text, id bigint, k integer DEFAULT 10, area dcsh.area DEFAULT NULL,
     since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
-    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true
+    max_distance integer DEFAULT NULL, scenes bigint[] DEFAULT NULL, exact boolean DEFAULT true,
+    refine real[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -320,14 +362,15 @@ DECLARE
         archive, area, since, until, max_distance, scenes, ARRAY[id]);
     code bit varying := dcsh.code_of(archive, id);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine);
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';
 
 CREATE OR REPLACE FUNCTION dcsh.within(
     archive text, code bit, radius integer, area dcsh.area DEFAULT NULL,
-    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, scenes bigint[] DEFAULT NULL
+    since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, scenes bigint[] DEFAULT NULL,
+    refine real[] DEFAULT NULL
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -340,7 +383,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the same code';
     END IF;
     filter := dcsh_private.checked_filter(archive, area, since, until, radius, scenes);
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL, filter);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL, filter, refine => refine);
 END
 $$;
 COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise like dcsh.similar';

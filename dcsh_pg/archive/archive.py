@@ -30,7 +30,7 @@ from dcsh_pg.database.search.query import (
     RegionQuery,
     Rule,
 )
-from dcsh_pg.errors import InputError, ModelError, NotFound
+from dcsh_pg.errors import InputError, ModelError, NotFound, UsageError
 from dcsh_pg.extras import require
 from dcsh_pg.imagery.area import AreaLike
 from dcsh_pg.imagery.query import read_query
@@ -80,6 +80,7 @@ class Archive(ManagedArchive):
         scenes: Collection[int] | None = None,
         where: Mapping[str, Any] | str | None = None,
         exact: bool = True,
+        refine: bool = False,
         filter: Filter = Filter(),
     ) -> Hits:
         """The ``k`` chips most similar to a query, by (distance, id); chips it names are left out.
@@ -94,9 +95,11 @@ class Archive(ManagedArchive):
             scenes: ids of scenes.
             where: condition on the properties of the scene, CQL2 as text or JSON.
             exact: False permits an approximate index, which may miss hits.
+            refine: order chips of equal distance as :meth:`refined` says.
             filter: conditions for those not given here.
 
         Raises:
+            InputError: ``refine`` and the picture of the chip cannot be read.
             ModelError: the code has another length than the archive's.
             NotFound: no such chip, or no chip covers the region.
             UsageError: a value cannot be read, or as :func:`dcsh_pg.database.search.hits.hits`.
@@ -118,6 +121,8 @@ class Archive(ManagedArchive):
         )
         if not exact:
             query = replace(query, exact=False)
+        if refine:
+            query = self.refined(query)
         found = hits(self.connection, self.name, query, filter, k)
         return Hits(found, self, query, filter.area)
 
@@ -197,9 +202,13 @@ class Archive(ManagedArchive):
             window=window,
             is_trusted=is_trusted,
         )
-        code = bytes(self.hasher.hash(image.pixels)[0])
+        [code], [z] = self.hasher.hash_real(image.pixels)
         return CodeQuery(
-            code, caption=Path(path).name, pixels=image.pixels[0], resolution=image.resolution
+            bytes(code),
+            z=z,
+            caption=Path(path).name,
+            pixels=image.pixels[0],
+            resolution=image.resolution,
         )
 
     def query_vector(self, vector: np.ndarray | Sequence[float]) -> CodeQuery:
@@ -213,7 +222,8 @@ class Archive(ManagedArchive):
             NotFound: the archive was dropped or replaced since it was opened.
         """
         registry.check_unchanged(self.connection, self.record)
-        return CodeQuery(bytes(ingestion.hash_vectors(self, vector)[0]), caption="vector")
+        [code], [z] = ingestion.hash_vectors(self, vector)
+        return CodeQuery(bytes(code), z=z, caption="vector")
 
     def query_chip(self, chip: int) -> ChipQuery:
         """A chip of the archive; without pixels where its file is gone.
@@ -254,6 +264,37 @@ class Archive(ManagedArchive):
     def query_region(self, region: BaseGeometry, *, rule: Rule = "min") -> RegionQuery:
         """The chips that cover a region in EPSG:4326."""
         return RegionQuery(region, rule, caption="region", footprint=mapping(region))
+
+    def refined(self, query: Query) -> Query:
+        """The query, with chips of equal distance in a finer order: by ``tanh(z) . b``, largest first, then by id.
+
+        z are the model's real values of the query, b the bits of a chip as -1 and 1.  An archive does not store z,
+        so a chip is read from its scene and hashed again.
+
+        Raises:
+            InputError: the scene of the chip cannot be read, or has embeddings.
+            UsageError: the query is a code, several chips or a region, which have no z; or the picture of
+                the chip no longer gives its code.
+        """
+        if isinstance(query, ExamplesQuery | RegionQuery) or (
+            isinstance(query, CodeQuery) and query.z is None
+        ):
+            raise UsageError(
+                f"{query.caption}: only an image, a vector or one chip has the real values that refine ties",
+                hint="leave out --refine, or refine=True in Python",
+            )
+        if isinstance(query, CodeQuery):
+            return replace(query, refine=True)
+        pixels = query.pixels
+        if pixels is None:
+            pixels = self.read_chip(chips.chip(self.connection, self.name, query.chip))
+        [code], [z] = self.hasher.hash_real(pixels[None])
+        if bytes(code) != chips.code_of(self.connection, self.name, query.chip):
+            raise UsageError(
+                f"the picture of chip {query.chip} no longer gives its code, so ties cannot be refined",
+                hint="its scene has changed, or another device hashed it: leave out --refine",
+            )
+        return replace(query, z=z, refine=True)
 
     def relative_scale(self, query: Query) -> float | None:
         """Width of the ground that a query's picture shows, in widths of a chip of the archive.

@@ -23,6 +23,7 @@ class SearchKeywords(TypedDict, total=False):
     scenes: Collection[int] | None
     where: Mapping[str, Any] | str | None
     exact: bool
+    refine: bool
     filter: Filter
 
 

@@ -163,8 +163,10 @@ def ingest_embeddings(
     return store_embeddings(files, archive.hasher, loader, progress)
 
 
-def hash_vectors(archive: OpenArchive, vectors: np.ndarray | Sequence[float]) -> np.ndarray:
-    """Embeddings, numbers (N, D) or (D,) -> packed codes uint8 (N, K/8).
+def hash_vectors(
+    archive: OpenArchive, vectors: np.ndarray | Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings, numbers (N, D) or (D,) -> packed codes uint8 (N, K/8), z float32 (N, K).
 
     Raises:
         ModelError: the archive's model takes images, or vectors of another dimension, or a number is
@@ -179,7 +181,7 @@ def hash_vectors(archive: OpenArchive, vectors: np.ndarray | Sequence[float]) ->
         numbers = np.atleast_2d(np.asarray(vectors, np.float32))
     except (ValueError, TypeError) as error:
         raise ModelError(f"the vector is not an array of numbers: {error}") from None
-    return archive.hasher.hash(numbers)
+    return archive.hasher.hash_real(numbers)
 
 
 def require_images(archive: OpenArchive) -> None:

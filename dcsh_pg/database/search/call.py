@@ -23,6 +23,7 @@ _TYPES = {
     "max_distance": "integer",
     "scenes": "bigint[]",
     "k": "integer",
+    "refine": "real[]",
     "most": "bigint",
     "radius": "integer",
     "id": "bigint",

@@ -123,6 +123,8 @@ def _call(
     """The SQL function that answers a query; its rows are of type ``dcsh.hit``."""
     arguments = {"archive": archive_name, **filter_arguments(conn, archive_name, filter)}
     exact = None if query.exact else False
+    if isinstance(query, CodeQuery | ChipQuery) and query.refine:
+        arguments["refine"] = _real_values(query)
     if isinstance(query, CodeQuery):
         arguments["code"] = codes.to_text(np.frombuffer(query.code, np.uint8))
         if k is None:
@@ -146,6 +148,15 @@ def _call(
         min_share=query.min_share,
         **arguments,
     )
+
+
+def _real_values(query: CodeQuery | ChipQuery) -> list[float]:
+    if query.z is None:
+        raise UsageError(
+            f"the real values of {query.caption} are not known, so ties cannot be refined",
+            hint="refine a search by an image or a vector",
+        )
+    return [float(value) for value in query.z]
 
 
 def hit_of(row: tuple[Any, ...]) -> Hit:

@@ -40,16 +40,29 @@ class _Asked:
 
 @dataclass(frozen=True)
 class CodeQuery(_Asked):
-    """Chips similar to a packed code of K/8 bytes, for example that of an image: ``dcsh.similar``."""
+    """Chips similar to a packed code of K/8 bytes, for example that of an image: ``dcsh.similar``.
+
+    Attributes:
+        z: the model's real values (K,) of what was hashed; None where only the code is known.
+        refine: order chips of equal distance by ``tanh(z) . b``, with their bits b as -1 and 1.
+    """
 
     code: bytes
+    z: Sequence[float] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    refine: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
 class ChipQuery(_Asked):
-    """Chips similar to a chip of the archive, which is left out: ``dcsh.similar_to``."""
+    """Chips similar to a chip of the archive, which is left out: ``dcsh.similar_to``.
+
+    Attributes:
+        z, refine: as of :class:`CodeQuery`; an archive does not store z.
+    """
 
     chip: int
+    z: Sequence[float] | None = field(default=None, repr=False, compare=False, kw_only=True)
+    refine: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
