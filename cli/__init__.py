@@ -22,7 +22,7 @@ from dcsh_pg.errors import INTERRUPTED, DcshError, OutputError, ServerError, Usa
 from dcsh_pg.terminal import printable
 
 PANELS = {
-    "Get started": ("demo", "train", "export", "ingest"),
+    "Get started": ("demo", "train", "export", "wrap", "ingest"),
     "Search and analyse": ("search", "serve", "change", "duplicates"),
     "Export to GIS and STAC": ("stac", "qgis", "pgstac"),
     "Measure": ("evaluate", "recall", "benchmark", "report"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dcsh_pg.embeddings import Making, Using
     from dcsh_pg.imagery.reading import Reading
     from dcsh_pg.learning.data.training_set import TrainingSet
+    from dcsh_pg.learning.encoders import Architecture
     from dcsh_pg.learning.training.options import MethodOptions
     from dcsh_pg.learning.training.run import Run
     from dcsh_pg.progress import Progress
@@ -45,6 +46,7 @@ class Choice:
 
     method: str
     encoder: str
+    architecture: Architecture
     weights: str
     options: MethodOptions
 
@@ -96,7 +98,23 @@ def choose(
             metavar="NAME",
             help="Network that turns an image into features: {encoders}. small trains from random "
             "weights on a CPU, gist needs no weights, resnet50 is that of the DCSH paper. "
-            "Default: small, for embeddings vector.",
+            "onnx:FILE is any network as an ONNX file, with its card FILE.json (docs/encoders.md). "
+            "Default: small.",
+        ),
+    ] = None,
+    encoder_card: Annotated[
+        Path | None,
+        _model_option(
+            metavar="FILE.json",
+            help="Card of --encoder onnx:FILE: its mean, std, size, layout, pooling. Default: "
+            "FILE.json beside it.",
+        ),
+    ] = None,
+    encoder_set: Annotated[
+        list[str] | None,
+        _model_option(
+            metavar="NAME=VALUE",
+            help="A field of that card, such as mean=0.5,0.5,0.5; repeatable.",
         ),
     ] = None,
     weights: Annotated[
@@ -148,12 +166,14 @@ def choose(
     if weights is not None:
         check_weights(weights)
     given = {"orientations": orientations, "epochs": epochs, "batch_size": batch_size}
-    return partial(_choice, method, encoder, weights, freeze, given, setting or [])
+    card = (encoder_card, encoder_set or [])
+    return partial(_choice, method, encoder, card, weights, freeze, given, setting or [])
 
 
 def _choice(
     method: str | None,
     encoder: str | None,
+    card: tuple[Path | None, list[str]],
     weights: str | None,
     freeze: bool | None,
     given: dict[str, Any],
@@ -164,10 +184,18 @@ def _choice(
     encoder = encoder or ("vector" if takes_vectors else "small")
     with requires("train", "train"):
         from dcsh_pg import methods
-        from dcsh_pg.learning.encoders import find
+        from dcsh_pg.learning.encoders import find, from_onnx
 
         kind = methods.get(method).Options
-        architecture = find(encoder)
+        if encoder.startswith(from_onnx.PREFIX):
+            architecture = from_onnx.find(encoder.removeprefix(from_onnx.PREFIX), *card)
+        elif any(card):
+            raise UsageError(
+                "--encoder-card and --encoder-set are of an ONNX file",
+                hint="add --encoder onnx:FILE",
+            )
+        else:
+            architecture = find(encoder)
     weights = weights or architecture.default_weights
     if freeze is None:
         freeze = weights != "none" or not architecture.learned
@@ -175,7 +203,7 @@ def _choice(
     chosen = methods.choose_options(method, weights=weights, freeze=freeze, **given)
     if weights == "none" and architecture.learned and not chosen.trains_encoder:
         say("the encoder keeps random weights, and its codes will be poor: give --weights")
-    return Choice(method, encoder, weights, chosen)
+    return Choice(method, encoder, architecture, weights, chosen)
 
 
 def read(
@@ -287,14 +315,13 @@ def train(
             using = _using(reading, making, embedding_column)
             training_set = _sampled(sources.embeddings, using, limit, run.seed, shown)
         else:
-            training_set = _gathered(
-                sources.imagery, reading, limit, run.seed, Path(scratch), shown
-            )
+            training_set = gathered(sources.imagery, reading, limit, run.seed, Path(scratch), shown)
         run_training(
             training_set,
             dataclasses.replace(run, progress=shown),
             method=choice.method,
             encoder=choice.encoder,
+            architecture=choice.architecture,
             weights=choice.weights,
             options=choice.options,
             overwrite=True,
@@ -324,7 +351,7 @@ def train(
         )
 
 
-def _gathered(
+def gathered(
     sources: list[str],
     reading: Reading,
     limit: int | None,
@@ -332,6 +359,7 @@ def _gathered(
     scratch: Path,
     progress: Progress,
 ) -> TrainingSet:
+    """The chips of imagery to learn from."""
     from dcsh_pg.imagery.metadata.options import SceneOptions
     from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
     from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather

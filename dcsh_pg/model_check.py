@@ -56,28 +56,29 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
 }
 
 
-def check_model(content: bytes, name: str) -> None:
+def check_model(content: bytes, name: str, *, hint: str = _HINT) -> None:
     """Checks that an ONNX file has only what a model of dcsh-pg may contain.
 
     Args:
         content: the file's content.
         name: the file's name, for messages.
+        hint: of its errors.
 
     Raises:
         InputError: it is not an ONNX file or is damaged.
         ModelError: external weights, control flow, custom or random operators, or too many nodes.
     """
     if len(content) > MAX_BYTES:
-        raise ModelError(f"{name} is larger than 2 GiB", hint=_HINT)
+        raise ModelError(f"{name} is larger than 2 GiB", hint=hint)
     try:
         model = _model_class().FromString(content)
     except DecodeError:
         raise InputError(
             f"{name} is not an ONNX file, or is damaged",
-            hint="make the model file again with 'dcsh-pg export'",
+            hint=hint,
         ) from None
     if reason := _reason(model):
-        raise ModelError(f"{name} {reason}", hint=_HINT)
+        raise ModelError(f"{name} {reason}", hint=hint)
 
 
 def _reason(model: Any) -> str | None:

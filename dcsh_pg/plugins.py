@@ -28,6 +28,7 @@ class Registry:
         find_builtin: the names of those built in, each with the module that has it.
         table: the module's dictionary that has it by name; None where it is the module itself.
         patterns: other names that are understood, for messages.
+        unlisted: names of those built in that users do not choose.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Registry:
         find_builtin: Callable[[], Iterator[tuple[str, str]]],
         table: str | None = None,
         patterns: tuple[str, ...] = (),
+        unlisted: tuple[str, ...] = (),
     ):
-        self.kind, self.table, self.patterns = kind, table, patterns
+        self.kind, self.table, self.patterns, self.unlisted = kind, table, patterns, unlisted
         self._find_builtin = find_builtin
 
     @cached_property
@@ -46,8 +48,9 @@ class Registry:
         return dict(self._find_builtin())
 
     def names(self) -> list[str]:
-        """All names, built-in ones first; imports nothing."""
-        return list(dict.fromkeys([*self.builtin, *sorted(p.name for p in self._installed())]))
+        """The names to choose from, built-in ones first; imports nothing."""
+        found = [*self.builtin, *sorted(p.name for p in self._installed())]
+        return [name for name in dict.fromkeys(found) if name not in self.unlisted]
 
     def load(self, name: str) -> Any:
         """The object of that name; of MODULE:NAME, the object of that name in that module.
@@ -126,5 +129,9 @@ def _encoder_modules() -> Iterator[tuple[str, str]]:
 
 METHODS = Registry("method", _method_modules)
 ENCODERS = Registry(
-    "encoder", _encoder_modules, table="ENCODERS", patterns=("timm:NAME", "MODULE:NAME")
+    "encoder",
+    _encoder_modules,
+    table="ENCODERS",
+    patterns=("onnx:FILE", "timm:NAME", "MODULE:NAME"),
+    unlisted=("vector",),  # of --embeddings
 )

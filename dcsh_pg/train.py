@@ -16,7 +16,7 @@ from dcsh_pg import __version__, methods
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
 from dcsh_pg.learning.data.training_set import TrainingSet, band_statistics, digest
-from dcsh_pg.learning.encoders import Encoder, find, load_weights, vector
+from dcsh_pg.learning.encoders import Architecture, Encoder, find, from_onnx, load_weights, vector
 from dcsh_pg.learning.model import hash_function as files
 from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
 from dcsh_pg.learning.training.options import MethodOptions
@@ -32,6 +32,7 @@ def train(
     method: str = "dcsh",
     encoder: str = "small",
     weights: str = "none",
+    architecture: Architecture | None = None,
     options: MethodOptions | None = None,
     overwrite: bool = False,
 ) -> HashFunction:
@@ -42,7 +43,9 @@ def train(
     Args:
         method: see ``methods.get``.
         encoder, weights: see ``encoders.find`` and ``encoders.load_weights``; ``vector`` for
-            embeddings and for nothing else.  An encoder that learns from random weights standardises with the training set's own band statistics.
+            embeddings and for nothing else.  An encoder that learns from random weights standardises
+            with the training set's own band statistics.
+        architecture: of the encoder; None is what ``encoders.find`` gives.
         options: the method's ``Options``; None is what ``methods.choose_options`` gives.
         overwrite: replace a run that the folder already has.
 
@@ -59,11 +62,15 @@ def train(
     options = options or methods.choose_options(method, weights=weights)
     images = training_set.images
     _check_input(images, encoder, options)
-    from_nothing = weights == "none" and find(encoder).learned
+    architecture = architecture or find(encoder)
+    from_nothing = weights == "none" and architecture.learned
     mean, std = band_statistics(images) if from_nothing else (None, None)
     with seeded(run.seed):
-        network = Encoder(encoder, bands=images.shape[-1], mean=mean, std=std)
+        network = Encoder(
+            encoder, bands=images.shape[-1], mean=mean, std=std, architecture=architecture
+        )
     load_weights(network, weights)
+    network.weights = from_onnx.digest(network.body) or network.weights
     began = time.monotonic()
     hash_function = methods.get(method).fit(images, network, options, run)
     training = {
@@ -95,6 +102,11 @@ def _check_input(images: np.ndarray, encoder: str, options: MethodOptions) -> No
         raise UsageError(
             f"the encoder {encoder} takes {'embeddings' if takes_vectors else 'images'}",
             hint="give --embeddings SOURCE" if takes_vectors else "leave out --encoder",
+        )
+    if encoder.startswith(from_onnx.PREFIX) and options.trains_encoder:
+        raise UsageError(
+            "an ONNX encoder cannot be trained",
+            hint="leave out --fine-tune: only its head is trained",
         )
     if takes_vectors and (options.orientations != 1 or options.trains_encoder):
         raise UsageError(

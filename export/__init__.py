@@ -16,6 +16,7 @@ import numpy as np
 
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
+from dcsh_pg.errors import UsageError
 from dcsh_pg.export import onnx_file, parity
 from dcsh_pg.export.graph import CodeGraph, linear_head
 from dcsh_pg.files import check_writable, replacing
@@ -52,10 +53,16 @@ def export(
     Raises:
         ModelError: the file's codes are not those of PyTorch.
         OutputError: ``path`` cannot be written.
+        UsageError: ``float16`` of an ONNX encoder.
     """
     check_writable(path)
     progress.start(f"tracing {hash_function.encoder.name}")
     graph = CodeGraph(hash_function)
+    if float16 and graph.onnx_encoder is not None:
+        raise UsageError(
+            "an ONNX encoder keeps its own precision",
+            hint="leave out --float16, or convert the encoder before training",
+        )
     traced = CodeGraph(hash_function, float16=True) if float16 else graph
     model = onnx_file.trace(traced)
     encoder = hash_function.encoder

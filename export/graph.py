@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dcsh_pg.card import MAX_WEIGHTS
+from dcsh_pg.learning.encoders.from_onnx import OnnxNetwork
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
 
@@ -29,6 +30,8 @@ class CodeGraph(nn.Module):
         super().__init__()
         self.bands, self.bits = hash_function.encoder.bands, hash_function.bits
         self.takes_vectors = hash_function.takes_vectors
+        body = hash_function.encoder.body
+        self.onnx_encoder = body.content if isinstance(body, OnnxNetwork) else None
         self.preprocess = hash_function.preprocess()
         self.hash_function = hash_function.fold().cpu()
         if float16:

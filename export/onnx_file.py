@@ -14,6 +14,7 @@ import torch
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
 from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.export.join import join, opset_of
 
 OPSET = 18
 """The first ONNX operator set whose Resize antialiases."""
@@ -24,6 +25,8 @@ def trace(graph: CodeGraph) -> onnx.ModelProto:
 
     The same weights give the same bytes: the exporter's notes about source files are dropped.
     """
+    encoder = graph.onnx_encoder
+    opset = OPSET if encoder is None else opset_of(encoder)
     if graph.takes_vectors:
         name, example, sizes = "vector", torch.zeros(2, graph.bands), {0: "N"}
     else:
@@ -36,12 +39,14 @@ def trace(graph: CodeGraph) -> onnx.ModelProto:
             input_names=[name],
             output_names=["code", "z"],
             dynamic_shapes=(sizes,),
-            opset_version=OPSET,
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
     assert program is not None  # None only without dynamo
     model = program.model_proto
+    if encoder is not None:
+        model = join(model, encoder)
     _drop_notes(model)
     model.producer_name, model.producer_version = "dcsh-pg", __version__
     onnx.checker.check_model(model)

@@ -48,6 +48,8 @@ LEVELS = {
 """A room may import from its own level only itself, and otherwise from lower levels."""
 
 SAME_LEVEL = {
+    ("learning", "inference"),  # encoders that are ONNX files
+    ("learning", "model_check"),
     ("learning", "imagery"),  # training images are cut by the readers of imagery
     ("card", "errors"),
     ("card", "strict_json"),

@@ -27,7 +27,8 @@ class Architecture:
         imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
         timm: name of the timm model whose weights fit, if there is one.
         cut: prefixes of weights that a file may have and this network has not.
-        mean, std: of red, green and blue in 0..1, in the training of its published weights.
+        mean, std: per band, of images in 0..1, in the training of its weights; None, where weights are
+            learned, are those of ImageNet.
     """
 
     build: Callable[[int], nn.Module]
@@ -39,13 +40,13 @@ class Architecture:
     imagenet: str | None = None
     timm: str | None = None
     cut: tuple[str, ...] = ()
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def standardisation(self, bands: int) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and standard deviation per band that images in 0..1 are standardised with."""
+        if self.mean and self.std and len(self.mean) == bands:
+            return self.mean, self.std
         if not self.learned:
             return (0.0,) * bands, (1.0,) * bands
-        if bands == 3:
-            return self.mean, self.std
-        return (0.5,) * bands, (0.25,) * bands
+        return (IMAGENET_MEAN, IMAGENET_STD) if bands == 3 else ((0.5,) * bands, (0.25,) * bands)

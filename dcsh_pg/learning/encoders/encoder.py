@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.learning.encoders import from_onnx
+from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.registry import find
 
 
@@ -42,6 +44,7 @@ class Encoder(ImageEncoder):
     """An encoder by its name, see ``registry.find``.
 
     Attributes:
+        architecture: what is known of its network.
         weights: where its weights came from: 'none', 'imagenet', 'pretrained' (published ones
             that are not of ImageNet alone) or a file's name.
     """
@@ -53,10 +56,12 @@ class Encoder(ImageEncoder):
         bands: int = 3,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        architecture: Architecture | None = None,
     ):
         """Builds the network with random weights.
 
         Args:
+            architecture: None is that of ``registry.find``.
             mean, std: default to those of the published weights for three bands, else to 0.5
                 and 0.25.
 
@@ -66,10 +71,10 @@ class Encoder(ImageEncoder):
             DcshError: the package that adds the encoder cannot be imported.
         """
         super().__init__()
-        architecture = find(name)
+        self.architecture = architecture = architecture or find(name)
         if bands < 1:
             raise UsageError(f"an encoder cannot take {bands} bands")
-        self.name, self.bands = name, bands
+        self.name, self.bands = from_onnx.without_folder(name), bands
         self.input_size = architecture.input_size
         default_mean, default_std = architecture.standardisation(bands)
         self.mean, self.std = tuple(mean or default_mean), tuple(std or default_std)
@@ -88,7 +93,7 @@ class Encoder(ImageEncoder):
         Raises:
             UsageError: this encoder has none.
         """
-        maps = find(self.name).maps
+        maps = self.architecture.maps
         if maps is None:
             raise UsageError(
                 f"the encoder {self.name} has no feature maps",

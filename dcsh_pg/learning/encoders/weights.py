@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dcsh_pg.errors import InputError, ModelError, UsageError
 from dcsh_pg.learning.encoders import from_timm
+from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.bands import repeat_bands
 from dcsh_pg.learning.encoders.encoder import Encoder
-from dcsh_pg.learning.encoders.registry import find
 
 PUBLISHED = ("pretrained", "imagenet")
 """Names of an encoder's published weights; the second only where they are of ImageNet."""
@@ -35,11 +35,11 @@ def load_weights(encoder: Encoder, weights: str) -> None:
     """
     if weights == "none":
         return
-    architecture = find(encoder.name)
+    architecture = encoder.architecture
     if not architecture.learned:
-        raise UsageError(f"the encoder {encoder.name} has no weights", hint="omit --weights")
+        raise UsageError(f"the encoder {encoder.name} takes no weights", hint="omit --weights")
     if weights in PUBLISHED:
-        state, source = _download(encoder.name, weights), "the download"
+        state, source = _download(encoder.name, architecture, weights), "the download"
     else:
         state, source = _read_state(Path(weights)), weights
     cut = architecture.cut
@@ -100,8 +100,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _download(name: str, weights: str) -> dict[str, Tensor]:
-    architecture = find(name)
+def _download(name: str, architecture: Architecture, weights: str) -> dict[str, Tensor]:
     if weights == "imagenet" and architecture.timm:
         raise UsageError(
             f"the encoder {name} does not take imagenet weights",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dcsh_pg.errors import InputError, ModelError
 from dcsh_pg.files import HASH_FUNCTION as HASH_FUNCTION
 from dcsh_pg.learning import heads
-from dcsh_pg.learning.encoders import Encoder, vector
+from dcsh_pg.learning.encoders import Encoder, from_onnx, vector
 from dcsh_pg.learning.heads import Head
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.learning.model.saving import save_whole
@@ -97,6 +97,17 @@ def orient(images: Tensor, view: int) -> Tensor:
     return images.rot90(view % 4, dims=(2, 3))
 
 
+def _encoder(config: dict[str, Any], state: dict[str, Tensor]) -> Encoder:
+    """The encoder of a file; that of an ONNX file is in the state itself."""
+    graph = state.get("encoder.body.onnx")
+    if graph is None:
+        return Encoder(**config)
+    architecture = from_onnx.of_graph(
+        graph.numpy().tobytes(), config["name"], config["mean"], config["std"]
+    )
+    return Encoder(**config, architecture=architecture)
+
+
 def save(path: Path, hash_function: HashFunction, training: dict[str, Any]) -> None:
     """Writes one file with the hash function and the facts of its training, atomically.
 
@@ -142,7 +153,7 @@ def load(path: Path) -> tuple[HashFunction, dict[str, Any]]:
             f"{path} has format {version}, this dcsh-pg reads {FORMAT}",
             hint="train again, or use the dcsh-pg that wrote it",
         )
-    encoder = Encoder(**content["encoder"])
+    encoder = _encoder(content["encoder"], content["state"])
     encoder.weights = content["encoder_weights"]
     hash_function = HashFunction(
         encoder,
