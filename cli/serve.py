@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 from typing import Annotated
 
 import typer
@@ -85,6 +84,7 @@ def serve(
 
         from dcsh_pg.catalog.qgis_rasters import base_map
         from dcsh_pg.serve.app import create_app  # noqa: F401  # fails here, not in a worker
+        from dcsh_pg.serve.folder import temporary_folder
         from dcsh_pg.serve.service import Service
         from dcsh_pg.serve.settings import Settings
     if no_token and not _is_loopback(host):
@@ -95,25 +95,24 @@ def serve(
     if basemap is not None:
         base_map(basemap)  # reports a wrong one
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
-    shared = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
-    settings = Settings(
-        archive=archive,
-        folder=shared.name,
-        dsn=database.dsn,
-        pg_bin=None if database.pg_bin is None else str(database.pg_bin),
-        device=device,
-        token=token,
-        hosts=(*(name or ()), host),
-        basemap=basemap,
-        any_driver=any_driver,
-    )
-    Service(settings).close()  # reports what is wrong before a worker starts
-    settings.to_environment()
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    say(f"serving http://{shown}:{port}/{f'?token={token}' if token else ''}")
-    say("stop with Ctrl-C")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
-    with shared:
+    with temporary_folder() as folder:
+        settings = Settings(
+            archive=archive,
+            folder=str(folder),
+            dsn=database.dsn,
+            pg_bin=None if database.pg_bin is None else str(database.pg_bin),
+            device=device,
+            token=token,
+            hosts=(*(name or ()), host),
+            basemap=basemap,
+            any_driver=any_driver,
+        )
+        Service(settings).close()  # reports what is wrong before a worker starts
+        settings.to_environment()
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        say(f"serving http://{shown}:{port}/{f'?token={token}' if token else ''}")
+        say("stop with Ctrl-C")
         uvicorn.run(
             "dcsh_pg.serve.app:create_app",
             factory=True,

@@ -16,13 +16,25 @@ $$;
 COMMENT ON FUNCTION dcsh_private.check_rule IS 'The rule, or an error if it is none of min, mean and rocchio';
 
 CREATE OR REPLACE FUNCTION dcsh_private.example_codes(archive text, ids bigint[]) RETURNS bit varying[]
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
-    SELECT coalesce(array_agg(dcsh.code_of(archive, given.id)::bit varying ORDER BY given.id), '{}')
-    FROM (SELECT DISTINCT unnest(ids) AS id) given
+DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
+    codes bit varying[];
+    known bigint[];
+BEGIN
+    EXECUTE format($query$
+        SELECT coalesce(array_agg(c.code::bit varying ORDER BY c.id), '{}'), array_agg(c.id)
+        FROM dcsh.%I c WHERE c.id = ANY ($1)
+    $query$, archive)
+    INTO codes, known USING ids;
+    PERFORM dcsh.code_of(archive, given.id)  -- reports one that is missing
+        FROM unnest(ids) given(id) WHERE (given.id = ANY (known)) IS NOT TRUE;
+    RETURN codes;
+END
 $$;
-COMMENT ON FUNCTION dcsh_private.example_codes IS 'The codes of chips, each chip once';
+COMMENT ON FUNCTION dcsh_private.example_codes IS 'The codes of chips by id, each chip once';
 
 CREATE OR REPLACE FUNCTION dcsh_private.bit_length(number integer) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT

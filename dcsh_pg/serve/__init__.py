@@ -9,6 +9,7 @@ interface.
     protect.py      which requests are answered at all
     rate.py         requests a client may make
     service.py      what requests share: connections, models, caches
+    folder.py       temporary files, also after a kill
     asked.py        the bodies of requests, and the queries and filters that they become
     answers.py      hits and archives as JSON, without paths of this machine
     columns.py      the chips of an archive in files that workers share

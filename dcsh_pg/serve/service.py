@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -25,6 +24,7 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.pixels.memory import Recent
 from dcsh_pg.serve.columns import Columns, ColumnStore
+from dcsh_pg.serve.folder import in_use, temporary_folder
 from dcsh_pg.serve.settings import Settings
 from dcsh_pg.sql import Layer
 
@@ -56,6 +56,7 @@ class Service:
         settings: what the server was started with.
         layer: how the database stores footprints.
         kept: answers that are expensive: tiles, thumbnails, statistics.
+        folder: for temporary files, shared by the workers.
         comparing: lets few requests compare all chips at the same time, so that searches need not wait.
     """
 
@@ -90,12 +91,17 @@ class Service:
             check=_check,
             open=True,
         )
-        self._own = tempfile.TemporaryDirectory(prefix="dcsh-serve-")
-        self._columns = ColumnStore(Path(settings.folder or self._own.name))
+        self._open = ExitStack()
+        if settings.folder is None:
+            self.folder = self._open.enter_context(temporary_folder())
+        else:
+            self.folder = Path(settings.folder)
+            self._open.enter_context(in_use(self.folder))
+        self._columns = ColumnStore(self.folder)
 
     def close(self) -> None:
         self._pool.close()
-        self._own.cleanup()
+        self._open.close()
 
     @contextmanager
     def reading(self) -> Iterator[psycopg.Connection]:

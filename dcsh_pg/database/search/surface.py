@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,12 +13,11 @@ from psycopg import sql
 
 from dcsh_pg import codes
 from dcsh_pg.database.search.call import area_of, call, filter_arguments
-from dcsh_pg.database.search.chips import code_of
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.period import Every
 from dcsh_pg.database.search.query import ChipQuery, CodeQuery, ExamplesQuery, Query, Rule
 from dcsh_pg.database.server.pg_errors import sql_errors
-from dcsh_pg.database.server.rows import one_row
+from dcsh_pg.database.server.rows import one_row, scalar
 from dcsh_pg.errors import NotFound
 
 MOST_OF_REGION = 100
@@ -140,15 +139,13 @@ def examples_of(conn: psycopg.Connection, archive_name: str, query: Query) -> Ex
         NotFound: no such archive or chip, or no chip covers the region.
     """
 
-    def packed(ids: Iterable[int]) -> tuple[bytes, ...]:
-        return tuple(code_of(conn, archive_name, id) for id in sorted(set(ids)))
-
     if isinstance(query, CodeQuery):
         return Examples((query.code,))
     if isinstance(query, ChipQuery):
-        return Examples(packed([query.chip]))
+        return Examples(_packed(conn, archive_name, [query.chip]))
     if isinstance(query, ExamplesQuery):
-        return Examples(packed(query.likes), packed(query.unlikes), query.rule)
+        likes, unlikes = (_packed(conn, archive_name, ids) for ids in (query.likes, query.unlikes))
+        return Examples(likes, unlikes, query.rule)
     region = call(
         "dcsh_private.covering",
         archive=archive_name,
@@ -161,4 +158,17 @@ def examples_of(conn: psycopg.Connection, archive_name: str, query: Query) -> Ex
             f"no chip of archive '{archive_name}' covers the region",
             hint="longitude comes first; 'dcsh-pg archive show' shows the archive's extent",
         )
-    return Examples(packed(covering[:MOST_OF_REGION]), rule=query.rule)
+    return Examples(_packed(conn, archive_name, covering[:MOST_OF_REGION]), rule=query.rule)
+
+
+def _packed(conn: psycopg.Connection, archive_name: str, ids: Sequence[int]) -> tuple[bytes, ...]:
+    """The packed codes of chips by id, each chip once."""
+    codes_of = "dcsh_private.example_codes(%s, %s::bigint[])"
+    return tuple(
+        scalar(
+            conn,
+            list,
+            f"SELECT ARRAY(SELECT substr(varbit_send(code), 5) FROM unnest({codes_of}) code)",
+            [archive_name, list(ids)],
+        )
+    )

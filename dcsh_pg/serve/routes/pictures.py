@@ -36,7 +36,7 @@ def hash_picture(
             f"{shown} is larger than {service.settings.upload_bytes >> 20} MB",
             hint="send a part of it",
         )
-    with tempfile.TemporaryDirectory(prefix="dcsh-serve-") as folder, service.reading() as conn:
+    with tempfile.TemporaryDirectory(dir=service.folder) as folder, service.reading() as conn:
         archive = service.archive(conn, name)
         service.share_model(archive)
         path = FilePath(folder) / f"picture{suffix}"

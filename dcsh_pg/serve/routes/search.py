@@ -41,7 +41,7 @@ def export(
     """The hits of a search as a file: the outputs of ``dcsh-pg search --out``, or with PostGIS the project
     of ``dcsh-pg qgis``, which names the database's host, port and user and has no password."""
     with (
-        tempfile.TemporaryDirectory(prefix="dcsh-serve-") as folder,
+        tempfile.TemporaryDirectory(dir=service.folder) as folder,
         service.reading() as conn,
     ):
         archive = service.archive(conn, name)
