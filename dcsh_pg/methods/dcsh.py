@@ -52,6 +52,7 @@ class Options(EpochOptions):
 
     - ``quantization='mean'``; 'sum' is eq. 13 as printed, under which the codes collapse.
     - ``batch_norm=True`` before tanh; False is the paper's plain hash layer.
+    - ``biases=True`` in the hash layer; eq. 3 prints none.
     - ``rotations=True`` adds vertical flip and right angles; False is the paper's list of five.
 
     docs/methods.md has the reasons and measurements.  ``from_scratch`` and ``frozen`` have the
@@ -60,6 +61,7 @@ class Options(EpochOptions):
     Attributes:
         temperature: tau of NT-Xent.
         quantization: reduction of the quantization loss over the bits.
+        biases: whether the layers of the hash layer have biases that are learned.
         init: how the last Linear starts: 'normal', or 'itq' with the first layer's outputs
             rotated as ITQ does.
         encoder_lr: learning rate of the encoder.
@@ -87,6 +89,7 @@ class Options(EpochOptions):
     lr_decay: Literal["none", "cosine"] = "none"
     temperature: float = 0.3
     quantization: Reduction = "mean"
+    biases: bool = True
     init: Literal["normal", "itq"] = "normal"
     encoder_lr: float = 1e-5
     rotations: bool = True
@@ -181,12 +184,13 @@ def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Has
 
 
 def hash_layer(dim: int, bits: int, options: Options) -> MLPHead:
-    """The two fully connected layers (eq. 3), drawn from N(0, 0.01), biases 0."""
+    """The two fully connected layers (eq. 3), drawn from N(0, 0.01), biases 0 at the start."""
     head = options.hash_layer(dim, bits)
     for layer in head.layers:
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=INIT_STD)
             nn.init.zeros_(layer.bias)
+            layer.bias.requires_grad_(options.biases)
     return head
 
 

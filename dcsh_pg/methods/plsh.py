@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Options(MethodOptions):
     by pLSA, and the topic distributions are thresholded.  Here: k-means on unit-length features
     gives ``groups``; in each, features of a frozen encoder count as frequencies of words and pLSA
     finds K / groups topics; an image is folded into every group's model; bit k says whether its
-    share of topic k is above the training images' median.
+    share of topic k is above the training images' mean.
 
     Attributes:
         groups: M, a divisor of K; ours.
@@ -39,6 +39,8 @@ class Options(MethodOptions):
         tolerance: EM ends when its error falls by less, relative to the first.
         smoothing: added to every word's probability in a topic, in units of 1 / words.
         steps: EM steps of the fold-in, unrolled in the exported model.
+        threshold: of a share. After many steps most shares of an image are near 0, so a median
+            divides images by noise.
     """
 
     method: ClassVar[str] = "plsh"
@@ -47,6 +49,7 @@ class Options(MethodOptions):
     tolerance: float = 1e-4
     smoothing: float = 1e-2
     steps: int = 30
+    threshold: Literal["mean", "median"] = "mean"
 
     def check(self) -> None:
         super().check()
@@ -84,7 +87,8 @@ def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Has
             shares = (
                 head.shares(features.flatten(0, 1)).view(*features.shape[:2], run.bits).mean(dim=1)
             )
-            head.thresholds.copy_(torch.from_numpy(np.median(shares.numpy(), axis=0)))
+            middle = np.mean if options.threshold == "mean" else np.median
+            head.thresholds.copy_(torch.from_numpy(middle(shares.numpy(), axis=0)))
         return head, {"group_sizes": sizes.tolist()}
 
     return fit_head(images, encoder, make, options, run)

@@ -35,10 +35,12 @@ class Options(MethodOptions):
 
     Attributes:
         ridge: lambda.
+        unit_length: scale features to unit length before they are standardised.
     """
 
     method: ClassVar[str] = "prh"
     ridge: float = 1.0
+    unit_length: bool = False
 
     def check(self) -> None:
         super().check()
@@ -50,14 +52,15 @@ def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Has
     require_features(encoder, options, run.bits)
 
     def make(features: Tensor) -> tuple[MLPHead, dict[str, Any]]:
-        unit = unit_mean(features)
-        mean, scale = unit.mean(axis=0), np.maximum(unit.std(axis=0), _SMALLEST)
-        standardised = (unit - mean) / scale
+        given = unit_mean(features) if options.unit_length else features.double().mean(1).numpy()
+        mean, scale = given.mean(axis=0), np.maximum(given.std(axis=0), _SMALLEST)
+        standardised = (given - mean) / scale
         random = np.random.default_rng(run.seed)
         decoder = fit_decoder(standardised, run.bits, options.ridge, random)
         weight = decoder / scale
         threshold = np.median(standardised @ decoder.T, axis=0)
-        head = MLPHead.linear(weight, -weight @ mean - threshold, l2_normalize=True)
+        bias = -weight @ mean - threshold
+        head = MLPHead.linear(weight, bias, l2_normalize=options.unit_length)
         return head, {"ridge": options.ridge}
 
     return fit_head(images, encoder, make, options, run)

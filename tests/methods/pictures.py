@@ -47,10 +47,14 @@ def tiny(count: int = 60, seed: int = 0) -> np.ndarray:
     return pictures(count, size=4, seed=seed)
 
 
+def flat(images: np.ndarray) -> np.ndarray:
+    """``PixelEncoder``'s features of them, float64 (N, 48)."""
+    return images.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
+
+
 def unit(images: np.ndarray) -> np.ndarray:
     """``PixelEncoder``'s features of them, scaled to unit length, float64 (N, 48)."""
-    flat = images.transpose(0, 3, 1, 2).reshape(len(images), -1) / 255
-    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat(images) / np.linalg.norm(flat(images), axis=1, keepdims=True)
 
 
 def rotation(seed: int = 0) -> np.ndarray:

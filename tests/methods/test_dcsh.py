@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fitting import fit
+from pictures import ones, pictures
 
 from dcsh_pg.errors import TrainingError, UsageError
 from dcsh_pg.learning.data.feature_pairs import FeaturePairs
@@ -48,6 +49,25 @@ def test_literal_quantization_sum_collapses_and_is_caught():
     with pytest.raises(TrainingError, match="collapsed") as error:
         train_head(features, literal, bits=64)
     assert "quantization=mean" in error.value.hint
+
+
+def test_collapsed_codes_are_returned_where_the_check_is_off():
+    images = pictures()
+    literal = dcsh.Options(
+        epochs=30, quantization="sum", batch_norm=False, biases=False, rotations=False, freeze=True
+    )
+    with pytest.raises(TrainingError, match="collapsed"):
+        fit(dcsh, images, Encoder("small"), bits=64, options=literal)
+    unchecked = dataclasses.replace(literal, collapse_check=False)
+    share = ones(fit(dcsh, images, Encoder("small"), bits=64, options=unchecked), images)
+    assert np.mean((share < 0.01) | (share > 0.99)) > 0.05
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_biases_of_the_hash_layer_are_learned_or_stay_0(biases):
+    options = dcsh.Options(epochs=2, biases=biases, freeze=True, collapse_check=False)
+    head = fit(dcsh, pictures(), Encoder("small"), bits=16, options=options).head
+    assert bool(head.layers[0].bias.any()) == bool(head.last.bias.any()) == biases
 
 
 def test_neighbours_bring_images_of_one_kind_together():

@@ -73,13 +73,14 @@ def test_topics_are_distributions_without_zeros_and_know_no_scale(seed, factor):
     assert np.allclose(plsh.topics(factor * counts, 4, plsh.Options(), seed=0), words, atol=1e-6)
 
 
-def test_z_is_the_share_of_a_topic_above_its_median():
+@pytest.mark.parametrize(("threshold", "middle"), [("mean", np.mean), ("median", np.median)])
+def test_z_is_the_share_of_a_topic_above_its_threshold(threshold, middle):
     """Groups see features below 0, topics take them as 0."""
     images, unseen = tiny(80), tiny(5, seed=1)
     signs = np.where(np.arange(48) < 8, -1.0, 1.0)
     features, others = unit(images) * signs, unit(unseen) * signs
     counts = np.maximum(features, 0)
-    options = plsh.Options(steps=12)
+    options = plsh.Options(steps=12, threshold=threshold)
     labels = KMeans(4, n_init=10, random_state=3).fit(features).labels_
     groups = [plsh.topics(counts[labels == g], 4, options, seed=3) for g in range(4)]
 
@@ -91,15 +92,16 @@ def test_z_is_the_share_of_a_topic_above_its_median():
             ]
         )
 
-    median = np.median(shares(counts), axis=0)
+    expected = middle(shares(counts), axis=0)
     encoder = PixelEncoder(np.diag(signs))
     z = z_of(fit(plsh, images, encoder, bits=16, seed=3, options=options), unseen)
-    assert np.allclose(z, shares(np.maximum(others, 0)) - median, atol=1e-3)
+    assert np.allclose(z, shares(np.maximum(others, 0)) - expected, atol=1e-3)
 
 
-def test_each_bit_halves_the_training_images():
+def test_each_bit_halves_the_training_images_at_the_median():
     images = tiny(80)
-    z = z_of(fit(plsh, images, PixelEncoder(), bits=16), images)
+    options = plsh.Options(threshold="median")
+    z = z_of(fit(plsh, images, PixelEncoder(), bits=16, options=options), images)
     ones = (z >= 0).sum(axis=0)
     assert (np.abs(ones - 40) <= 1).all()
 

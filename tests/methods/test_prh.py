@@ -5,7 +5,7 @@ import pytest
 from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import PixelEncoder, tiny, unit, z_of
+from pictures import PixelEncoder, flat, tiny, unit, z_of
 from sklearn.linear_model import Ridge
 
 from dcsh_pg.errors import UsageError
@@ -29,13 +29,15 @@ def test_decoder_is_the_ridge_regression_of_features_on_the_random_layer(seed, r
     assert np.allclose(found, expected.T, rtol=1e-6, atol=1e-8)
 
 
-def test_z_is_the_decoded_feature_above_its_median():
+@pytest.mark.parametrize(("unit_length", "given"), [(False, flat), (True, unit)])
+def test_z_is_the_decoded_feature_above_its_median(unit_length, given):
     images, unseen = tiny(), tiny(9, seed=1)
-    features, others = unit(images), unit(unseen)
+    features, others = given(images), given(unseen)
     mean, scale = features.mean(axis=0), features.std(axis=0)
     decoder = prh.fit_decoder((features - mean) / scale, 16, 1.0, np.random.default_rng(7))
     median = np.median((features - mean) / scale @ decoder.T, axis=0)
-    z = z_of(fit(prh, images, PixelEncoder(), bits=16, seed=7), unseen)
+    options = prh.Options(unit_length=unit_length)
+    z = z_of(fit(prh, images, PixelEncoder(), bits=16, seed=7, options=options), unseen)
     assert np.allclose(z, (others - mean) / scale @ decoder.T - median, atol=1e-3)
 
 

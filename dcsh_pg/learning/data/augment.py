@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from dcsh_pg.learning.model.device import send
 
+_TRIES = 10
 _GREY = torch.tensor([0.299, 0.587, 0.114])
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = torch.linalg.inv(_YIQ)
@@ -73,11 +74,8 @@ class Augmentation:
 
     def _draw_place(self, count: int, generator: torch.Generator) -> Tensor:
         """Crop, flips and rotation as one affine map of coordinates for each view, (N, 2, 3)."""
-        area, ratio, x, y, mirrored, flipped, turns = torch.rand(7, count, generator=generator)
-        area = _between(area, *self.crop_area)
-        ratio = _between(ratio, *map(math.log, self.crop_ratio)).exp()
-        width = (area * ratio).sqrt().clamp(max=1)
-        height = (area / ratio).sqrt().clamp(max=1)
+        width, height = self._draw_crop(count, generator)
+        x, y, mirrored, flipped, turns = torch.rand(5, count, generator=generator)
         x = _between(x, -1, 1) * (1 - width)
         y = _between(y, -1, 1) * (1 - height)
         mirrored = torch.where(mirrored < 0.5, -1.0, 1.0)
@@ -91,6 +89,21 @@ class Augmentation:
             ],
             dim=1,
         )
+
+    def _draw_crop(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Width and height of each crop, (N,), 1 is the image's side.
+
+        As torchvision's RandomResizedCrop: a crop that does not fit is drawn again, ten times at
+        most, and then is the whole image.
+        """
+        area, ratio = torch.rand(2, _TRIES, count, generator=generator)
+        area = _between(area, *self.crop_area)
+        ratio = _between(ratio, *map(math.log, self.crop_ratio)).exp()
+        sides = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()])
+        fits = (sides <= 1).all(dim=0)
+        first = sides.gather(1, fits.int().argmax(dim=0).expand(2, 1, count))[:, 0]
+        width, height = first.where(fits.any(dim=0), 1.0)
+        return width, height
 
     def _draw_colour(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Jitter and greyscale: factor and fraction of the mean level (N, 2), map of RGB (N, 3, 3)."""

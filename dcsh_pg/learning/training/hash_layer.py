@@ -36,6 +36,7 @@ class EpochOptions(MethodOptions):
         l2_normalize: features are scaled to unit length before the head.
         head_lr: learning rate of Adam.
         lr_decay: 'none', or 'cosine' down towards 0.
+        collapse_check: stop training when more than 5 % of the bits are constant.
     """
 
     epochs: int = 50
@@ -46,6 +47,7 @@ class EpochOptions(MethodOptions):
     l2_normalize: bool = True
     head_lr: float = 1e-3
     lr_decay: Literal["none", "cosine"] = "cosine"
+    collapse_check: bool = True
 
     def check(self) -> None:
         super().check()
@@ -108,6 +110,7 @@ def train_hash_layer(
             epochs=options.epochs,
             batch_size=options.batch_size,
             seed=run.seed,
+            collapse_check=options.collapse_check,
             beta=lambda epoch: schedule.beta(epoch, options.epochs),
             learning_rate=lambda epoch: (
                 schedule.cosine(epoch, options.epochs) if options.lr_decay == "cosine" else 1.0

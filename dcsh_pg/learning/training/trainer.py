@@ -48,6 +48,7 @@ class Loop:
         seed: random seed of the order, the views and everything else that is drawn.
         beta: epoch -> sharpness of tanh(beta z).
         learning_rate: epoch -> factor of every group's learning rate.
+        collapse_check: see ``BitBalance.check``.
     """
 
     epochs: int
@@ -55,6 +56,7 @@ class Loop:
     seed: int
     beta: Callable[[int], float]
     learning_rate: Callable[[int], float] = lambda epoch: 1.0
+    collapse_check: bool = True
 
 
 def train(
@@ -118,7 +120,7 @@ def train(
             if last or state.is_due():
                 state.save(folder / CHECKPOINT, log)
             write_log(folder / LOG, log)
-        if epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
+        if loop.collapse_check and epoch + 1 >= min(GRACE_EPOCHS, loop.epochs):
             balance.check()
     model.eval()
     return log

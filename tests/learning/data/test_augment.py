@@ -1,6 +1,8 @@
 import pytest
 import torch
+from scipy.stats import kstest
 from torch.nn import functional
+from torchvision.transforms import RandomResizedCrop
 
 from dcsh_pg.learning.data.augment import Augmentation
 
@@ -55,6 +57,32 @@ def test_without_rotations_only_the_mirror_image_occurs():
     views = draw(Augmentation(rotations=False, **STILL, **WHOLE), image.expand(50, -1, -1, -1))
     for view in views:
         assert any(torch.allclose(view, w[0], atol=1e-5) for w in (image, image.flip(3)))
+
+
+def test_crops_are_distributed_as_torchvisions():
+    """A crop that does not fit is drawn again, not squeezed."""
+    augmentation = Augmentation()
+    width, height = augmentation._draw_crop(4000, generator())
+    torch.manual_seed(0)
+    square = torch.zeros(3, 1000, 1000)
+    wanted = torch.tensor(
+        [
+            RandomResizedCrop.get_params(
+                square, list(augmentation.crop_area), list(augmentation.crop_ratio)
+            )[2:]
+            for _ in range(4000)
+        ]
+    )
+    for found, expected in (
+        (width * height, wanted.prod(dim=1) / 1e6),
+        ((width / height).log(), (wanted[:, 1] / wanted[:, 0]).log()),
+    ):
+        assert kstest(found.numpy(), expected.numpy()).pvalue > 0.01
+
+
+def test_a_crop_that_never_fits_is_the_whole_image():
+    width, height = Augmentation(crop_area=(0.9, 1), crop_ratio=(2, 2))._draw_crop(5, generator())
+    assert width.tolist() == height.tolist() == [1.0] * 5
 
 
 def test_greyscale_makes_the_bands_equal():
