@@ -70,6 +70,7 @@ def ingest(
     bands: options.Bands = None,
     scale: options.Scale = None,
     raw_values: options.RawValues = False,
+    nodata: options.Nodata = None,
     min_valid: Annotated[
         float | None,
         options.reading_option(
@@ -242,6 +243,7 @@ def ingest(
         min_valid=min_valid,
         anchor=anchor or None,
         raw_values=raw_values or None,
+        nodata=nodata,
         at_once=False,  # an invalid source leaves no archive
         dsn=database.dsn,
         pg_bin=database.pg_bin,

@@ -119,6 +119,14 @@ RawValues = Annotated[
         help="Ignore the scale and offset that a file has for its bands; read values as stored.",
     ),
 ]
+Nodata = Annotated[
+    float | None,
+    reading_option(
+        "--nodata",
+        metavar="VALUE",
+        help="Value that all bands of an invalid pixel have, for files that do not say one.",
+    ),
+]
 
 
 def parse_integers(

@@ -217,23 +217,42 @@ def read(
     bands: options.Bands = None,
     scale: options.Scale = None,
     raw_values: options.RawValues = False,
+    dtype: Annotated[
+        str | None,
+        options.reading_option(
+            metavar="TYPE",
+            help="Type of the pixels that the model takes: uint8, to which other data are stretched by "
+            "--scale, or int8, uint16, int16 or float32 with all their depth. Default: that of the "
+            "imagery; uint8 with --scale and for ONNX encoders.",
+        ),
+    ] = None,
+    nodata: options.Nodata = None,
     min_valid: Annotated[
         float,
         options.reading_option(
             metavar="FRACTION", help="Skip chips with a smaller fraction of valid pixels."
         ),
     ] = 0.5,
-) -> Callable[[bool], Reading]:
+) -> Callable[[Sources, str], Reading]:
     """How scenes are cut into chips, of embeddings or of images."""
     from dcsh_pg.imagery.reading import PoolingReading, Reading
+    from dcsh_pg.imagery.sources.files import native_type
 
-    return lambda takes_vectors: (PoolingReading if takes_vectors else Reading)(
-        chip_size=chip_size,
-        bands=options.parse_integers(bands, "--bands"),
-        scale=options.parse_scale(scale),
-        raw_values=raw_values,
-        min_valid=min_valid,
-    )
+    def read(sources: Sources, encoder: str) -> Reading:
+        chosen = dtype
+        if sources.embeddings or scale is not None or encoder.startswith("onnx:"):
+            chosen = chosen or "uint8"
+        return (PoolingReading if sources.embeddings else Reading)(
+            chip_size=chip_size,
+            bands=options.parse_integers(bands, "--bands"),
+            scale=options.parse_scale(scale),
+            raw_values=raw_values,
+            min_valid=min_valid,
+            dtype=chosen or native_type(sources.imagery, raw_values=raw_values),
+            nodata=nodata,
+        )
+
+    return read
 
 
 def start(
@@ -281,7 +300,7 @@ def train(
     sources: Annotated[Sources, Parsed(existing)],  # before the others, which load torch
     *,
     chooser: Annotated[Callable[[bool], Choice], Parsed(choose)],
-    reader: Annotated[Callable[[bool], Reading], Parsed(read)],
+    reader: Annotated[Callable[[Sources, str], Reading], Parsed(read)],
     making: Annotated[Making, Parsed(embedding_options.making)],
     embedding_column: embedding_options.EmbeddingColumn = None,
     limit: Annotated[
@@ -309,7 +328,8 @@ def train(
     from dcsh_pg.train import train as run_training
 
     takes_vectors = bool(sources.embeddings)
-    choice, reading = chooser(takes_vectors), reader(takes_vectors)
+    choice = chooser(takes_vectors)
+    reading = reader(sources, choice.encoder)
     with tempfile.TemporaryDirectory(prefix="dcsh-pg-") as scratch, progress() as shown:
         if takes_vectors:
             using = _using(reading, making, embedding_column)

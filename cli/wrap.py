@@ -18,7 +18,7 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.cli.expand import Parsed
 from dcsh_pg.cli.learning import Cache, NamesInHelp, feature_cache
-from dcsh_pg.cli.train import choose, gathered, read
+from dcsh_pg.cli.train import Sources, choose, gathered, read
 from dcsh_pg.errors import PartialSuccess
 from dcsh_pg.extras import requires
 from dcsh_pg.files import check_writable
@@ -74,7 +74,7 @@ def wrap(
     name: Annotated[
         str | None, typer.Option(help="Name of the model. Default: the name of FILE.")
     ] = None,
-    reader: Annotated[Callable[[bool], Reading], Parsed(read)],
+    reader: Annotated[Callable[[Sources, str], Reading], Parsed(read)],
     limit: Annotated[
         int | None,
         options.reading_option(
@@ -111,7 +111,9 @@ def wrap(
             folder=folder,
             progress=shown,
         )
-        training_set = gathered(samples, reader(False), limit, seed, Path(scratch), shown)
+        training_set = gathered(
+            samples, reader(Sources(samples, []), choice.encoder), limit, seed, Path(scratch), shown
+        )
         train(
             training_set,
             run,

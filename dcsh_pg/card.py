@@ -15,10 +15,11 @@ from typing import Any
 
 from dcsh_pg import strict_json
 from dcsh_pg.errors import ModelError
+from dcsh_pg.pixel_types import NODATA, TYPES, UINT8, PixelRange
 
 FORMAT = 2
-"""Version of the card; higher ones are refused.  A model that takes images is written as 1, which
-older versions of dcsh-pg read, one that takes vectors as 2."""
+"""Version of the card; higher ones are refused.  A model that takes images of 8 bits is written as 1,
+which older versions of dcsh-pg read, one that takes others or vectors as 2."""
 MAX_LENGTH = 4_000_000
 """Largest number of characters of a card."""
 MAX_WEIGHTS = 65_536
@@ -45,7 +46,13 @@ class ModelCard:
             tools.
         encoder: name of the encoder.
         precision: 'float32' or 'float16'.
-        input: 'image' (uint8), or 'vector' (float32): embeddings that another model made.
+        input: 'image', or 'vector' (float32): embeddings that another model made.
+        dtype: type of its images: 'uint8', 'int8', 'uint16', 'int16' or 'float32'.
+        low, high: per band, the values that the graph scales to 0 and 1; empty for uint8, where they
+            are 0 and 255.
+        nodata: value that all bands of an invalid pixel have; the graph gives it the mean of each
+            band.  None for uint8, where it is black, and for float32, where it is NaN.
+        band_names: names of its bands, in order, if they were chosen by name.
         embedding: how these vectors are made, docs/embeddings.md: name of the embedding,
             ``dequantisation`` and ``pool``.
         head: of vectors, where z is a linear function of few weights: ``weight``, K x dim numbers bit
@@ -71,6 +78,11 @@ class ModelCard:
     precision: str = "float32"
     orientations: int = 1
     input: str = "image"
+    dtype: str = UINT8
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    nodata: int | None = None
+    band_names: tuple[str, ...] = ()
     embedding: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +94,20 @@ class ModelCard:
     def takes_vectors(self) -> bool:
         return self.input == "vector"
 
+    @property
+    def pixels(self) -> PixelRange:
+        """The type and range of its images."""
+        return PixelRange(self.dtype, self.low, self.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as a dictionary that JSON can carry; what images of 8 bits need not have is left out."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in _TYPED or value != _TYPED[name]
+        }
+
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX ``metadata_props``.
 
@@ -89,8 +115,8 @@ class ModelCard:
         plugin reads (each value JSON; resolution in cm per pixel, overlap in percent; the tile size
         under the name in its manual and the one in its code).
         """
-        card = {"dcsh:card": json.dumps(dataclasses.asdict(self), sort_keys=True)}
-        if self.takes_vectors:
+        card = {"dcsh:card": json.dumps(self.to_json(), sort_keys=True)}
+        if self.takes_vectors or self.pixels.is_typed:
             return card | {"dcsh:format": str(FORMAT)}
         metadata = card | {
             "dcsh:format": "1",
@@ -161,11 +187,32 @@ class ModelCard:
             given[name] = tuple(map(float, given[name]))
             if len(given[name]) != given["bands"]:
                 raise _damaged(source, f"its {name!r} does not have {given['bands']} bands")
+        if (reason := _wrong_pixels(given)) is not None:
+            raise _damaged(source, reason)
         if head := given.get("head"):
             bits, bands = given["bits"], given["bands"]
             if (len(head["weight"]), len(head["bias"])) != (bits * bands, bits):
                 raise _damaged(source, f"its 'head' does not have {bits} x {bands} weights")
         return cls(**given)
+
+
+def _wrong_pixels(given: dict[str, Any]) -> str | None:
+    """Why the fields of a card that say how its pixels are made disagree, or None.  Makes tuples of lists."""
+    dtype, bands = given.get("dtype", UINT8), given["bands"]
+    for name in ("low", "high", "band_names"):
+        given[name] = tuple(given.get(name, ()))
+        needed = (bands,) if name != "band_names" and dtype != UINT8 else (0, bands)
+        if len(given[name]) not in needed:
+            return f"its {name!r} does not have {bands} bands"
+    if dtype == UINT8 and (given["low"] or given["high"]):
+        return "its 'low' and 'high' need another 'dtype' than uint8"
+    if dtype != UINT8 and given.get("input") == "vector":
+        return "its 'dtype' is that of images, and it takes vectors"
+    if not all(low < high for low, high in zip(given["low"], given["high"], strict=True)):
+        return "its 'low' is not below its 'high'"
+    if given.get("nodata") != NODATA[dtype]:
+        return f"its 'nodata' cannot be {given.get('nodata')} for {dtype}"
+    return None
 
 
 def _damaged(source: str, reason: str) -> ModelError:
@@ -206,6 +253,16 @@ def _are_numbers(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_number, value))
 
 
+def _are_values(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        type(number) in (int, float) and abs(number) < 3e38 for number in value
+    )
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
 def _is_parity(value: Any) -> bool:
     needed = ("images", "bits", "differing", "tolerance")
     return isinstance(value, dict) and (not value or all(_is_number(value.get(n)) for n in needed))
@@ -235,6 +292,11 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "resolution": lambda value: value is None or (_is_number(value) and value > 0),
     "precision": lambda value: value in ("float32", "float16"),
     "input": lambda value: value in ("image", "vector"),
+    "dtype": lambda value: value in TYPES,
+    "low": _are_values,
+    "high": _are_values,
+    "nodata": lambda value: value is None or _is_whole(-32768, 65535)(value),
+    "band_names": _are_names,
     "embedding": lambda value: isinstance(value, dict),
     "head": lambda value: value == {} or _is_head(value),
     "orientations": lambda value: type(value) is int and value in (1, 4, 8),
@@ -243,3 +305,10 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "versions": lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
     "created": _is_text,
 }
+
+_TYPED: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(ModelCard)
+    if field.name in ("dtype", "low", "high", "nodata", "band_names")
+}
+"""Defaults of the fields that images of 8 bits need not have."""

@@ -20,6 +20,7 @@ from dcsh_pg.card import ModelCard
 from dcsh_pg.errors import InputError, ModelError, UsageError
 from dcsh_pg.inference import AGAIN, SILENT, Watchdog, first_line, open_session, runtime, too_slow
 from dcsh_pg.model_check import MAX_BYTES, check_model
+from dcsh_pg.pixel_types import blank, to_type
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -78,9 +79,10 @@ class Hasher:
             self._try(name, watchdog)
 
     def hash(self, images: np.ndarray) -> np.ndarray:
-        """Images uint8 (N, H, W, C) of any H and W -> packed codes uint8 (N, K/8).
+        """Images (N, H, W, C) of any H and W -> packed codes uint8 (N, K/8).
 
-        A model whose card says ``input`` 'vector' takes vectors float32 (N, dim) instead.
+        Images have the card's ``dtype``: uint8, unless the model was trained on others.  A model
+        whose card says ``input`` 'vector' takes vectors float32 (N, dim) instead.
         An image's code does not depend on the others in its batch.
 
         Raises:
@@ -167,10 +169,10 @@ class Hasher:
     def _check(self, images: np.ndarray) -> None:
         if self.card.takes_vectors:
             return self._check_vectors(images)
-        if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape[1:3]:
+        if images.ndim != 4 or images.dtype != self.card.dtype or 0 in images.shape[1:3]:
             raise ModelError(
-                f"images of {images.dtype} {images.shape} cannot be hashed",
-                hint="give uint8 (N, H, W, C)",
+                f"images of {images.dtype} {images.shape} cannot be hashed by the model {self.card.name}",
+                hint=f"give {self.card.dtype} (N, H, W, {self.card.bands})",
             )
         if images.shape[3] != self.card.bands:
             raise ModelError(
@@ -205,12 +207,17 @@ def _linear(card: ModelCard, vectors: np.ndarray) -> np.ndarray:
 
 
 def _trial(card: ModelCard) -> np.ndarray:
-    """Two small images, or vectors."""
+    """Two small images, or vectors.  Of types that mark invalid pixels the first image has some."""
     shape = (2, card.bands) if card.takes_vectors else (2, 16, 24, card.bands)
     numbers = np.arange(math.prod(shape)).reshape(shape) * 37 % 251
     if card.takes_vectors:
         return numbers.astype(np.float32) / 125 - 1
-    return numbers.astype(np.uint8)
+    if not card.pixels.is_typed:
+        return numbers.astype(np.uint8)
+    low, high = np.array(card.low), np.array(card.high)
+    images, _ = to_type(low + numbers / 250 * (high - low), np.ones(shape[:3], bool), card.dtype)
+    images[0, :4] = blank((), card.dtype)
+    return images
 
 
 def _read(source: str | Path | bytes) -> tuple[bytes, str]:
@@ -244,7 +251,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: str) -> None:
     """Raises ModelError unless inputs and outputs match the card."""
-    kind, rank = ("float", 2) if card.takes_vectors else ("uint8", 4)
+    kind, rank = ("float", 2) if card.takes_vectors else (card.dtype.replace("float32", "float"), 4)
     inputs = {i.name: (i.type, _width(i.shape, rank)) for i in session.get_inputs()}
     outputs = {o.name: (o.type, _width(o.shape, 2)) for o in session.get_outputs()}
     if inputs != {card.input: (f"tensor({kind})", card.bands)} or outputs != {

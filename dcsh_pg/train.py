@@ -6,6 +6,7 @@ import dataclasses
 import json
 import platform
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,7 +16,12 @@ import torch
 from dcsh_pg import __version__, methods
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
-from dcsh_pg.learning.data.training_set import TrainingSet, band_statistics, digest
+from dcsh_pg.learning.data.training_set import (
+    TrainingSet,
+    band_statistics,
+    digest,
+    pixel_range,
+)
 from dcsh_pg.learning.encoders import Architecture, Encoder, find, from_onnx, load_weights, vector
 from dcsh_pg.learning.model import hash_function as files
 from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
@@ -23,6 +29,7 @@ from dcsh_pg.learning.training.options import MethodOptions
 from dcsh_pg.learning.training.randomness import seeded
 from dcsh_pg.learning.training.run import Run
 from dcsh_pg.learning.training.trainer import CHECKPOINT, LOG
+from dcsh_pg.pixel_types import PixelRange
 
 
 def train(
@@ -43,8 +50,8 @@ def train(
     Args:
         method: see ``methods.get``.
         encoder, weights: see ``encoders.find`` and ``encoders.load_weights``; ``vector`` for
-            embeddings and for nothing else.  An encoder that learns from random weights standardises
-            with the training set's own band statistics.
+            embeddings and for nothing else.  An encoder that learns from random weights, or takes
+            images of another type than uint8, standardises with the training set's own band statistics.
         architecture: of the encoder; None is what ``encoders.find`` gives.
         options: the method's ``Options``; None is what ``methods.choose_options`` gives.
         overwrite: replace a run that the folder already has.
@@ -63,11 +70,15 @@ def train(
     images = training_set.images
     _check_input(images, encoder, options)
     architecture = architecture or find(encoder)
-    from_nothing = weights == "none" and architecture.learned
-    mean, std = band_statistics(images) if from_nothing else (None, None)
+    pixels, mean, std = _standardisation(images, encoder, architecture, weights)
     with seeded(run.seed):
         network = Encoder(
-            encoder, bands=images.shape[-1], mean=mean, std=std, architecture=architecture
+            encoder,
+            bands=images.shape[-1],
+            mean=mean,
+            std=std,
+            architecture=architecture,
+            pixels=pixels.config if pixels else None,
         )
     load_weights(network, weights)
     network.weights = from_onnx.digest(network.body) or network.weights
@@ -92,8 +103,34 @@ def train(
             "python": platform.python_version(),
         },
     }
+    if training_set.band_names:
+        training["band_names"] = list(training_set.band_names)
     files.save(folder / HASH_FUNCTION, hash_function, training)
     return hash_function
+
+
+def _standardisation(
+    images: np.ndarray, encoder: str, architecture: Architecture, weights: str
+) -> tuple[PixelRange | None, tuple[float, ...] | None, tuple[float, ...] | None]:
+    """The range of the images, and the mean and standard deviation of each band in it; None for the
+    encoder's own."""
+    if images.ndim == 2:
+        return None, None, None
+    pixels = pixel_range(images)
+    if pixels.is_typed and encoder.startswith(from_onnx.PREFIX):
+        return pixels, *_rescaled(pixels, *architecture.standardisation(images.shape[-1]))
+    if not architecture.learned or (weights != "none" and not pixels.is_typed):
+        return pixels, None, None
+    return pixels, *band_statistics(images, pixels)
+
+
+def _rescaled(
+    pixels: PixelRange, mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of values / 255, as those of values scaled to 0..1 in their range."""
+    spans = [high - low for low, high in zip(pixels.low, pixels.high, strict=True)]
+    means = [(255 * m - low) / span for m, low, span in zip(mean, pixels.low, spans, strict=True)]
+    return tuple(means), tuple(255 * s / span for s, span in zip(std, spans, strict=True))
 
 
 def _check_input(images: np.ndarray, encoder: str, options: MethodOptions) -> None:

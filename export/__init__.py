@@ -23,6 +23,7 @@ from dcsh_pg.files import check_writable, replacing
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.learning.model import hash_function as hash_functions
 from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
+from dcsh_pg.pixel_types import NODATA
 from dcsh_pg.progress import SILENT, Progress
 
 
@@ -35,6 +36,7 @@ def export(
     resolution: float | None = None,
     training: dict[str, Any] | None = None,
     embedding: dict[str, Any] | None = None,
+    band_names: Sequence[str] = (),
     created: str | None = None,
     float16: bool = False,
     parity_images: Sequence[np.ndarray] | None = None,
@@ -43,11 +45,11 @@ def export(
     """Writes a hash function as a model file and checks it against PyTorch.
 
     Args:
-        name, chip_size, resolution, training, embedding: for the card, see ``ModelCard``.
+        name, chip_size, resolution, training, embedding, band_names: for the card, see ``ModelCard``.
         created: ISO 8601, UTC; default: now.  With the same time, the same weights give the same
             file, and so the same identity.
         float16: half-precision encoder: half the size, and on a GPU about twice the speed.
-        parity_images: batches uint8 (N, H, W, C), or vectors float32 (N, dim), for the check;
+        parity_images: batches (N, H, W, C) of the encoder's type, or vectors float32 (N, dim), for the check;
             default: ``parity.synthetic_images`` or ``synthetic_vectors``.
 
     Raises:
@@ -81,6 +83,11 @@ def export(
         orientations=hash_function.orientations,
         training=training or {},
         input="vector" if hash_function.takes_vectors else "image",
+        dtype=encoder.pixels.dtype,
+        low=encoder.pixels.low,
+        high=encoder.pixels.high,
+        nodata=NODATA[encoder.pixels.dtype],
+        band_names=tuple(band_names),
         embedding=embedding or {},
         head=linear_head(graph.hash_function),
         versions=_versions(),
@@ -90,7 +97,7 @@ def export(
         parity_images = (
             parity.synthetic_vectors(encoder.dim)
             if hash_function.takes_vectors
-            else parity.synthetic_images(encoder.bands, chip_size)
+            else parity.synthetic_images(encoder.bands, chip_size, encoder.pixels)
         )
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
     found = parity.check(unchecked, graph, parity_images, progress=progress)
@@ -128,6 +135,7 @@ def export_run(
         resolution=training.get("resolution"),
         training=training,
         embedding=training.get("embedding"),
+        band_names=training.get("band_names", ()),
         created=training.get("created"),
         float16=float16,
         progress=progress,

@@ -14,7 +14,7 @@ from dcsh_pg.learning.model.hash_function import HashFunction
 
 
 class CodeGraph(nn.Module):
-    """Images uint8 (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
+    """Images (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
 
     Of a hash function that takes vectors the input is float32 (N, dim).
 
@@ -33,6 +33,7 @@ class CodeGraph(nn.Module):
         body = hash_function.encoder.body
         self.onnx_encoder = body.content if isinstance(body, OnnxNetwork) else None
         self.preprocess = hash_function.preprocess()
+        self.pixels = hash_function.encoder.pixels
         self.hash_function = hash_function.fold().cpu()
         if float16:
             self.hash_function.add_module("encoder", HalfPrecision(self.hash_function.encoder))

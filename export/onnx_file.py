@@ -31,7 +31,7 @@ def trace(graph: CodeGraph) -> onnx.ModelProto:
         name, example, sizes = "vector", torch.zeros(2, graph.bands), {0: "N"}
     else:
         name, sizes = "image", {0: "N", 1: "H", 2: "W"}
-        example = torch.zeros(2, 37, 53, graph.bands, dtype=torch.uint8)
+        example = torch.zeros(2, 37, 53, graph.bands, dtype=getattr(torch, graph.pixels.dtype))
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,

@@ -12,6 +12,7 @@ from dcsh_pg import codes
 from dcsh_pg.errors import ModelError
 from dcsh_pg.export.graph import CodeGraph
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.pixel_types import PixelRange, to_type
 from dcsh_pg.progress import SILENT, Progress
 
 TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
@@ -50,7 +51,7 @@ def check(
     """Compares a model file, run by onnxruntime, with its graph in float32, run by PyTorch.
 
     Args:
-        images: batches uint8 (N, H, W, C), of any sizes; or vectors float32 (N, dim).
+        images: batches (N, H, W, C) of the model's type, of any sizes; or vectors float32 (N, dim).
 
     Raises:
         ModelError: a bit differs where |z| is not under the tolerance, z is not finite, or the
@@ -96,12 +97,28 @@ def synthetic_vectors(dim: int) -> list[np.ndarray]:
     return [np.random.default_rng(0).standard_normal((64, dim), np.float32)]
 
 
-def synthetic_images(bands: int, chip_size: int) -> list[np.ndarray]:
-    """Batches uint8 (N, H, W, bands) for a check without imagery, always the same.
+def synthetic_images(
+    bands: int, chip_size: int, pixels: PixelRange = PixelRange()
+) -> list[np.ndarray]:
+    """Batches (N, H, W, bands) of a type for a check without imagery, always the same.
 
     Plain tones, noise, and smooth fields with edges; at the size of the chips, and at another size
-    that is not square.
+    that is not square.  Of another type than uint8 they go a little beyond its range, and a part
+    of each image is invalid.
     """
+    batches = _synthetic_bytes(bands, chip_size)
+    return [_typed(images, pixels) for images in batches] if pixels.is_typed else batches
+
+
+def _typed(images: np.ndarray, pixels: PixelRange) -> np.ndarray:
+    low, high = np.array(pixels.low), np.array(pixels.high)
+    valid = np.ones(images.shape[:3], bool)
+    valid[:, : images.shape[1] // 5, images.shape[2] // 2 :] = False
+    values = low + (images / 255 * 1.1 - 0.05) * (high - low)
+    return to_type(values, valid, pixels.dtype)[0]
+
+
+def _synthetic_bytes(bands: int, chip_size: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return [
         np.concatenate(

@@ -42,6 +42,7 @@ LEVELS = {
     "terminal": 0,
     "strict_json": 0,
     "strict_wkt": 0,
+    "pixel_types": 0,
     "errors": 0,
     "__init__": 0,
 }
@@ -53,6 +54,7 @@ SAME_LEVEL = {
     ("learning", "imagery"),  # training images are cut by the readers of imagery
     ("card", "errors"),
     ("card", "strict_json"),
+    ("card", "pixel_types"),
     ("strict_json", "errors"),
     ("codes", "errors"),
     ("extras", "errors"),

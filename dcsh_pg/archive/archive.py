@@ -13,6 +13,7 @@ from shapely.geometry import mapping
 
 from dcsh_pg import codes
 from dcsh_pg.archive import ingestion
+from dcsh_pg.archive.display import displayed
 from dcsh_pg.archive.filters import SearchKeywords, filter_of
 from dcsh_pg.archive.found import Hits
 from dcsh_pg.archive.management import ManagedArchive
@@ -52,7 +53,7 @@ class Archive(ManagedArchive):
         connection: the psycopg connection it uses.
         name: its name.
         record: name, bits, reading, counts, the model's card and SHA-256.
-        reading: how its scenes are cut into chips and turned into uint8.
+        reading: how its scenes are cut into chips and their pixels read.
         device: where the model runs, here or on the workers of a cluster: auto, cpu or cuda.
         is_new: whether :meth:`create` created it.
         options: how scenes are opened, dated and georeferenced, in ingestion and when the chips of
@@ -207,7 +208,7 @@ class Archive(ManagedArchive):
             bytes(code),
             z=z,
             caption=Path(path).name,
-            pixels=image.pixels[0],
+            pixels=displayed(image.pixels[0], self.record.card),
             resolution=image.resolution,
         )
 

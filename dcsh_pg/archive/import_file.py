@@ -31,6 +31,7 @@ from dcsh_pg.archive.portable import (
     members,
     sha256,
 )
+from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.archives.copy_rows import (
     COPY_HEADER,
@@ -127,7 +128,7 @@ def _import(
         raise _damaged(path, f"{MODEL} is too large")
     content = parts[MODEL].read()
     hasher = Hasher(content, device="cpu")
-    reading = _reading(manifest["reading"], hasher.card.bands)
+    reading = _reading(manifest["reading"], hasher.card)
     name = name or str(manifest["name"])
     progress.start("importing chips", total=manifest["chips"])
     try:
@@ -179,7 +180,7 @@ def _manifest(part: Part, path: str) -> dict[str, Any]:
     return manifest
 
 
-def _reading(fields: dict[str, Any], bands: int) -> Reading:
+def _reading(fields: dict[str, Any], card: ModelCard) -> Reading:
     """A reading of which every field has its type.
 
     Raises:
@@ -189,7 +190,8 @@ def _reading(fields: dict[str, Any], bands: int) -> Reading:
     types: dict[str, tuple[type, ...]] = {
         "chip_size": (int, type(None)), "stride": (int, type(None)), "edge": (str,),
         "bands": (list, type(None)), "scale": (list, str, type(None)), "min_valid": (int, float),
-        "anchor": (bool,), "raw_values": (bool,), "by_colour": (bool,),
+        "anchor": (bool,), "raw_values": (bool,), "by_colour": (bool,), "dtype": (str,),
+        "nodata": (int, float),
     }  # fmt: skip
     for key, value in fields.items():
         numbers = value if isinstance(value, list) else []
@@ -198,7 +200,8 @@ def _reading(fields: dict[str, Any], bands: int) -> Reading:
         ):
             raise ValueError(f"its reading has no valid {key!r}")
     reading = Reading.from_json(fields)
-    reading.check_bands(bands)
+    reading.check_bands(card.bands)
+    reading.check_dtype(card.dtype)
     return reading
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcsh_pg.archive.display import displayed
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.server import connection, schema
@@ -126,6 +127,7 @@ class OpenArchive:
         min_valid: float | None = None,
         anchor: bool | None = None,
         raw_values: bool | None = None,
+        nodata: float | None = None,
         at_once: bool = True,
         dsn: str | None = None,
         pg_bin: Path | None = None,
@@ -161,6 +163,7 @@ class OpenArchive:
                 "min_valid": min_valid,
                 "anchor": anchor,
                 "raw_values": raw_values,
+                "nodata": nodata,
             }.items()
             if value is not None
         }
@@ -185,7 +188,7 @@ class OpenArchive:
             chosen["chip_size"] = hasher.card.chip_size
         if anchor:
             chosen.setdefault("edge", "drop")
-        reading = _reading_kind(hasher.card)(**chosen)
+        reading = _reading_kind(hasher.card)(**chosen, dtype=hasher.card.dtype)
         reading.check_bands(hasher.card.bands)
         planned = registry.planned_archive(name, hasher.sha256, hasher.card, reading.to_json())
         archive = cls(conn, planned, device=device)
@@ -251,7 +254,10 @@ class OpenArchive:
         return file
 
     def read_chip(self, hit: Hit) -> np.ndarray:
-        """The pixels of a hit, uint8 (H, W, C), read again from its scene.
+        """The picture of a hit for people, uint8 (H, W, C), read again from its scene.
+
+        Of a model of 8 bits these are the pixels that were hashed; see :func:`dcsh_pg.archive.display.displayed`
+        for others.
 
         Raises:
             InputError: the scene's file is no longer there or cannot be read, or has embeddings.
@@ -267,8 +273,7 @@ class OpenArchive:
             ),
         )
         with scene:
-            pixels: np.ndarray = scene.read(np.array([hit.window])).pixels[0]
-            return pixels
+            return displayed(scene.read(np.array([hit.window])).pixels[0], self.record.card)
 
 
 def _reading_kind(card: ModelCard) -> type[Reading]:

@@ -62,7 +62,7 @@ class _StoredScene(Scene):
     """A scene of which the stored windows are read."""
 
     def __init__(self, scene: Scene, chips: rehash.StoredChips):
-        super().__init__(scene.uri, scene.reading)
+        super().__init__(scene.uri, scene.reading, scene.channels)
         self.chips, self._scene = chips, scene
         self._valid = dict(
             zip(map(tuple, chips.windows.tolist()), chips.valid_fraction.tolist(), strict=True)
@@ -156,7 +156,9 @@ def rehash_archive(
     if not swap and new_name is not None:
         swap = True
     archive = registry.get_archive(conn, name)
-    Reading.from_json(archive.reading).check_bands(hasher.card.bands)
+    reading = Reading.from_json(archive.reading)
+    reading.check_bands(hasher.card.bands)
+    reading.check_dtype(hasher.card.dtype)
     with conn.transaction():
         sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
         if new_name is not None:

@@ -49,7 +49,7 @@ def model_item(
         made: when it was stored, for a card without a date.
     """
     # For the item, where MLM looks for them, and the asset, without which STAC refuses them there.
-    bands = [{"name": name} for name in band_names(card.bands)]
+    bands = [{"name": name} for name in card.band_names or band_names(card.bands)]
     item = pystac.Item(
         id=f"{card.name}-{sha256[:12]}",
         geometry=rectangle(EARTH),
@@ -111,11 +111,11 @@ def multihash(sha256: str) -> str:
 def _input(card: ModelCard) -> ModelInput:
     return ModelInput.create(
         name="image",
-        bands=band_names(card.bands),
+        bands=list(card.band_names) or band_names(card.bands),
         input=InputStructure.create(
             shape=[-1, -1, -1, card.bands],
             dim_order=["batch", "height", "width", "bands"],
-            data_type=DataType.UINT8,
+            data_type=DataType(card.dtype),
         ),
         description=(
             f"Images of any size; trained on chips of {card.chip_size} pixels. The graph itself "

@@ -23,7 +23,7 @@ class QueryImage:
     """A query image as one chip.
 
     Attributes:
-        pixels: uint8 (1, H, W, C).
+        pixels: (1, H, W, C) of the reading's type.
         resolution: metres per pixel, or None if the image is not georeferenced.
     """
 

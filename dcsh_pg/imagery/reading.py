@@ -1,4 +1,4 @@
-"""How scenes are cut into chips and turned into uint8; stored with the archive.
+"""How scenes are cut into chips and their pixels read; stored with the archive.
 
 Every later scene and every query is read by the same ``Reading``, so that codes stay comparable.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from dcsh_pg.errors import UsageError
+from dcsh_pg.pixel_types import TYPES, UINT8
 
 Edge = Literal["shift", "pad", "drop"]
 Scale = Literal["auto"] | tuple[float, float] | None
@@ -17,7 +18,7 @@ Scale = Literal["auto"] | tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Reading:
-    """How scenes are cut into chips and turned into uint8.
+    """How scenes are cut into chips and their pixels read.
 
     Attributes:
         chip_size: width and height of a chip in pixels; None makes the whole image one chip.
@@ -36,6 +37,9 @@ class Reading:
             even if the file has no others; False reads all in order then, as archives do that are
             older than this option.
         min_valid: smallest fraction of valid pixels, 0..1, of a chip that is hashed.
+        dtype: type of the pixels, that of the model; 'uint8' stretches other data by ``scale``, the
+            others of :data:`dcsh_pg.pixel_types.TYPES` keep their values.
+        nodata: value of invalid pixels in files that do not say one, or None.
 
     Raises:
         UsageError: an invalid value; the message names the option.
@@ -53,6 +57,8 @@ class Reading:
     anchor: bool = False
     raw_values: bool = False
     by_colour: bool = True
+    dtype: str = UINT8
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
         if self.chip_size is not None and self.chip_size < self.SMALLEST:
@@ -91,6 +97,13 @@ class Reading:
                 f"--scale {','.join(map(str, self.scale))}: needs LO,HI with LO below HI",
                 hint="--scale 0,3000 maps 0 to black and 3000 to white",
             )
+        if self.dtype not in TYPES:
+            raise UsageError(f"--dtype {self.dtype!r}", hint=f"use {', '.join(TYPES)}")
+        if self.dtype != UINT8 and self.scale is not None:
+            raise UsageError(
+                f"--scale is for models of 8 bits, and this one takes {self.dtype}",
+                hint="leave out --scale: the model scales its input itself",
+            )
         if not 0.0 <= self.min_valid <= 1.0:
             raise UsageError(
                 f"--min-valid {self.min_valid}: must lie between 0 and 1",
@@ -105,15 +118,24 @@ class Reading:
                 hint="give one band for each, in the model's order; a band may be repeated",
             )
 
+    def check_dtype(self, taken: str) -> None:
+        """Raises UsageError if pixels are read as another type than the model takes."""
+        if self.dtype != taken:
+            raise UsageError(
+                f"the archive reads pixels as {self.dtype}, the model takes {taken}",
+                hint=f"use a model of {self.dtype}, or ingest into a new archive",
+            )
+
     @property
     def step(self) -> int | None:
         """Pixels from one chip to the next, or None if the whole image is one chip."""
         return self.stride or self.chip_size
 
     def to_json(self) -> dict[str, Any]:
-        """The reading as a dictionary that JSON can carry."""
+        """The reading as a dictionary that JSON can carry; newer options at their defaults are left out."""
         fields = dataclasses.asdict(self)
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
+        kept = {key: v for key, v in fields.items() if key not in _NEWER or v != _NEWER[key]}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in kept.items()}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Reading:
@@ -133,3 +155,10 @@ class PoolingReading(Reading):
 
 _OLD_DEFAULTS = {"raw_values": True, "by_colour": False}
 """Of archives older than these options."""
+
+_NEWER: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(Reading)
+    if field.name in ("dtype", "nodata")
+}
+"""Options that archives without them need not know."""

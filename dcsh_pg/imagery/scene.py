@@ -5,6 +5,7 @@ A *scene* is one source image.  A *chip* is a window of it that gets one code.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,8 @@ from dcsh_pg.errors import DcshError, InputError
 from dcsh_pg.imagery.address import shortened
 from dcsh_pg.imagery.grid import Windows
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.reduce import reduced_shape
+from dcsh_pg.pixel_types import UINT8, blank
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,8 @@ class Chips:
     """Chips of one scene, all of one size.
 
     Attributes:
-        pixels: uint8 (N, H, W, C); invalid pixels are 0.
+        pixels: (N, H, W, C) of the reading's ``dtype``; invalid pixels are 0 of uint8, NaN of float32
+            and :data:`dcsh_pg.pixel_types.NODATA` of others.
         windows: int32 (N, 4), as in :class:`SceneRecord`.
         footprints: N polygons in EPSG:4326, (lon, lat), exterior counter-clockwise, or None if
             the scene is not georeferenced.
@@ -105,12 +109,32 @@ class Scene(ABC):
 
     Attributes:
         uri: absolute path, URL or GDAL name.
-        reading: how it is cut and turned into uint8.
+        reading: how it is cut and its pixels read.
+        channels: bands of its pixels, as many as the model takes.
     """
 
-    def __init__(self, uri: str, reading: Reading):
-        self.uri = uri
-        self.reading = reading
+    def __init__(self, uri: str, reading: Reading, channels: int = 0):
+        self.uri, self.reading, self.channels = uri, reading, channels
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one pixel of all bands; of uint8 always 3, so that large windows are reduced alike."""
+        kind = self.reading.dtype
+        return 3 if kind == UINT8 else self.channels * np.dtype(kind).itemsize
+
+    def shape(self, window: np.ndarray) -> tuple[int, int, int]:
+        """Rows, columns and bands of the pixels of a window: a large one is reduced."""
+        _, _, width, height = window.tolist()
+        return *reduced_shape(width, height, self.pixel_bytes), self.channels
+
+    def chip_bytes(self, window: np.ndarray) -> int:
+        """Bytes of the pixels of a window."""
+        return math.prod(self.shape(window)) * np.dtype(self.reading.dtype).itemsize
+
+    def _blank(self, windows: np.ndarray) -> np.ndarray:
+        """Invalid pixels for windows int32 (N, 4) of one size."""
+        shape = self.shape(windows[0]) if len(windows) else (0, 0, self.channels)
+        return blank((len(windows), *shape), self.reading.dtype)
 
     @abstractmethod
     def describe(self) -> SceneRecord:

@@ -38,7 +38,7 @@ class Batches:
         self.waiting = 0
 
     def add(self, hashed: HashedScene, pixels: np.ndarray) -> None:
-        """Adds chips of a scene, uint8 (n, H, W, C)."""
+        """Adds chips of a scene, (n, H, W, C) of the model's type."""
         queue = self.queues.setdefault(pixels.shape[1:], deque())
         queue.append((hashed, pixels))
         self.waiting += pixels.nbytes

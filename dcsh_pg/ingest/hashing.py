@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Container, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +10,6 @@ import numpy as np
 
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.grid import NO_WINDOWS, Windows
-from dcsh_pg.imagery.pixels.reduce import reduced_shape
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.ingest.batches import Batches, chips_at_once
 from dcsh_pg.ingest.hashed_scene import HashedScene, Read
@@ -72,7 +70,7 @@ def hash_scenes(
             hashed.is_known = record is not None and record.content_hash in known
             windows = NO_WINDOWS if record is None or hashed.is_known else record.windows
             progress.advance(0, total=expected.after(len(windows)))
-            chip_bytes = _chip_bytes(windows, hasher.card.bands)
+            chip_bytes = hashed.scene.chip_bytes(windows[0]) if len(windows) else 0
             for block in _blocks(windows, batch, chip_bytes):
                 size = len(block) * chip_bytes
                 while not requested.has_room(len(block), size):
@@ -113,14 +111,6 @@ def _described(
         except Exception as error:
             hashed = HashedScene(scene, error=error)
         yield hashed
-
-
-def _chip_bytes(windows: Windows, channels: int) -> int:
-    """Bytes of the pixels of each chip of a scene."""
-    if not len(windows):
-        return 0
-    _, _, width, height = windows[0].tolist()
-    return math.prod(reduced_shape(width, height)) * channels
 
 
 def _blocks(windows: Windows, batch: int, chip_bytes: int) -> Iterator[np.ndarray]:

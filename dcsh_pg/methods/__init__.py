@@ -33,7 +33,7 @@ class Method(Protocol):
         """Fits a hash function to unlabelled images.
 
         Args:
-            images: uint8 (N, S, S, C).
+            images: (N, S, S, C), uint8 or the type of ``encoder.pixels``.
             encoder: with the weights to start from; trained in place if ``options.trains_encoder``.
             options: an instance of ``Options``.
 

@@ -12,6 +12,7 @@ import psycopg
 from shapely.geometry import box
 
 from dcsh_pg.archive import Archive
+from dcsh_pg.archive.display import displayed
 from dcsh_pg.database.search.chips import chips
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.errors import InputError
@@ -19,6 +20,7 @@ from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.pixels.raster import RasterScene
+from dcsh_pg.pixel_types import blank
 from dcsh_pg.results.record import scene_name
 from dcsh_pg.serve.footprint_tiles import lonlat_bounds, mercator_bounds
 
@@ -64,8 +66,8 @@ def imagery_tile(
 
     A scene that cannot be read, or is a picture without a position of its own, is left out.
     """
-    bounds = mercator_bounds(z, x, y)
-    pixels = np.zeros((SIZE, SIZE, archive.record.card.bands), np.uint8)
+    bounds, card = mercator_bounds(z, x, y), archive.record.card
+    pixels = displayed(blank((SIZE, SIZE, card.bands), archive.reading.dtype), card)
     valid = np.zeros((SIZE, SIZE), bool)
     for placed in scenes:
         if valid.all():
@@ -74,7 +76,7 @@ def imagery_tile(
         with open_scene(
             placed.uri,
             archive.reading,
-            bands=archive.record.card.bands,
+            bands=card.bands,
             origin=Origin(scene_name(placed.uri), options=options),
         ) as scene:
             if not isinstance(scene, RasterScene):
@@ -85,6 +87,6 @@ def imagery_tile(
                 log.warning("%s", error.message)
                 continue
         added = is_valid & ~valid
-        pixels[added] = below[added]
+        pixels[added] = displayed(below, card)[added]
         valid |= is_valid
     return pixels, valid

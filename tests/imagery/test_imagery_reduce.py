@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rasterio.transform import from_origin
 
-from dcsh_pg.imagery import Reading, find_scenes
-from dcsh_pg.imagery.pixels import reduce
+from dcsh_pg.imagery import Reading, find_scenes, reduce
 from dcsh_pg.imagery.query import read_query
 
 

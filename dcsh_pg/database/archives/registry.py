@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import hashlib
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def store_model(conn: psycopg.Connection, card: ModelCard, onnx: bytes) -> str:
             """,
             [
                 sha256, card.name, card.method, card.bits, card.bands,
-                Jsonb(dataclasses.asdict(card)), onnx, sha256,
+                Jsonb(card.to_json()), onnx, sha256,
             ],
         )  # fmt: skip
     return sha256

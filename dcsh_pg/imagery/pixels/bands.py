@@ -1,4 +1,4 @@
-"""From the bands of a file to the channels of a model, and from any data type to uint8."""
+"""From the bands of a file to the channels of a model, and from any data type to that of its pixels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.pixel_types import UINT8, to_type
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 98.0
 RGB = ("red", "green", "blue")
@@ -115,7 +116,9 @@ def to_physical(data: np.ndarray, linear: np.ndarray | None) -> np.ndarray:
 
 
 def is_stretched(dtype: np.dtype[Any], linear: np.ndarray | None, reading: Reading) -> bool:
-    """Whether data is stretched to 0..255, or kept as uint8."""
+    """Whether data is stretched to 0..255, or keeps its values."""
+    if reading.dtype != UINT8:
+        return False
     return reading.scale is not None or dtype != np.uint8 or linear is not None
 
 
@@ -137,6 +140,42 @@ def stretch_limits(data: np.ndarray, valid: np.ndarray, reading: Reading) -> np.
     limits = np.array([np.percentile(band[valid].astype(np.float64), percentiles) for band in data])
     limits[limits[:, 0] >= limits[:, 1], 1] += 1.0
     return limits
+
+
+def check_type(
+    dtype: np.dtype[Any], linear: np.ndarray | None, reading: Reading, *, uri: str
+) -> None:
+    """Refuses data that the type of the reading cannot hold; uint8 is stretched from any data.
+
+    Raises:
+        InputError: another type, or a scale and offset that give other than whole numbers.
+    """
+    if reading.dtype in (UINT8, "float32"):
+        return
+    if dtype != reading.dtype:
+        raise InputError(
+            f"{uri} contains {dtype}, the model takes {reading.dtype}",
+            hint=f"use imagery of {reading.dtype}, or train a model for this: dcsh-pg train --dtype",
+        )
+    if linear is not None and not ((linear[:, 0] == 1) & (linear[:, 1] % 1 == 0)).all():
+        raise InputError(
+            f"{uri} has a scale or offset that gives fractions, the model takes {reading.dtype}",
+            hint="train a model with --dtype float32, or for stored values with --raw-values",
+        )
+
+
+def to_pixels(
+    data: np.ndarray, valid: np.ndarray, limits: np.ndarray | None, reading: Reading
+) -> tuple[np.ndarray, np.ndarray]:
+    """Data of any type (B, H, W) -> pixels (H, W, B) of the reading's type, and which are valid.
+
+    Args:
+        valid: bool (H, W).
+        limits: as :func:`to_uint8`.
+    """
+    if reading.dtype == UINT8:
+        return to_uint8(data, valid, limits), valid
+    return to_type(np.moveaxis(data, 0, -1), valid, reading.dtype)
 
 
 def to_uint8(data: np.ndarray, valid: np.ndarray, limits: np.ndarray | None) -> np.ndarray:

@@ -23,7 +23,7 @@ def open_scene(uri: str, reading: Reading, *, bands: int, origin: Origin) -> Sce
     """The scene at an absolute path, URL or GDAL name.  Its file is opened only when it is read.
 
     Args:
-        reading: how it is cut and turned into uint8.
+        reading: how it is cut and its pixels read.
         bands: channels that the model takes.
         origin: what is known besides the file, and the options of the run.
     """

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,9 +19,9 @@ from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels import bands as band_rules
 from dcsh_pg.imagery.pixels.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
-from dcsh_pg.imagery.pixels.reduce import read_window, reduced_shape, reduction
 from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.reduce import read_window, reduced_shape, reduction
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 # Pillow's warnings (odd EXIF, many pixels) do not help a user of the command line.
@@ -64,15 +65,18 @@ class _Picture:
     alpha: int | None
     limits: np.ndarray | None = None
 
-    def read(self, left: int, top: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """A part of the image: uint8 (H, W, C), 0 where invalid, and bool (H, W)."""
+    def read(
+        self, reading: Reading, left: int, top: int, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A part of the image: pixels (H, W, C), and which are valid, bool (H, W)."""
         part = self.image.crop((left, top, left + width, top + height))
         data, valid = self._data(np.asarray(part))
-        return band_rules.to_uint8(data, valid, self.limits), valid
+        return band_rules.to_pixels(data, valid, self.limits, reading)
 
-    def stretch_limits(self, reading: Reading) -> np.ndarray | None:
+    def stretch_limits(self, reading: Reading, uri: str) -> np.ndarray | None:
         """The limits of the whole picture, from a part of its pixels if it is large."""
         first = np.asarray(self.image.crop((0, 0, 1, 1)))
+        band_rules.check_type(first.dtype, None, reading, uri=uri)
         if not band_rules.is_stretched(first.dtype, None, reading):
             return None
         step = reduction(*self.image.size)
@@ -97,8 +101,8 @@ class PictureScene(Scene):
     """
 
     def __init__(self, path: Path, reading: Reading, *, channels: int, origin: Origin):
-        super().__init__(str(path), reading)
-        self._path, self._channels, self._origin = path, channels, origin
+        super().__init__(str(path), reading, channels)
+        self._path, self._origin = path, origin
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,15 +132,15 @@ class PictureScene(Scene):
 
     def read(self, windows: np.ndarray) -> Chips:
         windows = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
-        shape = reduced_shape(*windows[0, 2:].tolist()) if len(windows) else (0, 0)
-        pixels = np.zeros((len(windows), *shape, self._channels), np.uint8)
+        pixels = self._blank(windows)
+        shape = pixels.shape[1:3]
         valid_fraction = np.zeros(len(windows), np.float32)
         with self._decoded(windows) as picture:
-            size = picture.image.size
+            size, read = picture.image.size, partial(picture.read, self.reading)
             for index, window in enumerate(windows.tolist()):
                 if picture.reduced_by > 1:
                     window, size = [0, 0, *shape[::-1]], shape[::-1]
-                valid_fraction[index] = read_window(pixels[index], window, size, picture.read)
+                valid_fraction[index] = read_window(pixels[index], window, size, read)
         georeference = self._origin.georeference(picture.width, picture.height, uri=self.uri)
         footprints = georeference.footprints(windows) if georeference else None
         return Chips(pixels, windows, footprints, valid_fraction)
@@ -192,12 +196,12 @@ class PictureScene(Scene):
             image = _plain_mode(image)
         colours = _COLOURS.get(image.mode, ["gray"])
         reading = self.reading
-        if reading.bands is None and self._channels == 3 and colours[0] == "gray":
+        if reading.bands is None and self.channels == 3 and colours[0] == "gray":
             reading = replace(reading, bands=(1, 1, 1))
-        bands = band_rules.choose_bands(colours, self._channels, reading, uri=self.uri)
+        bands = band_rules.choose_bands(colours, self.channels, reading, uri=self.uri)
         alpha = colours.index("alpha") if "alpha" in colours else None
         picture = _Picture(image, *upright, reduced_by, bands, alpha)
-        return replace(picture, limits=picture.stretch_limits(self.reading))
+        return replace(picture, limits=picture.stretch_limits(self.reading, self.uri))
 
     def _guard(self, work: Callable[[], T]) -> T:
         """Runs ``work``; any error of a decoder becomes an InputError."""

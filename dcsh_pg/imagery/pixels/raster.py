@@ -23,8 +23,8 @@ from dcsh_pg.imagery.metadata.origin import Origin, remote_identity
 from dcsh_pg.imagery.pixels import bands as band_rules
 from dcsh_pg.imagery.pixels.gdal import Handles, gdal, is_gdal_name
 from dcsh_pg.imagery.pixels.limits import check_raster
-from dcsh_pg.imagery.pixels.reduce import read_window, reduced_shape
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.reduce import read_window
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
@@ -49,8 +49,8 @@ class RasterScene(Scene):
     """A scene that GDAL reads; arguments as of :func:`dcsh_pg.imagery.pixels.open.open_scene`."""
 
     def __init__(self, uri: str, reading: Reading, *, channels: int, origin: Origin):
-        super().__init__(uri, reading)
-        self._channels, self._origin = channels, origin
+        super().__init__(uri, reading, channels)
+        self._origin = origin
         self._handles = Handles(uri, origin.options)
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
@@ -95,14 +95,12 @@ class RasterScene(Scene):
         windows = np.asarray(windows, dtype=np.int32).reshape(-1, 4)
         with gdal(self.uri), self._handles.use() as source:
             layout = self._lay_out(source)
-            shape = reduced_shape(*windows[0, 2:].tolist()) if len(windows) else (0, 0)
-            pixels = np.zeros((len(windows), *shape, self._channels), np.uint8)
+            pixels = self._blank(windows)
             valid_fraction = np.zeros(len(windows), np.float32)
 
             def read_part(*part: int) -> tuple[np.ndarray, np.ndarray]:
-                data, valid = _read(source, layout.bands, layout.palette, Window(*part))
-                data = band_rules.to_physical(data, layout.linear)
-                return band_rules.to_uint8(data, valid, layout.limits), valid
+                data, valid = self._read(source, layout, Window(*part))
+                return band_rules.to_pixels(data, valid, layout.limits, self.reading)
 
             size = (layout.width, layout.height)
             for index, window in enumerate(windows.tolist()):
@@ -120,7 +118,7 @@ class RasterScene(Scene):
             size: width and height of the result in pixels.
 
         Returns:
-            uint8 (size, size, C), 0 where invalid; bool (size, size).
+            Pixels (size, size, C) as of :class:`Chips`; bool (size, size).
 
         Raises:
             InputError: the pixels cannot be read, or the raster has no CRS.
@@ -142,9 +140,8 @@ class RasterScene(Scene):
                 add_alpha=not has_mask,
             ) as warped:
                 window = Window(0, 0, size, size)
-                data, valid = _read(warped, layout.bands, layout.palette, window)
-            data = band_rules.to_physical(data, layout.linear)
-            return band_rules.to_uint8(data, valid, layout.limits), valid
+                data, valid = self._read(warped, layout, window)
+            return band_rules.to_pixels(data, valid, layout.limits, self.reading)
 
     def close(self) -> None:
         self._handles.close()
@@ -179,6 +176,7 @@ class RasterScene(Scene):
         if palette is None and not self.reading.raw_values:
             chosen = [[of[band - 1] for band in bands] for of in (source.scales, source.offsets)]
             linear = band_rules.physical_scale(*chosen, uri=self.uri)
+        band_rules.check_type(dtype, linear, self.reading, uri=self.uri)
         if palette is None and band_rules.is_stretched(dtype, linear, self.reading):
             limits = self._stretch_limits(source, bands, linear)
         georeference, is_georeferenced = self._georeference(source)
@@ -193,13 +191,22 @@ class RasterScene(Scene):
             is_georeferenced,
         )
 
+    def _read(
+        self, source: rasterio.DatasetReader, layout: _Layout, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Physical values (B, H, W) and validity bool (H, W) of a window within the raster."""
+        data, valid = _read(source, layout.bands, layout.palette, window)
+        if self.reading.nodata is not None and source.nodata is None:
+            valid = valid & (data != self.reading.nodata).any(axis=0)
+        return band_rules.to_physical(data, layout.linear), valid
+
     def _choose_bands(
         self, source: rasterio.DatasetReader
     ) -> tuple[tuple[int, ...], np.ndarray | None]:
         colours = [colour.name for colour in source.colorinterp]
-        if self.reading.bands is None and self._channels == 3 and colours[0] == "palette":
+        if self.reading.bands is None and self.channels == 3 and colours[0] == "palette":
             return (1,), _palette(source)
-        return (band_rules.choose_bands(colours, self._channels, self.reading, uri=self.uri), None)
+        return (band_rules.choose_bands(colours, self.channels, self.reading, uri=self.uri), None)
 
     def _stretch_limits(
         self, source: rasterio.DatasetReader, bands: tuple[int, ...], linear: np.ndarray | None
@@ -208,6 +215,8 @@ class RasterScene(Scene):
         shape = (max(1, round(source.height / step)), max(1, round(source.width / step)))
         whole = Window(0, 0, source.width, source.height)
         data, valid = _read(source, bands, None, whole, shape)
+        if self.reading.nodata is not None and source.nodata is None:
+            valid = valid & (data != self.reading.nodata).any(axis=0)
         return band_rules.stretch_limits(band_rules.to_physical(data, linear), valid, self.reading)
 
     def _georeference(

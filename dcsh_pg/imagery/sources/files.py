@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from natsort import natsort_keygen, ns
+from rasterio.io import DatasetReader
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.metadata.options import SceneOptions
@@ -21,6 +23,7 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
 from dcsh_pg.imagery.sources.listed import Listed, listed_scenes
 from dcsh_pg.imagery.sources.walk import unreadable, walk
+from dcsh_pg.pixel_types import TYPES, UINT8
 
 
 def find_scenes(
@@ -96,6 +99,44 @@ def are_plain_pictures(sources: Sequence[str], *, any_driver: bool = False) -> b
             return source.crs is None and source.gcps[1] is None and not source.tags(ns="RPC")
     except InputError:
         return False
+
+
+def native_type(
+    sources: Sequence[str], *, raw_values: bool = False, any_driver: bool = False
+) -> str:
+    """The type of :data:`dcsh_pg.pixel_types.TYPES` that keeps the values of the first raster of ``sources``.
+
+    Of plain pictures, and of rasters that cannot be read, it is uint8.
+
+    Args:
+        raw_values: of the reading.
+
+    Raises:
+        InputError: a source does not exist or contains no image.
+    """
+    for image in _find(sources, _IMAGES):
+        if image.error or image.uri is None or is_picture(image.uri):
+            continue
+        try:
+            with (
+                gdal(image.uri),
+                open_raster(image.uri, any_driver=any_driver or image.named) as source,
+            ):
+                return _type_of(source, raw_values)
+        except InputError:
+            continue
+    return UINT8
+
+
+def _type_of(source: DatasetReader, raw_values: bool) -> str:
+    if not source.count:
+        return UINT8
+    dtype = np.result_type(*source.dtypes)
+    if dtype.kind == "c" or dtype == np.uint8:
+        return UINT8
+    is_scaled = set(source.scales) != {1.0} or set(source.offsets) != {0.0}
+    is_kept = str(dtype) in TYPES and (raw_values or not is_scaled)
+    return str(dtype) if is_kept else "float32"
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def listed_scenes(
     error.
 
     Args:
-        reading: how the scenes are cut and turned into uint8.
+        reading: how the scenes are cut and their pixels read.
         bands: channels that the model takes.
         options: how the scenes are opened, dated and georeferenced.
 

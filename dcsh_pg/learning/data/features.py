@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dcsh_pg.errors import OutputError
+from dcsh_pg.learning.data.image_store import as_tensor
 from dcsh_pg.learning.encoders.encoder import ImageEncoder
 from dcsh_pg.learning.model.hash_function import orient
 from dcsh_pg.learning.model.preprocess import Preprocess
@@ -40,7 +41,7 @@ class View:
     scale: float = 1.0
 
     def of(self, images: Tensor) -> Tensor:
-        """Square images uint8 (N, S, S, C) -> the view of each."""
+        """Square images (N, S, S, C) -> the view of each."""
         side = images.shape[1]
         kept = max(1, round(side * self.scale))
         first = (side - kept) // 2
@@ -164,7 +165,7 @@ def extract(
     the view, so that an interrupted run resumes, and another selection of the same images is free.
 
     Args:
-        images: uint8 (N, S, S, C), or a memory map; or vectors float32 (N, dim), which are their
+        images: (N, S, S, C), or a memory map; or vectors float32 (N, dim), which are their
             own features and have one view.
         cache: the cache, or its folder; None keeps nothing.
 
@@ -201,7 +202,7 @@ def extract(
             found = cache.get(list(keys.values())) if cache.keeps else {}
             missing = [row for row in rows if keys[row] not in found]
             if missing:
-                batch = torch.from_numpy(np.stack([images[row] for row in missing]))
+                batch = as_tensor(np.stack([images[row] for row in missing]))
                 with estimate.of_first(len(missing), done=v * len(images) + first):
                     computed = compute(view.of(batch.to(device)))
                 features[missing, v] = computed
@@ -217,7 +218,8 @@ def extract(
 def image_digest(image: np.ndarray) -> bytes:
     """SHA-256 of one image's pixels and shape."""
     pixels = np.ascontiguousarray(image)
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+    kind = "" if pixels.dtype == np.uint8 else str(pixels.dtype)
+    return hashlib.sha256(f"{pixels.shape!r}{kind}".encode() + pixels.tobytes()).digest()
 
 
 class _Estimate:
@@ -254,7 +256,7 @@ def duration(seconds: float) -> str:
 
 
 class _Compute:
-    """uint8 images (N, S, S, C) -> features float32 (N, dim), by a frozen encoder."""
+    """Images (N, S, S, C) -> features float32 (N, dim), by a frozen encoder."""
 
     def __init__(self, encoder: ImageEncoder, precision: str, device: torch.device | str):
         self.preprocess = Preprocess.of(encoder).to(device)

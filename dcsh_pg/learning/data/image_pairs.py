@@ -20,7 +20,7 @@ class ImagePairs:
     """Two random views of each image (DCSH eq. 1), or of an image and a neighbour.
 
     Args:
-        images: uint8 (N, S, S, C), or a memory map.
+        images: (N, S, S, C), or a memory map.
         neighbours: int64 (N, k) on the CPU, or None.  With them the second view is of the image
             itself or of one of its neighbours, all equally likely, and views of neighbours are
             not negatives.

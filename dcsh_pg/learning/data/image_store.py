@@ -14,26 +14,27 @@ _UPLOAD_IMAGES = 1024
 
 
 class ImageStore:
-    """Decoded images, uint8, all on the device or in host memory.
+    """Decoded images of any type, all on the device or in host memory.
 
     From host memory a batch is gathered into pinned memory and copied on a stream of its own.  No
     training step waits for the device, so that a batch is gathered and copied while the device
     computes on the one before.
 
     Attributes:
-        resident: uint8 (N, H, W, C) on the device, or None.
+        resident: (N, H, W, C) on the device, or None.
     """
 
     def __init__(self, images: np.ndarray, device: torch.device, *, resident: bool | None = None):
         """Places the images.
 
         Args:
-            images: uint8 (N, H, W, C), or a memory map.
+            images: (N, H, W, C), or a memory map.
             resident: whether to keep them on the device; None does where they fit on a GPU.
         """
         self.images, self.device = images, device
         if resident is None:
-            resident = device.type == "cuda" and fits(images.nbytes, device)
+            size = images.size * _kind(images).itemsize
+            resident = device.type == "cuda" and fits(size, device)
         self.resident = _upload(images, device) if resident else None
         staging = device.type == "cuda" and not resident
         self._copies = torch.cuda.Stream(device) if staging else None
@@ -42,12 +43,15 @@ class ImageStore:
         return len(self.images)
 
     def take(self, rows: Tensor) -> Tensor:
-        """int64 (M,) on the CPU -> these images, uint8 (M, H, W, C) on the device."""
+        """int64 (M,) on the CPU -> these images, (M, H, W, C) on the device."""
         if self.resident is not None:
             return self.resident.index_select(0, send(rows, self.device))
         shape = (len(rows), *self.images.shape[1:])
-        staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self._copies is not None)
-        np.take(self.images, rows.numpy(), axis=0, out=staged.numpy(), mode="clip")
+        staged = torch.empty(shape, dtype=_kind(self.images), pin_memory=self._copies is not None)
+        if self.images.dtype == np.uint16:
+            staged.numpy()[:] = self.images[rows.numpy()]
+        else:
+            np.take(self.images, rows.numpy(), axis=0, out=staged.numpy(), mode="clip")
         if self._copies is None:
             return staged.to(self.device)
         with torch.cuda.stream(self._copies):
@@ -58,6 +62,16 @@ class ImageStore:
         return batch
 
 
+def as_tensor(images: np.ndarray) -> torch.Tensor:
+    """Images of any type as a tensor; those of uint16, for which torch has few operations, as int32."""
+    return torch.from_numpy(images.astype(np.int32) if images.dtype == np.uint16 else images)
+
+
+def _kind(images: np.ndarray) -> torch.dtype:
+    """The type of the tensor of images."""
+    return as_tensor(np.empty(0, images.dtype)).dtype
+
+
 def fits(size: int, device: torch.device) -> bool:
     """Whether so many bytes leave enough of the GPU's free memory for training."""
     free, _ = torch.cuda.mem_get_info(device)
@@ -66,8 +80,8 @@ def fits(size: int, device: torch.device) -> bool:
 
 def _upload(images: np.ndarray, device: torch.device) -> Tensor:
     """Copies in parts, because a memory map may be larger than the host's memory."""
-    resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    resident = torch.empty(images.shape, dtype=_kind(images), device=device)
     for first in range(0, len(images), _UPLOAD_IMAGES):
-        part = torch.from_numpy(np.array(images[first : first + _UPLOAD_IMAGES]))
+        part = as_tensor(np.array(images[first : first + _UPLOAD_IMAGES]))
         resident[first : first + _UPLOAD_IMAGES].copy_(part)
     return resident

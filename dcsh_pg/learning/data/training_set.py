@@ -17,6 +17,8 @@ from torch.nn import functional
 from dcsh_pg.errors import InputError, OutputError, TrainingError
 from dcsh_pg.imagery.pixels.bands import bands_taken, listed
 from dcsh_pg.imagery.scene import Scene, SceneRecord
+from dcsh_pg.learning.data.image_store import as_tensor
+from dcsh_pg.pixel_types import UINT8, PixelRange, are_valid, to_type, valid_pixels
 from dcsh_pg.progress import SILENT, Progress
 
 MEMORY_LIMIT = 2 << 30
@@ -25,6 +27,9 @@ WHOLE_SIZE = 256
 """Width and height in pixels to which whole pictures are resized."""
 _READ_CHIPS = 64
 _STATISTICS_IMAGES = 2000
+_STATISTICS_VALUES = 1 << 25
+RANGE_PERCENTILES = (0.1, 99.9)
+"""Percentiles of each band that become 0 and 1 in images of another type than uint8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +37,15 @@ class TrainingSet:
     """Images to learn from.
 
     Attributes:
-        images: uint8 (N, S, S, C), in the order of the scenes; an array or a memory map.  Or
-            embeddings float32 (N, dim).
+        images: (N, S, S, C) of the reading's type, in the order of the scenes; an array or a memory
+            map.  Or embeddings float32 (N, dim).
         scenes: number of their scenes.
         skipped: number of chips skipped because too few of their pixels are valid.
         failed: why scenes could not be read.
         resolution: median ground size of a pixel in metres, or None where unknown.
         pooled: pixels of a side of a chip, of embeddings.
         embedding: how embeddings are made, for the model's card.
+        band_names: names of the bands, if they were chosen by name.
     """
 
     images: np.ndarray
@@ -49,6 +55,7 @@ class TrainingSet:
     resolution: float | None = None
     pooled: int | None = None
     embedding: dict[str, Any] | None = None
+    band_names: tuple[str, ...] = ()
 
 
 def gather(
@@ -99,7 +106,8 @@ def gather(
                 good = chips.valid_fraction >= scene.reading.min_valid
                 pixels = resize(chips.pixels[good], size)
                 if images is None:
-                    images = _allocate((len(chosen), size, size, pixels.shape[3]), scratch)
+                    shape = (len(chosen), size, size, pixels.shape[3])
+                    images = _allocate(shape, pixels.dtype, scratch)
                 images[filled : filled + len(pixels)] = pixels
                 filled += len(pixels)
                 skipped += int((~good).sum())
@@ -123,28 +131,64 @@ def gather(
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """uint8 (N, H, W, C) -> uint8 (N, size, size, C), bilinear and antialiased."""
+    """(N, H, W, C) -> (N, size, size, C) of the same type, bilinear and antialiased.
+
+    Invalid pixels of another type than uint8 have no part in it; a pixel is invalid where most of it is.
+    """
     if pixels.shape[1:3] == (size, size):
         return pixels
-    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+    if str(pixels.dtype) == UINT8:
+        return _interpolated(pixels, size).round().clamp(0, 255).to(torch.uint8).numpy()
+    valid = are_valid(pixels)[..., None]
+    share = _interpolated(valid.astype(np.float32), size).numpy()
+    sums = _interpolated(np.where(valid, pixels, 0).astype(np.float32), size).numpy()
+    return to_type(sums / np.maximum(share, 1e-6), share[..., 0] >= 0.5, str(pixels.dtype))[0]
+
+
+def _interpolated(pixels: np.ndarray, size: int) -> torch.Tensor:
+    planes = as_tensor(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
     resized = functional.interpolate(
         planes, size=(size, size), mode="bilinear", align_corners=False, antialias=True
     )
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return resized.permute(0, 2, 3, 1)
 
 
 def digest(images: np.ndarray) -> str:
-    """SHA-256 over the images' shape and pixels, in hexadecimal."""
-    sha = hashlib.sha256(repr(images.shape).encode())
+    """SHA-256 over the images' shape, type unless uint8, and pixels, in hexadecimal."""
+    kind = "" if images.dtype == np.uint8 or images.ndim == 2 else str(images.dtype)
+    sha = hashlib.sha256(f"{images.shape!r}{kind}".encode())
     for image in images:
         sha.update(np.ascontiguousarray(image).data)
     return sha.hexdigest()
 
 
-def band_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band of images scaled to 0..1, over at most 2000."""
-    step = max(1, len(images) // _STATISTICS_IMAGES)
-    pixels = np.asarray(images[::step]).reshape(-1, images.shape[3])
+def pixel_range(images: np.ndarray) -> PixelRange:
+    """The type of images, and the values that 0.1 and 99.9 % of their valid pixels do not exceed."""
+    return PixelRange.of(_some(images), RANGE_PERCENTILES)
+
+
+def band_statistics(
+    images: np.ndarray, pixels: PixelRange = PixelRange()
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each band of images scaled to 0..1, over some of them."""
+    if pixels.is_typed:
+        values = valid_pixels(_some(images)).astype(np.float64)
+        low, high = np.array(pixels.low), np.array(pixels.high)
+        scaled = np.clip((values - low) / (high - low), 0, 1)
+        mean, std = scaled.mean(axis=0), np.maximum(scaled.std(axis=0), 1 / 255)
+        return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
+    return _statistics_of_bytes(_some(images).reshape(-1, images.shape[3]))
+
+
+def _some(images: np.ndarray) -> np.ndarray:
+    """At most 2,000 to 4,000 of the images, or fewer of many or wide bands."""
+    wanted = _STATISTICS_IMAGES
+    if str(images.dtype) != UINT8:
+        wanted = min(wanted, max(1, _STATISTICS_VALUES // images[0].size))
+    return np.asarray(images[:: max(1, len(images) // wanted)])
+
+
+def _statistics_of_bytes(pixels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = pixels.mean(axis=0, dtype=np.float64) / 255
     std = np.maximum(pixels.std(axis=0, dtype=np.float64) / 255, 1 / 255)
     return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
@@ -176,11 +220,11 @@ def _choose(total: int, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
 
 
-def _allocate(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
-    if scratch is None or np.prod(shape) <= MEMORY_LIMIT:
-        return np.empty(shape, np.uint8)
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], scratch: Path | None) -> np.ndarray:
+    if scratch is None or np.prod(shape) * dtype.itemsize <= MEMORY_LIMIT:
+        return np.empty(shape, dtype)
     try:
-        return np.lib.format.open_memmap(scratch / "images.npy", "w+", np.uint8, shape)
+        return np.lib.format.open_memmap(scratch / "images.npy", "w+", dtype, shape)
     except OSError as error:
         raise OutputError(
             f"cannot keep the training set in {scratch}: {error.strerror}",

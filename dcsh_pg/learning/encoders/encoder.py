@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from dcsh_pg.errors import UsageError
 from dcsh_pg.learning.encoders import from_onnx
 from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.registry import find
+from dcsh_pg.pixel_types import PixelRange
 
 
 class ImageEncoder(nn.Module):
@@ -21,6 +22,7 @@ class ImageEncoder(nn.Module):
         bands: number of bands of the images.
         input_size: S, in pixels.
         mean, std: per band, of images scaled to 0..1; its input is standardised with them.
+        pixels: type of the images, and the values that are scaled to 0 and 1.
         dim: length of its features.
     """
 
@@ -29,6 +31,7 @@ class ImageEncoder(nn.Module):
     input_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pixels: PixelRange = PixelRange()
     dim: int
     if TYPE_CHECKING:
 
@@ -57,6 +60,7 @@ class Encoder(ImageEncoder):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         architecture: Architecture | None = None,
+        pixels: Mapping[str, Any] | None = None,
     ):
         """Builds the network with random weights.
 
@@ -64,6 +68,7 @@ class Encoder(ImageEncoder):
             architecture: None is that of ``registry.find``.
             mean, std: default to those of the published weights for three bands, else to 0.5
                 and 0.25.
+            pixels: ``PixelRange.config`` of the images; None for uint8.
 
         Raises:
             UsageError: there is no encoder of that name, ``bands`` is below 1, or the encoder
@@ -78,6 +83,7 @@ class Encoder(ImageEncoder):
         self.input_size = architecture.input_size
         default_mean, default_std = architecture.standardisation(bands)
         self.mean, self.std = tuple(mean or default_mean), tuple(std or default_std)
+        self.pixels = PixelRange(**(pixels or {}))
         self.weights = "none"
         body: Any = architecture.build(bands)
         self.body = body
@@ -104,4 +110,5 @@ class Encoder(ImageEncoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        return {"name": self.name, "bands": self.bands, "mean": self.mean, "std": self.std}
+        config = {"name": self.name, "bands": self.bands, "mean": self.mean, "std": self.std}
+        return config | ({"pixels": self.pixels.config} if self.pixels.is_typed else {})

@@ -77,7 +77,7 @@ class HashFunction(nn.Module):
         return z.reshape(self.orientations, -1, self.bits).mean(dim=0)
 
     def preprocess(self) -> Preprocess:
-        """The module that turns uint8 images into this function's input."""
+        """The module that turns images into this function's input."""
         return Preprocess.of(self.encoder)
 
     def fold(self) -> HashFunction:

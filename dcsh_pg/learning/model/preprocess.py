@@ -14,46 +14,75 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcsh_pg.learning.encoders.encoder import ImageEncoder
+from dcsh_pg.pixel_types import NODATA, PixelRange
 
 
 class Preprocess(nn.Module):
-    """uint8 (N, H, W, C) of any H and W -> float32 (N, C, S, S), scaled to 0..1 and standardised.
+    """Images (N, H, W, C) of any H and W -> float32 (N, C, S, S), scaled to 0..1 and standardised.
 
     Resizes with bilinear interpolation, antialiased when it shrinks, as Pillow and torchvision do.
+    Invalid pixels of images of another type than uint8 get the mean of each band first.
 
     Args:
         input_size: S, the encoder's input in pixels.
         mean, std: per band, of images scaled to 0..1.
+        pixels: their type, and the values that are 0 and 1; values beyond become these.
     """
 
     mean: Tensor
     std: Tensor
+    low: Tensor
+    span: Tensor
     if TYPE_CHECKING:
 
         def __call__(self, images: Tensor) -> Tensor: ...
 
-    def __init__(self, input_size: int, mean: Sequence[float], std: Sequence[float]):
+    def __init__(
+        self,
+        input_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        pixels: PixelRange = PixelRange(),
+    ):
         super().__init__()
-        self.input_size = input_size
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
+        self.input_size, self.pixels = input_size, pixels
+        constants = {"mean": mean, "std": std}
+        if pixels.is_typed:
+            span = [high - low for low, high in zip(pixels.low, pixels.high, strict=True)]
+            constants |= {"low": pixels.low, "span": span}
+        for name, values in constants.items():
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
 
     @classmethod
     def of(cls, encoder: ImageEncoder) -> Preprocess:
         """The preprocessing that gives this encoder's input."""
-        return cls(encoder.input_size, encoder.mean, encoder.std)
+        return cls(encoder.input_size, encoder.mean, encoder.std, encoder.pixels)
 
     def scale(self, images: Tensor) -> Tensor:
-        """uint8 (N, H, W, C) -> float32 (N, C, S, S) in 0..1: what augmentations work on."""
+        """Images (N, H, W, C) -> float32 (N, C, S, S) in 0..1: what augmentations work on."""
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)
-        resized = functional.interpolate(
+        if self.pixels.is_typed:
+            return self._resized(self._filled(pixels))
+        return self._resized(pixels) / 255.0
+
+    def _filled(self, pixels: Tensor) -> Tensor:
+        """Float32 (N, C, H, W) in the units of the images -> 0..1, invalid pixels the mean."""
+        nodata = NODATA[self.pixels.dtype]
+        if nodata is None:
+            valid = torch.isfinite(pixels).all(dim=1, keepdim=True)
+        else:
+            valid = (pixels != nodata).any(dim=1, keepdim=True)
+        scaled = ((pixels - self.low) / self.span).clamp(0, 1)
+        return torch.where(valid, scaled, self.mean)
+
+    def _resized(self, pixels: Tensor) -> Tensor:
+        return functional.interpolate(
             pixels,
             size=(self.input_size, self.input_size),
             mode="bilinear",
             align_corners=False,
             antialias=True,
         )
-        return resized / 255.0
 
     def standardise(self, scaled: Tensor) -> Tensor:
         """Float (N, C, S, S) in 0..1 -> zero mean and unit variance over the training images."""

@@ -24,7 +24,7 @@ def part_vectors(
     groups of the feature vector itself.
 
     Args:
-        images: uint8 (N, S, S, C).
+        images: (N, S, S, C).
         features: of these images, float32 (N, dim).
         parts: G, number of groups.
 
@@ -61,6 +61,7 @@ class PartEncoder(ImageEncoder):
         self.encoder, self.parts = encoder.eval(), parts
         self.name, self.bands = f"{encoder.name}, parts", encoder.bands
         self.input_size, self.mean, self.std = encoder.input_size, encoder.mean, encoder.std
+        self.pixels = encoder.pixels
         device = next(encoder.parameters(), torch.empty(0)).device
         blank = torch.zeros(1, encoder.bands, encoder.input_size, encoder.input_size, device=device)
         with torch.no_grad():
