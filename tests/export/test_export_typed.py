@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import onnx
+import onnx_encoders
 import pytest
 import torch
 
@@ -137,3 +138,22 @@ def test_a_card_of_eight_bits_is_written_as_before(model_file):
     assert not {"dtype", "low", "high", "nodata", "band_names"} & written.keys()
     assert card.to_metadata()["dcsh:format"] == "1"
     assert dataclasses.asdict(card)["dtype"] == "uint8"
+
+
+def test_an_onnx_encoder_gets_typed_values_as_its_card_says(tmp_path):
+    card = {"mean": [0.1, 0.11, 0.12], "std": [0.04, 0.05, 0.06], "rescale": 1e-4}
+    path = onnx_encoders.written(
+        tmp_path, onnx_encoders.model(onnx_encoders.means_nodes()), card=card
+    )
+    images = resize(made_images("uint16", n=40, bands=3), 16)
+    images[:, :, :, 1] += 1
+    function = train(
+        TrainingSet(images, scenes=1), Run(bits=16, folder=tmp_path / "run"),
+        method="itq", encoder=f"onnx:{path}",
+    )  # fmt: skip
+    pixels = function.encoder.pixels
+    inside = (images >= pixels.low) & (images <= pixels.high) & are_valid(images)[..., None]
+    expected = (images * card["rescale"] - card["mean"]) / card["std"]
+    found = function.preprocess()(as_tensor(images)).permute(0, 2, 3, 1).numpy()
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
