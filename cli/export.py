@@ -12,7 +12,7 @@ from dcsh_pg.cli import app
 from dcsh_pg.cli.console import command, done, progress, say
 from dcsh_pg.errors import InputError
 from dcsh_pg.extras import requires
-from dcsh_pg.files import HASH_FUNCTION, check_writable
+from dcsh_pg.files import HASH_FUNCTION, check_writable, text_file
 
 
 @app.command()
@@ -50,6 +50,8 @@ def export(
         f"on {parity['images']} images ({parity['near_zero']} have |z| < "
         f"{parity['tolerance']:.2g} and may differ)"
     )
+    if card.text:
+        say(f"wrote {text_file(file)}, its text tower: keep both together")
     done(
         f"wrote {file}: {card.method}, {card.bits} bits, {card.encoder}, {card.precision}\n"
         f"next: {command('dcsh-pg', 'ingest', 'ARCHIVE', 'SOURCE', '--model', file)}",

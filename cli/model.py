@@ -79,13 +79,20 @@ def save(
     [dim]dcsh-pg model save naip naip.onnx[/dim]
     """
     from dcsh_pg.database.archives import registry
-    from dcsh_pg.files import check_writable, replacing
+    from dcsh_pg.files import check_writable, replacing, text_file
 
     check_writable(file)
     with database.connect() as conn:
-        content = registry.load_model(conn, registry.get_archive(conn, archive).model_sha256)
+        record = registry.get_archive(conn, archive)
+        content = registry.load_model(conn, record.model_sha256)
+        text = record.card.text
+        tower = registry.load_model(conn, text) if registry.has_model(conn, text) else None
     with replacing(file) as temporary:
         temporary.write_bytes(content)
+    if tower is not None:
+        with replacing(text_file(file)) as temporary:
+            temporary.write_bytes(tower)
+        say(f"wrote {text_file(file)}, its text tower")
     done(f"wrote {file}, {len(content) / 1e6:.1f} MB", file=file, bytes=len(content))
 
 

@@ -51,7 +51,7 @@ def search(
     device: options.Device = "auto",
     database: options.Database = options.DATABASE,
 ) -> None:
-    """Find the chips most similar to an image, a vector, a chip, a place, a code, several chips or a region.
+    """Find the chips most similar to an image, a vector, a text, a chip, a place, a code, several chips or a region.
 
     Exact unless --approximate is given; ordered by Hamming distance, then by id.
 
@@ -115,6 +115,8 @@ def _say_if_nothing_is_near(opened: Archive, query: Query, hits: Sequence[Hit]) 
     chips = opened.record.chips
     if not isinstance(query, CodeQuery | ChipQuery) or not hits or chips < FEWEST_CHIPS:
         return
+    if isinstance(query, CodeQuery) and query.of_text:
+        return  # pairs of chips say nothing of the distance between a text and a chip
     pairs = pair_distances(opened.connection, opened.name)
     apart = np.repeat(list(pairs), list(pairs.values()))
     share = float(np.mean(apart <= hits[0].distance))

@@ -127,6 +127,13 @@ def _query(
             help="An embedding, a numpy array of its numbers, hashed with the archive's own model.",
         ),
     ] = None,
+    text: Annotated[
+        str | None,
+        _query_option(
+            metavar="TEXT",
+            help="What to find, 'tennis courts by a river', by a model with a text tower.",
+        ),
+    ] = None,
     chip: Annotated[
         int | None,
         _query_option(metavar="ID", help="A chip of the archive; it is left out of the hits."),
@@ -187,6 +194,7 @@ def _query(
     queries = {
         "--image": image,
         "--vector": vector,
+        "--text": text,
         "--chip": chip,
         "--at": at,
         "--code": code,
@@ -219,6 +227,9 @@ def _query(
     if vector is not None:
         numbers = _vector(vector)
         return asked(lambda archive: archive.query_vector(numbers))
+    if text is not None:
+        words = text
+        return asked(lambda archive: archive.query_text(words))
     if chip is not None:
         id = chip
         return asked(lambda archive: archive.query_chip(id))
@@ -237,7 +248,7 @@ def _query(
     return None
 
 
-ONE_QUERY = "give one of --image FILE, --vector FILE.npy, --chip ID, --at LON LAT, --code CODE, --like ID,..., --region AREA"
+ONE_QUERY = "give one of --image FILE, --vector FILE.npy, --text TEXT, --chip ID, --at LON LAT, --code CODE, --like ID,..., --region AREA"
 
 Asked = Callable[["Archive"], Query]
 """Makes the query of an archive, whose model and chips it needs."""

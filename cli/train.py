@@ -312,6 +312,14 @@ def train(
             "100,000.",
         ),
     ] = None,
+    captions: Annotated[
+        Path | None,
+        _training_option(
+            metavar="FILE",
+            help="Texts, one a line, whose mean stands for that of all, of an encoder with a text "
+            "tower. Default: captions of landscapes.",
+        ),
+    ] = None,
     run: Annotated[Run, Parsed(start)],
 ) -> None:
     """Train a hash function on unlabelled imagery, or on embeddings.
@@ -325,8 +333,10 @@ def train(
     """
     import tempfile
 
+    from dcsh_pg.learning.data.captions import read_captions
     from dcsh_pg.train import train as run_training
 
+    texts = read_captions(captions)
     takes_vectors = bool(sources.embeddings)
     choice = chooser(takes_vectors)
     reading = reader(sources, choice.encoder)
@@ -344,6 +354,7 @@ def train(
             architecture=choice.architecture,
             weights=choice.weights,
             options=choice.options,
+            captions=texts,
             overwrite=True,
         )
     say(f"learned from {len(training_set.images)} chips of {training_set.scenes} scenes")

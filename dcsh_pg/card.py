@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ class ModelCard:
         method: hashing method, such as 'dcsh' or 'itq'.
         bits: K, the length of its codes.
         bands: channels of the images it takes, in order; 3 is red, green, blue.  Of vectors, their
-            dimension.
+            dimension; of texts, their number of tokens.
         chip_size: width and height in pixels of the chips it was trained on; the default chip
             size of an archive made with it.
         resolution: ground size of a training pixel in metres, or None where unknown.
@@ -46,7 +47,8 @@ class ModelCard:
             tools.
         encoder: name of the encoder.
         precision: 'float32' or 'float16'.
-        input: 'image', or 'vector' (float32): embeddings that another model made.
+        input: 'image', 'vector' (float32): embeddings that another model made, or 'text' (int64): tokens.
+        text: SHA-256 of the model of its text tower, or ''.
         dtype: type of its images: 'uint8', 'int8', 'uint16', 'int16' or 'float32'.
         low, high: per band, the values that the graph scales to 0 and 1; empty for uint8, where they
             are 0 and 255.
@@ -78,6 +80,7 @@ class ModelCard:
     precision: str = "float32"
     orientations: int = 1
     input: str = "image"
+    text: str = ""
     dtype: str = UINT8
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
@@ -93,6 +96,10 @@ class ModelCard:
     @property
     def takes_vectors(self) -> bool:
         return self.input == "vector"
+
+    @property
+    def takes_text(self) -> bool:
+        return self.input == "text"
 
     @property
     def pixels(self) -> PixelRange:
@@ -116,7 +123,7 @@ class ModelCard:
         under the name in its manual and the one in its code).
         """
         card = {"dcsh:card": json.dumps(self.to_json(), sort_keys=True)}
-        if self.takes_vectors or self.pixels.is_typed:
+        if self.takes_vectors or self.takes_text or self.pixels.is_typed:
             return card | {"dcsh:format": str(FORMAT)}
         metadata = card | {
             "dcsh:format": "1",
@@ -291,7 +298,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "encoder": _is_text,
     "resolution": lambda value: value is None or (_is_number(value) and value > 0),
     "precision": lambda value: value in ("float32", "float16"),
-    "input": lambda value: value in ("image", "vector"),
+    "input": lambda value: value in ("image", "vector", "text"),
+    "text": lambda value: isinstance(value, str) and bool(re.fullmatch("([0-9a-f]{64})?", value)),
     "dtype": lambda value: value in TYPES,
     "low": _are_values,
     "high": _are_values,
@@ -309,6 +317,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _TYPED: dict[str, Any] = {
     field.name: field.default
     for field in dataclasses.fields(ModelCard)
-    if field.name in ("dtype", "low", "high", "nodata", "band_names")
+    if field.name in ("text", "dtype", "low", "high", "nodata", "band_names")
 }
 """Defaults of the fields that images of 8 bits need not have."""

@@ -16,6 +16,12 @@ HASH_FUNCTION = "hash_function.pt"
 """The file of a training run that an export reads."""
 
 
+def text_file(model: Path | str) -> Path:
+    """Where the text tower of a model file lies: ``naip.text.onnx`` beside ``naip.onnx``."""
+    path = Path(model)
+    return path.with_name(f"{path.stem}.text{path.suffix}")
+
+
 def check_writable(path: Path | str) -> None:
     """Checks that a file can be created at ``path``, without creating it.
 

@@ -36,6 +36,7 @@ class Hasher:
 
     Attributes:
         card: the file's metadata.
+        metadata: the file's other metadata.
         sha256: SHA-256 of the file, hexadecimal: the model's identity.
         provider: 'cuda' or 'cpu', where it runs.
     """
@@ -69,8 +70,8 @@ class Hasher:
         with Watchdog() as watchdog:
             self._session, self.provider = open_session(content, name, device, threads, watchdog)
             try:
-                metadata = self._session.get_modelmeta().custom_metadata_map
-                self.card = ModelCard.from_metadata(metadata, source=name)
+                self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+                self.card = ModelCard.from_metadata(self.metadata, source=name)
                 _check_graph(self._session, self.card, name)
             except UnicodeDecodeError:
                 raise InputError(
@@ -82,7 +83,8 @@ class Hasher:
         """Images (N, H, W, C) of any H and W -> packed codes uint8 (N, K/8).
 
         Images have the card's ``dtype``: uint8, unless the model was trained on others.  A model
-        whose card says ``input`` 'vector' takes vectors float32 (N, dim) instead.
+        whose card says ``input`` 'vector' takes vectors float32 (N, dim) instead, one of 'text'
+        tokens int64 (N, length).
         An image's code does not depend on the others in its batch.
 
         Raises:
@@ -169,6 +171,8 @@ class Hasher:
     def _check(self, images: np.ndarray) -> None:
         if self.card.takes_vectors:
             return self._check_vectors(images)
+        if self.card.takes_text:
+            return self._check_tokens(images)
         if images.ndim != 4 or images.dtype != self.card.dtype or 0 in images.shape[1:3]:
             raise ModelError(
                 f"images of {images.dtype} {images.shape} cannot be hashed by the model {self.card.name}",
@@ -196,6 +200,14 @@ class Hasher:
         if not np.isfinite(vectors).all():
             raise ModelError("a vector has NaN or infinite numbers", hint="leave it out")
 
+    def _check_tokens(self, tokens: np.ndarray) -> None:
+        if tokens.ndim != 2 or tokens.dtype != np.int64 or tokens.shape[1] != self.card.bands:
+            raise ModelError(
+                f"the model {self.card.name} takes texts of {self.card.bands} tokens, not an array of "
+                f"{tokens.dtype} {tokens.shape}",
+                hint="search an archive of its images with --text TEXT",
+            )
+
 
 def _linear(card: ModelCard, vectors: np.ndarray) -> np.ndarray:
     """z of vectors (N, dim) by the head in the card: float32 (N, K)."""
@@ -207,9 +219,15 @@ def _linear(card: ModelCard, vectors: np.ndarray) -> np.ndarray:
 
 
 def _trial(card: ModelCard) -> np.ndarray:
-    """Two small images, or vectors.  Of types that mark invalid pixels the first image has some."""
-    shape = (2, card.bands) if card.takes_vectors else (2, 16, 24, card.bands)
+    """Two small images, or vectors, or texts of tokens that every vocabulary has.
+
+    Of types that mark invalid pixels the first image has some.
+    """
+    is_flat = card.takes_vectors or card.takes_text
+    shape = (2, card.bands) if is_flat else (2, 16, 24, card.bands)
     numbers = np.arange(math.prod(shape)).reshape(shape) * 37 % 251
+    if card.takes_text:
+        return numbers % 2
     if card.takes_vectors:
         return numbers.astype(np.float32) / 125 - 1
     if not card.pixels.is_typed:
@@ -251,7 +269,8 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard, name: str) -> None:
     """Raises ModelError unless inputs and outputs match the card."""
-    kind, rank = ("float", 2) if card.takes_vectors else (card.dtype.replace("float32", "float"), 4)
+    flat = {"vector": ("float", 2), "text": ("int64", 2)}
+    kind, rank = flat.get(card.input, (card.dtype.replace("float32", "float"), 4))
     inputs = {i.name: (i.type, _width(i.shape, rank)) for i in session.get_inputs()}
     outputs = {o.name: (o.type, _width(o.shape, 2)) for o in session.get_outputs()}
     if inputs != {card.input: (f"tensor({kind})", card.bands)} or outputs != {

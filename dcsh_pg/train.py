@@ -16,6 +16,7 @@ import torch
 from dcsh_pg import __version__, methods
 from dcsh_pg.errors import UsageError
 from dcsh_pg.files import check_writable
+from dcsh_pg.learning.data.captions import CAPTIONS
 from dcsh_pg.learning.data.training_set import (
     TrainingSet,
     band_statistics,
@@ -30,6 +31,10 @@ from dcsh_pg.learning.training.randomness import seeded
 from dcsh_pg.learning.training.run import Run
 from dcsh_pg.learning.training.trainer import CHECKPOINT, LOG
 from dcsh_pg.pixel_types import PixelRange
+from dcsh_pg.text import open_tokenizer, tokenize
+
+ALIGNED = 2000
+"""Most images whose mean stands for that of all."""
 
 
 def train(
@@ -41,6 +46,7 @@ def train(
     weights: str = "none",
     architecture: Architecture | None = None,
     options: MethodOptions | None = None,
+    captions: Sequence[str] = CAPTIONS,
     overwrite: bool = False,
 ) -> HashFunction:
     """Fits a method to a training set and writes hash_function.pt to the run's folder.
@@ -54,6 +60,7 @@ def train(
             images of another type than uint8, standardises with the training set's own band statistics.
         architecture: of the encoder; None is what ``encoders.find`` gives.
         options: the method's ``Options``; None is what ``methods.choose_options`` gives.
+        captions: texts whose mean stands for that of all, of an encoder with a text tower.
         overwrite: replace a run that the folder already has.
 
     Raises:
@@ -68,8 +75,8 @@ def train(
     check_folder(folder, resume=run.resume, overwrite=overwrite)
     options = options or methods.choose_options(method, weights=weights)
     images = training_set.images
-    _check_input(images, encoder, options)
     architecture = architecture or find(encoder)
+    _check_input(images, encoder, architecture, options)
     pixels, mean, std = _standardisation(images, encoder, architecture, weights)
     with seeded(run.seed):
         network = Encoder(
@@ -84,6 +91,8 @@ def train(
     network.weights = from_onnx.digest(network.body) or network.weights
     began = time.monotonic()
     hash_function = methods.get(method).fit(images, network, options, run)
+    if hash_function.encoder.text is not None:
+        align_text(hash_function.encoder, images, captions, run)
     training = {
         "images": len(images),
         "scenes": training_set.scenes,
@@ -133,12 +142,32 @@ def _rescaled(
     return tuple(means), tuple(255 * s / span for s, span in zip(std, spans, strict=True))
 
 
-def _check_input(images: np.ndarray, encoder: str, options: MethodOptions) -> None:
+@torch.no_grad()
+def align_text(encoder: Encoder, images: np.ndarray, captions: Sequence[str], run: Run) -> None:
+    """Takes out the mean of each tower, over at most ``ALIGNED`` images and over the captions."""
+    assert encoder.text is not None and encoder.architecture.tokenizer is not None
+    of_images = run.features(images[:: max(1, len(images) // ALIGNED)], encoder)[:, 0]
+    encoder.cpu()
+    tokenizer = open_tokenizer(encoder.architecture.tokenizer())
+    length = len(tokenizer.encode("").ids)
+    tokens = torch.from_numpy(tokenize(tokenizer, list(captions), length, encoder.name))
+    of_texts = torch.cat([encoder.body.encode_text(part) for part in tokens.split(64)])
+    encoder.text.fit(of_images, of_texts)
+
+
+def _check_input(
+    images: np.ndarray, encoder: str, architecture: Architecture, options: MethodOptions
+) -> None:
     takes_vectors = encoder == vector.NAME
     if takes_vectors != (images.ndim == 2):
         raise UsageError(
             f"the encoder {encoder} takes {'embeddings' if takes_vectors else 'images'}",
             hint="give --embeddings SOURCE" if takes_vectors else "leave out --encoder",
+        )
+    if architecture.tokenizer is not None and options.trains_encoder:
+        raise UsageError(
+            f"training {encoder} would move images away from its texts",
+            hint="leave out --fine-tune: only its head is trained",
         )
     if encoder.startswith(from_onnx.PREFIX) and options.trains_encoder:
         raise UsageError(

@@ -6,6 +6,7 @@ Needs torch, onnx and onnxscript, which the extra ``train`` installs; see docs/m
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -18,13 +19,15 @@ from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
 from dcsh_pg.errors import UsageError
 from dcsh_pg.export import onnx_file, parity
-from dcsh_pg.export.graph import CodeGraph, linear_head
-from dcsh_pg.files import check_writable, replacing
+from dcsh_pg.export.graph import CodeGraph, TextGraph, linear_head
+from dcsh_pg.files import check_writable, replacing, text_file
 from dcsh_pg.hasher import Hasher
+from dcsh_pg.learning.data.captions import CAPTIONS
 from dcsh_pg.learning.model import hash_function as hash_functions
 from dcsh_pg.learning.model.hash_function import HASH_FUNCTION, HashFunction
 from dcsh_pg.pixel_types import NODATA
 from dcsh_pg.progress import SILENT, Progress
+from dcsh_pg.text import open_tokenizer, tokenize
 
 
 def export(
@@ -43,6 +46,9 @@ def export(
     progress: Progress = SILENT,
 ) -> ModelCard:
     """Writes a hash function as a model file and checks it against PyTorch.
+
+    Where the encoder has a text tower, that is a second file beside it, ``naip.text.onnx`` for
+    ``naip.onnx``; the card has its SHA-256.
 
     Args:
         name, chip_size, resolution, training, embedding, band_names: for the card, see ``ModelCard``.
@@ -68,6 +74,10 @@ def export(
     traced = CodeGraph(hash_function, float16=True) if float16 else graph
     model = onnx_file.trace(traced)
     encoder = hash_function.encoder
+    created = created or datetime.now(timezone.utc).isoformat(timespec="seconds")
+    text = b""
+    if encoder.text is not None:
+        text = export_text(hash_function, name=name, created=created, progress=progress)
     card = ModelCard(
         name=name,
         method=hash_function.method,
@@ -91,7 +101,8 @@ def export(
         embedding=embedding or {},
         head=linear_head(graph.hash_function),
         versions=_versions(),
-        created=created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=created,
+        text=hashlib.sha256(text).hexdigest() if text else "",
     )
     if parity_images is None:
         parity_images = (
@@ -102,9 +113,50 @@ def export(
     unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
     found = parity.check(unchecked, graph, parity_images, progress=progress)
     card = dataclasses.replace(card, parity=dataclasses.asdict(found))
+    if text:
+        with replacing(text_file(path)) as temporary:
+            temporary.write_bytes(text)
     with replacing(path) as temporary:
         temporary.write_bytes(onnx_file.to_bytes(model, card))
     return card
+
+
+def export_text(
+    hash_function: HashFunction, *, name: str, created: str, progress: Progress = SILENT
+) -> bytes:
+    """The text tower of a hash function as a model file of its own, checked against PyTorch.
+
+    Raises:
+        ModelError: the file's codes are not those of PyTorch.
+        UsageError: the extra ``text`` is not installed.
+    """
+    encoder = hash_function.encoder
+    assert encoder.architecture.tokenizer is not None
+    text = encoder.architecture.tokenizer()
+    tokenizer = open_tokenizer(text)
+    length = len(tokenizer.encode("").ids)
+    tokens = tokenize(tokenizer, list(CAPTIONS[::5]), length, encoder.name)
+    progress.start(f"tracing the text tower of {encoder.name}")
+    graph = TextGraph(hash_function, length)
+    model = onnx_file.trace(graph)
+    card = ModelCard(
+        name=f"{name}, text",
+        method=hash_function.method,
+        bits=hash_function.bits,
+        bands=length,
+        chip_size=1,
+        input_size=1,
+        mean=(0.0,) * length,
+        std=(1.0,) * length,
+        encoder=encoder.name,
+        input="text",
+        versions=_versions(),
+        created=created,
+    )
+    unchecked = Hasher(onnx_file.to_bytes(model, card), device="cpu")
+    found = parity.check(unchecked, graph, [tokens], progress=progress)
+    card = dataclasses.replace(card, parity=dataclasses.asdict(found))
+    return onnx_file.to_bytes(model, card, tokenizer=text)
 
 
 def export_run(

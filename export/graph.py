@@ -13,7 +13,51 @@ from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.model.hash_function import HashFunction
 
 
-class CodeGraph(nn.Module):
+class Packed(nn.Module):
+    """Packs z (N, K) into codes.
+
+    Attributes:
+        bits: K.
+        input: name of what is hashed: 'image', 'vector' or 'text'.
+    """
+
+    bit_values: Tensor
+    bits: int
+    input: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("bit_values", 2 ** torch.arange(7, -1, -1, dtype=torch.int32))
+
+    def pack(self, z: Tensor) -> Tensor:
+        """z (N, K) -> uint8 (N, K/8), most significant bit first, as ``dcsh_pg.codes`` has it."""
+        bits = (z >= 0).to(torch.int32).reshape(-1, self.bits // 8, 8)
+        return (bits * self.bit_values).sum(dim=2, dtype=torch.int32).to(torch.uint8)
+
+
+class TextGraph(Packed):
+    """Token ids int64 (N, length) -> code uint8 (N, K/8), z float32 (N, K): the text tower and the head.
+
+    Args:
+        hash_function: one whose encoder has a text tower; a folded copy is taken.
+        length: number of tokens of a text.
+    """
+
+    input = "text"
+    onnx_encoder = None
+
+    def __init__(self, hash_function: HashFunction, length: int):
+        super().__init__()
+        self.bands, self.bits = length, hash_function.bits
+        self.hash_function = hash_function.fold().cpu()
+        self.eval()
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.hash_function.head(self.hash_function.encoder.encode_text(tokens))
+        return self.pack(z), z
+
+
+class CodeGraph(Packed):
     """Images (N, H, W, C) of any H and W -> code uint8 (N, K/8), z float32 (N, K).
 
     Of a hash function that takes vectors the input is float32 (N, dim).
@@ -24,12 +68,11 @@ class CodeGraph(nn.Module):
             head after it stay in float32: they cost little, and the signs of z depend on them.
     """
 
-    bit_values: Tensor
-
     def __init__(self, hash_function: HashFunction, *, float16: bool = False):
         super().__init__()
         self.bands, self.bits = hash_function.encoder.bands, hash_function.bits
         self.takes_vectors = hash_function.takes_vectors
+        self.input = "vector" if self.takes_vectors else "image"
         body = hash_function.encoder.body
         self.onnx_encoder = body.content if isinstance(body, OnnxNetwork) else None
         self.preprocess = hash_function.preprocess()
@@ -37,7 +80,6 @@ class CodeGraph(nn.Module):
         self.hash_function = hash_function.fold().cpu()
         if float16:
             self.hash_function.add_module("encoder", HalfPrecision(self.hash_function.encoder))
-        self.register_buffer("bit_values", 2 ** torch.arange(7, -1, -1, dtype=torch.int32))
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,11 +87,6 @@ class CodeGraph(nn.Module):
         inputs = image if self.takes_vectors else self.preprocess(image).contiguous()
         z = self.hash_function(inputs)
         return self.pack(z), z
-
-    def pack(self, z: Tensor) -> Tensor:
-        """z (N, K) -> uint8 (N, K/8), most significant bit first, as ``dcsh_pg.codes`` has it."""
-        bits = (z >= 0).to(torch.int32).reshape(-1, self.bits // 8, 8)
-        return (bits * self.bit_values).sum(dim=2, dtype=torch.int32).to(torch.uint8)
 
 
 def linear_head(hash_function: HashFunction) -> dict[str, Any]:

@@ -13,30 +13,32 @@ import torch
 
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
-from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.export.graph import CodeGraph, TextGraph
 from dcsh_pg.export.join import join, opset_of
 
 OPSET = 18
 """The first ONNX operator set whose Resize antialiases."""
 
 
-def trace(graph: CodeGraph) -> onnx.ModelProto:
-    """The graph as an ONNX model with dynamic N, H and W; of vectors, dynamic N.
+def trace(graph: CodeGraph | TextGraph) -> onnx.ModelProto:
+    """The graph as an ONNX model with dynamic N, H and W; of vectors and texts, dynamic N.
 
     The same weights give the same bytes: the exporter's notes about source files are dropped.
     """
     encoder = graph.onnx_encoder
     opset = OPSET if encoder is None else opset_of(encoder)
-    if graph.takes_vectors:
-        name, example, sizes = "vector", torch.zeros(2, graph.bands), {0: "N"}
+    if isinstance(graph, TextGraph):
+        example, sizes = torch.zeros(2, graph.bands, dtype=torch.int64), {0: "N"}
+    elif graph.takes_vectors:
+        example, sizes = torch.zeros(2, graph.bands), {0: "N"}
     else:
-        name, sizes = "image", {0: "N", 1: "H", 2: "W"}
+        sizes = {0: "N", 1: "H", 2: "W"}
         example = torch.zeros(2, 37, 53, graph.bands, dtype=getattr(torch, graph.pixels.dtype))
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
             (example,),
-            input_names=[name],
+            input_names=[graph.input],
             output_names=["code", "z"],
             dynamic_shapes=(sizes,),
             opset_version=opset,
@@ -53,9 +55,10 @@ def trace(graph: CodeGraph) -> onnx.ModelProto:
     return model
 
 
-def to_bytes(model: onnx.ModelProto, card: ModelCard) -> bytes:
-    """The model's file with the card in its ``metadata_props``."""
-    onnx.helper.set_model_props(model, card.to_metadata())
+def to_bytes(model: onnx.ModelProto, card: ModelCard, **metadata: str) -> bytes:
+    """The model's file with the card, and other values as 'dcsh:NAME', in its ``metadata_props``."""
+    others = {f"dcsh:{name}": value for name, value in metadata.items()}
+    onnx.helper.set_model_props(model, card.to_metadata() | others)
     return model.SerializeToString(deterministic=True)
 
 

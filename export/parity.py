@@ -10,7 +10,7 @@ import torch
 
 from dcsh_pg import codes
 from dcsh_pg.errors import ModelError
-from dcsh_pg.export.graph import CodeGraph
+from dcsh_pg.export.graph import CodeGraph, TextGraph
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.pixel_types import PixelRange, to_type
 from dcsh_pg.progress import SILENT, Progress
@@ -43,7 +43,7 @@ class Parity:
 
 def check(
     hasher: Hasher,
-    graph: CodeGraph,
+    graph: CodeGraph | TextGraph,
     images: Sequence[np.ndarray],
     *,
     progress: Progress = SILENT,
@@ -51,7 +51,8 @@ def check(
     """Compares a model file, run by onnxruntime, with its graph in float32, run by PyTorch.
 
     Args:
-        images: batches (N, H, W, C) of the model's type, of any sizes; or vectors float32 (N, dim).
+        images: batches (N, H, W, C) of the model's type, of any sizes; or vectors float32 (N, dim), or
+            tokens int64 (N, length).
 
     Raises:
         ModelError: a bit differs where |z| is not under the tolerance, z is not finite, or the

@@ -131,6 +131,9 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'model % is not in dcsh.model', model_sha256
             USING ERRCODE = 'foreign_key_violation', HINT = 'store the model first';
+    ELSIF used.card->>'input' = 'text' THEN
+        RAISE EXCEPTION 'model % hashes texts, not imagery', model_sha256
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'give the model whose text tower it is';
     END IF;
 
     -- First, because it waits for another session that is creating the same archive.

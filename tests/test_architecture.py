@@ -25,6 +25,7 @@ LEVELS = {
     "export": 3,
     "embeddings": 2,
     "hasher": 2,
+    "text": 2,
     "inference": 1,
     "model_check": 1,
     "database": 2,
@@ -49,6 +50,7 @@ LEVELS = {
 """A room may import from its own level only itself, and otherwise from lower levels."""
 
 SAME_LEVEL = {
+    ("text", "hasher"),
     ("learning", "inference"),  # encoders that are ONNX files
     ("learning", "model_check"),
     ("learning", "imagery"),  # training images are cut by the readers of imagery

@@ -71,8 +71,9 @@ class Archive(ManagedArchive):
 
     def search(
         self,
-        query: Query,
+        query: Query | None = None,
         *,
+        text: str | None = None,
         k: int | None = 10,
         area: AreaLike | None = None,
         since: Time | None = None,
@@ -87,6 +88,7 @@ class Archive(ManagedArchive):
         """The ``k`` chips most similar to a query, by (distance, id); chips it names are left out.
 
         Args:
+            text: what to find, in place of a query: ``archive.search(text="tennis courts by a river")``.
             k: how many; None, with a code and a ``max_distance``, finds all.
             area: footprints intersect it: 'west,south,east,north', WKT, GeoJSON (text, mapping or
                 file), a shapely geometry or anything with ``__geo_interface__``, in degrees.
@@ -101,10 +103,14 @@ class Archive(ManagedArchive):
 
         Raises:
             InputError: ``refine`` and the picture of the chip cannot be read.
-            ModelError: the code has another length than the archive's.
+            ModelError: the code has another length than the archive's; or as :meth:`query_text`.
             NotFound: no such chip, or no chip covers the region.
             UsageError: a value cannot be read, or as :func:`dcsh_pg.database.search.hits.hits`.
         """
+        if query is None:
+            query = self.query_text(text or "")
+        elif text is not None:
+            raise UsageError("a query and a text cannot be combined", hint="give one of them")
         if isinstance(query, CodeQuery) and 8 * len(query.code) != self.record.bits:
             raise ModelError(
                 f"the code has {8 * len(query.code)} bits, archive '{self.name}' has "
@@ -164,6 +170,13 @@ class Archive(ManagedArchive):
         The keywords are those of :meth:`search`.
         """
         return self.search(self.query_vector(vector), **keywords)
+
+    def similar_to_text(self, text: str, **keywords: Unpack[SearchKeywords]) -> Hits:
+        """The ``k`` chips most similar to what a text says, by a model with a text tower.
+
+        The keywords are those of :meth:`search`.
+        """
+        return self.search(self.query_text(text), **keywords)
 
     def similar_at(self, lon: float, lat: float, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The ``k`` chips most similar to the one at a place in degrees, which is left out.
@@ -225,6 +238,18 @@ class Archive(ManagedArchive):
         registry.check_unchanged(self.connection, self.record)
         [code], [z] = ingestion.hash_vectors(self, vector)
         return CodeQuery(bytes(code), z=z, caption="vector")
+
+    def query_text(self, text: str) -> CodeQuery:
+        """A text, hashed with the text tower of the archive's model.
+
+        Raises:
+            ModelError: the model has no text tower.
+            NotFound: the tower is not stored, or the archive was dropped or replaced since it was opened.
+            UsageError: the text is empty or too long, or the extra ``text`` is not installed.
+        """
+        registry.check_unchanged(self.connection, self.record)
+        [code], [z] = self.text_hasher.hash_real([text])
+        return CodeQuery(bytes(code), z=z, caption=text, of_text=True)
 
     def query_chip(self, chip: int) -> ChipQuery:
         """A chip of the archive; without pixels where its file is gone.

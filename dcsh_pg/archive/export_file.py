@@ -16,6 +16,7 @@ from dcsh_pg.archive.portable import (
     MANIFEST,
     MODEL,
     SCENES,
+    TEXT,
     Writer,
     chip_schema,
     member,
@@ -57,6 +58,9 @@ def export_archive(
         manifest = {"format": FORMAT, "name": name, "reading": record.reading}
         with member(container, MODEL, manifest) as file:
             file.write(registry.load_model(conn, record.model_sha256))
+        if record.card.text and registry.has_model(conn, record.card.text):
+            with member(container, TEXT, manifest) as file:
+                file.write(registry.load_model(conn, record.card.text))
         with member(container, SCENES, manifest) as file:
             numbers = _write_scenes(conn, record.id, file)
         progress.start("exporting chips", total=record.chips)

@@ -5,6 +5,7 @@ Nothing in the file is trusted: digests show damage, and every value is checked 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,13 @@ from dcsh_pg.archive.portable import (
     MAX_MANIFEST,
     MODEL,
     SCENES,
+    TEXT,
     Part,
     chip_schema,
     members,
     sha256,
 )
+from dcsh_pg.archive.texts import store_tower
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry, spatial
 from dcsh_pg.database.archives.copy_rows import (
@@ -121,19 +124,25 @@ def _import(
 ) -> registry.ArchiveRecord:
     parts = members(file, path)
     manifest = _manifest(parts[MANIFEST], path)
-    for one in (MODEL, SCENES, CHIPS):
+    for one in {MODEL, SCENES, CHIPS, TEXT} & parts.keys():
         if sha256(parts[one]) != manifest["members"].get(one):
             raise _damaged(path, f"the SHA-256 of {one} is not that of the manifest")
-    if parts[MODEL].size > MAX_BYTES:
-        raise _damaged(path, f"{MODEL} is too large")
+    for one in {MODEL, TEXT} & parts.keys():
+        if parts[one].size > MAX_BYTES:
+            raise _damaged(path, f"{one} is too large")
     content = parts[MODEL].read()
     hasher = Hasher(content, device="cpu")
+    tower = parts[TEXT].read() if TEXT in parts else None
+    if tower is not None and hashlib.sha256(tower).hexdigest() != hasher.card.text:
+        raise _damaged(path, f"{TEXT} is not the text tower of its model")
     reading = _reading(manifest["reading"], hasher.card)
     name = name or str(manifest["name"])
     progress.start("importing chips", total=manifest["chips"])
     try:
         with sql_errors(), conn.transaction():
             model = registry.store_model(conn, hasher.card, content)
+            if tower is not None:
+                store_tower(conn, tower, hasher.card)
             registry.create_archive(conn, name, model, reading.to_json())
             conn.execute("SELECT dcsh.begin_load()")
             counts = _copy_scenes(conn, parts[SCENES], manifest["scenes"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dcsh_pg.archive.display import displayed
+from dcsh_pg.archive.texts import store_text, tower_file
 from dcsh_pg.card import ModelCard
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.server import connection, schema
@@ -25,6 +26,7 @@ from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.reading import PoolingReading, Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures
+from dcsh_pg.text import TextHasher
 
 if TYPE_CHECKING:
     import psycopg
@@ -38,10 +40,12 @@ class _Deferred:
     """What a deferred archive will be created from.
 
     Attributes:
-        content: the model's ONNX file.
+        model: the model's ONNX file.
+        content: of the file.
         asked: the fields of its reading that were given.
     """
 
+    model: Path
     content: bytes
     asked: dict[str, Any]
 
@@ -171,6 +175,8 @@ class OpenArchive:
             archive = cls(conn, registry.get_archive(conn, name), device=device)
             try:
                 archive._check_same(hasher, asked)
+                if model is not None:
+                    store_text(conn, model, archive.record.card)
                 return archive
             except (ModelError, UsageError):
                 all_failed = archive.record.errors and not archive.record.scenes
@@ -183,6 +189,11 @@ class OpenArchive:
                 f"archive '{name}' does not exist yet and no model is given",
                 hint="name the model to make it with: --model FILE.onnx",
             )
+        if hasher.card.takes_text:
+            raise ModelError(
+                f"{model} is a text tower, which hashes no imagery",
+                hint="give the model that it lies beside, without .text",
+            )
         chosen: dict[str, Any] = dict(asked)
         if chip_size is None and not (sources and are_plain_pictures(sources)):
             chosen["chip_size"] = hasher.card.chip_size
@@ -193,7 +204,7 @@ class OpenArchive:
         planned = registry.planned_archive(name, hasher.sha256, hasher.card, reading.to_json())
         archive = cls(conn, planned, device=device)
         archive.__dict__["hasher"] = hasher
-        archive._deferred = _Deferred(Path(model).read_bytes(), asked)
+        archive._deferred = _Deferred(Path(model), Path(model).read_bytes(), asked)
         if at_once:
             archive.make()
         return archive
@@ -203,6 +214,7 @@ class OpenArchive:
         if self._deferred is None:
             return
         content, asked = self._deferred.content, self._deferred.asked
+        store_text(self.connection, self._deferred.model, self.hasher.card)
         sha256 = registry.store_model(self.connection, self.hasher.card, content)
         self.record, self.is_new = registry.open_or_create_archive(
             self.connection, self.record.name, sha256, self.record.reading
@@ -241,14 +253,32 @@ class OpenArchive:
 
     def model_file(self) -> Path:
         """The model's ONNX file in the user's cache, fetched from the database when missing."""
+        return self._cached(
+            self.record.model_sha256,
+            lambda: registry.load_model(self.connection, self.record.model_sha256),
+        )
+
+    @cached_property
+    def text_hasher(self) -> TextHasher:
+        """The text tower of the archive's model, from the database.
+
+        Raises:
+            ModelError: the model has none, or it is refused.
+            NotFound: it is not stored.
+            UsageError: the extra ``text`` is not installed.
+        """
+        card = self.record.card
+        return TextHasher(self._cached(card.text, lambda: tower_file(self.connection, card)))
+
+    @staticmethod
+    def _cached(sha256: str, load: Callable[[], bytes]) -> Path:
+        """The file of that SHA-256 in the user's cache, loaded when missing."""
         import platformdirs
 
-        sha256 = self.record.model_sha256
-        folder = Path(platformdirs.user_cache_dir("dcsh-pg")) / "models"
-        file = folder / f"{sha256}.onnx"
+        file = Path(platformdirs.user_cache_dir("dcsh-pg")) / "models" / f"{sha256}.onnx"
         if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256:
             return file
-        content = registry.load_model(self.connection, sha256)
+        content = load()
         with replacing(file) as part:
             part.write_bytes(content)
         return file

@@ -2,6 +2,7 @@
 
     manifest.json   what the archive is, and the SHA-256 of the other members
     model.onnx      its model
+    text.onnx       the text tower of the model, where it has one
     scenes.ndjson   a scene a line
     chips.parquet   the chips with codes and footprints, GeoParquet
 
@@ -30,6 +31,7 @@ FORMAT = 1
 """Version of the format; a higher one is refused."""
 
 MANIFEST, MODEL, SCENES, CHIPS = "manifest.json", "model.onnx", "scenes.ndjson", "chips.parquet"
+TEXT = "text.onnx"
 
 MAX_DIRECTORY = 1 << 16
 MAX_MANIFEST = 1 << 20

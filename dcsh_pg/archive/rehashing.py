@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast, overload
 import numpy as np
 import psycopg
 
+from dcsh_pg.archive.texts import store_text
 from dcsh_pg.database.archives import registry, rehash, upkeep
 from dcsh_pg.errors import DcshError, InputError, NotFound, PartialSuccess, UsageError
 from dcsh_pg.hasher import Hasher
@@ -160,6 +161,7 @@ def rehash_archive(
     reading.check_bands(hasher.card.bands)
     reading.check_dtype(hasher.card.dtype)
     with conn.transaction():
+        store_text(conn, model, hasher.card)
         sha256 = registry.store_model(conn, hasher.card, Path(model).read_bytes())
         if new_name is not None:
             _copy(conn, archive, new_name, sha256)

@@ -78,7 +78,7 @@ class ModelRecord:
         bands: channels of the images it takes.
         size: of its ONNX file in bytes.
         created: when it was stored.
-        archives: names of the archives that use it.
+        archives: names of the archives that use it, or whose model's text tower it is.
     """
 
     sha256: str
@@ -120,6 +120,11 @@ def store_model(conn: psycopg.Connection, card: ModelCard, onnx: bytes) -> str:
     return sha256
 
 
+def has_model(conn: psycopg.Connection, sha256: str) -> bool:
+    """Whether the file of that SHA-256 is stored."""
+    return scalar(conn, bool, "SELECT EXISTS (SELECT FROM dcsh.model WHERE sha256 = %s)", [sha256])
+
+
 def load_model(conn: psycopg.Connection, sha256: str) -> bytes:
     """The ONNX file of that SHA-256.
 
@@ -147,7 +152,8 @@ def list_models(conn: psycopg.Connection) -> list[ModelRecord]:
         rows = conn.execute(
             """
             SELECT m.sha256, m.name, m.method, m.bits, m.bands, octet_length(m.onnx), m.created,
-                   array(SELECT a.name FROM dcsh.archive a WHERE a.model_id = m.id ORDER BY a.name)
+                   array(SELECT a.name FROM dcsh.archive a JOIN dcsh.model u ON u.id = a.model_id
+                         WHERE m.id = u.id OR m.sha256 = u.card->>'text' ORDER BY a.name)
             FROM dcsh.model m ORDER BY m.name, m.id
             """
         )

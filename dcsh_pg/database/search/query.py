@@ -43,11 +43,14 @@ class CodeQuery(_Asked):
     """Chips similar to a packed code of K/8 bytes, for example that of an image: ``dcsh.similar``.
 
     Attributes:
+        of_text: whether it is the code of a text: the nearest images are farther from one than from an
+            image.
         z: the model's real values (K,) of what was hashed; None where only the code is known.
         refine: order chips of equal distance by ``tanh(z) . b``, with their bits b as -1 and 1.
     """
 
     code: bytes
+    of_text: bool = field(default=False, compare=False, kw_only=True)
     z: Sequence[float] | None = field(default=None, repr=False, compare=False, kw_only=True)
     refine: bool = field(default=False, kw_only=True)
 

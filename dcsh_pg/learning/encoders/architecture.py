@@ -26,6 +26,9 @@ class Architecture:
         default_weights: default of ``--weights``, 'pretrained' or 'none'.
         imagenet: name of the torchvision model whose ImageNet weights fit, if there is one.
         timm: name of the timm model whose weights fit, if there is one.
+        tokenizer: of a network with a text tower in the space of its images, ``encode_text``: token ids
+            int64 (N, length) -> float32 (N, dim).  Gives the tokenizer as JSON of the library tokenizers,
+            which cuts and pads to that length.
         cut: prefixes of weights that a file may have and this network has not.
         mean, std: per band, of images in 0..1, in the training of its weights; None, where weights are
             learned, are those of ImageNet.
@@ -40,6 +43,7 @@ class Architecture:
     imagenet: str | None = None
     timm: str | None = None
     cut: tuple[str, ...] = ()
+    tokenizer: Callable[[], str] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 

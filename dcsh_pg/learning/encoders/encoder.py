@@ -11,6 +11,7 @@ from dcsh_pg.errors import UsageError
 from dcsh_pg.learning.encoders import from_onnx
 from dcsh_pg.learning.encoders.architecture import Architecture
 from dcsh_pg.learning.encoders.registry import find
+from dcsh_pg.learning.encoders.text import TextAlignment
 from dcsh_pg.pixel_types import PixelRange
 
 
@@ -48,6 +49,7 @@ class Encoder(ImageEncoder):
 
     Attributes:
         architecture: what is known of its network.
+        text: moves embeddings of its text tower to those of images; None where it has no such tower.
         weights: where its weights came from: 'none', 'imagenet', 'pretrained' (published ones
             that are not of ImageNet alone) or a file's name.
     """
@@ -88,10 +90,16 @@ class Encoder(ImageEncoder):
         body: Any = architecture.build(bands)
         self.body = body
         self.dim = int(body.head_hidden_size) if architecture.dim is None else architecture.dim
+        self.text = TextAlignment(self.dim) if architecture.tokenizer else None
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.body(images)
         return features
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Token ids int64 (N, length) -> features as of images, float32 (N, dim); see ``text``."""
+        assert self.text is not None
+        return self.text(self.body.encode_text(tokens))
 
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map before global pooling, float32 (N, C, h, w), after its ReLU.
