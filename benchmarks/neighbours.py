@@ -17,7 +17,8 @@ import torch
 from dcsh_pg.benchmark import datasets
 from dcsh_pg.benchmark.splits import stratified
 from dcsh_pg.cli import console
-from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import extract, fixed_views
 from dcsh_pg.learning.data.neighbours import centred, diffused, nearest, whitened
 from dcsh_pg.learning.encoders import Encoder, load_weights
 

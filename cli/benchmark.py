@@ -9,7 +9,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -91,7 +91,7 @@ def benchmark(
         ),
     ] = None,
     precision: Annotated[
-        str,
+        Literal["float32", "bfloat16"],
         _run_option(
             metavar="float32|bfloat16",
             help="Precision of the encoders' features; bfloat16 is several times faster on "

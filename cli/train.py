@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -271,6 +271,14 @@ def start(
     ] = False,
     overwrite: Annotated[bool, _run_option("--overwrite", help="Replace the run in RUN.")] = False,
     cache: Cache = None,
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        _run_option(
+            metavar="auto|float32|bfloat16",
+            help="Precision of the features of a frozen encoder. auto is bfloat16 where the GPU or "
+            "processor has matrix units for it, else float32.",
+        ),
+    ] = "auto",
     device: options.Device = "auto",
 ) -> Run:
     """A run in a folder that may be written to."""
@@ -290,6 +298,7 @@ def start(
         seed=seed,
         device=choose_device(device),
         cache=feature_cache(cache),
+        precision=precision,
         folder=out,
         resume=resume,
     )

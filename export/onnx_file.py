@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
-
 import onnx
-import onnxscript  # noqa: F401  (torch's exporter needs it, and would fail late)
 import torch
 
 from dcsh_pg import __version__
 from dcsh_pg.card import ModelCard
 from dcsh_pg.export.graph import CodeGraph, TextGraph
 from dcsh_pg.export.join import join, opset_of
-
-OPSET = 18
-"""The first ONNX operator set whose Resize antialiases."""
+from dcsh_pg.learning.model import tracing
 
 
 def trace(graph: CodeGraph | TextGraph) -> onnx.ModelProto:
@@ -26,7 +18,7 @@ def trace(graph: CodeGraph | TextGraph) -> onnx.ModelProto:
     The same weights give the same bytes: the exporter's notes about source files are dropped.
     """
     encoder = graph.onnx_encoder
-    opset = OPSET if encoder is None else opset_of(encoder)
+    opset = tracing.OPSET if encoder is None else opset_of(encoder)
     if isinstance(graph, TextGraph):
         example, sizes = torch.zeros(2, graph.bands, dtype=torch.int64), {0: "N"}
     elif graph.takes_vectors:
@@ -34,19 +26,9 @@ def trace(graph: CodeGraph | TextGraph) -> onnx.ModelProto:
     else:
         sizes = {0: "N", 1: "H", 2: "W"}
         example = torch.zeros(2, 37, 53, graph.bands, dtype=getattr(torch, graph.pixels.dtype))
-    with _quiet_exporter():
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            input_names=[graph.input],
-            output_names=["code", "z"],
-            dynamic_shapes=(sizes,),
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # None only without dynamo
-    model = program.model_proto
+    model = tracing.trace(
+        graph, example, name=graph.input, sizes=sizes, outputs=["code", "z"], opset=opset
+    )
     if encoder is not None:
         model = join(model, encoder)
     _drop_notes(model)
@@ -60,19 +42,6 @@ def to_bytes(model: onnx.ModelProto, card: ModelCard, **metadata: str) -> bytes:
     others = {f"dcsh:{name}": value for name, value in metadata.items()}
     onnx.helper.set_model_props(model, card.to_metadata() | others)
     return model.SerializeToString(deterministic=True)
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)
 
 
 def _drop_notes(model: onnx.ModelProto) -> None:

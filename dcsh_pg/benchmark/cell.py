@@ -17,7 +17,8 @@ from dcsh_pg.benchmark.rows import COSINE, Row
 from dcsh_pg.benchmark.splits import Split
 from dcsh_pg.errors import DcshError, OutputError
 from dcsh_pg.evaluation import evaluate
-from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.model.hash_function import HashFunction
 from dcsh_pg.learning.training.run import Run

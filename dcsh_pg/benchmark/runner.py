@@ -27,7 +27,9 @@ from dcsh_pg.benchmark.rows import Row
 from dcsh_pg.benchmark.splits import Split, stratified
 from dcsh_pg.codes import check_bits
 from dcsh_pg.errors import DcshError, InputError, OutputError, UsageError
-from dcsh_pg.learning.data.features import PRECISIONS, FeatureCache, encoder_digest
+from dcsh_pg.learning.data.computing import EXACT, Exact
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import encoder_digest
 from dcsh_pg.learning.data.training_set import digest
 from dcsh_pg.learning.encoders import Encoder, load_weights
 from dcsh_pg.learning.training.randomness import seeded
@@ -56,7 +58,7 @@ class Plan:
     bits: Sequence[int] = (16, 32, 48, 64)
     splits: int = 5
     share: float = 0.8
-    precision: str = "float32"
+    precision: Exact = "float32"
     cache: Path | None = None
     device: str = "cpu"
     jobs: int = 1
@@ -65,10 +67,10 @@ class Plan:
         """Raises UsageError where a value is out of range; the message names the option."""
         for bits in self.bits:
             check_bits(bits)
-        if self.precision not in PRECISIONS:
+        if self.precision not in EXACT:
             raise UsageError(
                 f"--precision {self.precision} is invalid",
-                hint=f"one of: {', '.join(PRECISIONS)}",
+                hint=f"one of: {', '.join(EXACT)}",
             )
         if not 0 < self.share < 1:
             raise UsageError(

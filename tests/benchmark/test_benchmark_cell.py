@@ -13,7 +13,8 @@ from dcsh_pg.benchmark.rows import COSINE, Row
 from dcsh_pg.benchmark.splits import stratified
 from dcsh_pg.errors import InputError, ModelError, OutputError, TrainingError
 from dcsh_pg.evaluation import evaluate
-from dcsh_pg.learning.data.features import FeatureCache, encoder_digest, extract
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import encoder_digest, extract
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.plugins import METHODS
 

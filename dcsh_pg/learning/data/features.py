@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dcsh_pg.errors import OutputError
+from dcsh_pg.learning.data.computing import Way, computing
+from dcsh_pg.learning.data.estimate import Estimate
+from dcsh_pg.learning.data.feature_cache import FeatureCache
 from dcsh_pg.learning.data.image_store import as_tensor
 from dcsh_pg.learning.encoders.encoder import ImageEncoder
+from dcsh_pg.learning.encoders.from_onnx import OnnxNetwork
+from dcsh_pg.learning.model.device import send
 from dcsh_pg.learning.model.hash_function import orient
 from dcsh_pg.learning.model.preprocess import Preprocess
 from dcsh_pg.progress import SILENT, Progress
 
-PRECISIONS = ("float32", "bfloat16")
-WORTH_SAYING = 60.0
-"""Seconds from which an estimate is noted."""
 ALL_ORIENTATIONS = range(8)
 """The image as it is, its right-angle rotations, and their mirror images."""
 
@@ -63,92 +63,6 @@ def encoder_digest(encoder: ImageEncoder) -> str:
     return digest.hexdigest()
 
 
-class FeatureCache:
-    """Features on disk, and the precision in which encoders compute them.
-
-    An SQLite file has a row for each image, encoder, view and precision.  With ``memory`` rows are
-    also kept in memory, for a program that fits many hash functions to the same images.
-
-    Attributes:
-        precision: 'float32', or 'bfloat16' for the encoder's convolutions and matrix products:
-            several times faster on processors and GPUs that support it; features differ by about
-            one per cent.
-    """
-
-    def __init__(self, folder: Path | None, *, precision: str = "float32", memory: bool = False):
-        """Opens the cache.
-
-        Args:
-            folder: of the file, created if missing; None keeps nothing on disk.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        self.precision = precision
-        self._rows: dict[bytes, np.ndarray] | None = {} if memory else None
-        self._connection: sqlite3.Connection | None = None
-        if folder is None:
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(folder / "features.sqlite", timeout=60)
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS feature (key BLOB PRIMARY KEY, value BLOB NOT NULL)"
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"cannot keep features in {folder}: {error}",
-                hint="choose a writable folder with --cache",
-            ) from error
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    @property
-    def keeps(self) -> bool:
-        """Whether rows are kept on disk or in memory."""
-        return self._connection is not None or self._rows is not None
-
-    def key(self, encoder: str, view: View, image: bytes) -> bytes:
-        """The key of one row.
-
-        Args:
-            encoder: its ``encoder_digest``.
-            image: its ``image_digest``.
-        """
-        suffix = "" if self.precision == "float32" else f" {self.precision}"
-        return hashlib.sha256(f"{encoder} {view}{suffix}".encode() + image).digest()
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The rows with these keys that exist, float32 (dim,) each."""
-        found = {key: self._rows[key] for key in keys if key in self._rows} if self._rows else {}
-        asked = [key for key in keys if key not in found]
-        if self._connection is None or not asked:
-            return found
-        marks = ",".join("?" * len(asked))
-        rows = self._connection.execute(
-            f"SELECT key, value FROM feature WHERE key IN ({marks})", asked
-        )
-        read = {key: np.frombuffer(value, np.float32) for key, value in rows}
-        if self._rows is not None:
-            self._rows.update(read)
-        return found | read
-
-    def put(self, keys: Sequence[bytes], features: np.ndarray) -> None:
-        """Stores rows float32 (N, dim)."""
-        if self._rows is not None:
-            self._rows.update(zip(keys, features, strict=True))
-        if self._connection is None:
-            return
-        with self._connection:
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO feature VALUES (?, ?)",
-                [(key, row.tobytes()) for key, row in zip(keys, features, strict=True)],
-            )
-
-
-@torch.no_grad()
 def extract(
     images: np.ndarray,
     encoder: ImageEncoder,
@@ -156,13 +70,13 @@ def extract(
     views: Sequence[View] = (View(),),
     cache: FeatureCache | Path | None = None,
     device: torch.device | str = "cpu",
-    batch_size: int = 32,
     progress: Progress = SILENT,
 ) -> np.ndarray:
     """Features of every view of every image.
 
-    Features are stored in ``cache`` batch by batch, by the content of the image, the encoder and
-    the view, so that an interrupted run resumes, and another selection of the same images is free.
+    Features are stored in ``cache`` as they are computed, by the content of the image, the encoder, the
+    view and the way of computing, so that an interrupted run resumes, and another selection of the
+    same images is free.
 
     Args:
         images: (N, S, S, C), or a memory map; or vectors float32 (N, dim), which are their
@@ -177,96 +91,121 @@ def extract(
     """
     if images.ndim == 2:
         return images[:, None]
-    if not isinstance(cache, FeatureCache):
-        with closing(FeatureCache(cache)) as opened:
-            return extract(
-                images,
-                encoder,
-                views=views,
-                cache=opened,
-                device=device,
-                batch_size=batch_size,
-                progress=progress,
-            )
-    encoder = encoder.eval().to(device)
-    compute = _Compute(encoder, cache.precision, device)
-    features = np.empty((len(images), len(views), encoder.dim), np.float32)
-    progress.start(f"features ({encoder.name})", len(images) * len(views))
-    estimate = _Estimate(encoder.name, len(images), len(views), progress)
-    digest = encoder_digest(encoder) if cache.keeps else ""
-    names = [image_digest(image) for image in images] if cache.keeps else [b""] * len(images)
-    for v, view in enumerate(views):
-        for first in range(0, len(images), batch_size):
-            rows = range(first, min(first + batch_size, len(images)))
-            keys = {row: cache.key(digest, view, names[row]) for row in rows}
-            found = cache.get(list(keys.values())) if cache.keeps else {}
-            missing = [row for row in rows if keys[row] not in found]
-            if missing:
-                batch = as_tensor(np.stack([images[row] for row in missing]))
-                with estimate.of_first(len(missing), done=v * len(images) + first):
-                    computed = compute(view.of(batch.to(device)))
-                features[missing, v] = computed
-                if cache.keeps:
-                    cache.put([keys[row] for row in missing], computed)
-            for row in rows:
-                if keys[row] in found:
-                    features[row, v] = found[keys[row]]
-            progress.advance(len(rows))
-    return features
+    if isinstance(cache, FeatureCache):
+        return _Extraction(encoder, views, cache, torch.device(device), progress).of(images)
+    with closing(FeatureCache(cache)) as opened:
+        return extract(images, encoder, views=views, cache=opened, device=device, progress=progress)
+
+
+class _Extraction:
+    """Computes what the cache lacks, and puts it there."""
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        views: Sequence[View],
+        cache: FeatureCache,
+        device: torch.device,
+        progress: Progress,
+    ):
+        self.encoder, self.views, self.cache = encoder.eval().to(device), views, cache
+        self.device, self.progress = device, progress
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """See ``extract``."""
+        way = Way.choose(
+            self.cache.precision,
+            self.device,
+            len(images) * len(self.views),
+            is_onnx=any(isinstance(part, OnnxNetwork) for part in self.encoder.modules()),
+        )
+        features = np.empty((len(images), len(self.views), self.encoder.dim), np.float32)
+        keys = self._keys(images, way)
+        is_missing = self._read(keys, features)
+        if is_missing.any():
+            self._compute(images, way, features, keys, is_missing)
+        return features
+
+    def _keys(self, images: np.ndarray, way: Way) -> list[list[bytes]]:
+        """Of each view of each image; empty where nothing is kept."""
+        if not self.cache.keeps:
+            return []
+        digest = encoder_digest(self.encoder)
+        return [
+            [self.cache.key(digest, view, image, way) for view in self.views]
+            for image in map(image_digest, images)
+        ]
+
+    def _read(self, keys: list[list[bytes]], features: np.ndarray) -> np.ndarray:
+        """Fills in what the cache has -> bool (N, V), what it lacks."""
+        is_missing = np.ones(features.shape[:2], bool)
+        for row, keys_of_image in enumerate(keys):
+            found = self.cache.get(keys_of_image)
+            for v, key in enumerate(keys_of_image):
+                if key in found:
+                    features[row, v], is_missing[row, v] = found[key], False
+        return is_missing
+
+    def _compute(
+        self,
+        images: np.ndarray,
+        way: Way,
+        features: np.ndarray,
+        keys: list[list[bytes]],
+        is_missing: np.ndarray,
+    ) -> None:
+        compute = computing(self.encoder, way, self.device, self.progress)
+        if compute.way != way:  # features of another way are kept under other keys
+            keys = self._keys(images, compute.way)
+            is_missing = self._read(keys, features)
+        preprocess = Preprocess.of(self.encoder).to(self.device)
+        estimate = Estimate(self.encoder.name, compute.way, int(is_missing.sum()), self.progress)
+        self.progress.start(f"features ({self.encoder.name})", is_missing.size)
+        self.progress.advance(is_missing.size - estimate.passes)
+        settle: Callable[[], None] | None = None
+        rows = np.flatnonzero(is_missing.any(axis=1))
+        block = max(1, compute.passes // len(self.views))
+        try:
+            for first in range(0, len(rows), block):
+                part = rows[first : first + block]
+                batch = send(as_tensor(images[part]), self.device)
+                where = is_missing[part].T
+                inputs = torch.cat(
+                    [
+                        preprocess(view.of(batch[torch.from_numpy(lacks).to(self.device)]))
+                        for view, lacks in zip(self.views, where, strict=True)
+                        if lacks.any()
+                    ]
+                )
+                computed = compute(inputs)
+                if settle is not None:
+                    settle()
+                v, image = where.nonzero()
+                settle = partial(self._settle, computed, features, keys, part[image], v, estimate)
+            if settle is not None:
+                settle()
+        finally:
+            self.cache.commit()
+
+    def _settle(
+        self,
+        computed: Callable[[], np.ndarray],
+        features: np.ndarray,
+        keys: list[list[bytes]],
+        images: np.ndarray,
+        views: np.ndarray,
+        estimate: Estimate,
+    ) -> None:
+        """Stores the features of a run, which may still be under way."""
+        found = computed()
+        features[images, views] = found
+        if keys:
+            self.cache.put([keys[i][v] for i, v in zip(images, views, strict=True)], found)
+        self.progress.advance(len(found))
+        estimate.advance(len(found))
 
 
 def image_digest(image: np.ndarray) -> bytes:
     """SHA-256 of one image's pixels and shape."""
     pixels = np.ascontiguousarray(image)
-    kind = "" if pixels.dtype == np.uint8 else str(pixels.dtype)
-    return hashlib.sha256(f"{pixels.shape!r}{kind}".encode() + pixels.tobytes()).digest()
-
-
-class _Estimate:
-    """Notes how long all passes will take, measured on the first batch that is computed."""
-
-    def __init__(self, encoder: str, images: int, views: int, progress: Progress):
-        self.encoder = encoder
-        self.images, self.views, self.progress = images, views, progress
-        self.is_made = False
-
-    @contextmanager
-    def of_first(self, passes: int, *, done: int) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        if self.is_made:
-            return
-        self.is_made = True
-        rate = passes / max(time.monotonic() - began, 1e-9)
-        seconds = (self.images * self.views - done - passes) / rate
-        if seconds >= WORTH_SAYING:
-            each = f" × {self.views} views" if self.views > 1 else ""
-            self.progress.note(
-                f"features ({self.encoder}): about {duration(seconds)}, {self.images:,} images{each} "
-                f"at {rate:.3g} passes/s"
-            )
-
-
-def duration(seconds: float) -> str:
-    """'40 s', '6 min' or '2 h 10 min', rounded."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-class _Compute:
-    """Images (N, S, S, C) -> features float32 (N, dim), by a frozen encoder."""
-
-    def __init__(self, encoder: ImageEncoder, precision: str, device: torch.device | str):
-        self.preprocess = Preprocess.of(encoder).to(device)
-        self.encoder, self.precision = encoder, precision
-        self.device_type = torch.device(device).type
-
-    def __call__(self, images: Tensor) -> np.ndarray:
-        inputs = self.preprocess(images).contiguous(memory_format=torch.channels_last)
-        # Autocast picks the operators for which bfloat16 is safe; norms stay in float32.
-        is_reduced = self.precision == "bfloat16"
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=is_reduced):
-            features = self.encoder(inputs)
-        return features.float().cpu().numpy()
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,27 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def receive(tensor: Tensor) -> Callable[[], Tensor]:
+    """Copies a tensor to the CPU; what is returned waits for the copy and returns it.
+
+    From CUDA into pinned memory, so that the host can send more work meanwhile.
+    """
+    if tensor.device.type != "cuda":
+        return tensor.cpu
+    copied = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    copied.copy_(tensor, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+
+    def wait() -> Tensor:
+        done.synchronize()
+        return copied
+
+    return wait
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor has units for matrices of bfloat16 (AMX); unknown before PyTorch 2.6."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()

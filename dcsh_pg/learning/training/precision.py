@@ -7,17 +7,14 @@ from contextlib import contextmanager
 
 import torch
 
+from dcsh_pg.learning.model.device import has_matrix_units
+
 
 def mixed_precision(device: torch.device, *, enabled: bool = True) -> torch.autocast:
     """Runs forward passes of the block in bfloat16 where that is safe and faster: on CUDA, and on
     processors with matrix units for it (AMX)."""
-    fast = device.type == "cuda" or (device.type == "cpu" and _has_matrix_units())
+    fast = device.type == "cuda" or (device.type == "cpu" and has_matrix_units())
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and fast)
-
-
-def _has_matrix_units() -> bool:
-    """Whether the processor has units for matrices of bfloat16; unknown before PyTorch 2.6."""
-    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 @contextmanager

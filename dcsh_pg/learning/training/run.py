@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from dcsh_pg.codes import check_bits
-from dcsh_pg.learning.data.features import FeatureCache, View, extract
+from dcsh_pg.learning.data.computing import Precision
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import View, extract
 from dcsh_pg.learning.encoders.encoder import ImageEncoder
 from dcsh_pg.progress import SILENT, Progress
 
@@ -27,6 +30,7 @@ class Run:
         seed: random seed of everything that is drawn.
         device: where PyTorch computes.
         cache: features of frozen encoders, or the folder to keep them in; None keeps none.
+        precision: of features, see ``computing.Way``; a ``FeatureCache`` has its own.
         folder: gets log.jsonl and, from methods that train in epochs, checkpoint.pt; None writes
             nothing.
         resume: continue from the checkpoint in ``folder``, if there is one.
@@ -40,6 +44,7 @@ class Run:
     seed: int = 0
     device: torch.device = CPU
     cache: FeatureCache | Path | None = None
+    precision: Precision = "float32"
     folder: Path | None = None
     resume: bool = False
     progress: Progress = SILENT
@@ -51,12 +56,18 @@ class Run:
         self, images: np.ndarray, encoder: ImageEncoder, views: Sequence[View] = (View(),)
     ) -> Tensor:
         """Features of a frozen encoder, float32 (N, views, dim) on the CPU; see ``extract``."""
-        found = extract(
-            images,
-            encoder,
-            views=views,
-            cache=self.cache,
-            device=self.device,
-            progress=self.progress,
-        )
+        with self._open_cache() as cache:
+            found = extract(
+                images,
+                encoder,
+                views=views,
+                cache=cache,
+                device=self.device,
+                progress=self.progress,
+            )
         return torch.from_numpy(found)
+
+    def _open_cache(self) -> AbstractContextManager[FeatureCache]:
+        if isinstance(self.cache, FeatureCache):
+            return nullcontext(self.cache)
+        return closing(FeatureCache(self.cache, precision=self.precision))

@@ -1,4 +1,3 @@
-import re
 from contextlib import closing
 
 import numpy as np
@@ -6,10 +5,9 @@ import pytest
 import torch
 
 from dcsh_pg.errors import OutputError
-from dcsh_pg.learning.data import features
-from dcsh_pg.learning.data.features import FeatureCache, View, encoder_digest, extract, fixed_views
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import View, encoder_digest, extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
-from dcsh_pg.progress import Progress
 
 
 @pytest.fixture
@@ -129,35 +127,3 @@ def test_rows_of_another_view_image_or_encoder_are_not_found(tmp_path, memory):
         found = cache.get(keys)
     assert found.keys() == set(keys[:5])
     assert np.array_equal(np.stack([found[key] for key in keys[:5]]), rows[:5])
-
-
-class Noting(Progress):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-def test_the_first_batch_gives_one_estimate(encoder, monkeypatch):
-    monkeypatch.setattr(features, "WORTH_SAYING", 0.0)
-    progress = Noting()
-    extract(images(), encoder, views=fixed_views([0, 5]), batch_size=2, progress=progress)
-    assert len(progress.notes) == 1
-    assert re.fullmatch(
-        r"features \(\w+\): about \d+ s, 6 images × 2 views at [\d.e+]+ passes/s", progress.notes[0]
-    )
-
-
-def test_a_short_run_has_no_estimate(encoder, monkeypatch):
-    monkeypatch.setattr(features, "WORTH_SAYING", float("inf"))
-    progress = Noting()
-    extract(images(), encoder, progress=progress)
-    assert progress.notes == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(61.4, "61 s"), (360, "6 min"), (7800, "2 h 10 min")]
-)
-def test_durations(seconds, text):
-    assert features.duration(seconds) == text

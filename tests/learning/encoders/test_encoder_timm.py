@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dcsh_pg.errors import ModelError, UsageError
-from dcsh_pg.learning.data.features import FeatureCache, extract
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import extract
 from dcsh_pg.learning.encoders import Encoder, find, load_weights
 
 timm = pytest.importorskip("timm")

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dcsh_pg.errors import OutputError, UsageError
-from dcsh_pg.learning.data.features import FeatureCache, extract, fixed_views
+from dcsh_pg.learning.data.feature_cache import FeatureCache
+from dcsh_pg.learning.data.features import extract, fixed_views
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.training.closed_form import fit_head, unit_mean
