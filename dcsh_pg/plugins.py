@@ -132,6 +132,6 @@ ENCODERS = Registry(
     "encoder",
     _encoder_modules,
     table="ENCODERS",
-    patterns=("onnx:FILE", "timm:NAME", "MODULE:NAME"),
+    patterns=("onnx:FILE", "timm:NAME", "torchgeo:NAME", "open_clip:NAME", "MODULE:NAME"),
     unlisted=("vector",),  # of --embeddings
 )

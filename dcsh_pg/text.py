@@ -6,6 +6,7 @@ of the library tokenizers.  Both are as little trusted as other models.
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ AGAIN = "make the model file again with 'dcsh-pg export'"
 _PATTERNS = {
     r"\s+",
     r" {2,}",
-    r"[^\w\s]",
+    "[" + "".join("\\" + mark for mark in string.punctuation) + "]",
     r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
 }

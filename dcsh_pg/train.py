@@ -77,7 +77,7 @@ def train(
     images = training_set.images
     architecture = architecture or find(encoder)
     _check_input(images, encoder, architecture, options)
-    pixels, mean, std = _standardisation(images, encoder, architecture, weights)
+    pixels, mean, std = _standardisation(images, architecture, weights)
     with seeded(run.seed):
         network = Encoder(
             encoder,
@@ -119,15 +119,15 @@ def train(
 
 
 def _standardisation(
-    images: np.ndarray, encoder: str, architecture: Architecture, weights: str
+    images: np.ndarray, architecture: Architecture, weights: str
 ) -> tuple[PixelRange | None, tuple[float, ...] | None, tuple[float, ...] | None]:
     """The range of the images, and the mean and standard deviation of each band in it; None for the
     encoder's own."""
     if images.ndim == 2:
         return None, None, None
     pixels = pixel_range(images)
-    if pixels.is_typed and encoder.startswith(from_onnx.PREFIX):
-        return pixels, *_rescaled(pixels, *architecture.standardisation(images.shape[-1]))
+    if pixels.is_typed and architecture.stored is not None:
+        return pixels, *_rescaled(pixels, *architecture.stored)
     if not architecture.learned or (weights != "none" and not pixels.is_typed):
         return pixels, None, None
     return pixels, *band_statistics(images, pixels)
@@ -136,10 +136,10 @@ def _standardisation(
 def _rescaled(
     pixels: PixelRange, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of values / 255, as those of values scaled to 0..1 in their range."""
+    """Mean and standard deviation of stored values, as those of values scaled to 0..1 in their range."""
     spans = [high - low for low, high in zip(pixels.low, pixels.high, strict=True)]
-    means = [(255 * m - low) / span for m, low, span in zip(mean, pixels.low, spans, strict=True)]
-    return tuple(means), tuple(255 * s / span for s, span in zip(std, spans, strict=True))
+    means = [(m - low) / span for m, low, span in zip(mean, pixels.low, spans, strict=True)]
+    return tuple(means), tuple(s / span for s, span in zip(std, spans, strict=True))
 
 
 @torch.no_grad()

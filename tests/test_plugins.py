@@ -193,7 +193,9 @@ def test_an_unknown_name_lists_all(installed):
     assert raised.value.hint.startswith("one of: dcsh, dsh, itq") and "acme" in raised.value.hint
     with pytest.raises(UsageError, match=r"unknown encoder 'os\.system'") as raised:
         ENCODERS.load("os.system")
-    assert raised.value.hint.endswith("acme_means, wrong, onnx:FILE, timm:NAME, MODULE:NAME")
+    assert raised.value.hint.endswith(
+        "acme_means, wrong, onnx:FILE, timm:NAME, torchgeo:NAME, open_clip:NAME, MODULE:NAME"
+    )
 
 
 def test_names_of_built_in_encoders_are_those_of_their_modules():

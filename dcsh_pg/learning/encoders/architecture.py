@@ -30,6 +30,10 @@ class Architecture:
             int64 (N, length) -> float32 (N, dim).  Gives the tokenizer as JSON of the library tokenizers,
             which cuts and pads to that length.
         cut: prefixes of weights that a file may have and this network has not.
+        stored: mean and std of values as a file of another type than uint8 stores them; None where the
+            training set's are taken.
+        rename: network, published state dict -> the state dict as the network names it.
+        download: gives the published state dict, where torchvision and timm have none.
         mean, std: per band, of images in 0..1, in the training of its weights; None, where weights are
             learned, are those of ImageNet.
     """
@@ -46,6 +50,9 @@ class Architecture:
     tokenizer: Callable[[], str] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    stored: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    rename: Callable[[Any, dict[str, Tensor]], dict[str, Tensor]] | None = None
+    download: Callable[[], dict[str, Tensor]] | None = None
 
     def standardisation(self, bands: int) -> tuple[Sequence[float], Sequence[float]]:
         """Mean and standard deviation per band that images in 0..1 are standardised with."""

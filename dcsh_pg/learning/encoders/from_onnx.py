@@ -91,6 +91,7 @@ def of_graph(
         default_weights="none",
         mean=tuple(mean),
         std=tuple(std),
+        stored=(tuple(255 * m for m in mean), tuple(255 * s for s in std)),
     )
 
 

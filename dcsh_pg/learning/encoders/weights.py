@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ def load_weights(encoder: Encoder, weights: str) -> None:
         state, source = _download(encoder.name, architecture, weights), "the download"
     else:
         state, source = _read_state(Path(weights)), weights
+    if architecture.rename:
+        state = architecture.rename(encoder.body, state)
     cut = architecture.cut
     state = {key: value.float() for key, value in state.items() if not key.startswith(cut)}
     if architecture.timm:
@@ -80,7 +83,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except ModuleNotFoundError as error:
@@ -92,27 +95,33 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             f"{path} is not a file of PyTorch weights ({type(error).__name__})",
             hint="save a state dict with torch.save(model.state_dict(), FILE)",
         ) from error
+    for wrapper in ("state_dict", "teacher", "model"):  # checkpoints of trainings
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(
             f"{path} does not contain a state dict",
             hint="save a state dict with torch.save(model.state_dict(), FILE)",
         )
-    return state
+    read: dict[str, Tensor] = state
+    return read
 
 
 def _download(name: str, architecture: Architecture, weights: str) -> dict[str, Tensor]:
-    if weights == "imagenet" and architecture.timm:
+    if weights == "imagenet" and (architecture.timm or architecture.download):
         raise UsageError(
             f"the encoder {name} does not take imagenet weights",
             hint="use --weights pretrained, its published weights",
         )
-    model = architecture.imagenet or architecture.timm
+    model = architecture.imagenet or architecture.timm or (name if architecture.download else None)
     if model is None:
         raise UsageError(
             f"there are no published weights for the encoder {name}",
             hint="use --weights none to train from scratch, or --weights FILE",
         )
     try:
+        if architecture.download:
+            return architecture.download()
         if architecture.timm:
             return from_timm.download(model)
         from torchvision.models import get_model
