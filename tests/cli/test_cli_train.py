@@ -47,6 +47,8 @@ def test_senseless_options_and_missing_sources_are_reported(tmp_path):
         ((images, "--bits", 60), UsageError.exit_code, "60 bits"),
         ((images, "--encoder", "alexnet"), UsageError.exit_code, "alexnet"),
         ((images, "--method", "itq", "--epochs", 3), UsageError.exit_code, "no option epochs"),
+        ((images, "--limit", "few"), UsageError.exit_code, "--limit few is invalid"),
+        ((images, "--limit", 1), UsageError.exit_code, "--limit 1 is invalid"),
         ((images, "--weights", tmp_path / "w.pth"), InputError.exit_code, "w.pth"),
         ((tmp_path / "absent",), InputError.exit_code, "absent"),
     ):

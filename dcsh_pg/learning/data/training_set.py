@@ -23,6 +23,8 @@ from dcsh_pg.progress import SILENT, Progress
 
 MEMORY_LIMIT = 2 << 30
 """Bytes above which the training set is kept in a file instead of in memory."""
+LIMITS = {"cpu": 5_000, "cuda": 50_000}
+"""Most chips to learn from by default, by device: training takes minutes."""
 WHOLE_SIZE = 256
 """Width and height in pixels to which whole pictures are resized."""
 _READ_CHIPS = 64
@@ -74,7 +76,8 @@ def gather(
     Args:
         scenes: each bound to its reading, whose ``min_valid`` decides which chips count.
         size: S; chips of another size are resized to it.
-        limit: largest number of chips, drawn without replacement by ``seed``; None takes all.
+        limit: largest number of chips, drawn by ``seed`` and as evenly over the scenes as their
+            numbers of chips permit; None takes all.
         scratch: folder for a training set too large for memory; None always uses memory.
 
     Raises:
@@ -82,18 +85,24 @@ def gather(
         TrainingError: no chip has enough valid pixels.
         OutputError: ``scratch`` cannot be written.
     """
-    described, failed = _describe(scenes, progress)
+    some = _draw_scenes(scenes, limit, seed)
+    described, failed = _describe(some, progress)
     bands = Counter(listed(record.bands) for _, record in described if record.bands)
     if bands:
         progress.note(f"read {bands_taken(bands)}")
     counts = [len(record.windows) for _, record in described]
-    chosen = _choose(sum(counts), limit, seed)
-    parts = np.split(chosen, np.searchsorted(chosen, np.cumsum(counts)[:-1]))
+    parts = _draw_chips(counts, limit, seed)
+    total = sum(map(len, parts))
+    if total < sum(counts) or len(some) < len(scenes):
+        progress.note(
+            f"learning from {total:,} of {sum(counts):,} chips, drawn evenly over {len(some):,} of "
+            f"{len(scenes):,} scenes; take all with --limit all"
+        )
     images: np.ndarray | None = None
     filled = skipped = used = 0
-    progress.start("reading chips", len(chosen))
-    for (scene, record), part, end in zip(described, parts, np.cumsum(counts), strict=True):
-        windows = record.windows[part - (end - len(record.windows))]
+    progress.start("reading chips", total)
+    for (scene, record), part in zip(described, parts, strict=True):
+        windows = record.windows[part]
         before = filled
         with scene:
             for first in range(0, len(windows), _READ_CHIPS):
@@ -106,7 +115,7 @@ def gather(
                 good = chips.valid_fraction >= scene.reading.min_valid
                 pixels = resize(chips.pixels[good], size)
                 if images is None:
-                    shape = (len(chosen), size, size, pixels.shape[3])
+                    shape = (total, size, size, pixels.shape[3])
                     images = _allocate(shape, pixels.dtype, scratch)
                 images[filled : filled + len(pixels)] = pixels
                 filled += len(pixels)
@@ -213,11 +222,38 @@ def _describe(
     return described, [error.message for error in failed]
 
 
-def _choose(total: int, limit: int | None, seed: int) -> np.ndarray:
-    """Sorted indices of the chips to take."""
-    if limit is None or limit >= total:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
+def _draw_scenes(scenes: Sequence[Scene], limit: int | None, seed: int) -> Sequence[Scene]:
+    """Twice as many as chips are wanted, since some fail; all where there are no more.
+
+    Describing a scene reads its file.
+    """
+    if limit is None or len(scenes) <= 2 * limit:
+        return scenes
+    drawn = np.random.default_rng(seed).choice(len(scenes), 2 * limit, replace=False)
+    return [scenes[number] for number in np.sort(drawn)]
+
+
+def _draw_chips(counts: Sequence[int], limit: int | None, seed: int) -> list[np.ndarray]:
+    """Sorted indices of the chips to take, of each scene with so many chips."""
+    random = np.random.default_rng(seed)
+    quotas = np.array(counts, int)
+    if limit is not None and quotas.sum() > limit:
+        quotas = _even_quotas(quotas, limit, random)
+    return [
+        np.sort(random.choice(count, quota, replace=False)) if quota < count else np.arange(count)
+        for count, quota in zip(counts, quotas.tolist(), strict=True)
+    ]
+
+
+def _even_quotas(counts: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
+    """min(count, level) of each, with the level at which they sum to the limit."""
+    level, rest = 0, limit
+    while rest >= (open_ones := np.count_nonzero(counts > level)):
+        step = max(1, min(rest // open_ones, int(counts[counts > level].min()) - level))
+        level, rest = level + step, rest - step * open_ones
+    quotas: np.ndarray = np.minimum(counts, level)
+    quotas[random.choice(np.flatnonzero(counts > level), rest, replace=False)] += 1
+    return quotas
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any], scratch: Path | None) -> np.ndarray:

@@ -3,6 +3,8 @@ import os
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
 from dcsh_pg.errors import InputError, TrainingError
@@ -10,6 +12,15 @@ from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.sources.files import find_scenes
 from dcsh_pg.learning.data import training_set
 from dcsh_pg.learning.data.training_set import band_statistics, digest, gather, resize
+from dcsh_pg.progress import Progress
+
+
+class Noting(Progress):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def stripes(path, count, *, first=0, size=8, metres=1.0):
@@ -64,6 +75,44 @@ def test_limit_draws_by_seed_over_all_scenes(tmp_path):
     )
     assert first == again != other
     assert first == sorted(first) and min(first) < 50 and max(first) >= 100
+
+
+@given(
+    counts=st.lists(st.integers(0, 60), min_size=1, max_size=12),
+    limit=st.integers(2, 200),
+    seed=st.integers(0, 3),
+)
+def test_a_limit_is_spread_evenly_over_scenes(counts, limit, seed):
+    drawn = training_set._draw_chips(counts, limit, seed)
+    quotas = [len(part) for part in drawn]
+    assert sum(quotas) == min(limit, sum(counts))
+    cut = [quota for quota, count in zip(quotas, counts, strict=True) if quota < count]
+    assert not cut or max(quotas) <= min(cut) + 1  # no scene gives more than one that has more
+    for part, count in zip(drawn, counts, strict=True):
+        assert part.tolist() == sorted(set(part.tolist()) & set(range(count)))
+
+
+def test_a_small_scene_keeps_its_share_and_the_draw_is_reported(tmp_path):
+    paths = stripes(tmp_path / "large.tif", 90), stripes(tmp_path / "small.tif", 6, first=100)
+    noted = Noting()
+    got = values(gather(scenes(*paths), size=8, limit=12, progress=noted))
+    assert [value for value in got if value >= 100] == [100, 101, 103, 104]
+    assert noted.notes[-1] == (
+        "learning from 12 of 96 chips, drawn evenly over 2 of 2 scenes; take all with --limit all"
+    )
+
+
+def test_of_many_scenes_only_some_are_opened(tmp_path):
+    paths = [stripes(tmp_path / f"{number}.tif", 1, first=number) for number in range(12)]
+    found = scenes(*paths)
+    opened = []
+    for scene in found:
+        scene.describe = lambda scene=scene, describe=scene.describe: (
+            opened.append(scene) or describe()
+        )
+    first, again = (values(gather(found, size=8, limit=3, seed=1)) for _ in range(2))
+    assert first == again and len(first) == 3
+    assert len(opened) == 2 * 6
 
 
 def test_chips_are_brought_to_one_size_and_may_lie_in_a_file(tmp_path, monkeypatch):
