@@ -23,7 +23,7 @@ from dcsh_pg.terminal import printable
 
 PANELS = {
     "Get started": ("demo", "train", "export", "wrap", "ingest"),
-    "Search and analyse": ("search", "serve", "change", "duplicates"),
+    "Search and analyse": ("search", "replay", "serve", "change", "duplicates"),
     "Export to GIS and STAC": ("stac", "qgis", "pgstac"),
     "Measure": ("evaluate", "recall", "benchmark", "report"),
     "Manage": ("archive", "model", "db", "native", "doctor"),

@@ -6,6 +6,7 @@ Library: :meth:`dcsh_pg.Archive.search`; SQL: ``dcsh.similar``, ``dcsh.similar_t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,22 +15,15 @@ from dcsh_pg.cli import app, options
 from dcsh_pg.cli.console import say
 from dcsh_pg.cli.output_options import HitsOutput, output_option
 from dcsh_pg.cli.search_options import ONE_QUERY, AskedQuery, SearchFilter
-from dcsh_pg.database.search.query import ChipQuery, CodeQuery, Query
+from dcsh_pg.database.search.query import CodeQuery, Query
 from dcsh_pg.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dcsh_pg.archive import Archive
     from dcsh_pg.database.archives.approximation import Approximation
-    from dcsh_pg.database.search.hits import Hit
 
 FAR_SCALE = 2.0
 """A query picture that shows so many times more, or less, than a chip is reported."""
-FAR_SHARE = 0.01
-"""Hits are near where fewer random pairs of chips are as near as the first."""
-FEWEST_CHIPS = 100
-"""Fewer chips say little of how far random pairs are apart."""
 
 
 @app.command()
@@ -45,6 +39,14 @@ def search(
             metavar="MODULE:FUNCTION",
             help="Python function that takes a scene's URL and returns one that may be read, for the "
             "chips of a contact sheet.",
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        output_option(
+            metavar="FILE.json",
+            help="Also write what was asked of what, and the answer, for 'dcsh-pg replay'. All chips are "
+            "read for the archive's digest.",
         ),
     ] = None,
     any_driver: options.AnyDriver = False,
@@ -66,7 +68,13 @@ def search(
     opened.options = SceneOptions(sign=signing, any_driver=any_driver)
     asked = query(opened)
     _say_if_scales_differ(opened, asked)
-    hits = opened.search(asked, k=k, filter=filter)
+    if manifest is None:
+        hits = opened.search(asked, k=k, filter=filter)
+    else:
+        from dcsh_pg.archive.replay import recorded_search
+
+        hits, written = recorded_search(opened, asked, k=k, filter=filter)
+        written.write(manifest)
     known = None if asked.exact else _approximation(opened)
     output.put(
         hits,
@@ -76,7 +84,8 @@ def search(
         query=asked,
         read_chip=opened.read_chip,
     )
-    _say_if_nothing_is_near(opened, asked, hits)
+    if hits.note:
+        say(hits.note)
 
 
 def _approximation(opened: Archive) -> Approximation | None:
@@ -99,30 +108,4 @@ def _say_if_scales_differ(opened: Archive, query: Query) -> None:
             f"{query.caption} covers {scale:.2g} times the width of a chip of archive "
             f"'{opened.name}': its hits may mean little; give a picture of the chips' scale, "
             "or a part of it with --window"
-        )
-
-
-def _say_if_nothing_is_near(opened: Archive, query: Query, hits: Sequence[Hit]) -> None:
-    """Few random pairs are as near as a hit that is similar.
-
-    Where many chips are nearly equal, as calm water is, a hit at a small distance is near all the
-    same: at less than half the median.
-    """
-    import numpy as np
-
-    from dcsh_pg.database.search.statistics import pair_distances
-
-    chips = opened.record.chips
-    if not isinstance(query, CodeQuery | ChipQuery) or not hits or chips < FEWEST_CHIPS:
-        return
-    if isinstance(query, CodeQuery) and query.of_text:
-        return  # pairs of chips say nothing of the distance between a text and a chip
-    pairs = pair_distances(opened.connection, opened.name)
-    apart = np.repeat(list(pairs), list(pairs.values()))
-    share = float(np.mean(apart <= hits[0].distance))
-    is_far = hits[0].distance > 0 and 2 * hits[0].distance >= np.median(apart)
-    if is_far and share >= max(FAR_SHARE, 10 / chips):
-        say(
-            f"nothing near: the first hit differs in {hits[0].distance} of {opened.record.bits} "
-            f"bits, and {share:.1%} of random pairs of chips differ in no more"
         )

@@ -101,5 +101,11 @@ class NotFound(DcshError):
     exit_code = 10
 
 
+class NotReproduced(DcshError):
+    """A search that was replayed gave other hits."""
+
+    exit_code = 11
+
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect (128 + SIGINT)."""

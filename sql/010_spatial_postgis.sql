@@ -77,6 +77,10 @@ CREATE OR REPLACE FUNCTION dcsh_private.bounds(footprint @postgis@.geometry) RET
     RETURN ARRAY[dcsh_private.west(footprint), dcsh_private.south(footprint),
                  dcsh_private.east(footprint), dcsh_private.north(footprint)];
 
+CREATE OR REPLACE FUNCTION dcsh_private.wkb(footprint @postgis@.geometry) RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN @postgis@.ST_AsBinary(footprint, 'XDR'::text);
+
 CREATE OR REPLACE FUNCTION dcsh_private.rectangle(
     west double precision, south double precision, east double precision, north double precision
 ) RETURNS @postgis@.geometry
@@ -96,4 +100,5 @@ COMMENT ON FUNCTION dcsh_private.south IS 'Least latitude of a footprint';
 COMMENT ON FUNCTION dcsh_private.east IS 'Greatest longitude of a footprint';
 COMMENT ON FUNCTION dcsh_private.north IS 'Greatest latitude of a footprint';
 COMMENT ON FUNCTION dcsh_private.bounds IS 'West, south, east and north of a footprint';
+COMMENT ON FUNCTION dcsh_private.wkb IS 'A footprint as WKB, big-endian, the same in every spatial layer';
 COMMENT ON FUNCTION dcsh_private.rectangle IS 'A footprint from its west, south, east and north';

@@ -118,7 +118,8 @@ BEGIN
     $dml$, archive) USING target.last_chip_id;
     GET DIAGNOSTICS chips = ROW_COUNT;
 
-    UPDATE dcsh.archive a SET last_chip_id = a.last_chip_id + end_load.chips WHERE a.id = target.id;
+    UPDATE dcsh.archive a SET last_chip_id = a.last_chip_id + end_load.chips, pair_distances = NULL
+        WHERE a.id = target.id;
     DELETE FROM dcsh.ingest_error e USING pg_temp.dcsh_batch_scene b
         WHERE e.archive_id = target.id AND e.uri = b.uri;
 END

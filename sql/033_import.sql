@@ -51,6 +51,7 @@ BEGIN
         FROM unnest(end_import.chips) WITH ORDINALITY counted(chips, n)
         WHERE s.id = before + counted.n;
     UPDATE dcsh.archive a SET last_chip_id = end_import.last_chip_id WHERE a.name = archive;
+    PERFORM dcsh_private.store_pair_distances(archive);
 END
 $$;
 COMMENT ON FUNCTION dcsh_private.end_import IS 'Set the number of chips of each imported scene, by its number, and the counter of the archive';

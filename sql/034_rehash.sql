@@ -169,7 +169,8 @@ BEGIN
             EXECUTE statement;
         END LOOP;
     END IF;
-    UPDATE dcsh.archive a SET model_id = used.id WHERE a.id = target.id;
+    UPDATE dcsh.archive a SET model_id = used.id, pair_distances = NULL WHERE a.id = target.id;
+    PERFORM dcsh_private.store_pair_distances(archive);
     PERFORM dcsh_private.comment_chips(archive);
 END
 $$;
@@ -205,7 +206,8 @@ BEGIN
             JOIN dcsh.scene n ON n.archive_id = $1 AND n.uri = s.uri
     $dml$, new_name, name) USING new_id;
     GET DIAGNOSTICS copied = ROW_COUNT;
-    UPDATE dcsh.archive a SET last_chip_id = source.last_chip_id WHERE a.id = new_id;
+    UPDATE dcsh.archive a SET last_chip_id = source.last_chip_id, pair_distances = source.pair_distances
+        WHERE a.id = new_id;
     RETURN copied;
 END
 $$;

@@ -168,6 +168,64 @@ END
 $$;
 COMMENT ON FUNCTION dcsh.pair_distances IS 'How many pairs of chips have each Hamming distance, among a sample of at most this many chips spread evenly over an archive, or among all if it has fewer; the same sample every time. A distance that many random pairs have is not near';
 
+-- Counted when an ingest ends, because a sample large enough for small shares takes longer than a search.
+CREATE OR REPLACE FUNCTION dcsh_private.store_pair_distances(archive text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    target dcsh.archive := dcsh_private.archive(archive);
+    counted bigint[];
+BEGIN
+    IF target.pair_distances IS NOT NULL THEN
+        RETURN;
+    END IF;
+    counted := dcsh_private.counted_pairs(archive, 1000);
+    UPDATE dcsh.archive a SET pair_distances = counted WHERE a.id = target.id;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.store_pair_distances IS 'Store the distances of random pairs of an archive, unless no chip was stored since they were';
+
+CREATE OR REPLACE FUNCTION dcsh_private.counted_pairs(archive text, sample integer) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    counted bigint[] := array_fill(0::bigint, ARRAY[dcsh_private.bits(archive) + 1]);
+    found record;
+BEGIN
+    FOR found IN SELECT p.distance, p.pairs FROM dcsh.pair_distances(archive, sample) p LOOP
+        counted[found.distance + 1] := found.pairs;
+    END LOOP;
+    RETURN counted;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.counted_pairs IS 'dcsh.pair_distances as an array: the number of pairs at distance 0, 1, 2 ...';
+
+CREATE OR REPLACE FUNCTION dcsh_private.pair_shares(archive text) RETURNS double precision[]
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    counted bigint[] := coalesce((dcsh_private.archive(archive)).pair_distances,
+                                 dcsh_private.counted_pairs(archive, 256));
+BEGIN
+    RETURN (SELECT array_agg(round(n.pairs / n.total, 6)::double precision ORDER BY n.place)
+            FROM (SELECT u.place, sum(u.pairs) OVER (ORDER BY u.place) AS pairs, sum(u.pairs) OVER () AS total
+                  FROM unnest(counted) WITH ORDINALITY u(pairs, place)) n
+            WHERE n.total > 0);
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.pair_shares IS 'The shares of random pairs of an archive''s chips that are at most 0, 1, 2 ... bits apart; NULL without pairs';
+
+CREATE OR REPLACE FUNCTION dcsh.pair_share(archive text, distance integer) RETURNS double precision
+    LANGUAGE sql STABLE
+    SET search_path FROM CURRENT
+AS $$
+    SELECT (dcsh_private.pair_shares(archive))[distance + 1]
+$$;
+COMMENT ON FUNCTION dcsh.pair_share IS 'The share of random pairs of an archive''s chips that are at most this many bits apart, 0 to 1: of the pairs of 1000 chips, counted when the last ingest ended, or of 256 if chips were stored since. A hit at a distance that many random pairs have is not near. NULL for fewer than two chips';
+
 CREATE OR REPLACE FUNCTION dcsh_private.round_cell(span double precision) RETURNS double precision
     LANGUAGE sql IMMUTABLE STRICT
     RETURN (

@@ -9,8 +9,7 @@ CREATE OR REPLACE FUNCTION dcsh_private.layer_geometry() RETURNS text
 -- polygon_send writes them, with the first repeated at the end.
 CREATE OR REPLACE FUNCTION dcsh_private.layer_footprint() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN $wkb$'\x000000000300000001'::bytea || int4send(npoints(c.geom) + 1)
-        || substr(poly_send(c.geom), 5) || substr(poly_send(c.geom), 5, 16)$wkb$;
+    RETURN 'dcsh_private.wkb(c.geom)';
 
 COMMENT ON FUNCTION dcsh_private.layer_geometry IS 'Name of the footprint column in a layer';
 COMMENT ON FUNCTION dcsh_private.layer_footprint IS 'Expression for the footprint of chip c in a layer';

@@ -22,6 +22,7 @@ from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search import chips, tiles
 from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.search.hits import hits
+from dcsh_pg.database.search.nearness import nothing_near
 from dcsh_pg.database.search.period import Time
 from dcsh_pg.database.search.query import (
     ChipQuery,
@@ -131,7 +132,8 @@ class Archive(ManagedArchive):
         if refine:
             query = self.refined(query)
         found = hits(self.connection, self.name, query, filter, k)
-        return Hits(found, self, query, filter.area)
+        note = nothing_near(self.connection, self.record, query, found)
+        return Hits(found, self, query, filter.area, note)
 
     def similar(self, code: bytes | str | np.ndarray, **keywords: Unpack[SearchKeywords]) -> Hits:
         """The chips most similar to a code: packed bytes, hexadecimal or bits as text.
@@ -219,7 +221,7 @@ class Archive(ManagedArchive):
         [code], [z] = self.hasher.hash_real(image.pixels)
         return CodeQuery(
             bytes(code),
-            z=z,
+            z=z.tolist(),
             caption=Path(path).name,
             pixels=displayed(image.pixels[0], self.record.card),
             resolution=image.resolution,
@@ -237,7 +239,7 @@ class Archive(ManagedArchive):
         """
         registry.check_unchanged(self.connection, self.record)
         [code], [z] = ingestion.hash_vectors(self, vector)
-        return CodeQuery(bytes(code), z=z, caption="vector")
+        return CodeQuery(bytes(code), z=z.tolist(), caption="vector")
 
     def query_text(self, text: str) -> CodeQuery:
         """A text, hashed with the text tower of the archive's model.
@@ -320,7 +322,7 @@ class Archive(ManagedArchive):
                 f"the picture of chip {query.chip} no longer gives its code, so ties cannot be refined",
                 hint="its scene has changed, or another device hashed it: leave out --refine",
             )
-        return replace(query, z=z, refine=True)
+        return replace(query, z=z.tolist(), refine=True)
 
     def relative_scale(self, query: Query) -> float | None:
         """Width of the ground that a query's picture shows, in widths of a chip of the archive.

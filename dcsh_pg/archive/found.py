@@ -33,6 +33,8 @@ class Hits(list[Hit]):
         archive: where they were found.
         query: what they were compared with.
         area: where they were searched for, in degrees; None is everywhere.
+        note: one line where nothing near was found, or None:
+            :func:`dcsh_pg.database.search.nearness.nothing_near`.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Hits(list[Hit]):
         archive: OpenArchive,
         query: Query,
         area: BaseGeometry | None = None,
+        note: str | None = None,
     ):
         super().__init__(hits)
         self.archive = archive
         self.query = query
         self.area = area
+        self.note = note
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Hit: ...
@@ -53,7 +57,7 @@ class Hits(list[Hit]):
     def __getitem__(self, index: slice) -> Hits: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Hit | Hits:
         if isinstance(index, slice):
-            return Hits(super().__getitem__(index), self.archive, self.query, self.area)
+            return Hits(super().__getitem__(index), self.archive, self.query, self.area, self.note)
         return super().__getitem__(index)
 
     def __repr__(self) -> str:
@@ -74,6 +78,8 @@ class Hits(list[Hit]):
         found = f"{len(self)} hit{'s' * (len(self) != 1)} in archive '{self.archive.name}'"
         if any(hit.approximate for hit in self):
             found += " (approximate)"
+        if self.note:
+            found += f"; {self.note}"
         return (
             f"{found}, distance {self[0].distance} to {self[-1].distance} bits" if self else found
         )

@@ -32,6 +32,7 @@ WINDOW = ("col_off", "row_off", "width", "height")
 HIT_COLUMNS: dict[str, type] = {
     "rank": int,
     "distance": int,
+    "pair_share": float,
     "id": int,
     "scene_id": int,
     "uri": str,

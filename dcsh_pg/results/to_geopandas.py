@@ -25,8 +25,8 @@ _DTYPES = {
 def to_geopandas(hits: Sequence[Hit]) -> GeoDataFrame:
     """A search's hits, nearest first, as a GeoDataFrame in EPSG:4326 with the chips' ids as index.
 
-    Columns: ``rank``, ``distance`` (bits), ``scene_id``, ``uri``, ``acquired`` (UTC), the window in
-    pixels, ``valid_fraction``, the scene's properties, and ``geometry``, None where there is none.
+    Columns: ``rank``, ``distance`` (bits), ``pair_share`` (share of random pairs that are as near),
+    ``scene_id``, ``uri``, ``collection``, ``item_id``, ``acquired`` (UTC), the window in pixels, ``valid_fraction``, the scene's properties, and ``geometry``, None where there is none.
 
     Raises:
         OutputError: the extra ``geo`` is not installed.

@@ -21,6 +21,7 @@ PLACE = "place (lon, lat)"
 HITS_SHOWN = (
     "rank",
     "distance",
+    "pair_share",
     "id",
     "acquired",
     "class",
@@ -129,11 +130,16 @@ def _column(name: str, type_: type, values: Sequence[Any]) -> _Column:
 
 def _aligned(values: Sequence[float | None]) -> list[str]:
     """The values with as many decimals as the one that needs most."""
-    texts = ["" if value is None else f"{value:g}" for value in values]
+    texts = ["" if value is None else _number(value) for value in values]
     if any("e" in text for text in texts):
         return texts
     decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
     return [text and f"{float(text):.{decimals}f}" for text in texts]
+
+
+def _number(value: float) -> str:
+    """Small shares as decimals too: 0.000012, not 1.2e-05."""
+    return f"{value:g}" if value == 0 or abs(value) >= 1e-4 else f"{value:.6f}"
 
 
 def _fitting(columns: list[_Column], width: int) -> tuple[list[_Column], list[str]]:

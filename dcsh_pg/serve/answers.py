@@ -28,6 +28,7 @@ def feature(hit: Hit, rank: int | None = None) -> dict[str, Any]:
     properties = {
         "rank": rank,
         "distance": hit.distance,
+        "pair_share": hit.pair_share,
         "scene": scene_name(hit.uri),
         "scene_id": hit.scene_id,
         "acquired": iso(hit.acquired) if hit.acquired else None,

@@ -141,7 +141,7 @@ def test_no_hits_are_valid_outputs():
         "type": "FeatureCollection",
         "features": [],
     }
-    assert results.dumps([], "csv").startswith("rank,distance,id")
+    assert results.dumps([], "csv").startswith("rank,distance,pair_share,id")
 
 
 def test_show_prints_on_stdout(hits, capsys):

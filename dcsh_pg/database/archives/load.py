@@ -288,7 +288,8 @@ class Loader:
             self._since_analyze = 0
 
     def finish(self) -> None:
-        """Ends a load after the last flush: creates the index on the codes, if the server has it.
+        """Ends a load after the last flush: counts random pairs, creates the index on the codes, if
+        the server has it.
 
         Building it over all rows at once is faster than growing it with each flush, and puts
         similar codes together.  It is one transaction, so a load that is killed leaves no index or
@@ -298,6 +299,7 @@ class Loader:
             ServerError: the server refuses; the rows are stored and can be searched without it.
         """
         with sql_errors():
+            self._conn.execute("SELECT dcsh_private.store_pair_distances(%s)", [self.archive.name])
             self._conn.execute(
                 "SELECT dcsh.create_code_index(%s) WHERE dcsh_private.has_hamming()",
                 [self.archive.name],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -37,6 +38,8 @@ class Hit:
         collection: STAC collection id of the scene, or None.
         item_id: STAC item id of the scene, or None.
         approximate: an approximate index may have answered, and missed nearer chips.
+        pair_share: share of random pairs of the archive's chips that are at most as far apart, 0 to 1:
+            ``dcsh.pair_share``; None where it has fewer than two.
     """
 
     id: int
@@ -51,6 +54,7 @@ class Hit:
     collection: str | None = None
     item_id: str | None = None
     approximate: bool = False
+    pair_share: float | None = None
 
 
 HIT_COLUMNS = """
@@ -58,6 +62,9 @@ HIT_COLUMNS = """
     h.acquired, h.valid_fraction, s.properties, s.collection, s.item_id
 """
 """What :func:`hit_of` takes of a chip ``h`` and its scene ``s``."""
+
+PAIR_SHARE = "(SELECT dcsh_private.pair_shares({}))[h.distance + 1]"
+"""The ``pair_share`` of a hit ``h`` in the archive of that name; the subquery runs once."""
 
 
 def hits(
@@ -81,11 +88,11 @@ def hits(
     with sql_errors():
         rows = conn.execute(
             sql.SQL(
-                "SELECT " + HIT_COLUMNS + " FROM {} WITH ORDINALITY h "
+                "SELECT " + PAIR_SHARE + "," + HIT_COLUMNS + " FROM {} WITH ORDINALITY h "
                 "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.ordinality"
-            ).format(_call(conn, archive_name, query, filter, k))
+            ).format(sql.Literal(archive_name), _call(conn, archive_name, query, filter, k))
         ).fetchall()
-    found = [hit_of(row) for row in rows]
+    found = [hit_of(row, pair_share) for pair_share, *row in rows]
     if found and _may_be_approximate(conn, archive_name, query, k):
         found = [replace(hit, approximate=True) for hit in found]
     return found
@@ -159,11 +166,11 @@ def _real_values(query: CodeQuery | ChipQuery) -> list[float]:
     return [float(value) for value in query.z]
 
 
-def hit_of(row: tuple[Any, ...]) -> Hit:
+def hit_of(row: Sequence[Any], pair_share: float | None = None) -> Hit:
     """A hit from ``HIT_COLUMNS``."""
     id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row[:-2]
     col_off, row_off, width, height = window
     return Hit(
         id, distance, scene_id, uri, (col_off, row_off, width, height), spatial.footprint(geom),
-        acquired, valid_fraction, properties, *row[-2:],
+        acquired, valid_fraction, properties, *row[-2:], pair_share=pair_share,
     )  # fmt: skip

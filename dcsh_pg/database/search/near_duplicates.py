@@ -9,7 +9,7 @@ from psycopg import sql
 
 from dcsh_pg.database.search.call import call, filter_arguments
 from dcsh_pg.database.search.filter import Filter
-from dcsh_pg.database.search.hits import HIT_COLUMNS, Hit, hit_of
+from dcsh_pg.database.search.hits import HIT_COLUMNS, PAIR_SHARE, Hit, hit_of
 from dcsh_pg.database.server.pg_errors import sql_errors
 
 
@@ -42,8 +42,8 @@ def near_duplicates(
     with sql_errors():
         rows = conn.execute(
             sql.SQL(
-                "SELECT h.group_id, " + HIT_COLUMNS + " FROM {} h "
+                "SELECT h.group_id, " + PAIR_SHARE + "," + HIT_COLUMNS + " FROM {} h "
                 "JOIN dcsh.scene s ON s.id = h.scene_id ORDER BY h.group_id, h.id"
-            ).format(found)
+            ).format(sql.Literal(archive_name), found)
         ).fetchall()
-    return [NearDuplicate(row[0], hit_of(row[1:])) for row in rows]
+    return [NearDuplicate(group, hit_of(row, share)) for group, share, *row in rows]

@@ -149,6 +149,13 @@ def pair_distances(
         )
 
 
+def pair_shares(conn: psycopg.Connection, archive_name: str) -> list[float]:
+    """The shares of random pairs of chips that are at most 0, 1, 2 ... K bits apart, as ``dcsh.pair_share``
+    gives them; empty for an archive of fewer than two chips."""
+    (shares,) = one_row(conn, "SELECT dcsh_private.pair_shares(%s)", [archive_name])
+    return list(shares or ())
+
+
 def frequent_codes(
     conn: psycopg.Connection, archive_name: str, most: int = 10
 ) -> list[FrequentCode]:

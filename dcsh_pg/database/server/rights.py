@@ -23,7 +23,7 @@ READ_FUNCTION = "GRANT EXECUTE ON FUNCTION {function} TO {role};\n"
 WRITE = """
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dcsh, dcsh_private TO {role};
 GRANT INSERT ON dcsh.model TO {role};
-GRANT UPDATE (last_chip_id) ON dcsh.archive TO {role};
+GRANT UPDATE (last_chip_id, pair_distances) ON dcsh.archive TO {role};
 GRANT INSERT, UPDATE, DELETE ON dcsh.scene, dcsh.ingest_error TO {role};
 GRANT DELETE ON dcsh_private.load_lock TO {role};
 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA dcsh GRANT INSERT, DELETE ON TABLES TO {role};

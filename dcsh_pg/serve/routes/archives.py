@@ -14,7 +14,7 @@ from dcsh_pg.archive import Archive
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.search.chips import chip, chip_at, chips
 from dcsh_pg.database.search.period import Every
-from dcsh_pg.database.search.statistics import pair_distances
+from dcsh_pg.database.search.statistics import pair_shares
 from dcsh_pg.errors import InputError, NotFound, OutputError
 from dcsh_pg.extras import require
 from dcsh_pg.serve.answers import feature, thumbnail
@@ -105,7 +105,6 @@ def _summary(conn: psycopg.Connection, archive: Archive) -> bytes:
     first = chips(conn, record.name, limit=1)[1]
     west, _, east, _ = first[0].bounds if len(first) and first[0] is not None else (0, 0, 0, 0)
     extent = registry.extent(conn, record.name)
-    pairs = pair_distances(conn, record.name) if record.chips > 1 else {}
     summary = {
         "name": record.name,
         "scenes": record.scenes,
@@ -115,7 +114,7 @@ def _summary(conn: psycopg.Connection, archive: Archive) -> bytes:
         "chip_size": archive.reading.chip_size,
         "chip_degrees": east - west,
         **extent,
-        "pair_distances": sorted(pairs.items()),
+        "pair_shares": pair_shares(conn, record.name),
     }
     return json.dumps(summary).encode()
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Response
 from dcsh_pg import results
 from dcsh_pg.catalog.qgis import write_qgis
 from dcsh_pg.database.search.hits import hits, search_sql
+from dcsh_pg.database.search.nearness import nothing_near
 from dcsh_pg.errors import UsageError
 from dcsh_pg.serve.answers import collection, without_path
 from dcsh_pg.serve.asked import AskedSearch, asking
@@ -27,8 +28,10 @@ def search(name: Name, asked: AskedSearch, service: TheService) -> dict[str, Any
     with service.reading() as conn:
         archive = service.archive(conn, name)
         query, filter = asking(conn, archive, asked)
-        found = collection(hits(conn, archive.name, query, filter, asked.k))
-    return found | {"query": {"caption": query.caption, "chip": getattr(query, "chip", None)}}
+        found = hits(conn, archive.name, query, filter, asked.k)
+        note = nothing_near(conn, archive.record, query, found)
+    about = {"caption": query.caption, "chip": getattr(query, "chip", None)}
+    return collection(found) | {"query": about, "note": note}
 
 
 @router.post("/archives/{name}/export/{format}", response_class=Response)

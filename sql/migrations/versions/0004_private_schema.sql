@@ -48,3 +48,22 @@ BEGIN
     END LOOP;
 END
 $$;
+
+ALTER TABLE dcsh.archive ADD COLUMN IF NOT EXISTS pair_distances bigint[];
+COMMENT ON COLUMN dcsh.archive.pair_distances IS 'Number of pairs at distance 0, 1, 2 ... of a sample of its chips; NULL if chips were stored since they were counted';
+
+-- Roles that may load chips.
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT format('GRANT UPDATE (pair_distances) ON dcsh.archive TO %s',
+                      CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END)
+        FROM pg_attribute a, aclexplode(a.attacl) x
+        WHERE a.attrelid = 'dcsh.archive'::regclass AND a.attname = 'last_chip_id' AND x.privilege_type = 'UPDATE'
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END
+$$;

@@ -43,10 +43,8 @@ export function see(strip, id) {
 
 /** The share of random pairs of chips that are as near, in words. @param {Archive} archive @param {number} distance */
 export function percentile(archive, distance) {
-  const all = archive.pair_distances.reduce((sum, [, pairs]) => sum + pairs, 0);
-  if (!all) return "";
-  const near = archive.pair_distances.reduce((sum, [bits, pairs]) => sum + (bits <= distance ? pairs : 0), 0);
-  const percent = (100 * near) / all;
+  const percent = 100 * (archive.pair_shares[distance] ?? NaN);
+  if (Number.isNaN(percent)) return "";
   return percent < 0.1 ? "<0.1 %" : `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
 }
 

@@ -125,7 +125,8 @@ function draw() {
   const counted = hits?.groups !== undefined
     ? `${hits.groups.toLocaleString("en")} groups of ${hits.chips?.toLocaleString("en")} chips, the largest first`
     : `${found.length} ${isCompared ? "most changed" : "nearest"}`;
-  say(!hits ? "" : `${counted}${marked ? ` · ${state.right.length} right, ${state.wrong.length} wrong` : ""}`);
+  const marks = marked ? ` · ${state.right.length} right, ${state.wrong.length} wrong` : "";
+  say(!hits ? "" : `${counted}${marks}${hits.note ? ` · ${hits.note}` : ""}`);
   button("undo").disabled = step() === 0;
   button("more").disabled = (hits?.groups ?? found.length) < state.k || state.k >= archive.most_hits;
   button("again").disabled = !again();

@@ -40,7 +40,7 @@
  * @property {Box | null} bounds
  * @property {[string, string] | null} acquired
  * @property {string[]} properties
- * @property {[number, number][]} pair_distances
+ * @property {number[]} pair_shares  of random pairs of chips, at most 0, 1, 2 ... bits apart
  * @property {string} layer  postgis or core
  * @property {string | null} basemap
  * @property {number} upload_bytes
@@ -66,7 +66,7 @@
  * @property {{type: "Polygon", coordinates: [number, number][][]} | null} geometry
  * @property {HitProperties} properties
  *
- * @typedef {{type: "FeatureCollection", features: Hit[], query?: {caption: string, chip: number | null}, groups?: number, chips?: number}} Hits
+ * @typedef {{type: "FeatureCollection", features: Hit[], query?: {caption: string, chip: number | null}, note?: string | null, groups?: number, chips?: number}} Hits
  *
  * @typedef {{distances: [number, number][], every: string | null, periods: [string, number][]}} Histogram
  *
