@@ -251,7 +251,7 @@ class Archive(ManagedArchive):
         """
         registry.check_unchanged(self.connection, self.record)
         [code], [z] = self.text_hasher.hash_real([text])
-        return CodeQuery(bytes(code), z=z, caption=text, of_text=True)
+        return CodeQuery(bytes(code), z=z.tolist(), caption=text, of_text=True)
 
     def query_chip(self, chip: int) -> ChipQuery:
         """A chip of the archive; without pixels where its file is gone.
@@ -313,9 +313,7 @@ class Archive(ManagedArchive):
             )
         if isinstance(query, CodeQuery):
             return replace(query, refine=True)
-        pixels = query.pixels
-        if pixels is None:
-            pixels = self.read_chip(chips.chip(self.connection, self.name, query.chip))
+        pixels = self.read_pixels(chips.chip(self.connection, self.name, query.chip))
         [code], [z] = self.hasher.hash_real(pixels[None])
         if bytes(code) != chips.code_of(self.connection, self.name, query.chip):
             raise UsageError(

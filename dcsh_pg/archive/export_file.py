@@ -116,7 +116,7 @@ def _write_chips(
         cursor.execute(
             """
             SELECT id, scene_id, col_off, row_off, width, height, valid_fraction,
-                   decode(code, 'hex'), footprint
+                   decode(code, 'hex'), acquired, footprint
             FROM dcsh_private.chips(%s::text) ORDER BY id
             """,
             [name],

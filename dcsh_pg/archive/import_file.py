@@ -49,7 +49,7 @@ from dcsh_pg.database.server.rows import scalar
 from dcsh_pg.errors import DcshError, InputError, UsageError
 from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.address import address_error
-from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.reading import PoolingReading, Reading
 from dcsh_pg.model_check import MAX_BYTES
 from dcsh_pg.progress import SILENT, Progress
 
@@ -61,6 +61,8 @@ MAX_GROUP = 64 << 20
 """Bytes of a group of rows."""
 MAX_CORNERS = 1_000
 """Of a footprint."""
+_OPTIONAL = ("acquired", "geometry")
+_FIRST_TIME, _END_OF_TIME = np.array(["0001-01-01", "9999-12-31"], "datetime64[us]")
 _DECODED_ROWS = 1_024
 _STORED_ROWS = 16_384
 _CODECS = {"UNCOMPRESSED", "SNAPPY"}
@@ -208,7 +210,7 @@ def _reading(fields: dict[str, Any], card: ModelCard) -> Reading:
             type(n) not in (int, float) for n in numbers
         ):
             raise ValueError(f"its reading has no valid {key!r}")
-    reading = Reading.from_json(fields)
+    reading = (PoolingReading if card.takes_vectors else Reading).from_json(fields)
     reading.check_bands(card.bands)
     reading.check_dtype(card.dtype)
     return reading
@@ -320,6 +322,9 @@ class _Chips:
         if windows[:, 2:].min() < 1 or not np.all((valid >= 0) & (valid <= 1)):
             raise ValueError("a chip has an empty window or an invalid fraction")
         codes = np.frombuffer(b"".join(table["code"].to_pylist()), np.uint8).reshape(len(ids), -1)
+        acquired = table["acquired"].to_numpy().astype("datetime64[us]")
+        if np.any((acquired < _FIRST_TIME) | (acquired >= _END_OF_TIME)):
+            raise ValueError("a chip has a time out of range")
         footprints = _footprints(table["geometry"].to_pylist())
         self._found += np.bincount(scene, minlength=len(self._found))
         self.last_id = int(ids[-1])
@@ -338,6 +343,7 @@ class _Chips:
                     here,
                     valid[rows],
                     self._layer,
+                    acquired[rows],
                 ):
                     copy.write(block)
             copy.write(COPY_TRAILER)
@@ -380,7 +386,7 @@ def _batches(part: Part, bits: int) -> Iterator[Any]:
         if not 0 <= size <= MAX_GROUP:
             raise ValueError(f"a group of rows of {CHIPS} is too large")
     for batch in file.iter_batches(batch_size=_DECODED_ROWS, use_threads=False):
-        if any(batch.column(i).null_count for i in range(len(schema) - 1)):
+        if any(batch[name].null_count for name in schema.names if name not in _OPTIONAL):
             raise ValueError("a chip lacks a value")
         if len(batch):
             yield batch

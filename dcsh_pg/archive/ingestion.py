@@ -18,7 +18,7 @@ from dcsh_pg.cluster.worker import Model
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.source_table import source_rows
 from dcsh_pg.embeddings import PRODUCTS, Columns, Making, Using, find_embeddings
-from dcsh_pg.errors import InputError, ModelError
+from dcsh_pg.errors import InputError, ModelError, UsageError
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.scene import SceneRecord
 from dcsh_pg.imagery.sources.files import files_listing, find_scenes
@@ -140,7 +140,13 @@ def ingest_embeddings(
     Raises:
         InputError: a source does not exist or has no embeddings.
         ModelError: the model of the archive takes images.
+        UsageError: the pipeline has a Dask scheduler.
     """
+    if pipeline and pipeline.scheduler is not None:
+        raise UsageError(
+            "--scheduler and --embeddings cannot be combined",
+            hint="leave out --scheduler: hashing vectors takes less time than to send them to workers",
+        )
     card = archive.record.card
     if not card.takes_vectors:
         raise ModelError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from shapely.geometry import mapping
 
@@ -129,6 +129,7 @@ def _query_to_json(query: Query) -> dict[str, Any]:
         found |= (
             {"code": query.code.hex()} if isinstance(query, CodeQuery) else {"chip": query.chip}
         )
+        found["of_text"] = isinstance(query, CodeQuery) and query.of_text
         found["refine"] = list(query.z or ()) if query.refine else None
     elif isinstance(query, ExamplesQuery):
         found |= {"likes": list(query.likes), "unlikes": list(query.unlikes), "rule": query.rule}
@@ -258,20 +259,22 @@ def _filter(content: _Object) -> Filter:
 
 
 def _query(content: _Object) -> Query:
-    asked = {"exact": content.flag("exact"), "caption": content.text("caption")}
+    asked: dict[str, Any] = {"exact": content.flag("exact"), "caption": content.text("caption")}
     query: Query
     if "code" in content or "chip" in content:
         if "code" in content:
-            query = CodeQuery(bytes(codes.from_text("0x" + content.text("code"))), **asked)
+            code = bytes(codes.from_text("0x" + content.text("code")))
+            query = CodeQuery(code, of_text=content.flag("of_text"), **asked)
         else:
             query = ChipQuery(content.integer("chip", -_MOST_ID, _MOST_ID), **asked)
         if "refine" not in content:
             return query
         z = content.list("refine", lambda value: _number(value, "a number of 'refine'"))
         return replace(query, z=z, refine=True)
-    rule = content.text("rule")
-    if rule not in get_args(Rule):
-        raise ValueError(f"unknown rule {rule!r}")
+    name = content.text("rule")
+    if name not in get_args(Rule):
+        raise ValueError(f"unknown rule {name!r}")
+    rule = cast("Rule", name)
     if "likes" in content:
         likes, unlikes = content.list("likes", _id), content.list("unlikes", _id)
         return ExamplesQuery(likes, unlikes, rule, **asked)

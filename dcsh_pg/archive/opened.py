@@ -290,6 +290,14 @@ class OpenArchive:
         for others.
 
         Raises:
+            InputError: as :meth:`read_pixels`.
+        """
+        return displayed(self.read_pixels(hit), self.record.card)
+
+    def read_pixels(self, hit: Hit) -> np.ndarray:
+        """The pixels of a hit as they were hashed, (H, W, C) of the model's dtype, read again from its scene.
+
+        Raises:
             InputError: the scene's file is no longer there or cannot be read, or has embeddings.
         """
         if self.record.card.takes_vectors:
@@ -303,7 +311,8 @@ class OpenArchive:
             ),
         )
         with scene:
-            return displayed(scene.read(np.array([hit.window])).pixels[0], self.record.card)
+            pixels: np.ndarray = scene.read(np.array([hit.window])).pixels[0]
+            return pixels
 
 
 def _reading_kind(card: ModelCard) -> type[Reading]:

@@ -55,6 +55,7 @@ def chip_schema(bits: int) -> pyarrow.Schema:
             ("height", pyarrow.int32()),
             ("valid_fraction", pyarrow.float32()),
             ("code", pyarrow.binary(bits // 8)),
+            ("acquired", pyarrow.timestamp("us", tz="UTC")),
             ("geometry", pyarrow.binary()),
         ]
     )

@@ -6,6 +6,7 @@ Written a group of rows at a time, by pyarrow itself: geopandas would need all r
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import psycopg
 import shapely
 
+from dcsh_pg.catalog.geoemb import KEY
 from dcsh_pg.database.archives.chip_batches import batches
 from dcsh_pg.extras import require
 from dcsh_pg.files import replacing
@@ -28,7 +30,11 @@ COLUMNS = (
     ("height", "int32", "Height of its window, pixels"),
     ("acquired", "timestamp[us, tz=UTC]", "When the picture was taken"),
     ("valid_fraction", "float", "Share of its pixels that are valid"),
-    ("code", "binary", "Hash code, packed, most significant bit first"),
+    (
+        "code",
+        "binary",
+        "Hash code: bit k is 1 where value k is 0 or more; packed, most significant first",
+    ),
     ("geometry", "binary", "Footprint, WKB, longitude and latitude"),
     ("bbox", "struct", "Bounds of the footprint: xmin, ymin, xmax, ymax"),
 )
@@ -39,12 +45,17 @@ ROWS = 50_000
 
 
 def write_codes(
-    conn: psycopg.Connection, archive_name: str, path: Path, bounds: list[float] | None
+    conn: psycopg.Connection,
+    archive_name: str,
+    path: Path,
+    bounds: list[float] | None,
+    attributes: Mapping[str, Any],
 ) -> int:
     """Writes ``COLUMNS`` for every chip of an archive, by id; returns how many there were.
 
     Args:
         bounds: west, south, east, north of all footprints, or None where there are none.
+        attributes: of :func:`dcsh_pg.catalog.geoemb.geoemb_attributes`.
 
     Raises:
         NotFound: no such archive.
@@ -64,7 +75,7 @@ def write_codes(
     }
     schema = pyarrow.schema(
         [(name, types.get(name) or pyarrow.type_for_alias(type_)) for name, type_, _ in COLUMNS],
-        metadata={"geo": json.dumps(_geo(bounds))},
+        metadata={"geo": json.dumps(_geo(bounds)), KEY: json.dumps(attributes)},
     )
     chips = 0
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:

@@ -11,6 +11,7 @@ import psycopg
 import pystac
 
 from dcsh_pg.catalog.codes_parquet import write_codes
+from dcsh_pg.catalog.geoemb import geoemb_attributes
 from dcsh_pg.catalog.stac_collection import CODES_ASSETS, archive_collection, codes_item
 from dcsh_pg.catalog.stac_model import model_item
 from dcsh_pg.database.archives import registry
@@ -64,7 +65,8 @@ def write_stac(
         collection.add_link(_link("emb:model", MODEL, model))
         if codes:
             file = folder / CODES_FILE
-            chips = write_codes(conn, archive_name, file, extent["bounds"])
+            attributes = geoemb_attributes(record, model_href=model_href, source_data=source_data)
+            chips = write_codes(conn, archive_name, file, extent["bounds"], attributes)
             with file.open("rb") as stream:
                 sha256 = digest_of(stream).hexdigest()
             item = codes_item(

@@ -15,6 +15,7 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.table import Column, TableExtension
 
 from dcsh_pg.catalog.codes_parquet import COLUMNS
+from dcsh_pg.catalog.geoemb import QUANTIZATION
 from dcsh_pg.catalog.stac_model import EARTH, band_names, multihash, rectangle
 from dcsh_pg.database.archives.registry import ArchiveRecord
 
@@ -105,12 +106,7 @@ def codes_item(
             "title": f"{chips} codes of {record.bits} bits with their footprints",
             "created": pystac.utils.datetime_to_str(record.created),
             "emb:runtime_parameters": _runtime_parameters(record),
-            "emb:quantization": {
-                "method": "sign: bit k is 1 where value k is 0 or more; eight bits a byte, most "
-                "significant first",
-                "original_dtype": "float32",
-                "quantized_dtype": "other",
-            },
+            "emb:quantization": QUANTIZATION,
         },
     )
     asset = pystac.Asset.from_dict(CODES_ASSETS[CODES] | {"href": href})
@@ -148,7 +144,11 @@ def _chip_layout(reading: dict[str, Any]) -> dict[str, Any]:
 
 def _runtime_parameters(record: ArchiveRecord) -> dict[str, Any]:
     reading = {name: value for name, value in record.reading.items() if value is not None}
-    return reading | {"channels": band_names(record.card.bands)}
+    return (
+        reading
+        if record.card.takes_vectors
+        else reading | {"channels": band_names(record.card.bands)}
+    )
 
 
 def _source_links(source_data: Sequence[str]) -> list[pystac.Link]:

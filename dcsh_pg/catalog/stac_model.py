@@ -49,24 +49,25 @@ def model_item(
         made: when it was stored, for a card without a date.
     """
     # For the item, where MLM looks for them, and the asset, without which STAC refuses them there.
-    bands = [{"name": name} for name in card.band_names or band_names(card.bands)]
+    names = [] if card.takes_vectors else card.band_names or band_names(card.bands)
+    bands = [{"name": name} for name in names]
     item = pystac.Item(
         id=f"{card.name}-{sha256[:12]}",
         geometry=rectangle(EARTH),
         bbox=EARTH,
         datetime=datetime.fromisoformat(card.created) if card.created else made,
         properties={
-            "title": f"{card.name}: image to hash code of {card.bits} bits ({card.method})",
+            "title": f"{card.name}: {card.input} to hash code of {card.bits} bits ({card.method})",
             "description": (
-                "Learned hash function: similar images get codes of small Hamming distance. "
-                "It may be run on imagery of any place and time."
+                f"Learned hash function: similar {card.input}s get codes of small Hamming distance. "
+                "It may be run on those of any place and time."
             ),
             "bands": bands,
         },
     )
     asset = pystac.Asset(
         href,
-        title="ONNX file: image in, packed code out",
+        title=f"ONNX file: {card.input} in, packed code out",
         media_type=ONNX,
         roles=["mlm:model", "mlm:weights", "data"],
         extra_fields={"bands": bands},
@@ -109,6 +110,19 @@ def multihash(sha256: str) -> str:
 
 
 def _input(card: ModelCard) -> ModelInput:
+    if card.takes_vectors:
+        return ModelInput.create(
+            name="vector",
+            bands=[],
+            input=InputStructure.create(
+                shape=[-1, card.bands],
+                dim_order=["batch", "dimension"],
+                data_type=DataType.FLOAT32,
+            ),
+            description=(
+                f"Embeddings of {card.bands} numbers, dequantized and pooled as the card says."
+            ),
+        )
     return ModelInput.create(
         name="image",
         bands=list(card.band_names) or band_names(card.bands),

@@ -1,5 +1,6 @@
 """STAC of an archive and its model: read back by pystac, held to the rows it reports of."""
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -13,6 +14,7 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from pystac.extensions.file import FileExtension
 from pystac.extensions.mlm import AssetGeneralMLMExtension, MLMExtension
 from pystac.extensions.table import TableExtension
@@ -159,7 +161,14 @@ def test_the_codes_are_the_rows_of_the_archive(conn, places, tmp_path, monkeypat
     assert FileExtension.ext(asset).size == file.stat().st_size
     assert FileExtension.ext(asset).checksum.endswith(hashlib.sha256(file.read_bytes()).hexdigest())
     assert item.collection_id == "places" and item.bbox == [10, 40, 14, 42]
-    assert item.properties["emb:quantization"]["original_dtype"] == "float32"
+    binary = {"method": "binary", "original_dtype": "float32", "quantized_dtype": "uint8"}
+    assert item.properties["emb:quantization"] == binary
+    attributes = json.loads(parquet.read_schema(file).metadata[b"geoemb"])
+    assert attributes["geoemb:type"] == "chip" and attributes["geoemb:quantization"] == binary
+    assert attributes["geoemb:dimensions"] == 64 == 8 * len(places[0])
+    assert attributes["geoemb:chip_layout"]["chip_size"] == [64, 64]
+    digest = hashlib.sha256((tmp_path / "model.onnx").read_bytes()).digest()
+    assert base64.urlsafe_b64decode(attributes["geoemb:model"].partition(";")[2] + "=") == digest
     assert item.properties["emb:runtime_parameters"]["chip_size"] == 64
 
     frame = geopandas.read_parquet(file)

@@ -168,9 +168,10 @@ def _real_values(query: CodeQuery | ChipQuery) -> list[float]:
 
 def hit_of(row: Sequence[Any], pair_share: float | None = None) -> Hit:
     """A hit from ``HIT_COLUMNS``."""
-    id, distance, scene_id, uri, *window, geom, acquired, valid_fraction, properties = row[:-2]
+    id, distance, scene_id, uri, *window, geom, acquired, valid_fraction = row[:-3]
+    properties, collection, item_id = row[-3:]
     col_off, row_off, width, height = window
     return Hit(
         id, distance, scene_id, uri, (col_off, row_off, width, height), spatial.footprint(geom),
-        acquired, valid_fraction, properties, *row[-2:], pair_share=pair_share,
+        acquired, valid_fraction, properties, collection, item_id, pair_share=pair_share,
     )  # fmt: skip

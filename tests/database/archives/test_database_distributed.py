@@ -305,6 +305,7 @@ def test_roles_search_and_load_a_distributed_archive(conn, role, granted):
         add(loader, Scene("6.tif"), CODES[:50], BOXES[:50])
         assert loader.flush() == []
         assert registry.remove_scene(other, "places", "6.tif") == 50
+        other.execute("SELECT dcsh_private.store_pair_distances('places')")
         assert answers(other) == found
 
 
