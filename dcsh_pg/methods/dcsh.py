@@ -155,7 +155,7 @@ def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Has
         head = hash_layer(encoder.dim, run.bits, options)
         if options.init == "itq":
             start_as_itq(head, features, run.seed)
-    neighbours = positives(features, options, run.seed)
+    neighbours = positives(features, options, run)
     order = memory_format(run.device)
     encoder.to(run.device).to(memory_format=order)
     head.to(run.device)
@@ -205,7 +205,7 @@ def objective(
     }
 
 
-def positives(features: Tensor, options: Options, seed: int = 0) -> Tensor | None:
+def positives(features: Tensor, options: Options, run: Run) -> Tensor | None:
     """The images that are positives of each besides itself.
 
     Args:
@@ -216,14 +216,14 @@ def positives(features: Tensor, options: Options, seed: int = 0) -> Tensor | Non
     """
     if options.positives == "views":
         return None
-    unit = whitened(features) if options.whiten else centred(features)
+    unit = (whitened(features) if options.whiten else centred(features)).to(run.device)
     k = min(options.neighbours, len(features) - 1)
     if options.positives == "clusters":
-        found = clustered(unit, options.clusters, seed=seed)
+        found = clustered(unit, options.clusters, seed=run.seed)
     elif options.mining == "nearest":
-        found = nearest(unit, k)
+        found = nearest(unit, k, seed=run.seed, progress=run.progress)
     else:
-        found = diffused(unit, k, graph=options.graph)
+        found = diffused(unit, k, graph=options.graph, seed=run.seed, progress=run.progress)
     return found.cpu()
 
 

@@ -14,6 +14,7 @@ from dcsh_pg.learning.data.neighbours import centred, nearest
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.training.randomness import seeded
+from dcsh_pg.learning.training.run import Run
 from dcsh_pg.learning.training.schedule import beta
 from dcsh_pg.learning.training.trainer import Loop, train
 from dcsh_pg.methods import dcsh
@@ -153,7 +154,7 @@ def test_positives_are_what_the_option_says():
     features, kinds = clustered_features()
 
     def found(**options):
-        return dcsh.positives(features, dataclasses.replace(dcsh.Options(), **options))
+        return dcsh.positives(features, dataclasses.replace(dcsh.Options(), **options), Run())
 
     assert found() is None
     assert found(positives="neighbours", neighbours=7).shape == (120, 7)
