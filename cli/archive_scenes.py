@@ -120,6 +120,7 @@ def relocate(
     [dim]dcsh-pg archive relocate naip /mnt/old/naip s3://imagery/naip --dry-run[/dim]
     """
     from dcsh_pg.database.archives import upkeep
+    from dcsh_pg.imagery.parts import files_of
 
     with database.connect() as conn:
         moves = upkeep.relocated(conn, name, old, new)
@@ -133,7 +134,8 @@ def relocate(
             show_line(f"{move.former} -> {move.uri}")
         say(f"archive '{name}': {many(len(moves), 'scene')} would be relocated")
     first = moves[0].uri
-    if os.path.isabs(first) and not first.startswith("/vsi") and not os.path.exists(first):
+    is_there = all(map(os.path.exists, files_of(first)))
+    if os.path.isabs(first) and not first.startswith("/vsi") and not is_there:
         say(f"{first} does not exist on this machine")
 
 

@@ -14,7 +14,6 @@ from dcsh_pg.cli.console import as_json, progress, say
 from dcsh_pg.database.search.period import to_time
 from dcsh_pg.errors import UsageError
 
-_stac_option = partial(typer.Option, rich_help_panel="From STAC items")
 _table_option = partial(typer.Option, rich_help_panel="From a table of footprints")
 _scene_option = partial(typer.Option, rich_help_panel="Scene metadata")
 _run_option = partial(typer.Option, rich_help_panel="Running")
@@ -71,6 +70,17 @@ def ingest(
     scale: options.Scale = None,
     raw_values: options.RawValues = False,
     nodata: options.Nodata = None,
+    preset: options.Preset = None,
+    mask: options.MaskBand = None,
+    resolution: options.Resolution = None,
+    multiscale: Annotated[
+        str | None,
+        options.reading_option(
+            metavar="1,2,4",
+            help="Also make chips of so many times the chip size a side, reduced to it for the model. "
+            "Default: 1.",
+        ),
+    ] = None,
     min_valid: Annotated[
         float | None,
         options.reading_option(
@@ -78,33 +88,10 @@ def ingest(
             help="Skip chips with a smaller fraction of valid pixels. Default: 0.5.",
         ),
     ] = None,
-    stac: Annotated[
-        str | None,
-        _stac_option(
-            metavar="FILE|DIR|URL",
-            help="STAC instead of SOURCE: an item, an item collection, newline-delimited items, a "
-            "catalogue, a collection, or a folder of items.",
-        ),
-    ] = None,
-    asset: Annotated[
-        str | None,
-        _stac_option(
-            metavar="KEY",
-            help="Asset to read. Default: the only one with the role 'data', else 'visual', else the "
-            "only image with that role.",
-        ),
-    ] = None,
-    collection: Annotated[
-        str | None, _stac_option(metavar="ID", help="Only items of this collection.")
-    ] = None,
-    sign: Annotated[
-        str | None,
-        _stac_option(
-            metavar="MODULE:FUNCTION",
-            help="Python function that takes an asset's URL and returns a signed one, such as "
-            "planetary_computer:sign_url.",
-        ),
-    ] = None,
+    stac: options.Stac = None,
+    asset: options.Asset = None,
+    collection: options.Collection = None,
+    sign: options.Sign = None,
     from_table: Annotated[
         str | None,
         _table_option(
@@ -238,12 +225,16 @@ def ingest(
         chip_size=chip_size,
         stride=stride,
         edge=edge,
-        bands=options.parse_integers(bands, "--bands"),
+        bands=options.parse_bands(bands),
         scale=options.parse_scale(scale),
         min_valid=min_valid,
         anchor=anchor or None,
         raw_values=raw_values or None,
         nodata=nodata,
+        preset=preset,
+        mask=options.parse_mask(mask) or mask,
+        resolution=resolution,
+        multiscale=options.parse_integers(multiscale, "--multiscale"),
         at_once=False,  # an invalid source leaves no archive
         dsn=database.dsn,
         pg_bin=database.pg_bin,

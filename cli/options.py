@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from dcsh_pg.archive import Archive
+    from dcsh_pg.imagery.reading import Mask
 
 _database_option = partial(typer.Option, rich_help_panel="Database")
 
@@ -98,9 +100,9 @@ Bands = Annotated[
     str | None,
     reading_option(
         "--bands",
-        metavar="1,2,3",
-        help="Bands to read, counted from 1. Default: those marked red, green and blue, else all in "
-        "order.",
+        metavar="1,2,3|B04,B03,B02",
+        help="Bands to read: counted from 1, or by the names that files, or items of --stac, give them. "
+        "Default: those marked red, green and blue, else all in order.",
     ),
 ]
 Scale = Annotated[
@@ -117,6 +119,64 @@ RawValues = Annotated[
     reading_option(
         "--raw-values",
         help="Ignore the scale and offset that a file has for its bands; read values as stored.",
+    ),
+]
+_stac_option = partial(typer.Option, rich_help_panel="From STAC items")
+Stac = Annotated[
+    str | None,
+    _stac_option(
+        "--stac",
+        metavar="FILE|DIR|URL",
+        help="STAC instead of SOURCE: an item, an item collection, newline-delimited items, a "
+        "catalogue, a collection, or a folder of items.",
+    ),
+]
+Asset = Annotated[
+    str | None,
+    _stac_option(
+        "--asset",
+        metavar="KEY",
+        help="Asset to read. Default: those with the --bands that are named, else the only one with the "
+        "role 'data', else 'visual', else the only image with that role.",
+    ),
+]
+Collection = Annotated[
+    str | None,
+    _stac_option("--collection", metavar="ID", help="Only items of this collection."),
+]
+Sign = Annotated[
+    str | None,
+    _stac_option(
+        "--sign",
+        metavar="MODULE:FUNCTION",
+        help="Python function that takes an asset's URL and returns a signed one, such as "
+        "planetary_computer:sign_url.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    reading_option(
+        "--preset",
+        metavar="NAME",
+        help="A known product: sentinel-2-l2a, landsat-c2-l2 or naip. Sets --bands, --nodata and --mask, "
+        "unless they are given.",
+    ),
+]
+MaskBand = Annotated[
+    str | None,
+    reading_option(
+        "--mask",
+        metavar="NAME=VALUES|NAME:BITS|none",
+        help="Band or STAC asset that marks pixels without a view of the ground, as the values SCL=3,8,9,10 "
+        "or the bits QA_PIXEL:3,4: these are invalid.",
+    ),
+]
+Resolution = Annotated[
+    float | None,
+    reading_option(
+        "--resolution",
+        metavar="METRES",
+        help="Ground size of a pixel to which all scenes are brought. Default: their own.",
     ),
 ]
 Nodata = Annotated[
@@ -150,6 +210,30 @@ def parse_integers(
             hint=f"write {option} {','.join(str(n + 1) for n in range(count or 3))} for example",
         )
     return numbers
+
+
+def parse_bands(text: str | None) -> tuple[int | str, ...] | None:
+    """'3,2,1' -> (3, 2, 1); 'B04,B03' -> ('B04', 'B03')."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(int(part) if part.lstrip("-").isdecimal() else part for part in parts)
+
+
+def parse_mask(text: str | None) -> Mask | None:
+    """'SCL=3,8' or 'QA_PIXEL:3,4' -> the mask; 'none' and None -> None.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text is None or text == "none":
+        return None
+    from dcsh_pg.imagery.reading import Mask
+
+    name, sign, numbers = re.match(r"(.*?)([=:]|$)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
+    band: int | str = int(name) if name.isdecimal() else name
+    values = parse_integers(numbers, f"--mask {name}{sign}") or ()
+    return Mask(band, bits=values) if sign == ":" else Mask(band, values=values)
 
 
 def parse_function(text: str | None, option: str) -> Callable[..., Any] | None:

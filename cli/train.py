@@ -54,10 +54,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Sources:
-    """Imagery, or embeddings."""
+    """Imagery, in files or in STAC items, or embeddings."""
 
     imagery: list[str]
     embeddings: list[str]
+    stac: str | None = None
 
 
 def existing(
@@ -69,19 +70,22 @@ def existing(
             "GDAL opens. Omit with --embeddings.",
         ),
     ] = None,
+    stac: options.Stac = None,
     embeddings: embedding_options.Embeddings = None,
 ) -> Sources:
     """Sources that exist and contain images, or embeddings."""
     from dcsh_pg.imagery.sources.files import files_listing
 
-    if bool(sources) == bool(embeddings):
+    given = {"SOURCE": sources, "--stac": stac, "--embeddings": embeddings}
+    kinds = [kind for kind, value in given.items() if value]
+    if len(kinds) != 1:
         raise UsageError(
-            "SOURCE and --embeddings cannot be combined" if sources else "nothing to train on",
-            hint="give at least one SOURCE, or --embeddings SOURCE",
+            f"{' and '.join(kinds)} cannot be combined" if kinds else "nothing to train on",
+            hint="give at least one SOURCE, --stac FILE|DIR|URL or --embeddings SOURCE",
         )
     if sources:
         files_listing(sources)
-    return Sources(sources or [], embeddings or [])
+    return Sources(sources or [], embeddings or [], stac)
 
 
 def choose(
@@ -228,6 +232,9 @@ def read(
         ),
     ] = None,
     nodata: options.Nodata = None,
+    preset: options.Preset = None,
+    mask: options.MaskBand = None,
+    resolution: options.Resolution = None,
     min_valid: Annotated[
         float,
         options.reading_option(
@@ -236,24 +243,59 @@ def read(
     ] = 0.5,
 ) -> Callable[[Sources, str], Reading]:
     """How scenes are cut into chips, of embeddings or of images."""
+    from dcsh_pg.imagery.presets import PRESETS, preset_fields
     from dcsh_pg.imagery.reading import PoolingReading, Reading
     from dcsh_pg.imagery.sources.files import native_type
 
     def read(sources: Sources, encoder: str) -> Reading:
+        fields: dict[str, Any] = preset_fields(preset) if preset else {}
+        given = {
+            "bands": options.parse_bands(bands),
+            "nodata": nodata,
+            "mask": options.parse_mask(mask),
+        }
+        fields |= {name: value for name, value in given.items() if value is not None}
+        if mask == "none":
+            fields["mask"] = None
         chosen = dtype
         if sources.embeddings or scale is not None or encoder.startswith("onnx:"):
             chosen = chosen or "uint8"
+        elif preset is not None:
+            chosen = chosen or PRESETS[preset].dtype
+        elif sources.stac is not None and chosen is None:
+            raise UsageError(
+                "--stac needs --dtype or --preset",
+                hint="--dtype uint8 stretches all data to 8 bits",
+            )
         return (PoolingReading if sources.embeddings else Reading)(
             chip_size=chip_size,
-            bands=options.parse_integers(bands, "--bands"),
             scale=options.parse_scale(scale),
             raw_values=raw_values,
             min_valid=min_valid,
             dtype=chosen or native_type(sources.imagery, raw_values=raw_values),
-            nodata=nodata,
+            resolution=resolution,
+            **fields,
         )
 
     return read
+
+
+@dataclass(frozen=True)
+class Items:
+    """Which assets of STAC items are read."""
+
+    asset: str | None = None
+    collection: str | None = None
+    sign: Callable[..., Any] | None = None
+
+
+def choose_items(
+    asset: options.Asset = None,
+    collection: options.Collection = None,
+    sign: options.Sign = None,
+) -> Items:
+    """The assets of --stac."""
+    return Items(asset, collection, options.parse_function(sign, "--sign"))
 
 
 def start(
@@ -311,6 +353,7 @@ def train(
     *,
     chooser: Annotated[Callable[[bool], Choice], Parsed(choose)],
     reader: Annotated[Callable[[Sources, str], Reading], Parsed(read)],
+    items: Annotated[Items, Parsed(choose_items)],
     making: Annotated[Making, Parsed(embedding_options.making)],
     embedding_column: embedding_options.EmbeddingColumn = None,
     limit: Annotated[
@@ -356,7 +399,7 @@ def train(
             training_set = _sampled(sources.embeddings, using, largest, run.seed, shown)
         else:
             training_set = gathered(
-                sources.imagery, reading, largest, run.seed, Path(scratch), shown
+                sources, reading, largest, run.seed, Path(scratch), shown, items=items
             )
         run_training(
             training_set,
@@ -395,24 +438,38 @@ def train(
 
 
 def gathered(
-    sources: list[str],
+    sources: Sources,
     reading: Reading,
     limit: int | None,
     seed: int,
     scratch: Path,
     progress: Progress,
+    *,
+    items: Items | None = None,
 ) -> TrainingSet:
     """The chips of imagery to learn from."""
     from dcsh_pg.imagery.metadata.options import SceneOptions
     from dcsh_pg.imagery.sources.files import are_plain_pictures, find_scenes
+    from dcsh_pg.imagery.sources.listed import listed_scenes
+    from dcsh_pg.imagery.sources.stac import stac_listing
     from dcsh_pg.learning.data.training_set import WHOLE_SIZE, gather
 
-    if reading.chip_size is None and not are_plain_pictures(sources):
+    if reading.chip_size is None and (sources.stac or not are_plain_pictures(sources.imagery)):
         reading = dataclasses.replace(reading, chip_size=128)
     bands = len(reading.bands) if reading.bands else 3
-    scenes = find_scenes(
-        sources, reading=reading, bands=bands, options=SceneOptions(georeference=False)
-    )
+    items = items or Items()
+    opened = SceneOptions(georeference=False, sign=items.sign)
+    if sources.stac is None:
+        scenes = find_scenes(sources.imagery, reading=reading, bands=bands, options=opened)
+    else:
+        listed = stac_listing(
+            sources.stac,
+            asset=items.asset,
+            collection=items.collection,
+            reading=reading,
+            progress=progress,
+        )
+        scenes = listed_scenes(listed, reading=reading, bands=bands, options=opened)
     return gather(
         scenes,
         size=reading.chip_size or WHOLE_SIZE,

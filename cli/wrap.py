@@ -111,8 +111,9 @@ def wrap(
             folder=folder,
             progress=shown,
         )
+        sources = Sources(samples, [])
         training_set = gathered(
-            samples, reader(Sources(samples, []), choice.encoder), limit, seed, Path(scratch), shown
+            sources, reader(sources, choice.encoder), limit, seed, Path(scratch), shown
         )
         train(
             training_set,

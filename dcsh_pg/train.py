@@ -114,6 +114,8 @@ def train(
     }
     if training_set.band_names:
         training["band_names"] = list(training_set.band_names)
+    if training_set.preset:
+        training["preset"] = training_set.preset
     files.save(folder / HASH_FUNCTION, hash_function, training)
     return hash_function
 

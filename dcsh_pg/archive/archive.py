@@ -333,8 +333,9 @@ class Archive(ManagedArchive):
             return None
         card = self.record.card
         side = math.sqrt(query.pixels.shape[0] * query.pixels.shape[1])
-        if query.resolution and card.resolution:
-            chip_side = (self.reading.chip_size or card.chip_size) * card.resolution
+        resolution = self.reading.resolution or card.resolution
+        if query.resolution and resolution:
+            chip_side = (self.reading.chip_size or card.chip_size) * resolution
             return side * query.resolution / chip_side
         return side / self.reading.chip_size if self.reading.chip_size else None
 

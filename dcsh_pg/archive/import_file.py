@@ -202,18 +202,31 @@ def _reading(fields: dict[str, Any], card: ModelCard) -> Reading:
         "chip_size": (int, type(None)), "stride": (int, type(None)), "edge": (str,),
         "bands": (list, type(None)), "scale": (list, str, type(None)), "min_valid": (int, float),
         "anchor": (bool,), "raw_values": (bool,), "by_colour": (bool,), "dtype": (str,),
-        "nodata": (int, float),
+        "nodata": (int, float), "preset": (str,), "resolution": (int, float), "multiscale": (list,),
+        "mask": (dict,),
     }  # fmt: skip
     for key, value in fields.items():
         numbers = value if isinstance(value, list) else []
-        if type(value) not in types.get(key, ()) or any(
-            type(n) not in (int, float) for n in numbers
+        kinds = (int, str) if key == "bands" else (int, float)
+        is_mask = key != "mask" or _is_mask(value)
+        if (
+            type(value) not in types.get(key, ())
+            or not is_mask
+            or any(type(n) not in kinds for n in numbers)
         ):
             raise ValueError(f"its reading has no valid {key!r}")
     reading = (PoolingReading if card.takes_vectors else Reading).from_json(fields)
     reading.check_bands(card.bands)
     reading.check_dtype(card.dtype)
     return reading
+
+
+def _is_mask(value: Any) -> bool:
+    """Whether each field of a mask has its type."""
+    if not isinstance(value, dict) or not value.keys() <= {"band", "values", "bits"}:
+        return False
+    numbers = [*value.get("values", ()), *value.get("bits", ())]
+    return type(value.get("band")) in (int, str) and all(type(n) is int for n in numbers)
 
 
 def _copy_scenes(conn: psycopg.Connection, part: Part, expected: int) -> list[int]:

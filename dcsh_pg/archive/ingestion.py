@@ -67,8 +67,8 @@ def ingest_stac(
     Args:
         source: file or URL of an item, an item collection, newline-delimited items, a catalogue
             or a collection; or a folder.
-        asset: key of the asset to read; None takes the only one with the role 'data', else
-            'visual', else the only image with that role.
+        asset: key of the asset to read; None takes those that have the bands of the reading, if it names
+            them, else the only one with the role 'data', else 'visual', else the only image with that role.
         collection: only the items of the collection with that id.
 
     Assets are opened by their signed hrefs; the hrefs themselves are stored.
@@ -78,7 +78,9 @@ def ingest_stac(
         ServerError: as :func:`ingest`.
     """
     progress = pipeline.progress if pipeline else SILENT
-    listed = stac_listing(source, asset=asset, collection=collection, progress=progress)
+    listed = stac_listing(
+        source, asset=asset, collection=collection, reading=archive.reading, progress=progress
+    )
     return ingest_listed(archive, listed, options, pipeline)
 
 

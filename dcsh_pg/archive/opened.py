@@ -24,7 +24,8 @@ from dcsh_pg.hasher import Hasher
 from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
-from dcsh_pg.imagery.reading import PoolingReading, Reading
+from dcsh_pg.imagery.presets import PRESETS, preset_fields
+from dcsh_pg.imagery.reading import Mask, PoolingReading, Reading
 from dcsh_pg.imagery.sources.files import are_plain_pictures
 from dcsh_pg.text import TextHasher
 
@@ -126,12 +127,16 @@ class OpenArchive:
         chip_size: int | None = None,
         stride: int | None = None,
         edge: str | None = None,
-        bands: tuple[int, ...] | None = None,
+        bands: tuple[int | str, ...] | None = None,
         scale: tuple[float, float] | str | None = None,
         min_valid: float | None = None,
         anchor: bool | None = None,
         raw_values: bool | None = None,
         nodata: float | None = None,
+        preset: str | None = None,
+        mask: Mask | str | None = None,
+        resolution: float | None = None,
+        multiscale: tuple[int, ...] | None = None,
         at_once: bool = True,
         dsn: str | None = None,
         pg_bin: Path | None = None,
@@ -142,7 +147,8 @@ class OpenArchive:
         An archive has one model and one reading: what is given for one that exists must be what it
         was made with.  What is None is taken from the archive, or from the model for a new one.
         A new archive for ``sources`` that are plain pictures makes each one chip, unless
-        ``chip_size`` is given.  An archive whose scenes all failed is created again when it is
+        ``chip_size`` is given.  Bands that the model was trained on by name are read by name.  ``mask`` is a
+        :class:`dcsh_pg.imagery.reading.Mask`, or 'none' for none where the preset has one.  An archive whose scenes all failed is created again when it is
         opened with another model or reading.
 
         With ``at_once=False`` a new archive is created by the first ingestion that finds scenes, so that
@@ -168,6 +174,10 @@ class OpenArchive:
                 "anchor": anchor,
                 "raw_values": raw_values,
                 "nodata": nodata,
+                "preset": preset,
+                "mask": mask if isinstance(mask, Mask) else None,
+                "resolution": resolution,
+                "multiscale": multiscale,
             }.items()
             if value is not None
         }
@@ -194,7 +204,9 @@ class OpenArchive:
                 f"{model} is a text tower, which hashes no imagery",
                 hint="give the model that it lies beside, without .text",
             )
-        chosen: dict[str, Any] = dict(asked)
+        chosen = _from_model(hasher.card, asked) | asked
+        if mask == "none":
+            chosen["mask"] = None
         if chip_size is None and not (sources and are_plain_pictures(sources)):
             chosen["chip_size"] = hasher.card.chip_size
         if anchor:
@@ -317,6 +329,15 @@ class OpenArchive:
 
 def _reading_kind(card: ModelCard) -> type[Reading]:
     return PoolingReading if card.takes_vectors else Reading
+
+
+def _from_model(card: ModelCard, asked: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a reading that follow from a preset, or from the bands that a model was trained on."""
+    trained = card.training.get("preset")
+    preset = asked.get("preset") or (trained if trained in list(PRESETS) else None)
+    is_used = preset and ("preset" in asked or "bands" not in asked)
+    fields = preset_fields(preset) if preset and is_used else {}
+    return fields | ({"bands": card.band_names} if card.band_names else {})
 
 
 def _shown(value: object) -> str:

@@ -14,6 +14,8 @@ An anchored grid has a corner at a given pixel position, which may lie far outsi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,10 @@ class Windows:
         chosen = np.asarray(index)
         if chosen.size and not (-len(self) <= chosen.min() and chosen.max() < len(self)):
             raise IndexError(f"chip {index} of {len(self)}")
-        row, column = np.divmod(chosen % max(len(self), 1), max(len(self._columns), 1))
+        return self._at(chosen % max(len(self), 1))
+
+    def _at(self, chosen: np.ndarray) -> np.ndarray:
+        row, column = np.divmod(chosen, max(len(self._columns), 1))
         windows = np.empty((*chosen.shape, 4), dtype=np.int32)
         windows[..., 0], windows[..., 1] = self._columns[column], self._rows[row]
         windows[..., 2:] = self._size
@@ -68,6 +73,25 @@ class Windows:
 
     def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.int32, copy=False)
+
+
+class SeveralWindows(Windows):
+    """The windows of several grids, one grid after the other.  Arguments: the grids."""
+
+    def __init__(self, grids: Sequence[Windows]):
+        self._grids = grids
+        self._ends = np.cumsum([len(grid) for grid in grids])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def _at(self, chosen: np.ndarray) -> np.ndarray:
+        windows = np.empty((*chosen.shape, 4), dtype=np.int32)
+        of = np.searchsorted(self._ends, chosen, side="right")
+        for number, grid in enumerate(self._grids):
+            start = self._ends[number] - len(grid)
+            windows[of == number] = grid[chosen[of == number] - start]
+        return windows
 
 
 NO_WINDOWS = Windows(np.empty(0, np.int32), np.empty(0, np.int32), 0, 0)
@@ -104,17 +128,19 @@ def windows(
     reading: Reading,
     anchor: tuple[float, float] = (0, 0),
     *,
+    factor: float = 1.0,
     uri: str = "the image",
 ) -> Windows:
     """Chip windows of a scene of ``width`` x ``height`` pixels.
 
     Args:
         anchor: column and row of a corner of the grid.
+        factor: pixels of the scene, a side, that a pixel of a chip covers.
         uri: of the scene, for the message.
 
     Returns:
         N windows, each col_off, row_off, width, height in pixels; rows from the top, in each row
-        from the left.
+        from the left; of several sizes those of the first size first.
 
     Raises:
         InputError: there would be more than ``MAX_CHIPS``.
@@ -122,16 +148,22 @@ def windows(
     size, step, zero = reading.chip_size, reading.step, np.zeros(1, np.int32)
     if size is None or step is None:
         return Windows(zero, zero, width, height)
-    sides = [
-        (side, size, step, reading.edge, at)
-        for side, at in zip((width, height), anchor, strict=True)
-    ]
-    counts = [_first_and_count(*side)[1] for side in sides]
-    count = counts[0] * counts[1]
+    grids = []
+    for times in reading.multiscale or (1,):
+        scaled, stride = (max(1, round(length * factor * times)) for length in (size, step))
+        sides = [
+            (side, scaled, stride, reading.edge, at)
+            for side, at in zip((width, height), anchor, strict=True)
+        ]
+        grids.append((sides, scaled))
+    count = sum(math.prod(_first_and_count(*side)[1] for side in sides) for sides, _ in grids)
     if count > MAX_CHIPS:
         raise InputError(
             f"{uri} would give {count:,} chips, more than {MAX_CHIPS:,}",
             hint="use a larger chip size or stride, or divide it with gdal_retile.py",
         )
-    columns, rows = (offsets(*side) for side in sides)
-    return Windows(columns, rows, size, size)
+    made: list[Windows] = []
+    for sides, scaled in grids:
+        columns, rows = (offsets(*side) for side in sides)
+        made.append(Windows(columns, rows, scaled, scaled))
+    return made[0] if len(made) == 1 else SeveralWindows(made)

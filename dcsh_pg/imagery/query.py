@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,19 +13,20 @@ from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.imagery.sources.files import find_scenes
 
 MAX_PIXELS = 64_000_000
 """A larger query image needs a window."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class QueryImage:
     """A query image as one chip.
 
     Attributes:
         pixels: (1, H, W, C) of the reading's type.
-        resolution: metres per pixel, or None if the image is not georeferenced.
+        resolution: metres per pixel of these pixels, or None if the image is not georeferenced.
     """
 
     pixels: np.ndarray
@@ -43,7 +45,8 @@ def read_query(
 
     Args:
         path: picture or raster, file, URL or GDAL name.
-        reading: of the archive; its bands and scale are used, its grid is not.
+        reading: of the archive; its bands, scale and resolution are used, its grid and mask are not.  A
+            file without the names of its bands has them in the model's order.
         bands: channels that the model takes.
         window: col_off, row_off, width, height in pixels, or None for the whole image.
         is_trusted: the user named the file.  A file from elsewhere is opened as the files of a
@@ -53,19 +56,9 @@ def read_query(
         InputError: the image cannot be read, is too large, or holds no valid pixel.
         UsageError: the window is empty or not inside the image.
     """
-    whole = dataclasses.replace(reading, chip_size=None, stride=None)
-    options = SceneOptions(georeference=False)
-    if is_trusted:
-        scenes = find_scenes([path], reading=whole, bands=bands, options=options)
-    else:
-        origin = Origin(os.path.basename(path), options=options)
-        scenes = [open_scene(path, whole, bands=bands, origin=origin)]
-    if len(scenes) > 1:
-        raise UsageError(
-            f"{path} contains {len(scenes)} images", hint="give one image as the query"
-        )
-    with scenes[0] as scene:
-        record = scene.describe()
+    whole = replace(reading, chip_size=None, stride=None, multiscale=(), anchor=False, mask=None)
+    scene, record = _described(path, whole, bands, is_trusted)
+    with scene:
         left, top, width, height = window or (0, 0, record.width, record.height)
         fits = left >= 0 and top >= 0 and width > 0 and height > 0
         if not (fits and left + width <= record.width and top + height <= record.height):
@@ -82,4 +75,33 @@ def read_query(
         chips = scene.read(np.array([[left, top, width, height]]))
     if chips.valid_fraction[0] == 0:
         raise InputError(f"{path} has no valid pixel there", hint="choose another --window")
-    return QueryImage(chips.pixels, record.resolution)
+    is_brought = reading.resolution and record.resolution
+    return QueryImage(chips.pixels, reading.resolution if is_brought else record.resolution)
+
+
+def _described(
+    path: str, reading: Reading, bands: int, is_trusted: bool
+) -> tuple[Scene, SceneRecord]:
+    """The image as a scene, read by the names of its bands if it has them."""
+    scene = _query_scene(path, reading, bands, is_trusted)
+    try:
+        return scene, scene.describe()
+    except InputError:
+        if any(isinstance(band, str) for band in reading.bands or ()):
+            unnamed = _query_scene(path, replace(reading, bands=None), bands, is_trusted)
+            with contextlib.suppress(InputError):
+                return unnamed, unnamed.describe()
+        raise
+
+
+def _query_scene(path: str, reading: Reading, bands: int, is_trusted: bool) -> Scene:
+    options = SceneOptions(georeference=False, any_resolution=True)
+    if not is_trusted:
+        origin = Origin(os.path.basename(path), options=options)
+        return open_scene(path, reading, bands=bands, origin=origin)
+    scenes = find_scenes([path], reading=reading, bands=bands, options=options)
+    if len(scenes) > 1:
+        raise UsageError(
+            f"{path} contains {len(scenes)} images", hint="give one image as the query"
+        )
+    return scenes[0]

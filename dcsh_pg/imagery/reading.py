@@ -9,11 +9,46 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
+
 from dcsh_pg.errors import UsageError
 from dcsh_pg.pixel_types import TYPES, UINT8
 
+MOST_TIMES = 64
+"""Largest size of a chip, in sizes of the smallest."""
+
 Edge = Literal["shift", "pad", "drop"]
 Scale = Literal["auto"] | tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A band that says which pixels are of no use: clouds, shadows.
+
+    Attributes:
+        band: its number or name in the file, or the asset of a STAC item.
+        values: of the band, where a pixel is masked.
+        bits: counted from 0, where a pixel of any of them set is masked.
+    """
+
+    band: int | str
+    values: tuple[int, ...] = ()
+    bits: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.values) == bool(self.bits) or not all(0 <= bit < 32 for bit in self.bits):
+            raise UsageError(
+                f"--mask {self.band}: give classes, or bits from 0 to 31",
+                hint="--mask SCL=3,8,9,10 names classes, --mask QA_PIXEL:3,4 bits",
+            )
+
+    def masked(self, values: np.ndarray) -> np.ndarray:
+        """Which values of the band mask their pixel: bool."""
+        if self.values:
+            return np.isin(values, self.values)
+        whole = np.nan_to_num(values).astype(np.int64)
+        is_set: np.ndarray = (whole & sum(1 << bit for bit in self.bits)) != 0
+        return is_set
 
 
 @dataclass(frozen=True)
@@ -27,8 +62,9 @@ class Reading:
         anchor: the grid starts at the origin of the scene's coordinate reference system instead of
             the scene's corner, so that scenes of one place share a grid; with edge 'drop' or 'pad'.
             A scene without an affine transform keeps the grid of its corner.
-        bands: which bands become the model's channels, counted from 1, in the model's order, a
-            band may be repeated; None chooses them, see :func:`dcsh_pg.imagery.pixels.bands.choose_bands`.
+        bands: which bands become the model's channels, in the model's order: numbers, counted from 1, or
+            names; a band may be repeated; None chooses them, see
+            :func:`dcsh_pg.imagery.pixels.bands.choose_bands`.
         scale: ``(lo, hi)`` maps lo..hi linearly to 0..255 and clips; 'auto' does so with the 2nd
             and 98th percentile of each band of the scene; None keeps 8-bit data without scale
             and offset and treats all other data as 'auto'.
@@ -40,6 +76,12 @@ class Reading:
         dtype: type of the pixels, that of the model; 'uint8' stretches other data by ``scale``, the
             others of :data:`dcsh_pg.pixel_types.TYPES` keep their values.
         nodata: value of invalid pixels in files that do not say one, or None.
+        preset: name of a product of :mod:`dcsh_pg.imagery.presets`, whose synonyms of bands and offsets
+            of values are used, or None.
+        mask: band by which pixels are invalid, or None.
+        resolution: metres per pixel to which scenes are brought, or None for their own.
+        multiscale: chips are made of so many times ``chip_size`` a side, each brought to ``chip_size``;
+            empty for once.
 
     Raises:
         UsageError: an invalid value; the message names the option.
@@ -51,7 +93,7 @@ class Reading:
     chip_size: int | None = None
     stride: int | None = None
     edge: Edge = "shift"
-    bands: tuple[int, ...] | None = None
+    bands: tuple[int | str, ...] | None = None
     scale: Scale = None
     min_valid: float = 0.5
     anchor: bool = False
@@ -59,6 +101,10 @@ class Reading:
     by_colour: bool = True
     dtype: str = UINT8
     nodata: float | None = None
+    preset: str | None = None
+    mask: Mask | None = None
+    resolution: float | None = None
+    multiscale: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.chip_size is not None and self.chip_size < self.SMALLEST:
@@ -81,10 +127,10 @@ class Reading:
             raise UsageError(
                 "--edge shift moves chips off the grid of --anchor", hint="use --edge drop or pad"
             )
-        if self.bands is not None and (not self.bands or min(self.bands) < 1):
+        if self.bands is not None and not all(map(_is_band, self.bands or ("",))):
             raise UsageError(
-                f"--bands {','.join(map(str, self.bands))}: bands are counted from 1",
-                hint="--bands 1,2,3 takes the first three bands",
+                f"--bands {','.join(map(str, self.bands))}: bands are counted from 1, or names",
+                hint="--bands 1,2,3 takes the first three bands, --bands B04,B03,B02 those of these names",
             )
         if isinstance(self.scale, str) and self.scale != "auto":
             raise UsageError(
@@ -96,6 +142,21 @@ class Reading:
             raise UsageError(
                 f"--scale {','.join(map(str, self.scale))}: needs LO,HI with LO below HI",
                 hint="--scale 0,3000 maps 0 to black and 3000 to white",
+            )
+        if self.resolution is not None and not 0 < self.resolution < 1e6:
+            raise UsageError(
+                f"--resolution {self.resolution:g}: must be positive",
+                hint="give metres per pixel, 10 for example",
+            )
+        if self.multiscale and self.chip_size is None:
+            raise UsageError("--multiscale without --chip-size", hint="add --chip-size")
+        if len(set(self.multiscale)) < len(self.multiscale) or not all(
+            isinstance(n, int) and 1 <= n <= MOST_TIMES for n in self.multiscale
+        ):
+            raise UsageError(
+                f"--multiscale {','.join(map(str, self.multiscale))}: needs different whole numbers "
+                f"from 1 to {MOST_TIMES}",
+                hint="--multiscale 1,2,4 adds chips of twice and four times the size",
             )
         if self.dtype not in TYPES:
             raise UsageError(f"--dtype {self.dtype!r}", hint=f"use {', '.join(TYPES)}")
@@ -127,6 +188,11 @@ class Reading:
             )
 
     @property
+    def is_resampled(self) -> bool:
+        """Whether the pixels of chips differ from those of the scene."""
+        return self.resolution is not None or self.multiscale not in ((), (1,))
+
+    @property
     def step(self) -> int | None:
         """Pixels from one chip to the next, or None if the whole image is one chip."""
         return self.stride or self.chip_size
@@ -144,7 +210,16 @@ class Reading:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in (_OLD_DEFAULTS | fields).items()
         }
+        if mask := values.get("mask"):
+            given: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in mask.items()
+            }
+            values["mask"] = Mask(**given)
         return cls(**values)
+
+
+def _is_band(band: object) -> bool:
+    return band >= 1 if isinstance(band, int) else isinstance(band, str) and bool(band.strip())
 
 
 class PoolingReading(Reading):
@@ -159,6 +234,6 @@ _OLD_DEFAULTS = {"raw_values": True, "by_colour": False}
 _NEWER: dict[str, Any] = {
     field.name: field.default
     for field in dataclasses.fields(Reading)
-    if field.name in ("dtype", "nodata")
+    if field.name in ("dtype", "nodata", "preset", "mask", "resolution", "multiscale")
 }
 """Options that archives without them need not know."""

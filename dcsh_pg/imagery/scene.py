@@ -128,8 +128,14 @@ class Scene(ABC):
         return *reduced_shape(width, height, self.pixel_bytes), self.channels
 
     def chip_bytes(self, window: np.ndarray) -> int:
-        """Bytes of the pixels of a window."""
-        return math.prod(self.shape(window)) * np.dtype(self.reading.dtype).itemsize
+        """Bytes of the pixels of a chip's window."""
+        side = self.reading.chip_size
+        shape = (
+            (side, side, self.channels)
+            if side and self.reading.is_resampled
+            else self.shape(window)
+        )
+        return math.prod(shape) * np.dtype(self.reading.dtype).itemsize
 
     def _blank(self, windows: np.ndarray) -> np.ndarray:
         """Invalid pixels for windows int32 (N, 4) of one size."""

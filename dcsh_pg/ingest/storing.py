@@ -12,6 +12,7 @@ import numpy as np
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.errors import DcshError, InputError, NotFound, ServerError, storable
 from dcsh_pg.imagery.grid import NO_WINDOWS
+from dcsh_pg.imagery.parts import files_of
 from dcsh_pg.imagery.pixels.bands import listed
 from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.scene import Scene, SceneRecord
@@ -22,6 +23,9 @@ from dcsh_pg.progress import SILENT, Progress
 FLUSH_CHIPS = 20_000
 FLUSH_SECONDS = 5.0
 """A transaction is written when this many chips wait, or after this time."""
+
+FAR_RESOLUTION = 1.5
+"""Ratio of resolutions from which a model's codes may mean little."""
 
 HashScenes = Callable[[Sequence[Scene], Collection[str]], Generator[HashedScene, None, None]]
 """Scenes and the content hashes already stored -> hashed scenes, as of :func:`hash_scenes`."""
@@ -87,6 +91,7 @@ class _Storing:
         self._unchanged: set[str] = set()
         self._left: set[str] = set()
         self._elsewhere: list[tuple[Scene, SceneRecord]] = []
+        self._is_noted = False
 
     def store(self, hashed: Generator[HashedScene, None, None]) -> None:
         """Stores scenes in their order."""
@@ -138,7 +143,8 @@ class _Storing:
         if uri in self._left:
             return True
         is_file = os.path.isabs(uri) and not is_gdal_name(uri)
-        return uri not in self._unchanged and is_file and not os.path.lexists(uri)
+        is_there = all(map(os.path.lexists, files_of(uri)))
+        return uri not in self._unchanged and is_file and not is_there
 
     def _take(self, done: HashedScene) -> None:
         uri = done.scene.uri
@@ -166,6 +172,21 @@ class _Storing:
                 bare = dataclasses.replace(record, windows=NO_WINDOWS)
                 self._elsewhere.append((done.scene, bare))
 
+    def _note_resolution(self, record: SceneRecord) -> None:
+        """Says once that scenes have another resolution than the model's training images."""
+        archive = self._loader.archive
+        trained, asked = archive.card.resolution, archive.reading.get("resolution")
+        if self._is_noted or asked or not (trained and record.resolution):
+            return
+        ratio = record.resolution / trained
+        if not 1 / FAR_RESOLUTION < ratio < FAR_RESOLUTION:
+            self._is_noted = True
+            self._progress.note(
+                f"{record.uri} has {record.resolution:.3g} m per pixel, the model was trained at "
+                f"{trained:.3g} m: its codes may mean little; an archive made with --resolution "
+                f"{trained:.3g} brings all scenes to that"
+            )
+
     def _add(self, done: HashedScene, record: SceneRecord) -> None:
         if done.stream is None:
             stored = self._add_hashed(done, record)
@@ -178,6 +199,7 @@ class _Storing:
         if replaced is not None:
             self._uri_of.pop(replaced, None)
         self._holds(record)
+        self._note_resolution(record)
         self.report.stored += 1
         if record.bands:
             self.report.bands[listed(record.bands)] += 1

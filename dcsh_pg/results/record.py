@@ -238,5 +238,8 @@ def place(footprint: dict[str, Any] | BaseGeometry | None) -> str:
 
 
 def scene_name(uri: str) -> str:
-    """The last part of a scene's URI, which people know it by."""
+    """The last part of a scene's URI, which people know it by; of a scene of several files their folder."""
+    before, brace, rest = uri.partition("{")
+    if brace and "}" in rest and before.endswith("/"):
+        uri = before
     return PurePosixPath(uri.split("?", 1)[0].replace("\\", "/")).name or uri

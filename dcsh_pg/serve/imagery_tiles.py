@@ -20,6 +20,7 @@ from dcsh_pg.imagery.metadata.options import SceneOptions
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels.open import open_scene
 from dcsh_pg.imagery.pixels.raster import RasterScene
+from dcsh_pg.imagery.pixels.stack import StackScene
 from dcsh_pg.pixel_types import blank
 from dcsh_pg.results.record import scene_name
 from dcsh_pg.serve.footprint_tiles import lonlat_bounds, mercator_bounds
@@ -79,7 +80,7 @@ def imagery_tile(
             bands=card.bands,
             origin=Origin(scene_name(placed.uri), options=options),
         ) as scene:
-            if not isinstance(scene, RasterScene):
+            if not isinstance(scene, RasterScene | StackScene):
                 continue
             try:
                 below, is_valid = scene.read_mercator(bounds, SIZE)

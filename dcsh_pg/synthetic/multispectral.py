@@ -6,7 +6,9 @@ units, in a range that bright ones stretch to ten thousand: what eight bits do n
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -77,6 +79,57 @@ def write_scene(path: Path, pixels: np.ndarray, number: int) -> Path:
         target.write(pixels)
         target.descriptions = BANDS[: len(pixels)]
     return path
+
+
+def write_item(
+    folder: Path, pixels: np.ndarray, number: int, *, cloudy: np.ndarray
+) -> dict[str, Any]:
+    """Writes a scene as a STAC item with an asset a band, each at the resolution of Sentinel-2, and SCL.
+
+    Args:
+        pixels: uint16 (12, H, W) at 10 m; H and W are multiples of 6.
+        cloudy: bool (H / 2, W / 2), where SCL has clouds, at 20 m.
+
+    Returns:
+        The item, whose file lies in ``folder``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    height, width = pixels.shape[1:]
+    bands = dict(zip(BANDS, zip(pixels, METRES, strict=True), strict=True))
+    bands["SCL"] = np.where(cloudy, 9, 4).astype(np.uint8).repeat(2, 0).repeat(2, 1), 20
+    assets = {}
+    for name, (data, metres) in bands.items():
+        times = metres // 10
+        blocks = data.reshape(height // times, times, width // times, times)
+        data = blocks[:, 0, :, 0] if name == "SCL" else np.rint(blocks.mean(axis=(1, 3)))
+        place = _transform(number, width) @ rasterio.Affine.scale(times)
+        with rasterio.open(
+            folder / f"{name}.tif", "w", driver="GTiff", width=width // times, height=height // times,
+            count=1, dtype="uint8" if name == "SCL" else "uint16", nodata=0, crs="EPSG:32632",
+            transform=place,
+        ) as target:  # fmt: skip
+            target.write(data, 1)
+        assets[name] = {
+            "href": f"./{name}.tif",
+            "type": "image/tiff; application=geotiff",
+            "roles": ["data"],
+            **({} if name == "SCL" else {"eo:bands": [{"name": name}]}),
+        }
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": f"S2_{number}",
+        "collection": "sentinel-2-l2a",
+        "geometry": None,
+        "properties": {
+            "datetime": f"2021-07-{number % 28 + 1:02}T10:00:00Z",
+            "s2:processing_baseline": "03.00",
+        },
+        "assets": assets,
+        "links": [],
+    }
+    (folder / "item.json").write_text(json.dumps(item))
+    return item
 
 
 def _fields(values: np.ndarray, side: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from dcsh_pg.database.search.filter import Filter
 from dcsh_pg.database.server.pg_errors import sql_errors
 from dcsh_pg.database.server.rows import one_row
 from dcsh_pg.errors import NotFound, UsageError
+from dcsh_pg.imagery.parts import files_of
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,10 @@ def _is_path(uri: str) -> bool:
 
 
 def _exists(path: str) -> bool:
-    """False only if the file is certainly gone, not if it cannot be looked at."""
+    """False only if a file of the scene is certainly gone, not if it cannot be looked at."""
     try:
-        os.lstat(path)
+        for file in files_of(path):
+            os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:

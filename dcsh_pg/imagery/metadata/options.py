@@ -27,6 +27,7 @@ class SceneOptions:
         sign: called with a URL at every opening, because tokens expire.
         any_driver: open files that are found or listed with every driver of GDAL, including those
             that read what a file names (VRT, WMS); files that the user names always are.
+        any_resolution: keep the pixels of scenes whose resolution is unknown, where a reading has one.
 
     Raises:
         UsageError: a date pattern that is invalid.
@@ -37,6 +38,7 @@ class SceneOptions:
     date_pattern: str | None = None
     sign: Sign | None = None
     any_driver: bool = False
+    any_resolution: bool = False
 
     def __post_init__(self) -> None:
         if self.acquired is not None and self.acquired.tzinfo is None:

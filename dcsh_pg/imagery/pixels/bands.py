@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dcsh_pg.errors import InputError
+from dcsh_pg.imagery.presets import PRESETS
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.pixel_types import UINT8, to_type
 
@@ -17,7 +18,12 @@ RGB = ("red", "green", "blue")
 
 
 def choose_bands(
-    colours: Sequence[str], wanted: int, reading: Reading, *, uri: str
+    colours: Sequence[str],
+    wanted: int,
+    reading: Reading,
+    *,
+    uri: str,
+    names: Sequence[str | None] = (),
 ) -> tuple[int, ...]:
     """The bands of a file that become the channels of a model that takes ``wanted``.
 
@@ -28,6 +34,7 @@ def choose_bands(
         colours: colour interpretation of each band of the file, in order: 'red', 'gray', 'alpha', 'undefined', ...
         reading: its ``bands`` and ``by_colour``.
         uri: of the file, for messages.
+        names: descriptions of its bands, in order.
 
     Returns:
         ``wanted`` bands, counted from 1.
@@ -36,12 +43,7 @@ def choose_bands(
         InputError: the file has no such band, or the choice is ambiguous.
     """
     if reading.bands is not None:
-        if max(reading.bands) > len(colours):
-            raise InputError(
-                f"{uri} has {_bands(len(colours))}, but --bands contains {max(reading.bands)}",
-                hint=f"choose with --bands from 1 to {len(colours)}",
-            )
-        return reading.bands
+        return tuple(number_of(band, colours, names, reading, uri=uri) for band in reading.bands)
     seen = tuple(index for index, colour in enumerate(colours, 1) if colour != "alpha")
     is_marked = wanted == 3 and all(list(colours).count(colour) == 1 for colour in RGB)
     if is_marked and (reading.by_colour or len(seen) != wanted):
@@ -57,6 +59,49 @@ def choose_bands(
             f"choose {_bands(wanted)} with --bands, --bands {_example(seen[:wanted])} for example"
         )
     raise InputError(f"{uri} has {_bands(len(seen))}, the model takes {wanted}", hint=hint)
+
+
+def number_of(
+    band: int | str,
+    colours: Sequence[str],
+    names: Sequence[str | None],
+    reading: Reading,
+    *,
+    uri: str,
+) -> int:
+    """The number of a band, counted from 1: by its description, else by its colour.
+
+    Arguments as of :func:`choose_bands`; a preset of the reading knows further names.
+
+    Raises:
+        InputError: there is no such band.
+    """
+    if isinstance(band, int):
+        if band > len(colours):
+            raise InputError(
+                f"{uri} has {_bands(len(colours))}, but --bands contains {band}",
+                hint=f"choose with --bands from 1 to {len(colours)}",
+            )
+        return band
+    wanted = synonyms(band, reading)
+    for known in (names, colours):
+        found = [(name or "").strip().lower() for name in known]
+        for name in wanted:
+            if found.count(name.lower()) == 1:
+                return found.index(name.lower()) + 1
+    kinds = [name for name in [*names, *colours] if name and name != "undefined"]
+    raise InputError(
+        f"{uri} has no band {band!r}, or several",
+        hint=f"its bands are {', '.join(dict.fromkeys(kinds))}"
+        if kinds
+        else f"its bands have no names: choose with --bands from 1 to {len(colours)}",
+    )
+
+
+def synonyms(band: str, reading: Reading) -> list[str]:
+    """A name and those that the reading's preset has for the same band."""
+    preset = PRESETS.get(reading.preset or "")
+    return preset.names(band) if preset else [band]
 
 
 def listed(bands: Sequence[int]) -> str:

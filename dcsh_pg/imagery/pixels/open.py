@@ -1,4 +1,4 @@
-"""The scene at a path or URL: a raster or a plain picture."""
+"""The scene at a path or URL: a raster, a plain picture, or what is made from them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from dcsh_pg.imagery.metadata.origin import Origin
+from dcsh_pg.imagery.parts import is_parts
 from dcsh_pg.imagery.pixels.formats import PICTURES
 from dcsh_pg.imagery.pixels.gdal import is_gdal_name
 from dcsh_pg.imagery.pixels.picture import PictureScene
 from dcsh_pg.imagery.pixels.raster import RasterScene
 from dcsh_pg.imagery.pixels.side_files import is_regular
+from dcsh_pg.imagery.pixels.stack import StackScene
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene
 
@@ -27,6 +29,8 @@ def open_scene(uri: str, reading: Reading, *, bands: int, origin: Origin) -> Sce
         bands: channels that the model takes.
         origin: what is known besides the file, and the options of the run.
     """
+    if is_parts(uri) or reading.is_resampled or reading.mask is not None:
+        return StackScene(uri, reading, channels=bands, origin=origin, is_picture=is_picture(uri))
     if is_picture(uri):
         return PictureScene(Path(uri), reading, channels=bands, origin=origin)
     return RasterScene(uri, reading, channels=bands, origin=origin)

@@ -16,12 +16,14 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
+from dcsh_pg.imagery.georeference.placed import Placed
 from dcsh_pg.imagery.metadata.origin import Origin
 from dcsh_pg.imagery.pixels import bands as band_rules
 from dcsh_pg.imagery.pixels.memory import DECODED_BYTES, DECODING_BYTES, Gate, Recent
 from dcsh_pg.imagery.pixels.side_files import is_regular, not_regular
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.reduce import read_window, reduced_shape, reduction
+from dcsh_pg.imagery.resample import Raster
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 # Pillow's warnings (odd EXIF, many pixels) do not help a user of the command line.
@@ -144,6 +146,27 @@ class PictureScene(Scene):
         georeference = self._origin.georeference(picture.width, picture.height, uri=self.uri)
         footprints = georeference.footprints(windows) if georeference else None
         return Chips(pixels, windows, footprints, valid_fraction)
+
+    def place(self) -> Placed:
+        """Its size and position, from the header and what is known of it.
+
+        Raises:
+            InputError: as :meth:`describe`.
+        """
+        width, height, _, _ = self._guard(self._header)
+        return Placed(width, height, self._origin.georeference(width, height, uri=self.uri))
+
+    @contextmanager
+    def raster(self) -> Iterator[Raster]:
+        """Its pixels, for :func:`dcsh_pg.imagery.resample.resample`."""
+        with self._decoded(np.empty((0, 4), np.int32)) as picture:
+
+            def read(
+                left: int, top: int, width: int, height: int, reduction: int
+            ) -> tuple[np.ndarray, np.ndarray]:
+                return picture.read(self.reading, left, top, width, height)
+
+            yield Raster(picture.width, picture.height, read)
 
     def close(self) -> None:
         _decoded.forget(self)

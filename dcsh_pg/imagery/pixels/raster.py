@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from dcsh_pg.errors import InputError
 from dcsh_pg.imagery import grid
 from dcsh_pg.imagery.georeference.affine import AffineGeoreference, Georeference
 from dcsh_pg.imagery.georeference.control_points import georeference_of_gcps, georeference_of_rpcs
+from dcsh_pg.imagery.georeference.placed import Placed
 from dcsh_pg.imagery.georeference.whole import WholeFootprint
 from dcsh_pg.imagery.metadata.origin import Origin, remote_identity
 from dcsh_pg.imagery.pixels import bands as band_rules
@@ -25,6 +28,7 @@ from dcsh_pg.imagery.pixels.gdal import Handles, gdal, is_gdal_name
 from dcsh_pg.imagery.pixels.limits import check_raster
 from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.reduce import read_window
+from dcsh_pg.imagery.resample import Raster
 from dcsh_pg.imagery.scene import Chips, Scene, SceneRecord
 
 OVERVIEW_SIDE = 1024
@@ -48,9 +52,12 @@ class _Layout:
 class RasterScene(Scene):
     """A scene that GDAL reads; arguments as of :func:`dcsh_pg.imagery.pixels.open.open_scene`."""
 
-    def __init__(self, uri: str, reading: Reading, *, channels: int, origin: Origin):
+    def __init__(
+        self, uri: str, reading: Reading, *, channels: int, origin: Origin, offset: int = 0
+    ):
+        """``offset`` is added to all values, before GDAL's scale and offset."""
         super().__init__(uri, reading, channels)
-        self._origin = origin
+        self._origin, self._offset = origin, offset
         self._handles = Handles(uri, origin.options)
         self._lock = threading.Lock()
         self._layout: _Layout | None = None
@@ -107,6 +114,32 @@ class RasterScene(Scene):
                 valid_fraction[index] = read_window(pixels[index], window, size, read_part)
         footprints = layout.georeference.footprints(windows) if layout.georeference else None
         return Chips(pixels, windows, footprints, valid_fraction)
+
+    def place(self) -> Placed:
+        """Its size and position, from the header.
+
+        Raises:
+            InputError: as :meth:`describe`.
+        """
+        with gdal(self.uri), self._handles.use() as source:
+            layout = self._lay_out(source)
+        return Placed(layout.width, layout.height, layout.georeference)
+
+    @contextmanager
+    def raster(self) -> Iterator[Raster]:
+        """Its pixels, for :func:`dcsh_pg.imagery.resample.resample`; one raster at a time in a thread."""
+        with gdal(self.uri), self._handles.use() as source:
+            layout = self._lay_out(source)
+
+            def read(
+                left: int, top: int, width: int, height: int, reduction: int
+            ) -> tuple[np.ndarray, np.ndarray]:
+                shape = (-(-height // reduction), -(-width // reduction))
+                data, valid = self._read(source, layout, Window(left, top, width, height), shape)
+                return band_rules.to_pixels(data, valid, layout.limits, self.reading)
+
+            overviews = source.overviews(layout.bands[0])
+            yield Raster(layout.width, layout.height, read, overviews)
 
     def read_mercator(
         self, bounds: tuple[float, float, float, float], size: int
@@ -176,6 +209,9 @@ class RasterScene(Scene):
         if palette is None and not self.reading.raw_values:
             chosen = [[of[band - 1] for band in bands] for of in (source.scales, source.offsets)]
             linear = band_rules.physical_scale(*chosen, uri=self.uri)
+        if self._offset and palette is None:
+            linear = np.array([(1.0, 0.0)] * len(bands)) if linear is None else linear
+            linear = linear + linear[:, :1] * (0, self._offset)
         band_rules.check_type(dtype, linear, self.reading, uri=self.uri)
         if palette is None and band_rules.is_stretched(dtype, linear, self.reading):
             limits = self._stretch_limits(source, bands, linear)
@@ -192,10 +228,14 @@ class RasterScene(Scene):
         )
 
     def _read(
-        self, source: rasterio.DatasetReader, layout: _Layout, window: Window
+        self,
+        source: rasterio.DatasetReader,
+        layout: _Layout,
+        window: Window,
+        shape: tuple[int, int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Physical values (B, H, W) and validity bool (H, W) of a window within the raster."""
-        data, valid = _read(source, layout.bands, layout.palette, window)
+        data, valid = _read(source, layout.bands, layout.palette, window, shape)
         if self.reading.nodata is not None and source.nodata is None:
             valid = valid & (data != self.reading.nodata).any(axis=0)
         return band_rules.to_physical(data, layout.linear), valid
@@ -206,7 +246,10 @@ class RasterScene(Scene):
         colours = [colour.name for colour in source.colorinterp]
         if self.reading.bands is None and self.channels == 3 and colours[0] == "palette":
             return (1,), _palette(source)
-        return (band_rules.choose_bands(colours, self.channels, self.reading, uri=self.uri), None)
+        bands = band_rules.choose_bands(
+            colours, self.channels, self.reading, uri=self.uri, names=source.descriptions
+        )
+        return bands, None
 
     def _stretch_limits(
         self, source: rasterio.DatasetReader, bands: tuple[int, ...], linear: np.ndarray | None

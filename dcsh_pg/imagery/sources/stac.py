@@ -17,7 +17,10 @@ from shapely.geometry.polygon import orient
 from dcsh_pg.errors import InputError
 from dcsh_pg.imagery.georeference.affine import Frame
 from dcsh_pg.imagery.metadata.image import ImageMetadata
-from dcsh_pg.imagery.sources.listed import Listed, absolute
+from dcsh_pg.imagery.parts import parts_address
+from dcsh_pg.imagery.reading import Reading
+from dcsh_pg.imagery.sources.listed import Listed
+from dcsh_pg.imagery.sources.stac_bands import bands_of, href_of
 from dcsh_pg.imagery.sources.stac_items import FoundItem, find_items, malformed
 from dcsh_pg.progress import SILENT, Progress
 
@@ -30,6 +33,7 @@ def stac_listing(
     *,
     asset: str | None = None,
     collection: str | None = None,
+    reading: Reading | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[Listed]:
     """One entry for each item of a source, for :func:`dcsh_pg.imagery.sources.listed.listed_scenes`.
@@ -39,6 +43,7 @@ def stac_listing(
         asset: key of the asset to read.  None takes the only one with the role 'data', else
             'visual', else the only image with that role.
         collection: only the items of the collection with that id.
+        reading: its bands that are names, and its mask, are looked up among the assets.
 
     Raises:
         InputError: the source as a whole cannot be read or is not STAC, or has no such item.
@@ -48,7 +53,7 @@ def stac_listing(
             yield Listed(found.address, error=found.error)
             continue
         try:
-            yield _entry(found, found.item, asset)
+            yield _entry(found, found.item, asset, reading)
         except InputError as error:
             yield Listed(found.address, error=error)
         except Exception as error:
@@ -56,11 +61,14 @@ def stac_listing(
             yield Listed(found.address, error=malformed(found.address, error))
 
 
-def _entry(found: FoundItem, item: pystac.Item, key: str | None) -> Listed:
-    asset = _chosen(item, key, found.address)
-    if not isinstance(asset.href, str) or not asset.href:
-        raise InputError(f"{found.address}: its asset has no href")
-    uri = absolute(asset.href, found.base)
+def _entry(found: FoundItem, item: pystac.Item, key: str | None, reading: Reading | None) -> Listed:
+    found_bands = reading and bands_of(item, key, reading, address=found.address)
+    if found_bands:
+        asset = found_bands[0].asset
+        uri = parts_address([band.part(found.base, found.address) for band in found_bands])
+    else:
+        asset = _chosen(item, key, found.address)
+        uri = href_of(asset, found.base, found.address)
     # The fields of an asset override those of its item.
     fields = item.properties | {
         name: value

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from dcsh_pg.errors import InputError, OutputError, TrainingError
 from dcsh_pg.imagery.pixels.bands import bands_taken, listed
+from dcsh_pg.imagery.reading import Reading
 from dcsh_pg.imagery.scene import Scene, SceneRecord
 from dcsh_pg.learning.data.image_store import as_tensor
 from dcsh_pg.pixel_types import UINT8, PixelRange, are_valid, to_type, valid_pixels
@@ -48,6 +49,7 @@ class TrainingSet:
         pooled: pixels of a side of a chip, of embeddings.
         embedding: how embeddings are made, for the model's card.
         band_names: names of the bands, if they were chosen by name.
+        preset: of the reading of the scenes.
     """
 
     images: np.ndarray
@@ -58,6 +60,7 @@ class TrainingSet:
     pooled: int | None = None
     embedding: dict[str, Any] | None = None
     band_names: tuple[str, ...] = ()
+    preset: str | None = None
 
 
 def gather(
@@ -129,14 +132,28 @@ def gather(
             f"none of {skipped} chips has enough valid pixels",
             hint="lower --min-valid, or give imagery with fewer gaps",
         )
-    resolutions = [record.resolution for _, record in described if record.resolution]
+    resolutions = [
+        scene.reading.resolution or record.resolution
+        for scene, record in described
+        if record.resolution
+    ]
+    reading = scenes[0].reading
     return TrainingSet(
         images[:filled],
         scenes=used,
         skipped=skipped,
         failed=tuple(failed),
         resolution=median(resolutions) if resolutions else None,
+        band_names=_names(reading),
+        preset=reading.preset,
     )
+
+
+def _names(reading: Reading) -> tuple[str, ...]:
+    """The bands of a reading, if all are names."""
+    bands = reading.bands or ()
+    names = tuple(band for band in bands if isinstance(band, str))
+    return names if len(names) == len(bands) else ()
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
