@@ -288,3 +288,25 @@ def test_cards_name_their_tower(folder):
     assert fields["text"] == hashlib.sha256((folder / "m.text.onnx").read_bytes()).hexdigest()
     with pytest.raises(ModelError, match="'text' cannot be"):
         type(card).from_json(fields | {"text": "../m"}, source="x")
+
+
+def test_the_map_page_finds_the_same(archive, database):
+    pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+    from starlette.testclient import TestClient
+
+    from dcsh_pg.serve.app import create_app
+    from dcsh_pg.serve.settings import Settings
+
+    served = create_app(Settings(dsn=database, token="secret"))
+    with TestClient(served, base_url="http://127.0.0.1") as client:
+        client.headers["authorization"] = "Bearer secret"
+        home = "/api/archives/by_text"
+        assert client.get(home).json()["text"] is True
+        for _ in range(2):
+            code = client.post(f"{home}/words", json={"text": "green"}).json()["code"]
+        assert code == "0x" + codes.to_hex(archive.query_text("green").code)
+        for text, status in (("", 400), ("a" * 1001, 422), (7, 422)):
+            answer = client.post(f"{home}/words", json={"text": text})
+            assert answer.status_code == status and answer.json()["error"]
+        without = client.post("/api/archives/no_text/words", json={"text": "green"})
+        assert without.status_code >= 400

@@ -17,7 +17,7 @@ from dcsh_pg import __version__
 from dcsh_pg.errors import DcshError, InputError, ModelError, NotFound, ServerError, UsageError
 from dcsh_pg.serve.columns import Preparing
 from dcsh_pg.serve.protect import Protect
-from dcsh_pg.serve.routes import archives, compare, pictures, search, surface, tiles
+from dcsh_pg.serve.routes import archives, compare, pictures, search, surface, tiles, words
 from dcsh_pg.serve.service import Busy, Service, unavailable
 from dcsh_pg.serve.settings import Settings
 
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # its scripts come from elsewhere
         redoc_url=None,
     )
-    for group in (archives, search, surface, compare, pictures, tiles):
+    for group in (archives, search, surface, compare, pictures, words, tiles):
         app.include_router(group.router, prefix="/api")
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
     app.add_exception_handler(DcshError, _refused)

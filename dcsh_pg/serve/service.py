@@ -27,6 +27,7 @@ from dcsh_pg.serve.columns import Columns, ColumnStore
 from dcsh_pg.serve.folder import in_use, temporary_folder
 from dcsh_pg.serve.settings import Settings
 from dcsh_pg.sql import Layer
+from dcsh_pg.text import TextHasher
 
 WAIT_SECONDS = 10
 """Longest wait for a connection, or for another request that reads imagery."""
@@ -79,6 +80,7 @@ class Service:
         self._readers = threading.BoundedSemaphore(READERS)
         self._lock = threading.Lock()
         self._hashers: dict[str, Hasher] = {}
+        self._text_hashers: dict[str, TextHasher] = {}
         self._records: dict[str, tuple[float, registry.ArchiveRecord]] = {}
         self._pool = ConnectionPool(
             resolve(settings.dsn, pg_bin=pg_bin),
@@ -159,6 +161,14 @@ class Service:
             if sha256 not in self._hashers:
                 self._hashers[sha256] = archive.hasher
             archive.__dict__["hasher"] = self._hashers[sha256]
+
+    def share_text_model(self, archive: Archive) -> None:
+        """Gives an archive the text tower of its model, which is opened once for all requests."""
+        sha256 = archive.record.card.text
+        with self._lock:
+            if sha256 not in self._text_hashers:
+                self._text_hashers[sha256] = archive.text_hasher
+            archive.__dict__["text_hasher"] = self._text_hashers[sha256]
 
     def once(self, archive: Archive, key: object, make: Callable[[], bytes]) -> bytes:
         """What ``make`` gives, kept until the archive grows or has another model, and not for long."""

@@ -111,6 +111,7 @@ def _summary(conn: psycopg.Connection, archive: Archive) -> bytes:
         "chips": record.chips,
         "bits": record.bits,
         "model": record.card.name,
+        "text": bool(record.card.text),
         "chip_size": archive.reading.chip_size,
         "chip_degrees": east - west,
         **extent,

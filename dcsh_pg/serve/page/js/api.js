@@ -47,6 +47,12 @@ export async function picture(archive, file) {
   return (await ask(`${home(archive)}/pictures`, { method: "POST", body: form })).json();
 }
 
+/** @param {string} archive @param {string} text @returns {Promise<{code: string}>} */
+export async function words(archive, text) {
+  const headers = { "content-type": "application/json" };
+  return (await ask(`${home(archive)}/words`, { method: "POST", headers, body: JSON.stringify({ text }) })).json();
+}
+
 /** @param {State} state @param {string} end @param {object} [extra] @param {AbortSignal} [signal] */
 function post(state, end, extra = {}, signal) {
   return ask(`${home(state.archive)}/${end}`, {

@@ -155,7 +155,7 @@ function drawQuery() {
     ? `${query.likes.length} right, ${query.unlikes?.length ?? 0} wrong`
     : query.change ? `Change, ${query.change.join(" to ")}`
     : query.duplicates !== undefined ? `Duplicates, each at most ${query.duplicates} bits from the next`
-    : query.chip ? `Chip ${query.chip}` : query.region ? "Region" : query.code ? "Picture or code" : "Place";
+    : query.chip ? `Chip ${query.chip}` : query.region ? "Region" : query.code ? "Words, picture or code" : "Place";
   const shown = [...examples.map((id) => example(id, "like")), ...(query.unlikes ?? []).map((id) => example(id, "unlike"))];
   const caption = strip.element("p", "quiet", words);
   const clear = strip.button("", "Clear");
@@ -271,7 +271,19 @@ function findText(text) {
   if (numbers.length === 1 && Number.isInteger(numbers[0]) && numbers[0] > 0) return find({ chip: numbers[0] });
   const [lon, lat] = numbers;
   if (numbers.length === 2 && Math.abs(lon) <= 180 && Math.abs(lat) <= 90) return find({ at: [lon, lat] });
+  if (archive.text) return findWords(text);
   fail(new api.Refused(`“${text}” is neither a place nor a chip nor a code`, "for example -86.31, 30.42 with the longitude first; 17; 0x9f3a5c0017e2b481"));
+}
+
+/** @param {string} text */
+async function findWords(text) {
+  fail(null);
+  try {
+    const { code } = await api.words(archive.name, text);
+    await find({ code });
+  } catch (error) {
+    fail(error);
+  }
 }
 
 /** @param {File | undefined} file */
@@ -371,6 +383,7 @@ async function open(name) {
     });
     return made;
   }));
+  input("place").placeholder = `lon, lat · chip id · 0x code${archive.text ? " · words" : ""}`;
   compare.open(archive);
   await map.show(archive);
   if (!archive.bounds) hint("This archive has no footprints: search by chip id, code or picture.");

@@ -35,6 +35,7 @@
  * @property {number} chips
  * @property {number} bits
  * @property {string} model
+ * @property {boolean} text  whether it can be searched by words
  * @property {number | null} chip_size
  * @property {number} chip_degrees
  * @property {Box | null} bounds
