@@ -78,7 +78,12 @@ def write_codes(
         metadata={"geo": json.dumps(_geo(bounds)), KEY: json.dumps(attributes)},
     )
     chips = 0
-    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    # pyarrow takes some paths for addresses of object stores, but no opened file.
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        parquet.ParquetWriter(file, schema) as writer,
+    ):
         for columns, footprints in batches(conn, archive_name, ROWS):
             corners = shapely.bounds(footprints).T
             box_of = pyarrow.StructArray.from_arrays(

@@ -21,9 +21,10 @@ def to_geoparquet(table: Table, path: Path) -> None:
     """
     # Only text repeats itself; and DuckDB 2.0 fails to filter by a bbox that has a dictionary.
     texts = [name for name, type_ in table.types.items() if type_ is str]
-    with replacing(path) as temporary:
+    # pyarrow takes some paths for addresses of object stores, but no opened file.
+    with replacing(path) as temporary, temporary.open("wb") as file:
         frame_of(table).to_parquet(
-            temporary,
+            file,
             index=False,
             schema_version="1.1.0",
             write_covering_bbox=True,

@@ -1,6 +1,7 @@
 """The command stac: what it prints, what it leaves, and that the model it names hashes alike."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -65,6 +66,15 @@ def test_it_may_be_run_again_over_what_it_wrote(run, places, database, tmp_path)
     first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert run(*asked).exit_code == 0
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
+
+
+def test_a_folder_that_looks_like_an_address_is_a_folder(
+    run, places, database, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    done = run("stac", "places", "--out", "s3://x/y", "--codes", "--dsn", database)
+    assert done.exit_code == 0, done.stderr
+    assert list(Path("s3:/x/y").rglob("*.parquet"))
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_printed_escaped(run, places, database, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import shapely
@@ -80,6 +81,15 @@ def test_columns_whose_names_differ_in_case_are_kept(make_hit, tmp_path):
         results.write(hits, tmp_path / f"hits{suffix}")
     _, [row] = gdal(tmp_path / "hits.gpkg")
     assert (row["id"], sorted(v for v in row.values() if v in list("abcd"))) == (100, list("abcd"))
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet"])
+def test_a_folder_that_looks_like_an_address_is_a_folder(hits, tmp_path, monkeypatch, suffix):
+    """pyarrow writes to s3:/bucket, if it is given the path."""
+    monkeypatch.chdir(tmp_path)
+    Path("s3:/bucket").mkdir(parents=True)
+    results.write(hits, Path(f"s3://bucket/hits{suffix}"))
+    assert Path(f"s3:/bucket/hits{suffix}").stat().st_size > 0
 
 
 def test_flatgeobuf_has_an_index_where_every_hit_has_a_place(hits, tmp_path):
