@@ -7,9 +7,9 @@
 Starts ``dcsh-pg serve`` on a synthetic archive and lets each user, from an address of its own, take step
 after step with a pause of --think seconds between them.  Of ten steps four search by a chip, two by seven
 marks among the hits of the last search, one by a region and one within an area; one shows the surface of a
-view of map zoom 8, and one moves the map, for four tiles of footprints.  A search asks for its histogram at
-the same time, as the page does, and then for its chip.  Scenes have no files, so thumbnails and imagery are
-not asked for.
+view of map zoom 8, and one moves the map, for four tiles of footprints.  As on the page, the answer of a
+search is followed by its histogram and, at the same time, by its chip.  Scenes have no files, so thumbnails
+and imagery are not asked for.
 
 The peer in the same run: the same searches' SQL by psycopg, as many users, as many connections as the
 server's workers have together.
@@ -154,14 +154,14 @@ class Page:
             for tile in asker.tiles():
                 self.get("footprint tile", tile)
             return
+        found = self.get(f"search, {kind}", f"{HOME}/search", asked)
         other = threading.Thread(target=beside.get, args=("histogram", f"{HOME}/histogram", asked))
         other.start()
-        found = self.get(f"search, {kind}", f"{HOME}/search", asked)
-        other.join()
         if chip := asked["query"].get("chip"):
             if found is not None:
                 asker.saw(chip, [hit["id"] for hit in json.loads(found)["features"]])
             self.get("chip", f"{HOME}/chips/{chip}")
+        other.join()
 
 
 def use(users: int, seconds: float, think: float, step: Callable[[int], None]) -> float:

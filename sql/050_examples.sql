@@ -161,14 +161,12 @@ AS $$
 DECLARE
     liked integer := cardinality(likes);
     unliked integer := cardinality(unlikes);
-    largest integer;
     weights integer[];
 BEGIN
     IF liked::bigint * unliked > 100000000 THEN
         RAISE EXCEPTION '% likes and % unlikes are too many for rule rocchio', liked, unliked
             USING ERRCODE = 'invalid_parameter_value', HINT = 'name at most 10000 of each';
     END IF;
-    largest := 3 * liked * greatest(unliked, 1);
     SELECT array_agg(2 * greatest(unliked, 1) * (2 * o.liked_ones - liked)
                          - liked * (2 * coalesce(o.unliked_ones, 0) - unliked) ORDER BY o.n)
         INTO weights
@@ -176,12 +174,13 @@ BEGIN
             WITH ORDINALITY o(liked_ones, unliked_ones, n);
     SELECT string_agg(CASE WHEN w.weight = 0 THEN get_bit(likes[1], w.n::integer - 1)::text
                            ELSE (w.weight > 0)::integer::text END, '' ORDER BY w.n)::bit varying,
-           dcsh_private.bit_planes(array_agg(abs(w.weight) ORDER BY w.n), largest), sum(abs(w.weight))
+           dcsh_private.bit_planes(array_agg(abs(w.weight) ORDER BY w.n), greatest(max(abs(w.weight)), 1)),
+           sum(abs(w.weight))
         INTO code, planes, total
         FROM unnest(weights) WITH ORDINALITY w(weight, n);
-    SELECT string_agg(format('%s * bit_count((c.code # $1[1]) & $2[%s])', 1 << place, place + 1), ' + ')
+    SELECT coalesce(string_agg(format('%s * bit_count((c.code # $1[1]) & $2[%s])', 1 << n::integer - 1, n), ' + '), '0')
         INTO cost
-        FROM generate_series(0, dcsh_private.bit_length(largest) - 1) place;
+        FROM unnest(planes) WITH ORDINALITY p(plane, n) WHERE bit_count(plane) > 0;
     SELECT 0::bigint || array_agg(l.cost ORDER BY l.cost)
         INTO least_cost
         FROM (SELECT sum(abs(weight)) OVER (ORDER BY abs(weight) ROWS UNBOUNDED PRECEDING) AS cost
@@ -221,8 +220,8 @@ $$;
 COMMENT ON FUNCTION dcsh_private.comparison IS 'The distance from c.code to examples by a rule, as an expression of parameters $1 and $2, and the condition that the rule sets; their values replace the codes';
 
 -- A walk by Hamming distance leaves out only chips that differ in at least as many bits as the last one, so
--- cost at least as much as that many of the cheapest bits. If that does not prove the k cheapest, all chips
--- are compared: by the same bound, only those in the radius of the k-th cheapest by their weights.
+-- cost at least as much as that many of the cheapest bits. If that does not prove the k cheapest, more are
+-- walked, and at last all are compared: by the same bound, only those in the radius of the k-th of those walked.
 CREATE OR REPLACE FUNCTION dcsh_private.similar_by_rocchio(
     archive text, likes bit varying[], unlikes bit varying[], k integer, filter dcsh_private.filter,
     OUT ids bigint[], OUT distances integer[]
@@ -235,13 +234,13 @@ DECLARE
     rule record := dcsh_private.rocchio(likes, unlikes);
     bits integer := dcsh_private.bits(archive);
     total bigint := greatest(rule.total, 1);
-    -- The largest cost that is shown as max_distance.
+    -- The largest cost of a hit: what is shown as max_distance, and what the k-th of those walked costs.
     most bigint := (total * (2 * filter.max_distance + 1) - 1) / (2 * bits);
     chips double precision := (SELECT greatest(r.reltuples, 0) FROM pg_class r
                                WHERE r.oid = format('dcsh.%I', archive)::regclass);
     has_index boolean := dcsh_private.code_index(archive) IS NOT NULL;
     any_distance dcsh_private.filter := filter;
-    reach integer := greatest(k, 1000);
+    reach bigint := greatest(2 * k::bigint, 200);
     walked bigint[];
     last_distance integer;
     last_cost bigint;
@@ -253,7 +252,7 @@ BEGIN
         -- A step of a search takes about the time of comparing a hundred chips in one scan.
         IF has_index AND reach <= 1000 + chips / 100 THEN
             SELECT coalesce(array_agg(h.id), '{}'), max(h.distance) INTO walked, last_distance
-                FROM dcsh_private.search(archive, rule.code, reach, any_distance) h;
+                FROM dcsh_private.search(archive, rule.code, reach::integer, any_distance) h;
         END IF;
         EXECUTE format($query$
             SELECT array_agg(n.id ORDER BY n.cost, n.id),
@@ -269,11 +268,12 @@ BEGIN
             CASE WHEN walked IS NULL THEN dcsh_private.where_clause(filter) ELSE 'c.id = ANY ($4)' END)
         INTO ids, distances, last_cost
         USING ARRAY[rule.code], rule.planes, k, walked, most, radius;
+        most := least(last_cost, most);
         EXIT WHEN walked IS NULL OR cardinality(walked) < reach
-            OR rule.least_cost[last_distance + 1] > least(last_cost, most);
+            OR rule.least_cost[last_distance + 1] > most;
         SELECT count(*) - 1 INTO radius
-            FROM unnest(rule.least_cost) l(cost) WHERE (l.cost <= least(last_cost, most)) IS NOT FALSE;
-        reach := 4 * reach;
+            FROM unnest(rule.least_cost) l(cost) WHERE (l.cost <= most) IS NOT FALSE;
+        reach := 5 * reach;
     END LOOP;
 END
 $$;

@@ -355,21 +355,27 @@ def extent(conn: psycopg.Connection, name: str) -> dict[str, Any]:
     """
     archive = get_archive(conn, name)
     bounds = one_row(conn, "SELECT * FROM dcsh.extent(%s)", [name])
-    first, last, properties = one_row(
+    (properties,) = one_row(
         conn,
-        """
-        SELECT min(acquired), max(acquired),
-               array(SELECT DISTINCT jsonb_object_keys(properties) AS key
-                     FROM dcsh.scene WHERE archive_id = %(id)s ORDER BY key)
-        FROM dcsh.scene WHERE archive_id = %(id)s
-        """,
-        {"id": archive.id},
+        "SELECT array(SELECT DISTINCT jsonb_object_keys(properties) AS key "
+        "FROM dcsh.scene WHERE archive_id = %s ORDER BY key)",
+        [archive.id],
     )
     return {
         "bounds": None if bounds[0] is None else list(bounds),
-        "acquired": None if first is None else [first.isoformat(), last.isoformat()],
+        "acquired": acquired(conn, archive),
         "properties": properties,
     }
+
+
+def acquired(conn: psycopg.Connection, archive: ArchiveRecord) -> list[str] | None:
+    """The first and last time of an archive's scenes in ISO 8601; None if they have none."""
+    first, last = one_row(
+        conn,
+        "SELECT min(acquired), max(acquired) FROM dcsh.scene WHERE archive_id = %s",
+        [archive.id],
+    )
+    return None if first is None else [first.isoformat(), last.isoformat()]
 
 
 def scene_summaries(conn: psycopg.Connection, name: str) -> dict[str, Any]:

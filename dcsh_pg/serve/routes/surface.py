@@ -124,7 +124,7 @@ def _histogram_in_columns(
 def _histogram_in_sql(
     conn: psycopg.Connection, archive: Archive, query: Query, asked: AskedSearch, filter: Filter
 ) -> dict[str, Any]:
-    every = period_of(registry.extent(conn, archive.name)["acquired"])
+    every = period_of(registry.acquired(conn, archive.record))
     anywhere = replace(filter, max_distance=None)
     by_distance: Counter[int] = Counter()
     by_period: Counter[str] = Counter()

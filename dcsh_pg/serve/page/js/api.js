@@ -53,6 +53,12 @@ export async function words(archive, text) {
   return (await ask(`${home(archive)}/words`, { method: "POST", headers, body: JSON.stringify({ text }) })).json();
 }
 
+/** The chip at a place, or null. @param {string} archive @param {number} lon @param {number} lat @returns {Promise<number | null>} */
+export async function chipAt(archive, lon, lat) {
+  const answer = await once(`${home(archive)}/at?lon=${lon}&lat=${lat}`);
+  return answer.status === 404 ? null : (await accepted(answer)).json().then(({ id }) => id);
+}
+
 /** @param {State} state @param {string} end @param {object} [extra] @param {AbortSignal} [signal] */
 function post(state, end, extra = {}, signal) {
   return ask(`${home(state.archive)}/${end}`, {
@@ -72,6 +78,11 @@ async function ask(url, options) {
     await new Promise((done) => setTimeout(done, 1000));
     answer = await once(url, options);
   }
+  return accepted(answer);
+}
+
+/** @param {Response} answer */
+async function accepted(answer) {
   if (answer.ok) return answer;
   const { error, hint } = await answer.json().catch(() => ({}));
   throw new Refused(error ?? `the server answers ${answer.status}`, hint);

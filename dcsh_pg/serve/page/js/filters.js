@@ -53,7 +53,7 @@ export function draw(archive, filter, histogram, refilter) {
 }
 
 /** @param {HTMLInputElement} slider */
-const shown = (slider) => (slider.value === slider.max ? "any" : `${slider.value} bits`);
+const shown = (slider) => (slider.value === slider.max ? "Any distance" : `At most ${slider.value} bits`);
 
 /** @param {string} time */
 const day = (time) => time.slice(0, 10);

@@ -286,6 +286,17 @@ async function findWords(text) {
   }
 }
 
+/** Searches for the chip at a place on the map, if there is one. @param {number} lon @param {number} lat */
+async function choose(lon, lat) {
+  try {
+    const chip = await api.chipAt(archive.name, lon, lat);
+    hint(chip === null ? "No chip lies here: choose a place inside a footprint." : "");
+    if (chip !== null) await find({ chip });
+  } catch (error) {
+    fail(error);
+  }
+}
+
 /** @param {File | undefined} file */
 async function findPicture(file) {
   if (!file) return;
@@ -326,7 +337,7 @@ function listen() {
     actions.hover(id);
     if (id !== null) strip.see(list, id)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
-  map.onChoose((lon, lat) => find({ at: [Number(lon.toFixed(6)), Number(lat.toFixed(6))] }));
+  map.onChoose(choose);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { map.paint(); compare.paint(); });
   addEventListener("popstate", () => arrive());
   addEventListener("hashchange", () => arrive());
