@@ -94,9 +94,10 @@ def write_qgis(
         "hits": f"nearest to {query.caption}",
         "chips": f"chips of {record.name}",
     }
+    imagery = scene_layers(conn, found, scenes)
     renderers = {
         "query": outlines(QUERY, 0.9),
-        "hits": by_distance([hit.distance for hit in found]),
+        "hits": by_distance([hit.distance for hit in found], is_filled=not imagery),
         "chips": outlines(FOOTPRINT, 0.15),
     }
     if not chosen:
@@ -110,7 +111,7 @@ def write_qgis(
         _write_package(conn, record.name, written[0], found, chosen)
         sources = {name: f"./{written[0].name}|layername={name}" for name in names}
     layers = [Layer(names[name], provider, sources[name], renderers[name]) for name in names]
-    layers += [*scene_layers(conn, found, scenes), *below]
+    layers += [*imagery, *below]
     write_project(path, f"{record.name}: similar to {query.caption}", layers, in_view)
     return [path, *written]
 

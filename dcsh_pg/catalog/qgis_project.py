@@ -118,8 +118,8 @@ def outlines(colour: tuple[int, int, int], width: float) -> Element:
     return renderer
 
 
-def by_distance(distances: Sequence[int]) -> Element:
-    """Footprints filled by classes of the attribute ``distance``, which has these values."""
+def by_distance(distances: Sequence[int], *, is_filled: bool = True) -> Element:
+    """Footprints filled or outlined by classes of the attribute ``distance``, which has these values."""
     low, high = min(distances, default=0), max(distances, default=0)
     count = min(len(COLOURS), high - low + 1)
     bounds = [low + (high + 1 - low) * n // count for n in range(count + 1)]
@@ -139,7 +139,8 @@ def by_distance(distances: Sequence[int]) -> Element:
             lower=f"{first - 0.5:.1f}", upper=f"{end - 0.5:.1f}",
         )  # fmt: skip
         colour = COLOURS[n * (len(COLOURS) - 1) // max(count - 1, 1)]
-        _symbol(symbols, str(n), colour, INK, 0.2)
+        fill, outline, width = (colour, INK, 0.2) if is_filled else (None, colour, 0.8)
+        _symbol(symbols, str(n), fill, outline, width)
     return renderer
 
 

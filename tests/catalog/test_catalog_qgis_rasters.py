@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import rasterio
@@ -66,6 +68,16 @@ def test_the_number_of_scenes_is_limited(places, look_in_qgis, tmp_path):
     for most, expected in ((0, set()), (1, {"deep.tif"})):
         [project] = places.to_qgis(tmp_path / "map.qgz", places.query_chip(1), scenes=most)
         assert {name for name in look_in_qgis(project) if name.endswith(".tif")} == expected
+
+
+def test_hits_are_outlines_above_imagery(places, tmp_path):
+    def fills(scenes):
+        [project] = places.to_qgis(tmp_path / "map.qgs", places.query_chip(1), scenes=scenes)
+        hits = ElementTree.parse(project).find(".//renderer-v2[@type='graduatedSymbol']")
+        return {option.get("value") for option in hits.iterfind(".//Option[@name='style']")}
+
+    assert fills(8) == {"no"}
+    assert fills(0) == {"solid"}
 
 
 def test_a_base_map_must_be_a_template():
