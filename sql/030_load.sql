@@ -62,6 +62,51 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.lock_for_load IS 'Lock the archive that a load is for until the end of the transaction; an error if the name belongs to another archive or model';
 
+-- Building an index after a large load is faster than filling it row by row.  Not for a table that has rows, whose
+-- searches would wait for the lock; not where another session uses the table, because a load waits for no reader.
+CREATE OR REPLACE FUNCTION dcsh_private.drop_indexes_of_empty(archive text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    chips regclass := format('dcsh.%I', archive)::regclass;
+    has_rows boolean;
+    definitions text[] := '{}';
+    found record;
+BEGIN
+    IF dcsh_private.is_distributed(archive)
+        OR NOT pg_has_role((SELECT r.relowner FROM pg_class r WHERE r.oid = chips), 'USAGE')
+    THEN
+        RETURN definitions;
+    END IF;
+    BEGIN
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', chips);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN definitions;
+    END;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s)', chips) INTO has_rows;
+    IF has_rows THEN
+        RETURN definitions;
+    END IF;
+    -- Those of create_chips as it made them: nothing that a user has set is lost.
+    FOR found IN
+        SELECT i.indexrelid::regclass AS index, pg_get_indexdef(i.indexrelid) AS definition
+        FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_attribute a
+            ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+        WHERE i.indrelid = chips AND a.attname IN ('geom', 'acquired', 'scene_id') AND i.indnatts = 1
+            AND NOT i.indisunique AND NOT i.indisclustered AND i.indpred IS NULL AND i.indexprs IS NULL
+            AND x.reloptions IS NULL AND x.reltablespace = 0
+            AND obj_description(x.oid, 'pg_class') IS NULL
+        ORDER BY i.indexrelid
+    LOOP
+        EXECUTE format('DROP INDEX %s', found.index);
+        definitions := definitions || found.definition;
+    END LOOP;
+    RETURN definitions;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.drop_indexes_of_empty IS 'Drop the indexes on footprints, times and scenes of an archive without rows, and return their definitions; none where the caller does not own it or another session uses it';
+
 CREATE OR REPLACE FUNCTION dcsh.end_load(
     archive text, archive_id bigint, model_sha256 text, OUT scenes bigint, OUT chips bigint
 )
@@ -70,6 +115,11 @@ CREATE OR REPLACE FUNCTION dcsh.end_load(
 AS $$
 DECLARE
     target dcsh.archive;
+    indexes text[] := '{}';
+    definition text;
+    first_n bigint;
+    last_n bigint;
+    many CONSTANT integer := 10000;
 BEGIN
     -- One load at a time: all archives share the scene ids. Any role could hold an advisory lock; locking
     -- a table in this mode requires a right to write to it.
@@ -108,15 +158,25 @@ BEGIN
             chips = excluded.chips, skipped = excluded.skipped, ingested = now();
     GET DIAGNOSTICS scenes = ROW_COUNT;
 
+    SELECT count(*), min(c.n), max(c.n) INTO chips, first_n, last_n
+        FROM pg_temp.dcsh_batch_chip c JOIN pg_temp.dcsh_batch_scene s ON s.n = c.scene;
+    IF target.last_chip_id = 0 AND chips >= many THEN
+        indexes := dcsh_private.drop_indexes_of_empty(archive);
+    END IF;
+    -- Rows are numbered without gaps unless scenes were left out: then they need not be sorted.
     EXECUTE format($dml$
         INSERT INTO dcsh.%I (id, scene_id, col_off, row_off, width, height,
                              geom, acquired, valid_fraction, code)
-        SELECT $1 + row_number() OVER (ORDER BY c.n), s.id, c.col_off, c.row_off, c.width, c.height,
+        SELECT $1 + %s, s.id, c.col_off, c.row_off, c.width, c.height,
                c.geom, coalesce(c.acquired, s.acquired), c.valid_fraction, c.code
         FROM pg_temp.dcsh_batch_chip c JOIN pg_temp.dcsh_batch_scene s ON s.n = c.scene
-        ORDER BY c.n
-    $dml$, archive) USING target.last_chip_id;
+    $dml$, archive, CASE WHEN last_n - first_n + 1 = chips THEN format('1 + c.n - %s', first_n)
+                         ELSE 'row_number() OVER (ORDER BY c.n)' END)
+    USING target.last_chip_id;
     GET DIAGNOSTICS chips = ROW_COUNT;
+    FOREACH definition IN ARRAY indexes LOOP
+        EXECUTE definition;
+    END LOOP;
 
     UPDATE dcsh.archive a SET last_chip_id = a.last_chip_id + end_load.chips, pair_distances = NULL
         WHERE a.id = target.id;

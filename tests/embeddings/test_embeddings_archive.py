@@ -126,9 +126,12 @@ def test_a_killed_ingest_and_its_repetition_give_the_rows_of_one_run(
     random = np.random.default_rng(3)
     folder = tmp_path / "many"
     folder.mkdir()
-    for n in range(12):
-        values = random.standard_normal((3000, 24)).astype(np.float32)
-        parquet_file(folder / f"{n:02d}.parquet", values, extra=[("datetime", days(3000))])
+    for n in range(10):
+        count = (
+            3000 if n else 12_000
+        )  # the first is large enough for its indexes to be built after it
+        values = random.standard_normal((count, 24)).astype(np.float32)
+        parquet_file(folder / f"{n:02d}.parquet", values, extra=[("datetime", days(count))])
     made(postgis_database, model, folder)
     line = [sys.executable, "-c", INGEST, database, str(model), str(folder)]
     killed = 0

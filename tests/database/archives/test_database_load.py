@@ -15,10 +15,12 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
 from synthetic import Scene, add, new_archive, rows
 
 from dcsh_pg.database.archives import registry
 from dcsh_pg.database.archives.load import Loader
+from dcsh_pg.database.server import rights
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import InputError, ServerError, UsageError
 
@@ -351,3 +353,66 @@ def test_a_removal_and_a_replacement_of_one_scene_do_not_deadlock(core, database
         assert removal.result() == 2
         replacement.result()
     assert [row[0] for row in rows(core, "places")] == [1, 2, 5, 6, 7]
+
+
+def indexes(conn):
+    return conn.execute(
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'dcsh' AND tablename = 'places' ORDER BY 1"
+    ).fetchall()
+
+
+def relations(conn):
+    return dict(
+        conn.execute(
+            "SELECT indexname, ('dcsh.' || indexname)::regclass::oid FROM pg_indexes"
+            " WHERE schemaname = 'dcsh' AND tablename = 'places'"
+        ).fetchall()
+    )
+
+
+LARGE = np.random.default_rng(1).integers(0, 256, (10_000, 8), dtype=np.uint8)
+BOXES = shapely.box(*np.random.default_rng(2).uniform(0, 40, (2, 10_000)), 50, 60)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_first_large_load_builds_the_indexes_afterwards(conn, any_deployment, is_read):
+    loader = Loader(conn, new_archive(conn, "places"))
+    conn.execute("CREATE INDEX mine ON dcsh.places (width)")
+    conn.execute("COMMENT ON INDEX dcsh.places_acquired_idx IS 'kept'")
+    before, made = indexes(conn), relations(conn)
+    with connect(any_deployment) as other, other.transaction():
+        if is_read:
+            other.execute("SELECT count(*) FROM dcsh.places")
+        add(loader, Scene("0.tif"), LARGE[:4_000], BOXES[:4_000])
+        add(loader, Scene("1.tif"), LARGE[4_000:], None)
+        assert loader.flush() == []
+    assert indexes(conn) == before
+    distributed = conn.execute("SELECT dcsh_private.is_distributed('places')").fetchone()[0]
+    now = relations(conn)
+    new = {name for name in made if now[name] != made[name]}
+    is_new = not is_read and not distributed
+    assert new == ({"places_geom_idx", "places_scene_id_idx"} if is_new else set())
+    found = conn.execute("SELECT id, code::text FROM dcsh.places ORDER BY id").fetchall()
+    assert found == [
+        (n + 1, "".join(map(str, np.unpackbits(code)))) for n, code in enumerate(LARGE)
+    ]
+    again = relations(conn)
+    add(loader, Scene("2.tif"), LARGE, None)
+    loader.flush()
+    assert relations(conn) == again
+
+
+def test_a_role_that_does_not_own_an_archive_loads_it_too(core, database):
+    name = f"loader_{core.info.dbname}"
+    core.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    record = new_archive(core, "places")
+    rights.grant(core, name, write=True)
+    before = relations(core)
+    try:
+        with connect(make_conninfo(database, user=name, password="x")) as other:
+            loader = Loader(other, record)
+            add(loader, Scene("0.tif"), LARGE, None)
+            assert loader.flush() == []
+        assert relations(core) == before
+    finally:
+        core.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
