@@ -1,21 +1,37 @@
 -- An archive on a Citus cluster: its table is distributed by id. Models, archives and scenes stay
 -- local tables of the coordinator.
 
+-- PL/pgSQL plans a query when it runs it first, so the table may be missing.
 CREATE OR REPLACE FUNCTION dcsh_private.is_distributed(archive text) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
 AS $$
-DECLARE
-    distributed boolean := false;
 BEGIN
-    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
-        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1)'
-            INTO distributed USING to_regclass(format('dcsh.%I', archive));
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
+        RETURN false;
     END IF;
-    RETURN distributed;
+    RETURN EXISTS (SELECT FROM pg_catalog.pg_dist_partition p
+                   WHERE p.logicalrelid = to_regclass(format('dcsh.%I', archive)));
 END
 $$;
 COMMENT ON FUNCTION dcsh_private.is_distributed IS 'Whether an archive is distributed over the workers of a Citus cluster';
+
+-- A query that only reads needs no transaction block on the workers: without one it is one message to each, not
+-- three. Not a setting of functions, which only a superuser may give them where Citus is not loaded.
+CREATE OR REPLACE FUNCTION dcsh_private.set_worker_blocks(setting text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    former text := current_setting('citus.function_opens_transaction_block', true);
+BEGIN
+    IF former <> setting THEN
+        PERFORM set_config('citus.function_opens_transaction_block', setting, true);
+    END IF;
+    RETURN former;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.set_worker_blocks IS 'Set whether Citus opens transaction blocks on workers for queries of functions (on or off); returns the former setting, NULL without Citus';
 
 CREATE OR REPLACE FUNCTION dcsh_private.lock_to_move(archive text) RETURNS void
     LANGUAGE plpgsql

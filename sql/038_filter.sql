@@ -23,18 +23,23 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.checked_filter IS 'A filter for an archive, its area in EPSG:4326, or an error if the archive does not exist or a value is invalid';
 
--- Exact literals, not parameters: Citus sends them to the shards, and each caller numbers its own.
+-- Exact literals, not parameters: Citus sends them to the shards, and each caller numbers its own. Citus writes
+-- times in the DateStyle of the session, which a worker does not have: callers set it to ISO.
 CREATE OR REPLACE FUNCTION dcsh_private.where_clause(filter dcsh_private.filter) RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET datestyle = 'ISO'
+AS $$
+BEGIN
     RETURN concat_ws(' AND ',
         'true',
-        dcsh_private.area_predicate((filter).area),
-        'c.acquired >= ' || quote_literal((filter).since) || '::timestamptz',
-        'c.acquired < ' || quote_literal((filter).until) || '::timestamptz',
-        'c.scene_id = ANY (' || quote_literal((filter).scenes) || '::bigint[])',
-        'c.id <> ALL (' || quote_literal((filter).other_than) || '::bigint[])');
+        dcsh_private.area_predicate(filter.area),
+        'c.acquired >= ' || quote_literal(filter.since) || '::timestamptz',
+        'c.acquired < ' || quote_literal(filter.until) || '::timestamptz',
+        'c.scene_id = ANY (' || quote_literal(filter.scenes) || '::bigint[])',
+        'c.id <> ALL (' || quote_literal(filter.other_than) || '::bigint[])');
+END
+$$;
 COMMENT ON FUNCTION dcsh_private.where_clause IS 'WHERE clause for the chips c that a filter selects; max_distance is left to the search';
 
 CREATE OR REPLACE FUNCTION dcsh_private.is_selective(filter dcsh_private.filter) RETURNS boolean

@@ -148,6 +148,20 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.k_for_radius IS 'A k, at most as given, whose k nearest chips include all within a radius; NULL if there is none';
 
+-- VOLATILE, because EXPLAIN is not allowed elsewhere.
+CREATE OR REPLACE FUNCTION dcsh_private.explain(query text) RETURNS jsonb
+    LANGUAGE plpgsql VOLATILE
+    SET search_path FROM CURRENT
+AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT JSON) ' || query INTO plan;
+    RETURN plan;
+END
+$$;
+COMMENT ON FUNCTION dcsh_private.explain IS 'The plan of a query, from EXPLAIN (FORMAT JSON)';
+
 -- undistribute_archive creates a new table of the same name. A query that waited for its lock reads that
 -- table with a snapshot that is older than its rows, and would find none.
 CREATE OR REPLACE FUNCTION dcsh_private.check_same_table(archive text) RETURNS void
@@ -164,6 +178,7 @@ $$;
 COMMENT ON FUNCTION dcsh_private.check_same_table IS 'An error if the table of an archive is newer than the snapshot that it was read with';
 
 -- Not PARALLEL SAFE, though it only reads: inside a parallel plan its own scan could not be parallel.
+-- It is called with a WHERE clause, because Citus plans a query that is only a call anew each time.
 CREATE OR REPLACE FUNCTION dcsh_private.search(
     archive text, code bit, k integer, filter dcsh_private.filter, exact boolean DEFAULT true,
     refine real[] DEFAULT NULL
@@ -194,7 +209,8 @@ BEGIN
                   HINT = 'codes can be compared only with codes of the same model';
     END IF;
     IF dcsh_private.is_distributed(archive) THEN
-        RETURN QUERY SELECT * FROM dcsh_private.search_distributed(archive, code, k, filter, tie_order);
+        RETURN QUERY SELECT * FROM dcsh_private.search_distributed(
+            archive, code, k, filter, code_index IS NOT NULL, tie_order) WHERE archive IS NOT NULL;
         PERFORM dcsh_private.check_same_table(archive);
         RETURN;
     END IF;
@@ -264,30 +280,22 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.search IS 'The one search behind similar, similar_to and within; k NULL finds all within the filter''s max_distance, always exactly';
 
--- VOLATILE, because EXPLAIN is not allowed elsewhere.
 CREATE OR REPLACE FUNCTION dcsh_private.plan(archive text, k integer DEFAULT 10) RETURNS jsonb
-    LANGUAGE plpgsql VOLATILE
+    LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
 AS $$
 DECLARE
+    is_indexed boolean := dcsh_private.code_index(archive) IS NOT NULL;
     code bit varying;
-    plan jsonb;
+    query text := CASE WHEN dcsh_private.is_distributed(archive)
+        THEN dcsh_private.query_of_shards(archive, 'true', CASE WHEN is_indexed THEN 'walk' ELSE 'sort' END)
+        ELSE dcsh_private.nearest_query(archive, 'true', is_indexed) END;
 BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c LIMIT 1', archive) INTO code;
-    IF code IS NULL THEN
-        RETURN NULL;
-    ELSIF dcsh_private.is_distributed(archive) THEN
-        -- Citus does not pass parameters to EXPLAIN.
-        EXECUTE 'EXPLAIN (FORMAT JSON) ' || replace(replace(
-            dcsh_private.query_of_shards(archive, 'true', true), '$1', format('%L', code)), '$2', k::text)
-        INTO plan;
-    ELSE
-        EXECUTE 'EXPLAIN (FORMAT JSON) '
-            || dcsh_private.nearest_query(archive, 'true', dcsh_private.code_index(archive) IS NOT NULL)
-        INTO plan USING code::bit, k, NULL::integer;
-    END IF;
-    RETURN plan;
+    -- Citus does not pass parameters to EXPLAIN.
+    RETURN CASE WHEN code IS NOT NULL THEN dcsh_private.explain(replace(replace(replace(
+        query, '$1', format('%L', code)), '$2', k::text), '$3', 'NULL::integer')) END;
 END
 $$;
 COMMENT ON FUNCTION dcsh_private.plan IS 'The plan of a search for the k chips nearest to a code, from EXPLAIN (FORMAT JSON); NULL for an empty archive';
@@ -322,7 +330,7 @@ DECLARE
     filter dcsh_private.filter := dcsh_private.checked_filter(
         archive, area, since, until, max_distance, scenes);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine) WHERE archive IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar IS 'The k chips of an archive nearest to a code, by (distance, id). Only chips whose footprint intersects area, with since <= acquired < until, distance <= max_distance, and of the given scenes. exact => false permits an approximate index, whose recall dcsh.recall shows; without one the answer is exact. refine is the output z of the model for the query, K numbers: chips of equal distance are then ordered by tanh(z) . b, with their bits b as -1 and 1, largest first, then by id';
@@ -333,10 +341,12 @@ CREATE OR REPLACE FUNCTION dcsh.code_of(archive text, id bigint) RETURNS bit
 AS $$
 DECLARE
     target dcsh.archive := dcsh_private.archive(archive);
+    former text := dcsh_private.set_worker_blocks('off');
     found_code bit varying;
 BEGIN
     EXECUTE format('SELECT c.code FROM dcsh.%I c WHERE c.id = $1', archive)
         INTO found_code USING id;
+    PERFORM dcsh_private.set_worker_blocks(former);
     IF found_code IS NULL THEN
         PERFORM dcsh_private.check_same_table(archive);
         RAISE EXCEPTION 'archive "%" has no chip %', archive, coalesce(id::text, 'NULL')
@@ -362,7 +372,7 @@ DECLARE
         archive, area, since, until, max_distance, scenes, ARRAY[id]);
     code bit varying := dcsh.code_of(archive, id);
 BEGIN
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, most, filter, exact, refine) WHERE archive IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION dcsh.similar_to IS 'The k chips of an archive nearest to one of its chips, without that chip; otherwise like dcsh.similar';
@@ -383,7 +393,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = '0 finds the chips with the same code';
     END IF;
     filter := dcsh_private.checked_filter(archive, area, since, until, radius, scenes);
-    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL, filter, refine => refine);
+    RETURN QUERY SELECT * FROM dcsh_private.search(archive, code, NULL, filter, refine => refine) WHERE archive IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION dcsh.within IS 'All chips of an archive at most radius bits from a code, by (distance, id); otherwise like dcsh.similar';

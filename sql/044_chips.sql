@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION dcsh_private.chips(
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
 AS $$
 BEGIN
     RETURN QUERY EXECUTE format($query$

@@ -228,6 +228,7 @@ CREATE OR REPLACE FUNCTION dcsh_private.similar_by_rocchio(
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE
@@ -287,6 +288,7 @@ CREATE OR REPLACE FUNCTION dcsh.similar_to_examples(
 ) RETURNS SETOF dcsh.hit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE

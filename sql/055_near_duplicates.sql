@@ -149,6 +149,7 @@ CREATE OR REPLACE FUNCTION dcsh.near_duplicates(
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE

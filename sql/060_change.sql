@@ -62,6 +62,7 @@ CREATE OR REPLACE FUNCTION dcsh.change(
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE

@@ -21,7 +21,8 @@ BEGIN
     EXECUTE format('SELECT count(*), ARRAY[%s] FROM (SELECT %s FROM dcsh.%I c %s) w',
         (SELECT string_agg(format('sum(w%s >> %s & 4294967297)', word, 31 - n), ', ' ORDER BY word, n)
          FROM generate_series(0, (bits - 1) / 64) word, generate_series(0, 31) n),
-        (SELECT string_agg(format('substring(c.code from %s for 64)::bit(64)::bigint AS w%s',
+        (SELECT string_agg(format(CASE WHEN bits <= 64 THEN 'c.code::bit(64)::bigint AS w%2$s'
+                                       ELSE 'substring(c.code from %s for 64)::bit(64)::bigint AS w%s' END,
                                   64 * word + 1, word), ', ')
          FROM generate_series(0, (bits - 1) / 64) word),
         archive,
@@ -49,20 +50,19 @@ CREATE OR REPLACE FUNCTION dcsh_private.code_key(archive text) RETURNS text
     RETURN CASE WHEN dcsh_private.bits(archive) <= 64 THEN 'c.code::bigint' ELSE 'bit_send(c.code)' END;
 COMMENT ON FUNCTION dcsh_private.code_key IS 'Expression for a key that is equal for equal codes of chips c';
 
--- A function of its own because Citus writes the rows of a subquery with GROUP BY to a file first, which takes
--- longer than the query.
-CREATE OR REPLACE FUNCTION dcsh_private.chips_per_code(archive text) RETURNS SETOF bigint
+-- A function of its own because Citus writes the rows of a subquery to a file first, which takes longer than
+-- the query. Most codes differ, so grouping them on the shards would be in vain.
+CREATE OR REPLACE FUNCTION dcsh_private.codes_of_shards(archive text) RETURNS SETOF bit
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
     SET jit = off
-    ROWS 100000
+    ROWS 1000000
 AS $$
 BEGIN
-    RETURN QUERY EXECUTE format(
-        'SELECT count(*) FROM dcsh.%I c GROUP BY %s', archive, dcsh_private.code_key(archive));
+    RETURN QUERY EXECUTE format('SELECT c.code FROM dcsh.%I c', archive);
 END
 $$;
-COMMENT ON FUNCTION dcsh_private.chips_per_code IS 'How many chips have each of a distributed archive''s different codes, in any order';
+COMMENT ON FUNCTION dcsh_private.codes_of_shards IS 'The codes of a distributed archive, in any order';
 
 CREATE OR REPLACE FUNCTION dcsh.code_statistics(
     archive text, OUT chips bigint, OUT distinct_codes bigint, OUT most_frequent bigint,
@@ -82,12 +82,14 @@ BEGIN
                ln(sum(n.chips * n.codes)::double precision) / ln(2)
                    - sum(n.codes * n.chips * (ln(n.chips::double precision) / ln(2)) ORDER BY n.chips)
                        / sum(n.chips * n.codes)::double precision
-        FROM (SELECT d.chips, count(*) AS codes FROM %s d(chips) GROUP BY d.chips) n
-    $query$, CASE WHEN dcsh_private.is_distributed(archive)
-        THEN format('dcsh_private.chips_per_code(%L)', archive)
-        -- Most codes differ: sorting them is faster than the hash that the planner would choose.
-        ELSE format('(SELECT count(*) FROM (SELECT %s AS key FROM dcsh.%I c ORDER BY 1) k GROUP BY k.key)',
-                    dcsh_private.code_key(archive), archive) END)
+        FROM (SELECT d.chips, count(*) AS codes
+              -- Most codes differ: sorting them is faster than the hash that the planner would choose.
+              FROM (SELECT count(*) FROM (SELECT %s AS key FROM %s ORDER BY 1) k GROUP BY k.key) d(chips)
+              GROUP BY d.chips) n
+    $query$, dcsh_private.code_key(archive),
+        CASE WHEN dcsh_private.is_distributed(archive)
+             THEN format('dcsh_private.codes_of_shards(%L) c(code)', archive)
+             ELSE format('dcsh.%I c', archive) END)
     INTO chips, distinct_codes, most_frequent, code_entropy;
     PERFORM dcsh_private.check_same_table(archive);
 END
@@ -245,6 +247,7 @@ CREATE OR REPLACE FUNCTION dcsh.coverage(
 )
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE

@@ -36,6 +36,7 @@ CREATE OR REPLACE FUNCTION dcsh.similarity_surface(
 ) RETURNS TABLE (x integer, y integer, distance integer, chips bigint)
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE
@@ -75,6 +76,7 @@ CREATE OR REPLACE FUNCTION dcsh.distance_histogram(
 ) RETURNS TABLE (distance integer, period timestamptz, chips bigint)
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
     SET jit = off
 AS $$
 DECLARE

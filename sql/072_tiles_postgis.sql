@@ -135,6 +135,7 @@ COMMENT ON COLUMN dcsh_private.tile_feature.shape IS 'Outline or centre in the g
 CREATE OR REPLACE FUNCTION dcsh.tiles(z integer, x integer, y integer, query json) RETURNS bytea
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
+    SET datestyle = 'ISO'
 AS $$
 DECLARE
     grid constant integer := 4096;

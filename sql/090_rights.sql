@@ -28,7 +28,7 @@ BEGIN
     FOR writes IN
         SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
         WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace)
-            AND l.lanname <> 'c' AND p.provolatile = 'v' AND p.oid <> 'dcsh_private.plan'::regproc
+            AND l.lanname <> 'c' AND p.provolatile = 'v' AND p.oid <> 'dcsh_private.explain'::regproc
     LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', writes);
     END LOOP;

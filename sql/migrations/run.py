@@ -35,6 +35,12 @@ $dcsh_qualify$;
 _HEADER = re.compile(
     r"^CREATE OR REPLACE FUNCTION (dcsh(?:_private)?\.\w+)(.*?)\n    LANGUAGE", re.M | re.S
 )
+# Citus warns about every function in pg_temp, which it cannot create on the workers.
+_LOCALLY = """\
+SET LOCAL citus.enable_ddl_propagation = off;
+{}
+RESET citus.enable_ddl_propagation;
+"""
 _SIGNATURE = 'CREATE OR REPLACE FUNCTION pg_temp."{}"{} LANGUAGE plpgsql AS $$BEGIN END$$;'
 
 
@@ -49,7 +55,8 @@ def create_signatures(files: Sequence[Path]) -> None:
     ``010_former_functions.sql`` compares them with the functions in place and drops them.
     """
     headers = [header for file in files for header in _HEADER.findall(file.read_text("utf-8"))]
-    run_statements("\n".join(_SIGNATURE.format(*header) for header in headers))
+    signatures = "\n".join(_SIGNATURE.format(*header) for header in headers)
+    run_statements(_LOCALLY.format(signatures))
 
 
 def run_statements(statements: str) -> None:

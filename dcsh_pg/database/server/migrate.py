@@ -130,6 +130,9 @@ def _upgrade(conn: psycopg.Connection, spatial: Spatial, progress: Progress) -> 
     _require_ownership(conn)
 
     def show(notice: psycopg.errors.Diagnostic) -> None:
+        # Functions and layers of local tables stay on the coordinator of a Citus cluster.
+        if "is not in Citus' metadata" in (notice.message_primary or ""):
+            return
         hint = f" ({notice.message_hint})" if notice.message_hint else ""
         severity = (notice.severity_nonlocalized or "notice").lower()
         progress.note(f"{severity}: {notice.message_primary}{hint}")

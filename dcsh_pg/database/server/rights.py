@@ -58,7 +58,7 @@ def statements(conn: psycopg.Connection, role: str, *, write: bool = False) -> l
                 "JOIN pg_language l ON l.oid = p.prolang "
                 "WHERE p.pronamespace IN ('dcsh'::regnamespace, 'dcsh_private'::regnamespace) "
                 "AND l.lanname <> 'c' "
-                "AND (p.provolatile <> 'v' OR p.oid = 'dcsh_private.plan'::regproc) ORDER BY 1"
+                "AND (p.provolatile <> 'v' OR p.oid = 'dcsh_private.explain'::regproc) ORDER BY 1"
             ).fetchall()
     names = {"role": sql.Identifier(role), "owner": sql.Identifier(owner)}
     parts = [sql.SQL(READ).format(**names)]

@@ -8,6 +8,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 import numpy as np
 import psycopg
@@ -23,9 +24,10 @@ from dcsh_pg.cli.main import app
 from dcsh_pg.database.archives import distributed, registry
 from dcsh_pg.database.archives.load import Loader
 from dcsh_pg.database.archives.plan import search_plan
-from dcsh_pg.database.server import rights
+from dcsh_pg.database.server import migrate, rights
 from dcsh_pg.database.server.connect import connect
 from dcsh_pg.errors import NotFound, ServerError
+from dcsh_pg.progress import Progress
 
 CODES = np.random.default_rng(0).integers(0, 256, (600, 8), dtype=np.uint8)
 BOXES = [shapely.box(n % 30, n // 30, n % 30 + 1, n // 30 + 1) for n in range(len(CODES))]
@@ -89,6 +91,114 @@ def test_distributing_and_back_keeps_rows_answers_comments_and_grants(conn):
     assert rows(conn, "places") == stored
     assert answers(conn) == found
     assert described(conn) == before
+
+
+def test_an_area_is_searched_with_the_index_on_codes_or_on_footprints(conn):
+    """The half of the bounds that lies outside the area has the nearest chips."""
+    conn.execute(
+        "UPDATE dcsh.places SET acquired = '2024-05-04'::timestamptz + id * interval '1 day'"
+    )
+    area = shapely.Polygon([(3.5, 2.5), (12.5, 2.5), (12.5, 11.5)])
+    outside = shapely.box(3.5, 2.5, 12.5, 11.5) - area.buffer(1)
+    near = [n + 1 for n, box in enumerate(BOXES) if outside.intersects(box)]
+    conn.execute("UPDATE dcsh.places SET code = ~code WHERE id = ANY (%s)", [near])
+    query = bytes(~byte & 255 for byte in CODES[near[0] - 1])
+    since = datetime(2024, 8, 3, tzinfo=timezone.utc)
+    whole = shapely.box(-1, -1, 40, 40)
+
+    def found():
+        return [
+            search.similar(conn, "places", code, k=k, area=where, since=since, max_distance=reach)
+            for code in (query, CODES[7].tobytes())
+            for k in (1, 5, 30, 600)
+            for where in (area, whole, None)
+            for reach in (None, 28)
+        ]
+
+    def selects_few(predicate):
+        few = "SELECT dcsh_private.shards_select_few('places', %s, 1)"
+        return conn.execute(few, [predicate]).fetchone()[0]
+
+    expected = found()
+    distributed.distribute(conn, "places", shards=3)
+    assert found() == expected
+    conn.execute("ANALYZE dcsh.places")
+    assert (selects_few("c.id <= 9"), selects_few("c.id <= 599")) == (True, False)
+    assert found() == expected
+
+
+def test_times_are_understood_whatever_the_date_style(conn):
+    """Citus sends times as the session shows them: is 04/05/2024 the fourth of May?"""
+    conn.execute(
+        "UPDATE dcsh.places SET acquired = '2024-05-04'::timestamptz + id * interval '1 day'"
+    )
+    conn.execute("UPDATE dcsh.places c SET geom = e.geom FROM dcsh.places e WHERE e.id = c.id - 90")
+    since, until = (
+        datetime(2024, 8, 3, tzinfo=timezone.utc),
+        datetime(2025, 2, 1, tzinfo=timezone.utc),
+    )
+    period = "since => %(since)s, until => %(until)s"
+    queries = [
+        f"SELECT id FROM dcsh.similar_to('places', 11, k => 600, {period})",
+        f"SELECT id FROM dcsh.within('places', dcsh.code_of('places', 11), 64, {period})",
+        f"SELECT id FROM dcsh.similar_to_examples('places', ARRAY[11], k => 600, {period})",
+        f"SELECT id FROM dcsh.similar_to_examples('places', ARRAY[11], k => 600, rule => 'rocchio', {period})",
+        f"SELECT id FROM dcsh.near_duplicates('places', 22, {period})",
+        "SELECT id FROM dcsh.change('places', tstzrange(NULL, %(since)s), tstzrange(%(since)s, %(until)s))",
+        f"SELECT chips FROM dcsh.coverage('places', cell => 5, {period})",
+        f"SELECT id FROM dcsh_private.chips('places', {period})",
+        f"SELECT chips FROM dcsh.similarity_surface('places', ARRAY[dcsh.code_of('places', 11)]::bit varying[], 4, {period})",
+        f"SELECT chips FROM dcsh.distance_histogram('places', ARRAY[dcsh.code_of('places', 11)]::bit varying[], {period})",
+        "SELECT dcsh.tiles(0, 0, 0, json_build_object('archive', 'places', 'since', %(since)s, 'until', %(until)s))",
+    ]
+
+    def found():
+        return [
+            conn.execute(query, {"since": since, "until": until}).fetchall() for query in queries
+        ]
+
+    expected = found()
+    assert all(expected)
+    distributed.distribute(conn, "places", shards=3)
+    assert found() == expected
+    conn.execute("SET datestyle = 'SQL, DMY'")
+    for query, rows_before, rows_now in zip(queries, expected, found(), strict=True):
+        assert rows_now == rows_before, query
+
+
+def test_a_function_that_searches_and_writes_is_one_transaction(conn):
+    distributed.distribute(conn, "places", shards=3)
+    conn.execute("CREATE TABLE note (id bigint)")
+    conn.execute("SELECT create_distributed_table('note', 'id')")
+    conn.execute(
+        """
+        CREATE FUNCTION note() RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO note SELECT id FROM dcsh.similar_to('places', 11, area => NULL, since => '2020-01-01');
+            INSERT INTO note SELECT id FROM dcsh.similar_to('places', 11);
+            RAISE division_by_zero;
+        END $$
+        """
+    )
+    try:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            conn.execute("SELECT note()")
+        assert conn.execute("SELECT count(*) FROM note").fetchone() == (0,)
+    finally:
+        conn.execute("DROP FUNCTION note")
+        conn.execute("DROP TABLE note")
+
+
+def test_an_upgrade_of_a_cluster_shows_no_warnings(conn):
+    distributed.distribute(conn, "places")
+    notes = []
+
+    class Notes(Progress):
+        def note(self, text):
+            notes.append(text)
+
+    migrate.upgrade(conn.info.dsn, progress=Notes())
+    assert len(notes) == 1 and "up to date" in notes[0]
 
 
 def test_one_shard_per_worker_and_safe_to_repeat(conn):

@@ -124,7 +124,7 @@ def test_public_may_execute_only_reading_functions(granted, database):
     with psycopg.connect(database) as conn:
         rows = conn.execute(
             """
-            SELECT p.proname, p.provolatile = 'v' AND p.proname <> 'plan',
+            SELECT p.proname, p.provolatile = 'v' AND p.proname <> 'explain',
                    has_function_privilege(%s, p.oid, 'EXECUTE')
             FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
             WHERE pronamespace = ANY (ARRAY['dcsh', 'dcsh_private']::regnamespace[])
