@@ -22,6 +22,7 @@ LIBRARIES = ("numpy", "rasterio", "shapely", "pyproj", "PIL", "psycopg", "sqlalc
 EXTRAS = {
     "torch": ("train", "train, export and benchmark"),
     "timm": ("encoders", "encoders of timm"),
+    "tokenizers": ("text", "search by text"),
     "geopandas": ("geo", "GeoParquet, FlatGeobuf and GeoPackage"),
     "matplotlib": ("plot", "plots of evaluate and benchmark"),
     "distributed": ("dask", "ingest on a Dask cluster"),
