@@ -19,6 +19,7 @@ from dcsh_pg.learning.data.features import ALL_ORIENTATIONS, fixed_views
 from dcsh_pg.learning.data.image_pairs import ImagePairs
 from dcsh_pg.learning.data.neighbours import centred, clustered, diffused, nearest, whitened
 from dcsh_pg.learning.data.pairs import Pairs, PairSource
+from dcsh_pg.learning.data.sampling import Sampled, spread
 from dcsh_pg.learning.encoders import Encoder
 from dcsh_pg.learning.heads import MLPHead
 from dcsh_pg.learning.losses.contrastive import nt_xent
@@ -68,6 +69,8 @@ class Options(EpochOptions):
         rotations: see above.
         freeze: train the head alone, on features that are computed once.
         feature_dropout: with ``freeze``, fraction of the features that each view lacks.
+        views: with ``freeze``, how many orientations of an image are its views: 1, 2, 4 or 8, or
+            at most 2 without ``rotations``.  Each is a pass of the encoder.
         scales: with ``freeze``, centre crops whose features are views, as fractions of the side.
         positives: an image's positives: its own 'views', also its 'neighbours' in the space of
             the features at the start, or also all of its cluster ('clusters').  Positives are
@@ -78,6 +81,8 @@ class Options(EpochOptions):
         graph: nearest images that each is joined to in that graph.
         whiten: compare images by features whose dominant entries and directions are damped.
         clusters: number of k-means clusters.
+        sampling: 'even' takes each image once in an epoch; 'density' draws as many in inverse
+            proportion to how many are similar, for archives that are mostly of one kind.
     """
 
     method: ClassVar[str] = "dcsh"
@@ -95,6 +100,7 @@ class Options(EpochOptions):
     rotations: bool = True
     freeze: bool = False
     feature_dropout: float = 0.0
+    views: int = 8
     scales: tuple[float, ...] = (1.0,)
     positives: Literal["views", "neighbours", "clusters"] = "views"
     neighbours: int = 20
@@ -102,6 +108,7 @@ class Options(EpochOptions):
     graph: int = 10
     whiten: bool = True
     clusters: int = 60
+    sampling: Literal["even", "density"] = "even"
 
     @property
     def trains_encoder(self) -> bool:
@@ -141,6 +148,10 @@ class Options(EpochOptions):
         super().check()
         self.require_positive("temperature", "encoder_lr")
         self.require_at_least(1, "neighbours", "graph", "clusters")
+        if self.views not in (1, 2, 4, 8):
+            raise UsageError(
+                f"views must be 1, 2, 4 or 8, not {self.views}", hint=self.default_of("views")
+            )
         if not 0 <= self.feature_dropout < 1:
             raise UsageError(
                 f"feature_dropout must be at least 0 and below 1, not {self.feature_dropout}",
@@ -171,6 +182,8 @@ def fit(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Has
             memory_format=order,
             neighbours=neighbours,
         )
+    if options.sampling == "density":
+        source = Sampled(source, spread(unit_features(features, options), seed=run.seed))
     return train_hash_layer(
         images,
         encoder,
@@ -216,7 +229,7 @@ def positives(features: Tensor, options: Options, run: Run) -> Tensor | None:
     """
     if options.positives == "views":
         return None
-    unit = (whitened(features) if options.whiten else centred(features)).to(run.device)
+    unit = unit_features(features, options).to(run.device)
     k = min(options.neighbours, len(features) - 1)
     if options.positives == "clusters":
         found = clustered(unit, options.clusters, seed=run.seed)
@@ -225,6 +238,11 @@ def positives(features: Tensor, options: Options, run: Run) -> Tensor | None:
     else:
         found = diffused(unit, k, graph=options.graph, seed=run.seed, progress=run.progress)
     return found.cpu()
+
+
+def unit_features(features: Tensor, options: Options) -> Tensor:
+    """Features (N, V, D) as images are compared by: unit (N, d)."""
+    return whitened(features) if options.whiten else centred(features)
 
 
 @torch.no_grad()
@@ -243,7 +261,8 @@ def start_as_itq(head: MLPHead, features: Tensor, seed: int) -> None:
 
 def _features(images: np.ndarray, encoder: Encoder, options: Options, run: Run) -> Tensor:
     """What the encoder gives at the start, float32 (N, V, D); empty where nothing needs it."""
-    if not options.freeze and options.positives == "views" and options.init == "normal":
+    compares = options.positives != "views" or options.sampling == "density"
+    if not options.freeze and not compares and options.init == "normal":
         return torch.empty(0)
-    orientations = ALL_ORIENTATIONS if options.rotations else UPRIGHT
+    orientations = (ALL_ORIENTATIONS if options.rotations else UPRIGHT)[: options.views]
     return run.features(images, encoder, fixed_views(orientations, options.scales))
