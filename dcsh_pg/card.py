@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from dcsh_pg import strict_json
 from dcsh_pg.errors import ModelError
 from dcsh_pg.pixel_types import NODATA, TYPES, UINT8, PixelRange
@@ -52,6 +54,8 @@ class ModelCard:
         dtype: type of its images: 'uint8', 'int8', 'uint16', 'int16' or 'float32'.
         low, high: per band, the values that the graph scales to 0 and 1; empty for uint8, where they
             are 0 and 255.
+        knots: values between them, as many for each band, band by band, that become equal steps between 0
+            and 1.
         nodata: value that all bands of an invalid pixel have; the graph gives it the mean of each
             band.  None for uint8, where it is black, and for float32, where it is NaN.
         band_names: names of its bands, in order, if they were chosen by name.
@@ -84,6 +88,7 @@ class ModelCard:
     dtype: str = UINT8
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
     nodata: int | None = None
     band_names: tuple[str, ...] = ()
     embedding: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +109,7 @@ class ModelCard:
     @property
     def pixels(self) -> PixelRange:
         """The type and range of its images."""
-        return PixelRange(self.dtype, self.low, self.high)
+        return PixelRange(self.dtype, self.low, self.high, self.knots)
 
     def to_json(self) -> dict[str, Any]:
         """The card as a dictionary that JSON can carry; what images of 8 bits need not have is left out."""
@@ -217,6 +222,11 @@ def _wrong_pixels(given: dict[str, Any]) -> str | None:
         return "its 'dtype' is that of images, and it takes vectors"
     if not all(low < high for low, high in zip(given["low"], given["high"], strict=True)):
         return "its 'low' is not below its 'high'"
+    given["knots"] = tuple(given.get("knots", ()))
+    if given["knots"] and (dtype == UINT8 or len(given["knots"]) % bands):
+        return f"its 'knots' are not as many for each of {bands} bands"
+    if given["knots"] and (np.diff(PixelRange(*(given[n] for n in _RANGE)).points) <= 0).any():
+        return "its 'knots' do not rise between 'low' and 'high'"
     if given.get("nodata") != NODATA[dtype]:
         return f"its 'nodata' cannot be {given.get('nodata')} for {dtype}"
     return None
@@ -286,6 +296,8 @@ def _is_head(value: Any) -> bool:
     )
 
 
+_RANGE = ("dtype", "low", "high", "knots")
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "name": _is_text,
     "method": _is_text,
@@ -303,6 +315,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "dtype": lambda value: value in TYPES,
     "low": _are_values,
     "high": _are_values,
+    "knots": lambda value: _are_values(value) and len(value) <= MAX_WEIGHTS,
     "nodata": lambda value: value is None or _is_whole(-32768, 65535)(value),
     "band_names": _are_names,
     "embedding": lambda value: isinstance(value, dict),
@@ -317,6 +330,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 _TYPED: dict[str, Any] = {
     field.name: field.default
     for field in dataclasses.fields(ModelCard)
-    if field.name in ("text", "dtype", "low", "high", "nodata", "band_names")
+    if field.name in ("text", "dtype", "low", "high", "knots", "nodata", "band_names")
 }
 """Defaults of the fields that images of 8 bits need not have."""

@@ -23,6 +23,9 @@ it is NaN."""
 
 TYPES = tuple(NODATA)
 
+NEAREST_KNOTS = 256
+"""Two knots are at least this part of the range apart, so that noise is not stretched without end."""
+
 
 @dataclass(frozen=True)
 class PixelRange:
@@ -31,11 +34,27 @@ class PixelRange:
     Attributes:
         dtype: of ``TYPES``.
         low, high: of each band; empty for uint8, whose 0 and 255 they are.
+        knots: values between them, the same number for each band, band by band; they become equal steps
+            between 0 and 1, with straight lines between them.  Empty for one straight line.
     """
 
     dtype: str = UINT8
     low: tuple[float, ...] = field(default=())
     high: tuple[float, ...] = field(default=())
+    knots: tuple[float, ...] = field(default=())
+
+    @property
+    def points(self) -> np.ndarray:
+        """Low, knots and high of each band: float64 (C, M + 2)."""
+        low, high = (np.array(values)[:, None] for values in (self.low, self.high))
+        return np.hstack([low, np.reshape(self.knots, (len(low), -1)), high])
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """Values (..., C) in the units of the images -> float64 (..., C), 0..1."""
+        found = np.empty(values.shape)
+        for band, points in enumerate(self.points):
+            found[..., band] = np.interp(values[..., band], points, np.linspace(0, 1, len(points)))
+        return found
 
     @property
     def is_typed(self) -> bool:
@@ -45,11 +64,16 @@ class PixelRange:
     @property
     def config(self) -> dict[str, Any]:
         """Plain values that make the same range."""
-        return {"dtype": self.dtype, "low": self.low, "high": self.high}
+        return {"dtype": self.dtype, "low": self.low, "high": self.high, "knots": self.knots}
 
     @classmethod
-    def of(cls, images: np.ndarray, percentiles: Sequence[float]) -> PixelRange:
-        """The range between two percentiles of the valid pixels of images (..., C)."""
+    def of(
+        cls, images: np.ndarray, percentiles: Sequence[float], between: Sequence[float] = ()
+    ) -> PixelRange:
+        """The range between two percentiles of the valid pixels of images (..., C).
+
+        ``between`` are the percentiles of the knots, moved apart where they lie closer than a 256th of the range.
+        """
         dtype = str(images.dtype)
         if dtype == UINT8:
             return cls()
@@ -58,8 +82,16 @@ class PixelRange:
             values = np.zeros((1, images.shape[-1]))
         low, high = np.percentile(values.astype(np.float64), percentiles, axis=0)
         high = np.where(high > low, high, low + 1.0)
-        # Six digits: the graph keeps float32.
-        return cls(dtype, *(tuple(float(f"{value:.6g}") for value in of) for of in (low, high)))
+        points = [low, *np.percentile(values.astype(np.float64), list(between), axis=0), high]
+        gap = (high - low) / NEAREST_KNOTS
+        for n in range(1, len(between) + 1):
+            points[n] = np.maximum(points[n], points[n - 1] + gap)
+        for n in range(len(between), 0, -1):
+            points[n] = np.minimum(points[n], points[n + 1] - gap)
+        # Nine digits: the graph keeps float32.
+        low, *knots, high = [[float(f"{value:.9g}") for value in of] for of in points]
+        flat = tuple(value for band in zip(*knots, strict=True) for value in band)
+        return cls(dtype, tuple(low), tuple(high), flat)
 
 
 def blank(shape: Sequence[int], dtype: str) -> np.ndarray:

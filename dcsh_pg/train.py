@@ -127,7 +127,7 @@ def _standardisation(
     encoder's own."""
     if images.ndim == 2:
         return None, None, None
-    pixels = pixel_range(images)
+    pixels = pixel_range(images, is_linear=architecture.stored is not None)
     if pixels.is_typed and architecture.stored is not None:
         return pixels, *_rescaled(pixels, *architecture.stored)
     if not architecture.learned or (weights != "none" and not pixels.is_typed):

@@ -96,6 +96,7 @@ def export(
         dtype=encoder.pixels.dtype,
         low=encoder.pixels.low,
         high=encoder.pixels.high,
+        knots=encoder.pixels.knots,
         nodata=NODATA[encoder.pixels.dtype],
         band_names=tuple(band_names),
         embedding=embedding or {},

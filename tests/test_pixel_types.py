@@ -39,3 +39,18 @@ def test_the_range_leaves_invalid_pixels_out(dtype):
     nothing = PixelRange.of(blank((4, 4, 2), dtype), (0, 100))
     assert nothing.low < nothing.high
     assert PixelRange.of(np.zeros((4, 4, 3), np.uint8), (0, 100)) == PixelRange()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_knots_rise_and_give_frequent_values_most_of_the_range(dtype):
+    rng = np.random.default_rng(0)
+    dark = rng.integers(50, 150, (95, 100, 2))
+    values = np.concatenate([dark, rng.integers(8000, 9000, (5, 100, 2))])
+    values[..., 1] = 7  # a band without any contrast
+    pixels, _ = to_type(values, np.ones(values.shape[:2], bool), dtype)
+    made = PixelRange.of(pixels, (0.1, 99.9), (25, 50, 75))
+    assert (np.diff(made.points) > 0).all() and made.points.shape == (2, 5)
+    scaled = made.scaled(np.array([[50, 7], [150, 7], [1e6, 7], [-5, 7]]))
+    assert scaled[1, 0] - scaled[0, 0] > 0.5 and scaled[2, 0] == 1 and scaled[3, 0] == 0
+    line = PixelRange.of(pixels, (0.1, 99.9))
+    assert np.ptp(line.scaled(np.array([[50, 7], [150, 7]]))[:, 0]) < 0.02

@@ -26,12 +26,11 @@ def displayed(pixels: np.ndarray, card: ModelCard) -> np.ndarray:
     """
     chosen = _colours(card)
     if str(pixels.dtype) != UINT8:
-        low, high, mean, std = map(np.array, (card.low, card.high, card.mean, card.std))
-        dark = low + np.maximum(mean - SPREAD * std, 0) * (high - low)
-        bright = low + np.minimum(mean + SPREAD * std, 1) * (high - low)
+        mean, std = np.array(card.mean)[chosen], np.array(card.std)[chosen]
+        dark, bright = np.maximum(mean - SPREAD * std, 0), np.minimum(mean + SPREAD * std, 1)
         valid = are_valid(pixels)[..., None]
-        values = np.where(valid, pixels, 0)[..., chosen].astype(np.float64)
-        stretched = (values - dark[chosen]) * (254.0 / np.maximum(bright - dark, 1e-9)[chosen]) + 1
+        scaled = card.pixels.scaled(np.where(valid, pixels, 0))[..., chosen]
+        stretched = (scaled - dark) * (254.0 / np.maximum(bright - dark, 1e-9)) + 1
         shown: np.ndarray = np.where(valid, np.clip(np.rint(stretched), 1, 255), 0).astype(np.uint8)
         return shown
     return pixels[..., chosen] if chosen != sorted(chosen) else pixels

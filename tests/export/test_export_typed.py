@@ -67,7 +67,11 @@ def test_what_an_invalid_pixel_held_does_not_matter_and_is_the_mean(model):
     hasher = Hasher(folder / "m.onnx", device="cpu")
     card = hasher.card
     empty = blank((1, 24, 24, 12), dtype)
-    mean = np.array(card.low) + np.array(card.mean) * (np.array(card.high) - np.array(card.low))
+    points = card.pixels.points
+    steps = np.linspace(0, 1, points.shape[1])
+    mean = np.array(
+        [np.interp(m, steps, of) for m, of in zip(card.mean, points, strict=True)]
+    ).astype(np.float64)
     filled, _ = to_type(np.broadcast_to(mean, (1, 24, 24, 12)), np.ones((1, 24, 24), bool), dtype)
     z_empty, z_filled = hasher.hash_real(empty)[1], hasher.hash_real(filled)[1]
     np.testing.assert_allclose(z_empty, z_filled, atol=0.05 * np.abs(z_filled).max())
@@ -82,8 +86,7 @@ def test_the_preprocessing_is_brute_force(model):
     function, _ = files.load(folder / "hash_function.pt")
     pixels, encoder = function.encoder.pixels, function.encoder
     batch = resize(images, encoder.input_size)
-    low, high = np.array(pixels.low, np.float32), np.array(pixels.high, np.float32)
-    scaled = np.clip((batch.astype(np.float32) - low) / (high - low), 0, 1)
+    scaled = pixels.scaled(np.where(are_valid(batch)[..., None], batch, 0))
     expected = (scaled - np.float32(encoder.mean)) / np.float32(encoder.std)
     expected[~are_valid(batch)] = 0
     found = function.preprocess()(as_tensor(batch)).permute(0, 2, 3, 1).numpy()
@@ -109,12 +112,18 @@ def test_images_of_another_type_or_bands_are_refused_in_one_line(model, other):
         ({"dtype": "complex64"}, "'dtype' cannot be"),
         ({"dtype": ["uint16"]}, "'dtype' cannot be"),
         ({"dtype": "uint8"}, "need another 'dtype'"),
-        ({"dtype": "uint8", "low": [], "high": [], "nodata": None}, "do not match its card"),
+        (
+            {"dtype": "uint8", "low": [], "high": [], "knots": [], "nodata": None},
+            "do not match its card",
+        ),
         ({"low": [0.0]}, "'low' does not have 12 bands"),
         ({"low": [], "high": []}, "'low' does not have 12 bands"),
         ({"high": [0.0] * 12}, "'low' is not below its 'high'"),
         ({"high": [1e300] * 12}, "'high' cannot be"),
         ({"low": ["a"] * 12}, "'low' cannot be"),
+        ({"knots": [1.0] * 13}, "'knots' are not as many"),
+        ({"knots": [1.0] * 24}, "'knots' do not rise"),
+        ({"knots": "a"}, "'knots' cannot be"),
         ({"nodata": 7}, "'nodata' cannot be"),
         ({"nodata": 1e9}, "'nodata' cannot be"),
         ({"band_names": ["red"]}, "'band_names' does not have 12 bands"),

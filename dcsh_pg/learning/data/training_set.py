@@ -33,6 +33,9 @@ _STATISTICS_IMAGES = 2000
 _STATISTICS_VALUES = 1 << 25
 RANGE_PERCENTILES = (0.1, 99.9)
 """Percentiles of each band that become 0 and 1 in images of another type than uint8."""
+KNOT_PERCENTILES = (12.5, 25, 37.5, 50, 62.5, 75, 87.5)
+"""Those that become equal steps between them: what is frequent gets most of the range, so that dark values keep
+their differences beside bright ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +191,9 @@ def digest(images: np.ndarray) -> str:
     return sha.hexdigest()
 
 
-def pixel_range(images: np.ndarray) -> PixelRange:
-    """The type of images, and the values that 0.1 and 99.9 % of their valid pixels do not exceed."""
-    return PixelRange.of(_some(images), RANGE_PERCENTILES)
+def pixel_range(images: np.ndarray, *, is_linear: bool = False) -> PixelRange:
+    """The type of images, and the percentiles of their valid pixels that become 0, equal steps, and 1."""
+    return PixelRange.of(_some(images), RANGE_PERCENTILES, () if is_linear else KNOT_PERCENTILES)
 
 
 def band_statistics(
@@ -198,9 +201,7 @@ def band_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each band of images scaled to 0..1, over some of them."""
     if pixels.is_typed:
-        values = valid_pixels(_some(images)).astype(np.float64)
-        low, high = np.array(pixels.low), np.array(pixels.high)
-        scaled = np.clip((values - low) / (high - low), 0, 1)
+        scaled = pixels.scaled(valid_pixels(_some(images)))
         mean, std = scaled.mean(axis=0), np.maximum(scaled.std(axis=0), 1 / 255)
         return tuple(mean.round(4).tolist()), tuple(std.round(4).tolist())
     return _statistics_of_bytes(_some(images).reshape(-1, images.shape[3]))

@@ -31,8 +31,8 @@ class Preprocess(nn.Module):
 
     mean: Tensor
     std: Tensor
-    low: Tensor
-    span: Tensor
+    starts: Tensor
+    spans: Tensor
     if TYPE_CHECKING:
 
         def __call__(self, images: Tensor) -> Tensor: ...
@@ -47,11 +47,12 @@ class Preprocess(nn.Module):
         super().__init__()
         self.input_size, self.pixels = input_size, pixels
         constants = {"mean": mean, "std": std}
-        if pixels.is_typed:
-            span = [high - low for low, high in zip(pixels.low, pixels.high, strict=True)]
-            constants |= {"low": pixels.low, "span": span}
         for name, values in constants.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1))
+        if pixels.is_typed:  # (M + 1, C, 1, 1), one row for each straight line
+            points = torch.tensor(pixels.points.T, dtype=torch.float32)[..., None, None]
+            self.register_buffer("starts", points[:-1].contiguous())
+            self.register_buffer("spans", points.diff(dim=0))
 
     @classmethod
     def of(cls, encoder: ImageEncoder) -> Preprocess:
@@ -72,8 +73,10 @@ class Preprocess(nn.Module):
             valid = torch.isfinite(pixels).all(dim=1, keepdim=True)
         else:
             valid = (pixels != nodata).any(dim=1, keepdim=True)
-        scaled = ((pixels - self.low) / self.span).clamp(0, 1)
-        return torch.where(valid, scaled, self.mean)
+        scaled = torch.zeros_like(pixels)
+        for start, span in zip(self.starts, self.spans, strict=True):
+            scaled = scaled + ((pixels - start) / span).clamp(0, 1)
+        return torch.where(valid, scaled / len(self.starts), self.mean)
 
     def _resized(self, pixels: Tensor) -> Tensor:
         return functional.interpolate(
