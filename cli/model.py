@@ -103,12 +103,13 @@ def _rows(hasher: Hasher, size: int) -> list[tuple[str, str]]:
         ("name", card.name),
         ("method", card.method),
         ("bits", str(card.bits)),
-        ("input", f"{card.input}, {card.embedding or card.dtype}"),
-        ("dimension" if card.takes_vectors else "bands", str(card.bands)),
+        ("input", "text" if card.takes_text else f"{card.input}, {card.embedding or card.dtype}"),
+        ({"vector": "dimension", "text": "tokens"}.get(card.input, "bands"), str(card.bands)),
         *([("", ", ".join(card.band_names))] if card.band_names else []),
         ("chips", f"{card.chip_size} x {card.chip_size} pixels{ground}"),
         ("encoder", f"{card.encoder}, {card.input_size} x {card.input_size}, {card.precision}"),
         ("views", f"{card.orientations} orientation{'s' * (card.orientations > 1)} of each image"),
+        *([("text tower", card.text[:12])] if card.text else []),
     ]
     rows += [("training" if not i else "", text) for i, text in enumerate(_facts(card.training))]
     if parity:

@@ -125,6 +125,10 @@ def test_the_command_line_finds_the_same(archive, folder, database, tmp_path):
     )
     assert saved.exit_code == 0, saved.output
     assert (tmp_path / "s.text.onnx").read_bytes() == (folder / "m.text.onnx").read_bytes()
+    shown = runner.invoke(app, ["model", "show", str(tmp_path / "s.text.onnx")])
+    assert "input      text\ntokens     6" in shown.stdout, shown.output
+    shown = runner.invoke(app, ["model", "show", str(tmp_path / "s.onnx")])
+    assert f"text tower {archive.record.card.text[:12]}" in shown.stdout
     listed = runner.invoke(app, ["model", "list", "--format", "json", "--dsn", database])
     used = {m["name"]: m["archives"] for m in json.loads(listed.stdout)}
     assert used["run, text"] == used["run"] == ["by_text"]
