@@ -133,6 +133,14 @@ nearest_ball(const HammingBalls *balls, const uint64_t *code, int *nearest_dista
 	return nearest;
 }
 
+int
+hamming_balls_nearest(const HammingBalls *balls, const uint64_t *code)
+{
+	int			distance = 0;
+
+	return nearest_ball(balls, code, &distance) - balls->first;
+}
+
 bool
 hamming_balls_cover(const HammingBalls *balls, const uint64_t *code)
 {
@@ -168,33 +176,4 @@ hamming_balls_extend(const HammingBalls *balls, const uint64_t *code)
 	nearest = nearest_ball(balls, code, &distance);
 	if (distance > balls->radii[nearest])
 		balls->radii[nearest] = (uint16_t) distance;
-}
-
-void
-hamming_balls_shrink(const HammingBalls *balls, const uint64_t *codes, int count,
-					 const bool *is_bounded)
-{
-	/* New radii; -1 until a ball has a code. */
-	int			radii[UINT8_MAX];
-	uint64_t	code[HAMMING_MAX_WORDS];
-
-	for (int ball = 0; ball < balls->count; ball++)
-		radii[ball] = -1;
-	for (int i = 0; i < count; i++)
-	{
-		int			distance = 0;
-		int			ball;
-
-		if (!is_bounded[i])
-			continue;
-		hamming_get_code(codes, i, balls->words, code);
-		if (nearest_ball(balls, code, &distance) < 0)
-			hamming_balls_extend(balls, code);
-		ball = nearest_ball(balls, code, &distance) - balls->first;
-		if (distance > radii[ball])
-			radii[ball] = distance;
-	}
-	for (int ball = 0; ball < balls->count; ball++)
-		balls->radii[balls->first + ball] =
-			radii[ball] < 0 ? HAMMING_NO_BALL : (uint16_t) radii[ball];
 }

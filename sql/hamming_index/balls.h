@@ -54,14 +54,10 @@ extern void hamming_balls_ensure(const HammingBalls *balls);
 /* Whether a code lies in one of the balls. */
 extern bool hamming_balls_cover(const HammingBalls *balls, const uint64_t *code);
 
+/* The number, within the page, of the ball in use with the nearest centre. */
+extern int	hamming_balls_nearest(const HammingBalls *balls, const uint64_t *code);
+
 /* Opens a ball for a code, or widens the nearest one if all are in use. */
 extern void hamming_balls_extend(const HammingBalls *balls, const uint64_t *code);
-
-/*
- * Shrinks the balls to the remaining codes of the page: each code goes to the nearest centre.
- * is_bounded is false for nulls, which no ball bounds.
- */
-extern void hamming_balls_shrink(const HammingBalls *balls, const uint64_t *codes, int count,
-								 const bool *is_bounded);
 
 #endif

@@ -12,6 +12,7 @@
 
 #define SAMPLES 256
 #define ITERATIONS 4
+#define BALL_ITERATIONS 2
 
 typedef struct Centres
 {
@@ -180,40 +181,75 @@ hamming_bisect(const HammingRecords *records, size_t capacity, void (*pause) (vo
 }
 
 /*
- * Splits the ball with the largest radius until the page has as many as it may have.
+ * Sets the centres of balls to records, each the farthest from those before it (Gonzalez, 1985), so that
+ * a few codes unlike the rest get balls of their own.
  */
+static void
+choose_centres(const HammingRecords *records, const HammingBalls *balls)
+{
+	const HammingKernel *kernel = hamming_kernel();
+	int16_t    *distances = records->scratch;
+	size_t		farthest = 0;
+
+	for (size_t i = 0; i < records->count; i++)
+		distances[i] = INT16_MAX;
+	for (int ball = 0; ball < balls->count && distances[farthest] > 0; ball++)
+	{
+		const uint64_t *centre = hamming_record(records, farthest);
+
+		hamming_put_code(balls->centres, balls->first + ball, balls->words, centre);
+		balls->radii[balls->first + ball] = 0;
+		for (size_t i = 0; i < records->count; i++)
+		{
+			int			distance = kernel->distance(hamming_record(records, i), centre, records->words);
+
+			if (distance < distances[i])
+				distances[i] = (int16_t) distance;
+		}
+		for (size_t i = 0; i < records->count; i++)
+			if (distances[i] > distances[farthest])
+				farthest = i;
+	}
+}
+
+/*
+ * Assigns each record to the ball with the nearest centre, and sets each ball to its records.
+ */
+static void
+fit_balls(const HammingRecords *records, const HammingBalls *balls)
+{
+	int16_t    *ball_of = records->scratch;
+	size_t		first = 0;
+
+	for (size_t i = 0; i < records->count; i++)
+		ball_of[i] = (int16_t) hamming_balls_nearest(balls, hamming_record(records, i));
+	hamming_balls_clear(balls);
+	for (int ball = 0; ball < balls->count; ball++)
+	{
+		size_t		end = first;
+
+		for (size_t i = first; i < records->count; i++)
+		{
+			if (ball_of[i] != ball)
+				continue;
+			hamming_swap(records, i, end);
+			ball_of[i] = ball_of[end];
+			ball_of[end++] = (int16_t) ball;
+		}
+		if (end > first)
+			hamming_balls_set(balls, ball, hamming_record(records, first),
+							  (size_t) records->words + 1, end - first);
+		first = end;
+	}
+}
+
 void
 hamming_find_balls(const HammingRecords *records, const HammingBalls *balls)
 {
-	size_t		stride = (size_t) records->words + 1;
-	const uint16_t *radii = balls->radii + balls->first;
-	HammingRecords members[UINT8_MAX];
-
 	hamming_balls_clear(balls);
 	if (records->count == 0)
 		return;
-	members[0] = *records;
-	hamming_balls_set(balls, 0, records->records, stride, records->count);
-	for (int count = 1; count < balls->count; count++)
-	{
-		HammingRecords all;
-		Centres		centres;
-		size_t		left;
-		int			widest = 0;
-
-		for (int ball = 1; ball < count; ball++)
-			if (radii[ball] > radii[widest])
-				widest = ball;
-		all = members[widest];
-		find_centres(&all, &centres);
-		contrast(&all, &centres);
-		left = partition(&all);
-		if (left == 0 || left == all.count)
-			break;
-
-		members[widest] = hamming_slice(&all, 0, left);
-		members[count] = hamming_slice(&all, left, all.count - left);
-		hamming_balls_set(balls, widest, members[widest].records, stride, members[widest].count);
-		hamming_balls_set(balls, count, members[count].records, stride, members[count].count);
-	}
+	choose_centres(records, balls);
+	for (int iteration = 0; iteration < BALL_ITERATIONS; iteration++)
+		fit_balls(records, balls);
 }

@@ -14,8 +14,8 @@
 extern void hamming_bisect(const HammingRecords *records, size_t capacity, void (*pause) (void));
 
 /*
- * Sets the balls of a page with these records: the more similar the codes, the fewer balls.  Reorders
- * the records.
+ * Sets the balls of a page with these records: as many as it may have, unless fewer have radius 0.
+ * Reorders the records.
  */
 extern void hamming_find_balls(const HammingRecords *records, const HammingBalls *balls);
 

@@ -155,7 +155,7 @@ order_centres(size_t cells, int words, HammingWorkspace *workspace, void (*pause
 size_t
 hamming_cell_count(size_t records, size_t capacity)
 {
-	size_t		cells = 3 * records / (2 * capacity);
+	size_t		cells = 4 * records / capacity;
 
 	return cells < HAMMING_MAX_CELLS ? cells : HAMMING_MAX_CELLS;
 }

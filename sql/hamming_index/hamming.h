@@ -118,6 +118,8 @@ extern int	hamming_page_appended(Page page, const HammingShape *shape, HammingRa
 extern HammingBalls hamming_page_balls(Page directory, const HammingShape *shape,
 									   BlockNumber block);
 extern uint16 *hamming_page_radii(Page directory, const HammingShape *shape);
+extern void hamming_page_fit_balls(Page page, const HammingShape *shape,
+								   const HammingBalls *balls);
 extern ItemPointer hamming_page_tid(Page page, int at);
 extern Buffer hamming_new_buffer(Relation index, ForkNumber fork);
 extern int	hamming_free_space(Page page, const HammingShape *shape);

@@ -6,6 +6,10 @@
  * balls are read and widened.  If they were read earlier, VACUUM could shrink them in between, and
  * searches would skip a page that holds the new entry.
  *
+ * The first codes on a page take all of its balls, and the next ones widen these.  So the entry that
+ * fills the page fits the balls anew: insertions in an order of similar codes make pages as tight as a
+ * build's.
+ *
  * Generic WAL finds changes by comparing the whole page, which takes longer than an insertion into a
  * btree.  If an entry is only appended we know the changed bytes and write the same record
  * ourselves; see generic_xlog.c for its format, the same in PostgreSQL 9.6 to 18.
@@ -42,12 +46,16 @@ check_new_directory(Relation index, const HammingShape *shape, BlockNumber direc
 
 /*
  * Returns the directory page of a data page, locked exclusively, if it must change to bound the
- * entry; else InvalidBuffer.
+ * entry, or the entry fills the page; else InvalidBuffer.
  */
 static Buffer
-lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber block, bool is_new,
+lock_directory_to_change(Relation index, const HammingShape *shape, Buffer data,
 						 const HammingEntry *entry)
 {
+	BlockNumber block = BufferGetBlockNumber(data);
+	bool		is_new = PageIsNew(BufferGetPage(data));
+	bool		is_last = !is_new &&
+		HammingPageGetOpaque(BufferGetPage(data))->count == shape->capacity - 1;
 	BlockNumber directory = hamming_directory_of(shape, block);
 	Buffer		buffer = ReadBuffer(index, directory);
 	Page		page = BufferGetPage(buffer);
@@ -62,7 +70,8 @@ lock_directory_to_extend(Relation index, const HammingShape *shape, BlockNumber 
 		/* A zeroed page with balls has lost its entries. */
 		if (is_new && hamming_balls_in_use(&balls))
 			hamming_report_corruption(index, block);
-		if (entry->is_null ? hamming_balls_in_use(&balls) : hamming_balls_cover(&balls, entry->code))
+		if (!is_last &&
+			(entry->is_null ? hamming_balls_in_use(&balls) : hamming_balls_cover(&balls, entry->code)))
 		{
 			UnlockReleaseBuffer(buffer);
 			HAMMING_INJECTION_POINT("insert-covered");
@@ -119,12 +128,12 @@ append_covered(Relation index, const HammingShape *shape, Buffer buffer, const H
 }
 
 /*
- * Appends an entry and widens the balls of its page.
+ * Appends an entry and widens the balls of its page; if the page is full then, fits them.
  *
  * Either page may be new: a crash after an extension leaves zeroed pages.
  */
 static void
-append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
+append_and_bound(Relation index, const HammingShape *shape, Buffer buffer,
 				 Buffer directory_buffer, const HammingEntry *entry)
 {
 	bool		is_new = PageIsNew(BufferGetPage(buffer));
@@ -142,7 +151,9 @@ append_uncovered(Relation index, const HammingShape *shape, Buffer buffer,
 	if (is_new_directory)
 		hamming_init_page(directory, HAMMING_DIRECTORY, shape);
 	balls = hamming_page_balls(directory, shape, BufferGetBlockNumber(buffer));
-	if (entry->is_null)
+	if (HammingPageGetOpaque(page)->count == shape->capacity)
+		hamming_page_fit_balls(page, shape, &balls);
+	else if (entry->is_null)
 		hamming_balls_ensure(&balls);
 	else
 		hamming_balls_extend(&balls, entry->code);
@@ -175,9 +186,9 @@ insert_on_page(Relation index, const HammingShape *shape, BlockNumber block,
 			return false;
 		}
 	}
-	directory = lock_directory_to_extend(index, shape, block, PageIsNew(page), entry);
+	directory = lock_directory_to_change(index, shape, buffer, entry);
 	if (BufferIsValid(directory))
-		append_uncovered(index, shape, buffer, directory, entry);
+		append_and_bound(index, shape, buffer, directory, entry);
 	else
 		append_covered(index, shape, buffer, entry);
 

@@ -14,6 +14,8 @@
 #include "utils/memutils.h"
 #include "utils/varbit.h"
 
+#include "bisect.h"
+
 #define HAMMING_SPECIAL (BLCKSZ - (int) MAXALIGN(sizeof(HammingPageOpaqueData)))
 #define HAMMING_ROOM (HAMMING_SPECIAL - HAMMING_CODES_OFFSET)
 
@@ -338,6 +340,30 @@ hamming_page_append(Page page, const HammingShape *shape, const HammingEntry *en
 		tid->ip_posid |= HAMMING_NULL_FLAG;
 	((PageHeader) page)->pd_upper = (char *) tid - (char *) page;
 	opaque->count++;
+}
+
+/*
+ * Sets the balls of a data page to its entries, as closely as a build does.
+ */
+void
+hamming_page_fit_balls(Page page, const HammingShape *shape, const HammingBalls *balls)
+{
+	int			count = HammingPageGetOpaque(page)->count;
+	HammingRecords records = {
+		.records = palloc0((count + 1) * (shape->words + 1) * sizeof(uint64)),
+		.words = shape->words,
+		.scratch = palloc((count + 1) * sizeof(int16)),
+	};
+
+	for (int i = 0; i < count; i++)
+		if (!(hamming_page_tid(page, i)->ip_posid & HAMMING_NULL_FLAG))
+			hamming_get_code(HammingPageGetCodes(page), i, shape->words,
+							 hamming_record(&records, records.count++));
+	hamming_find_balls(&records, balls);
+	if (count > 0)
+		hamming_balls_ensure(balls);
+	pfree(records.records);
+	pfree(records.scratch);
 }
 
 /*

@@ -19,7 +19,7 @@
 #endif
 
 /*
- * Rewrites a data page with the entries to keep, and shrinks its balls.
+ * Rewrites a data page with the entries to keep, and fits its balls to them.
  */
 static void
 rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const bool *keep)
@@ -29,7 +29,6 @@ rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const boo
 	Buffer		directory_buffer = ReadBuffer(index, directory);
 	Page		old = BufferGetPage(buffer);
 	int			count = HammingPageGetOpaque(old)->count;
-	bool	   *is_bounded = palloc(count * sizeof(bool));
 	GenericXLogState *xlog;
 	Page		page;
 	HammingBalls balls;
@@ -48,20 +47,15 @@ rewrite_page(Relation index, const HammingShape *shape, Buffer buffer, const boo
 		if (!keep[i])
 			continue;
 		hamming_page_get(old, shape, i, &entry);
-		is_bounded[HammingPageGetOpaque(page)->count] = !entry.is_null;
 		hamming_page_append(page, shape, &entry);
 	}
 	balls = hamming_page_balls(GenericXLogRegisterBuffer(xlog, directory_buffer, 0), shape, block);
-	hamming_balls_shrink(&balls, HammingPageGetCodes(page), HammingPageGetOpaque(page)->count,
-						 is_bounded);
-	if (HammingPageGetOpaque(page)->count > 0)
-		hamming_balls_ensure(&balls);
+	hamming_page_fit_balls(page, shape, &balls);
 	HAMMING_INJECTION_POINT("vacuum-rewritten");
 	GenericXLogFinish(xlog);
 	HAMMING_INJECTION_POINT("vacuum-logged");
 
 	UnlockReleaseBuffer(directory_buffer);
-	pfree(is_bounded);
 }
 
 /*

@@ -55,6 +55,20 @@ def test_vacuum_tightens_the_bounds(db, rng):
     assert 0.4 < db.execute(share).fetchone()[0] < 1
 
 
+@pytest.mark.parametrize(("bits", "similar"), [(64, 600), (1024, 100)])
+def test_insertions_in_an_order_of_similar_codes_keep_bounds_tight(db, rng, bits, similar):
+    """The first codes on a page once took all of its balls, and the rest widened these."""
+    centres = make_codes("random", 40, bits, rng)
+    codes = np.repeat(centres, similar, axis=0)
+    codes ^= (rng.random(codes.shape) < 0.1).astype(np.uint8)
+    fill(db, codes[:0])
+    db.execute("CREATE INDEX t_code ON t USING hamming (code)")
+    fill(db, codes)
+    share = f"SELECT hamming_skipped('t_code', {literal(codes[2000])})"
+    assert db.execute(share).fetchone()[0] > 0.6
+    assert agrees(db, codes[2000])
+
+
 def test_rolled_back_rows_are_not_visible(db, rng):
     codes = make_codes("random", 2000, 64, rng)
     fill(db, codes)

@@ -209,7 +209,6 @@ test_balls(int words, int page_balls)
 	uint64_t   *codes = draw_codes(ENTRIES, words);
 	uint64_t   *copies = allocate(ENTRIES * (words + 1) * sizeof(uint64_t));
 	int16_t		scratch[ENTRIES];
-	bool		kept[ENTRIES];
 	uint64_t	code[HAMMING_MAX_WORDS];
 	int			cluster;
 	HammingBalls balls = {centres, radii, page_balls, page_balls, words};
@@ -231,18 +230,11 @@ test_balls(int words, int page_balls)
 		}
 	}
 
-	for (int i = 0; i < ENTRIES; i++)
-		kept[i] = i % 5 == 0;
-	hamming_balls_shrink(&balls, codes, ENTRIES, kept);
-	for (int i = 0; i < ENTRIES; i += 5)
-	{
-		hamming_get_code(codes, i, words, code);
-		check_bound(&balls, code);
-	}
-	memset(kept, 0, sizeof(kept));
-	hamming_balls_shrink(&balls, codes, ENTRIES, kept);
+	records.count = 0;
+	hamming_find_balls(&records, &balls);
 	CHECK(!hamming_balls_cover(&balls, code));
 	CHECK(!hamming_balls_in_use(&balls));
+	records.count = ENTRIES;
 	for (int twice = 0; twice < 2; twice++)
 	{
 		hamming_balls_ensure(&balls);
@@ -259,6 +251,14 @@ test_balls(int words, int page_balls)
 	for (int i = 0; i < ENTRIES; i++)
 		check_bound(&balls, hamming_record(&records, i));
 	CHECK(radii[page_balls - 1] == 0x1111 && radii[2 * page_balls] == 0x1111);
+
+	/* A few codes unlike the rest get balls of their own. */
+	memset(copies, 0, ENTRIES * (words + 1) * sizeof(uint64_t));
+	for (int i = 1; i < page_balls; i++)
+		hamming_record(&records, i * ENTRIES / page_balls)[i % words] = UINT64_C(0xFF) << 8 * (i % 8);
+	hamming_find_balls(&records, &balls);
+	for (int i = page_balls; i < 2 * page_balls; i++)
+		CHECK(radii[i] == 0 || radii[i] == HAMMING_NO_BALL);
 
 	free(copies);
 	free(codes);
