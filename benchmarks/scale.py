@@ -1,7 +1,7 @@
 """Load, build and exact search of a large table of codes by the index ``hamming``, with faiss as peer.
 
     python benchmarks/scale.py --rows 10000000
-    python benchmarks/scale.py --rows 100000000 --memory 2GB     # 7 GB of disk, 4 GB of memory
+    python benchmarks/scale.py --rows 100000000 --memory 2GB     # 10 GB of disk, 6 GB of memory
 
 Starts a temporary PostgreSQL in --folder.  The table has only an id and a code of 64 bits.  Searches for
 the 10 nearest: warm; cold, each after a restart of the server that also evicts the files of the table and
