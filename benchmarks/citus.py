@@ -70,6 +70,7 @@ class Clock:
         self.conn, self.processor = conn, processor
         if processor:  # helpers of the session are not counted
             conn.execute("SET max_parallel_workers_per_gather = 0")
+            conn.execute("SET citus.max_cached_connection_lifetime = -1")
 
     def backends(self) -> list[int]:
         """Processes of this session: on the coordinator, then on the workers."""

@@ -40,9 +40,9 @@ END
 $$;
 COMMENT ON FUNCTION dcsh_private.rows_of_shards IS 'The rows of dcsh_private.query_of_shards';
 
--- To find k among m of n chips, a walk reads about k n / m of them all over the table, each 50 times as slowly as
--- another index returns a row and it is sorted. The planner would always walk: it does not know that the
--- chips of an area lie side by side.
+-- To find k among m of n chips, a walk reads about k n / m of them all over the table. Each takes as long as
+-- 16 chips that another index selects and that are sorted, or 100 if the table does not fit into memory. The
+-- planner would always walk: it does not know that the chips of an area lie side by side.
 CREATE OR REPLACE FUNCTION dcsh_private.selects_few(shard regclass, predicate text, k integer) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path FROM CURRENT
@@ -51,7 +51,8 @@ DECLARE
     plan jsonb := dcsh_private.explain(format('SELECT FROM %s c WHERE %s', shard, predicate));
     selected double precision := plan -> 0 -> 'Plan' -> 'Plan Rows';
 BEGIN
-    RETURN selected * selected < 50.0 * k * (SELECT r.reltuples FROM pg_class r WHERE r.oid = shard);
+    RETURN selected * selected < (SELECT r.reltuples FROM pg_class r WHERE r.oid = shard) * k
+        * CASE WHEN pg_relation_size(shard) < pg_size_bytes(current_setting('shared_buffers')) THEN 16 ELSE 100 END;
 END
 $$;
 COMMENT ON FUNCTION dcsh_private.selects_few IS 'Whether a predicate selects so few chips of a shard, by its statistics, that comparing these is faster than walking its index on codes';
