@@ -230,9 +230,15 @@ def parse_mask(text: str | None) -> Mask | None:
         return None
     from dcsh_pg.imagery.reading import Mask
 
-    name, sign, numbers = re.match(r"(.*?)([=:]|$)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
+    match = re.fullmatch(r"(.+?)([=:])(\d+(?:,\d+)*)", text)
+    if match is None:
+        raise UsageError(
+            f"--mask {text}: not NAME=VALUES or NAME:BITS",
+            hint="--mask SCL=3,8,9,10 names classes, --mask QA_PIXEL:3,4 bits, --mask none nothing",
+        )
+    name, sign, numbers = match.groups()
     band: int | str = int(name) if name.isdecimal() else name
-    values = parse_integers(numbers, f"--mask {name}{sign}") or ()
+    values = tuple(int(number) for number in numbers.split(","))
     return Mask(band, bits=values) if sign == ":" else Mask(band, values=values)
 
 

@@ -51,6 +51,15 @@ def test_senseless_options_and_missing_sources_are_reported(tmp_path):
         ((images, "--limit", 1), UsageError.exit_code, "--limit 1 is invalid"),
         ((images, "--weights", tmp_path / "w.pth"), InputError.exit_code, "w.pth"),
         ((tmp_path / "absent",), InputError.exit_code, "absent"),
+        ((images, "--mask", "SCL"), UsageError.exit_code, "NAME=VALUES"),
+        ((images, "--mask", "SCL=a"), UsageError.exit_code, "NAME=VALUES"),
+        ((images, "--mask", "SCL:99"), UsageError.exit_code, "0 to 31"),
+        ((images, "--bands", "B04,0"), UsageError.exit_code, "counted from 1"),
+        ((images, "--preset", "spot"), UsageError.exit_code, "unknown preset 'spot'"),
+        ((images, "--resolution", "0"), UsageError.exit_code, "--resolution 0"),
+        ((images, "--dtype", "int64"), UsageError.exit_code, "--dtype 'int64'"),
+        ((images, "--stac", "x.json"), UsageError.exit_code, "cannot be combined"),
+        (("--stac", "x.json"), UsageError.exit_code, "--dtype or --preset"),
     ):
         result = run(*arguments, "--out", tmp_path / "run", "--quiet")
         assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
