@@ -1,4 +1,4 @@
-"""Neighbours among many images, approximately: time grows little faster than their number.
+"""Neighbours among many images, approximately: time grows as N^1.5 at most.
 
 ``nearest`` searches an inverted file of faiss, ``walked`` follows random walks over the images that
 they reach with more than a negligible probability.
