@@ -167,7 +167,7 @@ CASES = [
     ("ingest fields good.tif --raw-values -q", USAGE, "made without --raw-values, not with it"),
     ("ingest fields good.tif --stride 7 -q", USAGE, "made without --stride, not 7"),
     ("ingest new good.tif -m model.onnx --bands 1,2 -q", USAGE, "--bands 1,2", "takes 3"),
-    ("ingest new good.tif -m model.onnx --bands red -q", USAGE, "--bands", "'red'"),
+    ("ingest new good.tif -m model.onnx --bands red -q", USAGE, "--bands red", "3 bands"),
     ("ingest new good.tif -m model.onnx --bands 0,1,2 -q", USAGE, "--bands 0,1,2"),
     ("ingest new good.tif -m model.onnx --scale 5,1 -q", USAGE, "--scale 5.0,1.0"),
     ("ingest new good.tif -m model.onnx --min-valid 7 -q", USAGE, "--min-valid 7"),

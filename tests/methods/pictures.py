@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dcsh_pg.learning.model.hash_function import HashFunction
+from dcsh_pg.pixel_types import PixelRange
 
 
 def pictures(count: int = 60, size: int = 24, kinds: int = 6, seed: int = 0) -> np.ndarray:
@@ -30,7 +31,7 @@ class PixelEncoder(nn.Module):
     """Features are the 48 values of a picture of 4 x 4 pixels, 0 to 1, times a matrix."""
 
     name, bands, input_size = "pixels", 3, 4
-    mean, std = (0.0,) * 3, (1.0,) * 3
+    mean, std, pixels = (0.0,) * 3, (1.0,) * 3, PixelRange()
 
     def __init__(self, matrix: np.ndarray | None = None):
         super().__init__()
