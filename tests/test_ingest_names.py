@@ -21,7 +21,9 @@ class Archive:
 
     def __init__(self, stored):
         self.stored, self.added = stored, []
-        self.archive = types.SimpleNamespace(bits=64)
+        self.archive = types.SimpleNamespace(
+            bits=64, reading={}, card=types.SimpleNamespace(resolution=None)
+        )
         self.waiting = 0
 
     def known(self):
