@@ -20,8 +20,8 @@ from dcsh_pg.progress import SILENT, Progress
 Exact = Literal["float32", "bfloat16"]
 EXACT: tuple[Exact, ...] = ("float32", "bfloat16")
 Precision = Literal["auto", "float32", "bfloat16"]
-WORTH_EXPORTING = 400
-"""Passes from which exporting an encoder takes less time than it saves."""
+WORTH_EXPORTING = 4_000_000_000
+"""Passes times weights of the encoder from which exporting it takes less time than it saves."""
 TOLERANCE = 1e-4
 """Largest difference between features of onnxruntime and PyTorch, relative to their length."""
 
@@ -50,13 +50,13 @@ class Way:
 
     @classmethod
     def choose(
-        cls, precision: Precision, device: torch.device, passes: int, *, is_onnx: bool = False
+        cls, precision: Precision, device: torch.device, work: int, *, is_onnx: bool = False
     ) -> Way:
         """The fastest way on this machine.
 
         Args:
             precision: 'auto' is bfloat16 on GPUs and on processors with matrix units for it.
-            passes: images times views.
+            work: images times views times weights.
             is_onnx: whether the encoder is an ONNX file, which runs in float32 anyway.
         """
         on_cpu = device.type == "cpu"
@@ -64,7 +64,7 @@ class Way:
             return cls()
         if precision == "bfloat16" or (precision == "auto" and (not on_cpu or has_matrix_units())):
             return cls(precision="bfloat16")
-        return cls("onnxruntime" if on_cpu and passes >= WORTH_EXPORTING else "PyTorch")
+        return cls("onnxruntime" if on_cpu and work >= WORTH_EXPORTING else "PyTorch")
 
 
 class Compute(Protocol):

@@ -113,10 +113,11 @@ class _Extraction:
 
     def of(self, images: np.ndarray) -> np.ndarray:
         """See ``extract``."""
+        weights = sum(weight.numel() for weight in self.encoder.parameters())
         way = Way.choose(
             self.cache.precision,
             self.device,
-            len(images) * len(self.views),
+            len(images) * len(self.views) * weights,
             is_onnx=any(isinstance(part, OnnxNetwork) for part in self.encoder.modules()),
         )
         features = np.empty((len(images), len(self.views), self.encoder.dim), np.float32)
