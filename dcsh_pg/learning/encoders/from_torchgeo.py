@@ -96,5 +96,5 @@ def _rename(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _models(encoder: str) -> ModuleType:
     with requires("torchgeo", f"use the encoder {encoder}", UsageError):
         from torchgeo import models
-    network: nn.Module = models
-    return network
+    found: ModuleType = models
+    return found
